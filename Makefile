@@ -1,0 +1,44 @@
+# Two commands on a fresh machine with Python >= 3.11 and make:
+#   make study   environment, quick study, report
+#   make test    environment, lint, types, layers, tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Neither MLflow nor DVC calls home from here.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := true
+
+.PHONY: study test test-long lint benchmarks clean
+
+study: $(STAMP)
+	$(BIN)/ablate run studies/quick.toml
+
+test: lint
+	$(BIN)/python -m pytest -q -n auto -m "not long"
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -q -m long
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmarks: $(STAMP)
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/overhead.py
+
+# The exact torch version in constraints.txt lets pip choose a CPU build where one is offered; see README.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ablate needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,dashboard]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,48 @@
+"""Which stored record speaks for a run, and what a score is called. Knows Records; reads no store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ablate.study import Direction, Phase, Record, Reduction
+
+Status = Literal["done", "failed", "missing"]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What the study's document remembers of a Metric: all but its function."""
+
+    name: str
+    label: str
+    unit: str = ""
+    direction: Direction = "lower"
+    reduction: Reduction = "mean"
+
+    @property
+    def test(self) -> str:
+        """The key of this metric's score on the test split."""
+        return f"test/{self.name}"
+
+
+def speaking(records: Sequence[Record], phase: Phase) -> dict[tuple[str, int], Record]:
+    """The record that speaks for each (arm, seed): the newest finished one, else the newest."""
+    chosen: dict[tuple[str, int], Record] = {}
+    for record in records:  # oldest first
+        place = (record.arm, record.seed)
+        if record.phase == phase and (status(record) == "done" or status(chosen.get(place)) != "done"):
+            chosen[place] = record
+    return chosen
+
+
+def status(record: Record | None) -> Status:
+    """RUNNING and KILLED runs are missing: they will be done again, or are under way."""
+    statuses: dict[str, Status] = {"FINISHED": "done", "FAILED": "failed"}
+    return "missing" if record is None else statuses.get(record.status, "missing")
+
+
+def training_seconds(scores: Mapping[str, float]) -> float | None:
+    """What a run says its training took: `time/train_s`, else `time/total_s`."""
+    return next((scores[key] for key in ("time/train_s", "time/total_s") if key in scores), None)

@@ -1,0 +1,174 @@
+"""Read a study's runs out of a Tracker into tidy tables. Decides which record counts; claims nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablate.claims.budget import ArmTuning, tunings
+from ablate.claims.records import MetricInfo, Status, speaking, status, training_seconds
+from ablate.study import InputError, Problem, Record, Study, Tracker
+
+RUN_COLUMNS = ["arm", "seed", "status", "run_id", "key", "error"]
+SCORE_COLUMNS = ["arm", "seed", "metric", "score"]
+CURVE_COLUMNS = ["arm", "seed", "epoch", "metric", "score"]
+MEASURED = ("time/", "cost/latency", "cost/throughput", "cost/memory")  # differ from run to run: never in results.csv
+DETERMINISTIC = ("test/", "cost/", "count/")
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything a report needs of one study.
+
+    `runs` has a row for every run the study asks for, in study order: arm, seed, status, run_id, key, error. A run
+    that failed or is missing has no score anywhere. `scores` and `timings` are tidy: arm, seed, metric, score.
+    """
+
+    document: Mapping[str, Any]
+    study: Study
+    metrics: Mapping[str, MetricInfo]
+    runs: pd.DataFrame
+    scores: pd.DataFrame
+    timings: pd.DataFrame
+    tuning: Mapping[str, ArmTuning]
+    provenance: Mapping[tuple[str, int], Mapping[str, str]]
+    tracker: Tracker
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The history of every finished run, tidy: arm, seed, epoch (from 1), metric, score."""
+        rows = [
+            (run.arm, run.seed, int(entry["epoch"]), key, value)
+            for run in self.done().itertuples()
+            for entry in self.tracker.history(str(run.run_id))
+            for key, value in sorted(entry.items())
+            if key != "epoch" and not key.startswith(MEASURED)
+        ]
+        return pd.DataFrame(rows, columns=CURVE_COLUMNS)
+
+    def done(self) -> pd.DataFrame:
+        return self.runs[self.runs.status == "done"]
+
+    def artifact(self, arm: str, seed: int, path: str) -> Path | None:
+        """Local path of a finished run's artifact, or None."""
+        done = self.done()
+        found = done[(done.arm == arm) & (done.seed == seed)]
+        return None if found.empty else self.tracker.artifact(str(found.run_id.iloc[0]), path)
+
+    def examples(self, arm: str, seed: int) -> pd.DataFrame | None:
+        """A row a test example: every metric of the catalogue and every target that is one number."""
+        path = self.artifact(arm, seed, "scores.parquet")
+        return None if path is None else pd.read_parquet(path)
+
+    def by_seed(self, arm: str, key: str) -> dict[int, float]:
+        """Score of every seed the study asks for; NaN where the run or the score is missing."""
+        found = dict(self._by_run.get((arm, key), {}))
+        return {seed: found.get(seed, math.nan) for seed in self.study.seeds}
+
+    def training_seconds(self, arm: str) -> dict[int, float]:
+        """Measured training time of every finished run of the arm that reports one, by seed."""
+        of_arm = self.timings[self.timings.arm == arm]
+        times = {
+            seed: training_seconds(dict(zip(t.metric, t.score, strict=True))) for seed, t in of_arm.groupby("seed")
+        }
+        return {int(str(seed)): value for seed, value in times.items() if value is not None}
+
+    def frame(self) -> pd.DataFrame:
+        """Wide: a row for every arm and seed with arm, seed, status, a column a score, run_id. Gaps are NaN."""
+        both = pd.concat([self.scores, self.timings])
+        wide = both.pivot(index=["arm", "seed"], columns="metric", values="score")
+        order = list(dict.fromkeys(both.metric))
+        return (
+            self.runs[["arm", "seed", "status"]]
+            .merge(wide[order].reset_index(), on=["arm", "seed"], how="left")
+            .assign(run_id=self.runs.run_id.to_list())
+        )
+
+    @cached_property
+    def _by_run(self) -> dict[tuple[str, str], dict[int, float]]:
+        table: dict[tuple[str, str], dict[int, float]] = {}
+        for row in pd.concat([self.scores, self.timings]).itertuples():
+            table.setdefault((str(row.arm), str(row.metric)), {})[int(str(row.seed))] = float(str(row.score))
+        return table
+
+
+def load(tracker: Tracker, study_name: str) -> Results:
+    """The results of a study as the store has them now.
+
+    Raises: InputError when the store has no such study.
+    """
+    document = tracker.document(study_name)
+    if document is None:
+        raise InputError(Problem("tracking store", "", "no study of this name has been run", study_name))
+    study = Study.model_validate_json(json.dumps(document["study"]))
+    metrics = {name: MetricInfo(name, **info) for name, info in document["metrics"].items()}
+    records = tracker.records(study_name)
+    chosen = speaking(records, "compare")
+    expected = [(arm, seed) for arm in study.arms for seed in study.seeds]
+    finished = {place: chosen[place] for place in expected if status(chosen.get(place)) == "done"}
+    return Results(
+        document=document,
+        study=study,
+        metrics=metrics,
+        runs=pd.DataFrame([_run_row(place, chosen.get(place)) for place in expected], columns=RUN_COLUMNS),
+        scores=_tidy(finished, lambda key: key.startswith(DETERMINISTIC) and not key.startswith(MEASURED)),
+        timings=_tidy(finished, lambda key: key.startswith(MEASURED)),
+        tuning=tunings(study, metrics, records, finished),
+        provenance={place: dict(record.provenance) for place, record in finished.items()},
+        tracker=tracker,
+    )
+
+
+def write_csv(results: Results, folder: Path) -> tuple[Path, Path]:
+    """`results.csv` (deterministic scores and counts) and `timings.csv` (measured) in `folder`.
+
+    Columns arm, seed, status, metric, score; floats as the shortest text that reads back exactly. A run that is
+    failed or missing is one row without metric and score.
+    """
+    paths = folder / "results.csv", folder / "timings.csv"
+    for path, table in zip(paths, (results.scores, results.timings), strict=True):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["arm", "seed", "status", "metric", "score"])
+            writer.writerows(_csv_rows(results.runs, table))
+    return paths
+
+
+def _csv_rows(runs: pd.DataFrame, table: pd.DataFrame) -> Iterable[tuple[str, ...]]:
+    grouped: dict[tuple[object, object], list[tuple[str, float]]] = {}
+    for arm, seed, metric, score in table.itertuples(index=False, name=None):
+        grouped.setdefault((arm, seed), []).append((metric, score))
+    for run in runs.itertuples():
+        place = str(run.arm), str(run.seed), str(run.status)
+        if run.status != "done":
+            yield (*place, "", "")
+        for metric, score in grouped.get((run.arm, run.seed), []):
+            yield (*place, metric, repr(float(score)))
+
+
+def _run_row(place: tuple[str, int], record: Record | None) -> tuple[str, int, Status, str, str, str]:
+    if record is None:
+        return (*place, "missing", "", "", "")
+    return (*place, status(record), record.run_id, record.key, record.error)
+
+
+def _tidy(finished: Mapping[tuple[str, int], Record], wanted: Callable[[str], bool]) -> pd.DataFrame:
+    rows = [
+        (arm, seed, key, float(record.scores[key]))
+        for (arm, seed), record in finished.items()
+        for key in sorted(record.scores, key=_score_order)
+        if wanted(key)
+    ]
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+
+
+def _score_order(key: str) -> tuple[bool, str]:
+    return (not key.startswith("test/"), key)

@@ -1,0 +1,256 @@
+"""The command line: parse, call one function, print. Imports nothing heavy; answers go to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+app = typer.Typer(
+    name="ablate",
+    help="Does the added part earn its parameters? Tuned, paired, tracked ablation studies.",
+    epilog="Start here:  ablate run studies/quick.toml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich alone would double the time to answer
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Study file or study name.", show_default=False)]
+Store = Annotated[Path, typer.Option("--mlruns", envvar="ABLATE_MLRUNS", help="Folder of the store.")]
+Uri = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="An MLflow server instead of the local store."),
+]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", envvar="ABLATE_DATA", help="Where data files are looked up by name.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Reports = Annotated[Path, typer.Option("--reports", help="Folder of the reports.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"ablate {installed('ablate')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example:  ablate run studies/mocap.toml --data-root ~/data --workers 2")
+def run(
+    study: StudyFile,
+    only: Annotated[list[str] | None, typer.Option(metavar="ARM[:SEED]", help="Just these cells; repeatable.")] = None,
+    rerun: Annotated[str | None, typer.Option(metavar="ARM|failed|stale", help="Do these finished runs again.")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="One tiny pass through every arm; records nothing.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at once. Default: cores / threads.")] = None,
+    device: Device = "auto",
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    data_root: DataRoot = None,
+    reports: Reports = Path("reports"),
+    as_json: Json = False,
+) -> None:
+    """Tune every arm, train it with every seed, record all in MLflow and write the report.
+
+    Running again does nothing; interrupted, the same command continues. Exit code 1 when a run failed.
+    """
+    from ablate import workflow
+    from ablate.pages.progress import ProgressView
+
+    workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers)
+    loaded = workflow.load(study, workspace)
+    cells = workflow.remaining(loaded, workspace, only)
+    with ProgressView(len(loaded.study.arms) if smoke else cells) as view:
+        if smoke:
+            outcome = workflow.smoke(loaded, workspace, view)
+        else:
+            outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
+    _conclude(outcome, None if smoke else loaded.study.name, workspace, as_json)
+
+
+def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
+    from ablate import workflow
+
+    for name, reason in outcome.errors.items():
+        typer.echo(f"failed: {name}: {reason}", err=True)
+    if as_json:
+        document = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
+        document |= {"errors": dict(outcome.errors), "report": str(outcome.report) if outcome.report else None}
+        typer.echo(json.dumps(document))
+    elif study and outcome.report:
+        from ablate.pages import terminal
+
+        terminal.print_results(workflow.results(study, workspace))
+        typer.echo(f"Report     {outcome.report}")
+        where = "" if str(workspace.mlruns) == "mlruns" else f" --mlruns {workspace.mlruns}"
+        typer.echo(f"MLflow UI  ablate ui{where}")
+    else:
+        typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
+    if outcome.failed or (study is None and outcome.missing):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command(epilog="Example:  ablate plan studies/quick.toml --check")
+def plan(
+    study: StudyFile,
+    check: Annotated[bool, typer.Option("--check", help="Also import and build every arm's components.")] = False,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Print what would run and what is done. Runs and creates nothing."""
+    _print_cells(study, mlruns, tracking_uri, data_root, as_json, check=check)
+
+
+@app.command(epilog="Example:  ablate status studies/quick.toml --json")
+def status(
+    study: StudyFile,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Show every comparison run: done, failed (and why), missing. Exit code 1 unless all are done."""
+    cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, phases=("compare",))
+    if any(cell.state != "done" for cell in cells):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _print_cells(
+    study: Path,
+    mlruns: Path,
+    tracking_uri: str | None,
+    data_root: Path | None,
+    as_json: bool,
+    *,
+    check: bool = False,
+    phases: tuple[str, ...] = ("tune", "compare"),
+) -> list[Any]:
+    from ablate import workflow
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
+    loaded = workflow.load(study, workspace)
+    cells = [c for c in workflow.make_plan(loaded, workspace, check=check).cells if c.phase in phases]
+    if as_json:
+        rows = [{k: getattr(c, k) for k in ("phase", "arm", "trial", "seed", "state", "error")} for c in cells]
+        typer.echo(json.dumps({"study": loaded.study.name, "cells": rows}))
+        return cells
+    for cell in cells:
+        trial = "" if cell.trial is None else f" trial {cell.trial}"
+        typer.echo(f"{cell.state:<11} {cell.phase:<7} {cell.arm}{trial} seed {cell.seed}  {cell.error}".rstrip())
+    states = [cell.state for cell in cells]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    typer.echo(f"{loaded.study.name}: {counts}", err=True)
+    if check:
+        typer.echo("every component was imported and built", err=True)
+    return cells
+
+
+@app.command(epilog="Example:  ablate report quick")
+def report(
+    study: StudyName,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    reports: Reports = Path("reports"),
+) -> None:
+    """Write reports/STUDY/ again, from the store alone. The same store gives the same bytes."""
+    from ablate import workflow
+
+    name = workflow.study_name(study)
+    typer.echo(workflow.report(name, workflow.Workspace(mlruns, reports, tracking_uri)))
+
+
+@app.command(epilog="Example:  ablate evaluate studies/mocap.toml --data other.npz --json")
+def evaluate(
+    study: StudyFile,
+    data: Annotated[Path, typer.Option("--data", help="A data file the study has not seen.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the scores as CSV.")] = None,
+    device: Device = "auto",
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Score a study's finished arms on other data: an external test."""
+    from ablate import workflow
+    from ablate.pages import terminal
+
+    workspace = workflow.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
+    scores = workflow.evaluate(workflow.load(study, workspace), workspace, data)
+    if out:
+        scores.to_csv(out, index=False, lineterminator="\n")
+    if as_json:
+        typer.echo(scores.to_json(orient="records"))
+    else:
+        terminal.print_scores(scores, title=f"{data.name}, every example")
+
+
+@app.command(epilog="Example:  ablate ui --port 5001")
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+) -> None:
+    """Open the MLflow UI of the store on 127.0.0.1. Ctrl-C ends it."""
+    from ablate import workflow
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    raise typer.Exit(workflow.serve_ui(workspace, port, lambda text: typer.echo(text, err=True)))
+
+
+@app.command(epilog="Example:  ablate snapshot mocap && git commit -m 'mocap: results'")
+def snapshot(study: StudyName, mlruns: Store = Path("mlruns")) -> None:
+    """Put a finished study under DVC, inside this repository: mlruns.dvc tracks it, git carries it."""
+    from ablate import workflow
+
+    typer.echo(workflow.snapshot(workflow.study_name(study), workflow.Workspace(mlruns)))
+
+
+@app.command(epilog="Example:  git clone … && cd … && ablate restore")
+def restore(mlruns: Store = Path("mlruns")) -> None:
+    """Bring back what mlruns.dvc tracks and merge it with what is here. Needs no network and no account."""
+    from ablate import workflow
+
+    typer.echo(workflow.restore(workflow.Workspace(mlruns)))
+
+
+def _command() -> str:
+    return shlex.join(["ablate", *sys.argv[1:]])
+
+
+def _mount_subjects() -> None:
+    """Commands of the installed subjects. One that cannot be imported costs its commands, not the tool."""
+    for entry in sorted(entry_points(group="ablate.commands"), key=lambda e: e.name):
+        try:
+            app.add_typer(entry.load())
+        except Exception as error:
+            typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
+
+
+def main() -> NoReturn:
+    """The console script: known errors become one message and an exit code, never a traceback."""
+    from ablate.study import InputError
+
+    _mount_subjects()
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        for problem in error.problems:
+            typer.echo(f"error: {problem}", err=True)
+        sys.exit(EXIT_USAGE)
+    sys.exit(0)

@@ -1,0 +1,108 @@
+"""From a file of poses to camera angles and refined 3D, with a trained network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ablate.depth_refinement.skeleton import JOINTS, L_HIP, NUM_JOINTS, R_HIP
+from ablate.runs import evaluation
+from ablate.runs.checkpoints import load_model, read_settings
+from ablate.study import InputError, Problem
+
+SHAPES = {"pose_2d": (NUM_JOINTS, 2), "pose_3d": (NUM_JOINTS, 3), "visibility": (NUM_JOINTS,)}
+FACTORIES = (
+    "ablate.depth_refinement.model:create_model",
+    "ablate.depth_refinement.references:constant",
+    "ablate.depth_refinement.references:torso_frame",
+    "ablate.depth_refinement.references:ridge",
+)
+
+
+def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
+    """A row a pose: azimuth_deg, elevation_deg and `<joint>_x|y|z_m` (refined 3D, camera axes, pelvis-centred).
+
+    Raises InputError for a folder that holds no network of this subject, or a file without proper poses.
+    """
+    folder = checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
+    factory = read_settings(folder)["factory"]
+    if factory not in FACTORIES:  # a file from elsewhere must not choose what is imported and called
+        raise InputError(Problem(str(folder), "factory", "unknown network", factory, f"one of {', '.join(FACTORIES)}"))
+    output = evaluation.predict(load_model(folder), assemble(*read_poses(poses)))
+    sin, cos, elevation = output["angles"].unbind(-1)
+    angles = {"azimuth_deg": torch.atan2(sin, cos).rad2deg() % 360, "elevation_deg": elevation.rad2deg()}
+    names = [f"{joint}_{axis}_m" for joint in JOINTS for axis in "xyz"]
+    frame = pd.DataFrame({name: value.numpy() for name, value in angles.items()})
+    return frame.join(pd.DataFrame(output["pose_3d"].flatten(1).numpy(), columns=names))
+
+
+def read_poses(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """pose_2d, pose_3d and visibility of an npz file. Raises InputError with everything that is wrong with it."""
+    arrays, problems = {}, []
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for name in SHAPES.keys() & file.keys():
+                arrays[name] = file[name]
+    except FileNotFoundError:
+        raise InputError(Problem(str(path), "", "no such file")) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(Problem(str(path), "", "must be an npz file of plain arrays", str(error)[:80])) from None
+    for name, shape in SHAPES.items():
+        problem = _problem(arrays.get(name), shape)
+        if problem:
+            problems.append(Problem(str(path), name, *problem))
+    if not problems and len({len(a) for a in arrays.values()}) > 1:
+        counts = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
+        problems.append(Problem(str(path), "", "arrays must have the same number of poses", counts))
+    if problems:
+        raise InputError(*problems)
+    pose_2d, pose_3d, visibility = (torch.as_tensor(arrays[name], dtype=torch.float32) for name in SHAPES)
+    return pose_2d, pose_3d, visibility
+
+
+def _problem(array: np.ndarray | None, shape: tuple[int, ...]) -> tuple[str, str] | None:
+    wanted = f"must have the shape ({', '.join(['n', *map(str, shape)])}), n at least 1"
+    if array is None:
+        return wanted, "missing"
+    if array.shape[1:] != shape or len(array) == 0:
+        return wanted, str(array.shape)
+    if array.dtype.kind not in "fiu":
+        return "must hold numbers", str(array.dtype)
+    if not np.isfinite(array).all():
+        return "must be finite", f"first bad value at {tuple(map(int, np.argwhere(~np.isfinite(array))[0]))}"
+    return None
+
+
+def assemble(
+    pose_2d: Float[Tensor, "n 17 2"], pose_3d: Float[Tensor, "n 17 3"], visibility: Float[Tensor, "n 17"]
+) -> Float[Tensor, "n 17 6"]:
+    """The networks' input: both poses centred on the pelvis, the 2D divided by its RMS joint distance."""
+    flat, deep = (pose - pose[:, [L_HIP, R_HIP]].mean(dim=1, keepdim=True) for pose in (pose_2d, pose_3d))
+    scale = flat.square().sum(-1).mean(-1).sqrt().clamp_min(1e-6)
+    return torch.cat([flat / scale[:, None, None], deep, visibility[..., None]], dim=-1)
+
+
+def render(table: pd.DataFrame, suffix: str) -> str:
+    """The table as CSV or JSON text."""
+    if suffix == ".json":
+        text: str = table.to_json(orient="records", indent=1)
+        return text + "\n"
+    return table.to_csv(index_label="pose", lineterminator="\n")
+
+
+def write(table: pd.DataFrame, out: Path) -> None:
+    """Write `out` whole or not at all. Raises InputError for another suffix or a folder that cannot be written."""
+    if out.suffix not in (".csv", ".json"):
+        raise InputError(Problem("--out", "", "must end in .csv or .json", str(out)))
+    partial = out.with_name(out.name + ".partial")
+    try:
+        partial.write_text(render(table, out.suffix), encoding="utf-8")
+        os.replace(partial, out)
+    except OSError as error:
+        raise InputError(Problem("--out", "", "cannot be written", str(error))) from None

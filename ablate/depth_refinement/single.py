@@ -1,0 +1,98 @@
+"""Train one network outside any study: the same execution as a study's runs, into a folder of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import ValidationError
+
+from ablate import workflow
+from ablate.design import components
+from ablate.edges.engines import usable_cores
+from ablate.pages.progress import ProgressView
+from ablate.runs.execution import Context, execute
+from ablate.study import InputError, Problem, RunSpec, TrainingSettings
+
+CURVES = ("azimuth_mae_deg", "elevation_mae_deg", "direction_mae_deg")
+
+
+def train(
+    model: Mapping[str, Any],
+    training: Mapping[str, Any],
+    data: str,
+    out: Path,
+    seed: int,
+    threads: int | None,
+    device: str,
+    data_root: Path | None,
+) -> dict[str, float]:
+    """Train `model` (a `[settings.model]` section) on `data` ("synthetic" or a file) and fill the folder `out`.
+
+    Returns the validation scores. Raises InputError for wrong settings, data or an `out` that holds other work.
+    """
+    spec = RunSpec("train", "hybrid" if model["use_elepose"] else "existing", seed, "train", {}, "")
+    settings = {
+        "model": dict(model),
+        "data": _data_section(data),
+        "loss": {"factory": "ablate.depth_refinement.losses:pose_loss"},
+        "training": _training(training, threads),
+    }
+    folder = _study_dir(data)
+    digest = components.data_digest(settings, data_root, folder)
+    spec = RunSpec(spec.study, spec.arm, seed, spec.phase, settings, digest)
+    work, device = out / "work", workflow.resolve_device(device)
+    context = Context("ablate.depth_refinement.metrics:METRICS", CURVES, folder, work, out, device, data_root)
+    _check_out(out, context.folder(spec))
+    if settings["training"]["precision"] == "float16" and device == "cpu":
+        typer.echo("--fp16 on a CPU: bfloat16 is used instead", err=True)
+    components.bind(settings["model"], place="model", file="ablate train")()
+    with ProgressView(1) as view:
+        view.started(spec)
+        result = execute(spec, context, listen=lambda entry: view.epoch(spec, entry))
+        view.ended(spec, result)
+    if result.artifacts is None:
+        raise typer.Exit(1)
+    _keep(result.artifacts, out, dict(result.scores))
+    return {name: value for name, value in result.scores.items() if name.startswith(("val/", "cost/"))}
+
+
+def _data_section(data: str) -> dict[str, Any]:
+    if data == "synthetic":
+        return {"factory": "ablate.depth_refinement.data:synthetic"}
+    return {"factory": "ablate.depth_refinement.data:mocap", "file": Path(data).name if Path(data).is_file() else data}
+
+
+def _study_dir(data: str) -> Path:
+    return Path(data).resolve().parent if Path(data).is_file() else Path.cwd()
+
+
+def _training(training: Mapping[str, Any], threads: int | None) -> dict[str, Any]:
+    try:
+        return TrainingSettings(**training, threads=threads or usable_cores()).model_dump()
+    except ValidationError as error:
+        raise InputError(
+            *(Problem("ablate train", str(e["loc"][-1]), e["msg"], str(e["input"])) for e in error.errors())
+        ) from None
+
+
+def _check_out(out: Path, unfinished: Path) -> None:
+    """`out` must be new, empty, or hold this very run unfinished."""
+    if out.exists() and not out.is_dir():
+        raise InputError(Problem("--out", "", "must be a folder", str(out)))
+    if out.exists() and any(out.iterdir()) and not unfinished.is_dir():
+        raise InputError(Problem("--out", "", "holds other work already; name a new folder", str(out)))
+    parent = next(p for p in (out, *out.resolve().parents) if p.exists())
+    if not os.access(parent, os.W_OK):
+        raise InputError(Problem("--out", "", "cannot be written", str(out)))
+
+
+def _keep(artifacts: Path, out: Path, scores: dict[str, float]) -> None:
+    shutil.move(artifacts / "model", out / "model")
+    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(out / "work")

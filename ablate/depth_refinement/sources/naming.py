@@ -1,0 +1,96 @@
+"""Find a person's joints in a skeleton by their names, whoever gave them. Knows no position and no file format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+# Part → the names it goes by, best first: where a skeleton has both "arm" and "shoulder", the arm begins at "arm".
+# CMU cgspeed, DAZ-like CMU, iClone CC_Base, Mixamo, 3ds Max Biped, Blender Rigify, ASF, SMPL, Xsens, LAFAN.
+SIDED_PARTS: dict[str, tuple[str, ...]] = {
+    "hip": ("upleg", "upperleg", "thigh", "femur", "hip", "hipjoint"),
+    "knee": ("knee", "lowerleg", "lowleg", "calf", "shin", "tibia", "leg"),
+    "ankle": ("ankle", "foot"),
+    "toe": ("toebase", "toe", "toes", "ball", "foot"),
+    "collar": ("collar", "clavicle", "shoulder"),
+    "shoulder": ("upperarm", "uparm", "humerus", "arm", "shoulder"),
+    "elbow": ("elbow", "forearm", "lowerarm", "lowarm", "radius"),
+    "wrist": ("wrist", "hand"),
+    "eye": ("eye",),
+}
+OPTIONAL_PARTS = ("toe", "collar", "eye")
+NEEDED = (*(f"{side}_{part}" for part in SIDED_PARTS if part not in OPTIONAL_PARTS for side in "lr"), "head")
+
+_TOKEN = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_SIDES = {"l": "l", "left": "l", "r": "r", "right": "r"}
+
+
+class Missing(NamedTuple):
+    """A joint that no name stands for: what it would be called, and the file's nearest names."""
+
+    role: str
+    known_names: str
+    nearest: str
+
+
+def find_roles(names: Sequence[str]) -> tuple[dict[str, int], list[Missing]]:
+    """Role ("l_hip", "head", …) → index into `names`; and the `NEEDED` roles that no name fits.
+
+    Where several joints bear the same name of a part, the first (nearest to the root) is meant.
+    """
+    by_part = _parts_of(names)
+    roles: dict[str, int] = {}
+    for side in "lr":
+        used: set[int] = set()
+        # the ankle takes "foot" before the toe may, the arm takes "shoulder" before the collar may
+        for part in ("hip", "knee", "ankle", "toe", "shoulder", "collar", "elbow", "wrist", "eye"):
+            found = [by_part[side, word] for word in SIDED_PARTS[part] if (side, word) in by_part]
+            free = [index for index in found if index not in used]
+            if free:
+                roles[f"{side}_{part}"] = free[0]
+                used.add(free[0])
+    for role in ("head", "neck"):
+        if ("", role) in by_part:
+            roles[role] = by_part["", role]
+    return roles, [_describe(role, names) for role in NEEDED if role not in roles]
+
+
+def _parts_of(names: Sequence[str]) -> Mapping[tuple[str, str], int]:
+    parts: dict[tuple[str, str], int] = {}
+    words = {word for known in SIDED_PARTS.values() for word in known}
+    for index, name in enumerate(names):
+        for candidate in _readings(name, words):
+            parts.setdefault(candidate, index)
+    return parts
+
+
+def _readings(name: str, words: set[str]) -> list[tuple[str, str]]:
+    """(side, part) that a name can mean: "mixamorig:LeftUpLeg", "CC_Base_L_Thigh", "thigh.L", "lfemur", "Head"."""
+    tokens = [token.lower() for token in _TOKEN.findall(name.rsplit(":", 1)[-1])]
+    for i, token in enumerate(tokens):
+        if token in _SIDES:
+            after, before = "".join(tokens[i + 1 :]), "".join(tokens[:i])
+            return [(_SIDES[token], part) for part in (after, before) if part]
+    if not tokens:
+        return []
+    for prefix, side in (("left", "l"), ("right", "r"), ("l", "l"), ("r", "r")):
+        rest = "".join(tokens)
+        if rest.startswith(prefix) and rest[len(prefix) :] in words:
+            return [(side, rest[len(prefix) :])]
+    return [("", tokens[-1] if not tokens[-1].isdigit() else "".join(tokens[-2:-1]))]
+
+
+def _describe(role: str, names: Sequence[str]) -> Missing:
+    side, _, part = role.partition("_")
+    if not part:
+        known, wanted = "Head", "head"
+    else:
+        word = "Left" if side == "l" else "Right"
+        known = ", ".join(f"{word}{name.capitalize()}" for name in SIDED_PARTS[part])
+        wanted = f"{word}{SIDED_PARTS[part][0]}".lower()
+    lowered = {name.lower().rsplit(":", 1)[-1]: name for name in names if "End Site" not in name}
+    close = get_close_matches(wanted, lowered, n=3, cutoff=0.4)
+    title = {"l": "left ", "r": "right "}.get(side, "") + (part or role)
+    return Missing(title, known, ", ".join(lowered[name] for name in close))

@@ -1,0 +1,307 @@
+"""What a well-formed study must also be: names that exist, seeds apart, arms that differ. Pure: no I/O, no torch."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+from ablate.design.components import IMPORT_PATH, IMPORT_PATH_RULE
+from ablate.design.resolve import Settings, lookup, paths, with_changes
+from ablate.design.space_rules import space_rules
+from ablate.design.translation import training_problems
+from ablate.design.wording import nearest, place, shown
+from ablate.study import InputError, Metric, Problem, Study, digest
+
+Catalogue = Mapping[str, Metric]
+SECTIONS = ("model", "data", "loss", "training")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
+NAME_RULE = (
+    "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
+)
+RESERVED_ARMS = ("compare",)  # beside the arms' names in the mirror for optuna-dashboard
+LARGEST_SEED = 2**32 - 1  # numpy's limit
+
+
+class Rule(NamedTuple):
+    """A check and the top-level keys it reads; it is skipped while one of them does not parse."""
+
+    check: Callable[[Study, Catalogue], Iterable[Problem]]
+    reads: tuple[str, ...]
+    names_metrics: bool = False
+
+
+def broken_rules(
+    study: Study, catalogue: Catalogue | None, *, file: str, broken: Collection[str] = ()
+) -> list[Problem]:
+    """Every rule the study breaks. Metric names go unchecked when the catalogue could not be had (None)."""
+    return [
+        problem._replace(file=file)
+        for rule in _RULES
+        if not set(rule.reads) & set(broken) and not (rule.names_metrics and catalogue is None)
+        for problem in rule.check(study, catalogue or {})
+    ]
+
+
+def _problem(where: str, rule: str, value: object = None, hint: str = "") -> Problem:
+    return Problem("", where, rule, "" if value is None else shown(value), hint)
+
+
+def _name(study: Study, _: Catalogue) -> Iterator[Problem]:
+    if not NAME.fullmatch(study.name):
+        yield _problem("name", NAME_RULE, study.name)
+
+
+def _question(study: Study, _: Catalogue) -> Iterator[Problem]:
+    if not study.question.strip():
+        yield _problem("question", "must not be empty")
+
+
+def _arm_names(study: Study, _: Catalogue) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for arm in study.arms:
+        if not NAME.fullmatch(arm):
+            yield _problem(place("arms", arm), NAME_RULE, arm)
+        elif arm in RESERVED_ARMS:
+            yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
+        elif arm.lower() in seen:
+            rule = f"differs from arm {seen[arm.lower()]!r} only in case, which file names do not keep apart"
+            yield _problem(place("arms", arm), rule)
+        seen.setdefault(arm.lower(), arm)
+
+
+def _baseline(study: Study, _: Catalogue) -> Iterator[Problem]:
+    candidates = [name for name, arm in study.arms.items() if not arm.reference]
+    if study.baseline not in study.arms:
+        yield _problem("baseline", "is not an arm of this study", study.baseline, nearest(study.baseline, candidates))
+    elif study.arms[study.baseline].reference:
+        hint = nearest(study.baseline, candidates)
+        yield _problem("baseline", "must not be a reference arm", study.baseline, hint)
+
+
+def _seeds(seeds: list[int], where: str) -> Iterator[Problem]:
+    for seed, count in Counter(seeds).items():
+        if count > 1:
+            yield _problem(where, "must not repeat a seed", seed)
+        if not 0 <= seed <= LARGEST_SEED:
+            yield _problem(where, f"must be from 0 to {LARGEST_SEED}", seed)
+
+
+def _comparison_seeds(study: Study, _: Catalogue) -> Iterator[Problem]:
+    yield from _seeds(study.seeds, "seeds")
+
+
+def _tuning_seeds(study: Study, _: Catalogue) -> Iterator[Problem]:
+    if study.tuning is not None:
+        yield from _seeds(study.tuning.seeds, "tuning.seeds")
+
+
+def _seeds_apart(study: Study, _: Catalogue) -> Iterator[Problem]:
+    both = sorted(set(study.seeds) & set(study.tuning.seeds)) if study.tuning else []
+    if both:
+        yield _problem("tuning.seeds", "must not overlap the comparison seeds", both)
+
+
+def _metric(name: str, where: str, catalogue: Catalogue) -> Iterator[Problem]:
+    if name not in catalogue:
+        yield _problem(where, "is not a metric of the catalogue", name, nearest(name, catalogue))
+
+
+def _metrics(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+    for index, name in enumerate(study.metrics):
+        yield from _metric(name, f"metrics[{index}]", catalogue)
+
+
+def _metrics_once(study: Study, _: Catalogue) -> Iterator[Problem]:
+    for name, count in Counter(study.metrics).items():
+        if count > 1:
+            yield _problem("metrics", "must not repeat a metric", name)
+
+
+def _tuning_metric(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+    if study.tuning is None:
+        return
+    split, _, name = study.tuning.metric.rpartition("/")
+    if split != "val":
+        hint = nearest(f"val/{name}", [f"val/{m}" for m in catalogue])
+        rule = 'must start with "val/": tuning sees validation data only'
+        yield _problem("tuning.metric", rule, study.tuning.metric, hint)
+    else:
+        yield from _metric(name, "tuning.metric", catalogue)
+
+
+def _hypothesis_arms(study: Study, _: Catalogue) -> Iterator[Problem]:
+    for index, hypothesis in enumerate(study.hypotheses):
+        for key in ("arm", "against"):
+            arm = getattr(hypothesis, key)
+            if arm not in study.arms:
+                where = place("hypotheses", index, key)
+                yield _problem(where, "is not an arm of this study", arm, nearest(arm, study.arms))
+        if hypothesis.arm == hypothesis.against:
+            yield _problem(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
+
+
+def _hypothesis_metrics(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+    for index, hypothesis in enumerate(study.hypotheses):
+        yield from _metric(hypothesis.metric, place("hypotheses", index, "metric"), catalogue)
+
+
+def _report(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+    for name, condition in study.report.conditions.items():
+        for index, metric in enumerate(condition.metrics):
+            yield from _metric(metric, place("report", "conditions", name, "metrics", index), catalogue)
+
+
+def _gallery(study: Study, _: Catalogue) -> Iterator[Problem]:
+    if study.report.gallery is not None and not IMPORT_PATH.fullmatch(study.report.gallery):
+        yield _problem("report.gallery", IMPORT_PATH_RULE, study.report.gallery)
+
+
+def _sections(study: Study, _: Catalogue) -> Iterator[Problem]:
+    for section in SECTIONS:
+        if section not in study.settings:
+            yield _problem(f"settings.{section}", "is missing")
+    for section, values in study.settings.items():
+        where = place("settings", section)
+        if section not in SECTIONS:
+            yield _problem(where, "unknown section", None, nearest(section, SECTIONS))
+        else:
+            yield from _section(section, values, where)
+
+
+def _section(section: str, values: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    """What one section, of the study or of an arm, must hold."""
+    if section == "training":
+        for found in training_problems(values):
+            yield _problem(where, "")._replace(
+                place=place(*where.split("."), *found.parts), rule=found.rule, value=found.value, nearest=found.nearest
+            )
+        return
+    if "factory" not in values:
+        yield _problem(f"{where}.factory", "is missing", None, IMPORT_PATH_RULE)
+    elif not isinstance(values["factory"], str) or not IMPORT_PATH.fullmatch(values["factory"]):
+        yield _problem(f"{where}.factory", IMPORT_PATH_RULE, values["factory"])
+    if section == "data" and "file" in values:
+        yield from _data_file(values["file"], f"{where}.file")
+
+
+def _data_file(name: object, where: str) -> Iterator[Problem]:
+    """Where data lies belongs to the machine, so a study names only what lies under the data root."""
+    rule = "must be a relative path under the data root"
+    if not isinstance(name, str) or not name:
+        yield _problem(where, rule, name)
+    elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
+        yield _problem(where, rule, name, "name its folder with --data-root or ABLATE_DATA")
+
+
+def _arm_settings(study: Study, _: Catalogue) -> Iterator[Problem]:
+    base_training = _training_places(study.settings.get("training", {}))
+    for name, arm in study.arms.items():
+        found = list(_changes(study.settings, name, arm.set))
+        yield from found
+        if found or set(study.settings) != set(SECTIONS):
+            continue
+        training = with_changes(study.settings, arm.set)["training"]
+        for item in training_problems(training):
+            if place(*item.parts) not in base_training:
+                where = place("arms", name, "set", f"training.{place(*item.parts)}")
+                yield _problem(where, item.rule)._replace(value=item.value)
+
+
+def _training_places(training: Mapping[str, Any]) -> set[str]:
+    return {place(*item.parts) for item in training_problems(training)}
+
+
+def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the paths of an arm's `set`."""
+    sections = {path: value for path, value in changes.items() if "." not in path}
+    for path, value in sections.items():
+        where = place("arms", name, "set", path)
+        if path not in SECTIONS:
+            yield _problem(where, "no such setting", None, nearest(path, [*SECTIONS, *paths(base)]))
+        elif path == "training" or not isinstance(value, dict):
+            example = next(iter(value), "…") if isinstance(value, dict) else "…"
+            rule = "cannot replace the whole section" if path == "training" else "must be a table to replace a section"
+            yield _problem(where, rule, None, f'to change one setting write set."{path}.{example}" with the quotes')
+        else:
+            if "factory" not in value and value:
+                hint = f'to change one setting write set."{path}.{next(iter(value))}" with the quotes'
+                yield _problem(f"{where}.factory", "is missing from the section that replaces the study's", None, hint)
+            else:
+                yield from _section(path, value, where)
+    usable = {path: value for path, value in sections.items() if path in SECTIONS and isinstance(value, dict)}
+    settings = with_changes({k: v for k, v in base.items() if isinstance(v, dict)}, usable)
+    known = set(paths(settings))
+    for path in changes:
+        if path not in sections and path not in known:
+            hint = nearest(path, known)
+            yield _problem(place("arms", name, "set", path), "no such setting", None, hint)
+
+
+def resolved_arms(study: Study) -> dict[str, Settings]:
+    """Settings of every arm whose changes apply; the others have a problem of their own already."""
+    resolved = {}
+    for name, arm in study.arms.items():
+        try:
+            if not list(_changes(study.settings, name, arm.set)):
+                resolved[name] = with_changes(study.settings, arm.set)
+        except InputError:
+            continue
+    return resolved
+
+
+def _twins(study: Study, _: Catalogue) -> Iterator[Problem]:
+    tuned = set(study.tuning.space) if study.tuning else set()
+    seen: dict[str, str] = {}
+    for name, settings in resolved_arms(study).items():
+        arm = study.arms[name]
+        exact = digest([settings, arm.replicate])
+        if exact in seen:
+            hint = "a deliberate twin has replicate = 1"
+            yield _problem(place("arms", name), f"has the same settings as arm {seen[exact]!r}", None, hint)
+            continue
+        seen[exact] = name
+        if arm.reference or not tuned:
+            continue
+        fixed = digest([{p: v for p, v in _leaves(settings) if p not in tuned}, arm.replicate, "tuned"])
+        if fixed in seen:
+            rule = f"differs from arm {seen[fixed]!r} only in settings that are tuned for both"
+            yield _problem(place("arms", name), rule)
+        seen.setdefault(fixed, name)
+
+
+def _leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
+    for path in paths(settings):
+        value = lookup(settings, path)
+        if not isinstance(value, Mapping) or not value:
+            yield path, value
+
+
+def _space(study: Study, _: Catalogue) -> Iterator[Problem]:
+    if study.tuning is not None:
+        trained = {n: s for n, s in resolved_arms(study).items() if not study.arms[n].reference}
+        yield from space_rules(study.tuning, trained)
+
+
+_RULES = (
+    Rule(_name, ("name",)),
+    Rule(_question, ("question",)),
+    Rule(_arm_names, ("arms",)),
+    Rule(_baseline, ("baseline", "arms")),
+    Rule(_comparison_seeds, ("seeds",)),
+    Rule(_tuning_seeds, ("tuning",)),
+    Rule(_seeds_apart, ("seeds", "tuning")),
+    Rule(_metrics_once, ("metrics",)),
+    Rule(_metrics, ("metrics", "catalogue"), names_metrics=True),
+    Rule(_tuning_metric, ("tuning", "catalogue"), names_metrics=True),
+    Rule(_hypothesis_arms, ("hypotheses", "arms")),
+    Rule(_hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True),
+    Rule(_report, ("report", "catalogue"), names_metrics=True),
+    Rule(_gallery, ("report",)),
+    Rule(_sections, ("settings",)),
+    Rule(_arm_settings, ("settings", "arms")),
+    Rule(_twins, ("settings", "arms", "tuning")),
+    Rule(_space, ("settings", "arms", "tuning")),
+)

@@ -1,0 +1,163 @@
+"""Read a study file into a Study, or say everything that is wrong with it at once. Imports only its catalogue."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ablate.design.components import importable, load_component
+from ablate.design.resolve import resolve as resolve
+from ablate.design.rules import Catalogue, broken_rules
+from ablate.design.translation import Located, located_problems
+from ablate.design.wording import nearest, shown
+from ablate.study import InputError, Metric, Problem, Study
+
+# Stands in for a part that does not parse, so that the other parts can still be checked.
+_PLACEHOLDERS: dict[str, Any] = {
+    "name": "placeholder", "question": "", "baseline": "", "seeds": [0], "metrics": [""], "catalogue": "",
+    "settings": {}, "arms": {},
+}  # fmt: skip
+_INT64 = 2**63
+
+
+def load(path: Path) -> Study:
+    """The study in a TOML file. Raises InputError with every problem of the file.
+
+    The study's folder and the working folder become importable, and the catalogue's module is imported.
+    """
+    file = str(path)
+    document = _read(path)
+    study, problems, broken = _parse(document, file)
+    importable([path.resolve().parent, Path.cwd()])
+    if study is not None:
+        catalogue = None
+        if "catalogue" not in broken:
+            try:
+                catalogue = load_catalogue(study.catalogue, file=file)
+            except InputError as error:
+                problems += error.problems
+        problems += broken_rules(study, catalogue, file=file, broken=broken)
+    if study is None or problems:
+        raise InputError(*dict.fromkeys(problems))
+    return study
+
+
+def load_catalogue(path: str, *, file: str) -> Catalogue:
+    """The mapping name → Metric at "module:attribute". Raises InputError when it is anything else."""
+    catalogue = load_component(path, file=file, place="catalogue")
+    if not isinstance(catalogue, Mapping) or not all(isinstance(m, Metric) for m in catalogue.values()):
+        raise InputError(Problem(file, "catalogue", "must be a mapping from names to Metrics", shown(path)))
+    return catalogue
+
+
+def _read(path: Path) -> dict[str, Any]:
+    file = str(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # editors on Windows write the mark
+    except FileNotFoundError:
+        siblings = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        raise InputError(Problem(file, "", "no such file", "", nearest(path.name, siblings))) from None
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(file, "", f"is not UTF-8 text: byte {error.start} cannot be read")) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(Problem(file, "", f"cannot be read: {reason}")) from None
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise InputError(Problem(file, "", "is nested too deeply")) from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(_malformed(file, str(error))) from None
+    except ValueError:  # from int(), which refuses thousands of digits
+        raise InputError(Problem(file, "", "holds a number with too many digits")) from None
+
+
+def _malformed(file: str, message: str) -> Problem:
+    """tomllib's message with the position moved to the place."""
+    rule, _, position = message.partition(" (at ")
+    at = re.fullmatch(r"line (\d+), column (\d+)\)", position)
+    where = f"line {at[1]}, column {at[2]}" if at else "last line" if position else ""
+    rule = re.sub(r"\(('.*?),?\)", lambda keys: f"[{keys[1].replace(chr(39), '').replace(', ', '.')}]", rule)
+    return Problem(file, where, f"is not valid TOML: {rule[:1].lower()}{rule[1:]}")
+
+
+def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Problem], set[str]]:
+    """A Study, the problems of its types, and the top-level keys whose content cannot be trusted.
+
+    When types are wrong, unknown keys are dropped and broken parts replaced, so that the rules reach the rest.
+    """
+    found = [*_unfit_values(document, ()), *_unfit_keys(document)]
+    broken = {str(f.parts[0]) for f in found}
+    try:
+        if not found:
+            return Study.model_validate(document), [], broken
+        Study.model_validate(document)
+    except ValidationError as error:
+        wrong = located_problems(error, document)
+        for item in wrong:
+            if item.unknown_key:
+                _drop(document, item.parts)
+            else:
+                broken.add(str(item.parts[0]))
+        found += wrong
+    kept = {k: v for k, v in document.items() if k not in broken}
+    kept |= {k: v for k, v in _PLACEHOLDERS.items() if k in broken}
+    problems = [item.problem(file) for item in sorted(found)]
+    try:
+        return Study.model_validate(kept), problems, broken
+    except ValidationError:  # a broken part that has no stand-in
+        return None, problems, broken
+
+
+def _drop(document: dict[str, Any], parts: tuple[str | int, ...]) -> None:
+    table: Any = document
+    for part in parts[:-1]:
+        table = table[part]
+    table.pop(parts[-1], None)
+
+
+def _unfit_keys(document: Mapping[str, Any]) -> Iterator[Located]:
+    """Keys of settings, also of a section that an arm replaces, which a dotted path could not name."""
+    tables: list[tuple[tuple[str, ...], Any]] = [(("settings",), document.get("settings"))]
+    arms = document.get("arms")
+    for name, arm in arms.items() if isinstance(arms, Mapping) else ():
+        changes = arm.get("set") if isinstance(arm, Mapping) else None
+        for path, value in changes.items() if isinstance(changes, Mapping) else ():
+            tables.append((("arms", name, "set", path), value))
+    for parts, table in tables:
+        for key in _keys(table):
+            if not key or "." in key:
+                yield Located(
+                    parts, "must not hold empty keys or keys with a dot: no dotted path could name them", shown(key)
+                )
+
+
+def _keys(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield key
+            yield from _keys(item)
+
+
+def _unfit_values(value: object, parts: tuple[str | int, ...]) -> Iterator[Located]:
+    """TOML values that no setting can be: not a number, infinite, dates, integers beyond 64 bits."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _unfit_values(item, (*parts, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unfit_values(item, (*parts, index))
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Located(parts, "must be a finite number", str(value))
+    elif isinstance(value, int):
+        if not -_INT64 <= value < _INT64:
+            yield Located(parts, "must fit in 64 bits", shown(value))
+    elif not isinstance(value, str):
+        yield Located(parts, "cannot be a date or time; write it as text", str(value))

@@ -1,0 +1,154 @@
+"""Read an MLflow SQLite store with the standard library alone: no mlflow import, nothing is ever written.
+
+It must know the tags and tables that `tracking` writes, and nothing of how runs are made.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from ablate.study import Record
+
+ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
+DOCUMENT = "study.json"  # artifact of the parent run
+MODEL = "model"  # name of the LoggedModel of a run
+MODEL_DATA = "data/model"  # our model folder inside a LoggedModel's own folder
+MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # how `inputs` rows link a run to the model that it made
+
+
+def default_uri(mlruns: Path) -> str:
+    """The address of the default store: one SQLite file in the `mlruns` folder."""
+    return f"sqlite:///{mlruns.resolve() / 'mlflow.db'}"
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an `sqlite:///…` address; None for any other store."""
+    scheme, _, path = uri.partition(":///")
+    return Path(path) if scheme.partition("+")[0] == "sqlite" and path else None
+
+
+def local_path(address: str) -> Path | None:
+    """The local path of an artifact address (`file://…` or a plain path); None for an address elsewhere."""
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(address)
+
+
+def score(value: float) -> float:
+    """Undo MLflow's database encoding: it stores ±∞ as the largest float."""
+    return value if abs(value) < sys.float_info.max else value * 2
+
+
+def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> Record:
+    """The Record that a run's tags and latest metrics amount to."""
+    trial = tags.get("ablate.trial", "")
+    return Record(
+        run_id=run_id,
+        arm=tags["ablate.arm"],
+        seed=int(tags["ablate.seed"]),
+        phase=cast(Any, tags["ablate.phase"]),
+        key=tags["ablate.key"],
+        status=cast(Any, status),
+        scores={name: score(value) for name, value in sorted(metrics.items())},
+        overrides=json.loads(tags.get("ablate.overrides", "{}")),
+        trial=int(trial) if trial else None,
+        error=tags.get("ablate.error", ""),
+        provenance=json.loads(tags.get("ablate.provenance", "{}")),
+    )
+
+
+def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, float]]:
+    """Per-epoch entries from (metric, value, step, timestamp) points.
+
+    Steps count epochs from 1; what is not a curve stands at step 0. Of two values at one step the earlier is the
+    curve's: the later one is the final score, which may be computed at another precision.
+    """
+    epochs: dict[int, dict[str, float]] = defaultdict(dict)
+    for name, value, step, _ in sorted(points, key=lambda point: (point[2], point[3])):
+        if step >= 1:
+            epochs[step].setdefault(name, score(value))
+    return [{"epoch": float(step), **dict(sorted(values.items()))} for step, values in sorted(epochs.items())]
+
+
+@contextmanager
+def reading(db: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection; the file must exist."""
+    with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+        yield connection
+
+
+ACTIVE_RUNS = """
+    FROM runs JOIN experiments USING (experiment_id)
+    WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+"""
+
+
+def records_from_sqlite(db: Path, study: str) -> list[Record]:
+    """What `MlflowTracker.records` answers, from the database file; [] when there is no such file or study."""
+    if not db.is_file():
+        return []
+    with reading(db) as connection:
+        runs = connection.execute(f"SELECT run_uuid, status {ACTIVE_RUNS} ORDER BY start_time, run_uuid", (study,))
+        statuses = dict(runs.fetchall())
+        tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, _metric)
+    return [record_of(run, statuses[run], tags[run], metrics[run]) for run in statuses if "ablate.key" in tags[run]]
+
+
+_metric = "CASE WHEN is_nan THEN NULL ELSE value END"
+
+
+def _rows(connection: sqlite3.Connection, table: str, study: str, value: str = "value") -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    query = f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {ACTIVE_RUNS})"
+    for run, key, content in connection.execute(query, (study,)):
+        found[run][key] = float("nan") if content is None else content
+    return found
+
+
+def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:
+    """What `MlflowTracker.document` answers, from the database file and the parent run's artifact beside it."""
+    if not db.is_file():
+        return None
+    query = f"""SELECT runs.artifact_uri {ACTIVE_RUNS} AND run_uuid IN
+        (SELECT run_uuid FROM tags WHERE key = '{ROLE}' AND value = 'study') ORDER BY start_time, run_uuid"""
+    with reading(db) as connection:
+        row = connection.execute(query, (study,)).fetchone()
+    folder = local_path(row[0]) if row else None
+    if folder is None or not (folder / DOCUMENT).is_file():
+        return None
+    return cast(dict[str, Any], json.loads((folder / DOCUMENT).read_text(encoding="utf-8")))
+
+
+def history_from_sqlite(db: Path, run_id: str) -> list[dict[str, float]]:
+    """What `MlflowTracker.history` answers."""
+    if not db.is_file():
+        return []
+    query = f"SELECT key, {_metric}, step, timestamp FROM metrics WHERE run_uuid = ?"
+    with reading(db) as connection:
+        rows = connection.execute(query, (run_id,)).fetchall()
+    return curves((key, float("nan") if value is None else value, step, when) for key, value, step, when in rows)
+
+
+def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:
+    """What `MlflowTracker.artifact` answers, for artifacts that lie in a local folder."""
+    if not db.is_file():
+        return None
+    with reading(db) as connection:
+        if path == MODEL:
+            query = f"""SELECT artifact_location FROM logged_models JOIN inputs ON destination_id = model_id
+                WHERE source_id = ? AND (source_type, destination_type) = {MODEL_OUTPUT}"""
+        else:
+            query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+        row = connection.execute(query, (run_id,)).fetchone()
+    folder = local_path(row[0]) if row else None
+    found = folder / (MODEL_DATA if path == MODEL else path) if folder else None
+    return found if found and found.exists() else None

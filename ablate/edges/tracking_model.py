@@ -1,0 +1,63 @@
+"""Log a finished run's network as an MLflow LoggedModel that anyone loads with `mlflow.pyfunc.load_model`.
+
+The weights stay safetensors and the settings JSON: nothing is pickled. Imported by `tracking` alone.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput
+from mlflow.models import Model
+from mlflow.models.signature import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from ablate.edges.ledger import MODEL, MODEL_DATA
+
+LOADER = "ablate.runs.serving"
+REQUIREMENTS = ("mlflow", "torch", "safetensors", "numpy", "pydantic", "jaxtyping")
+
+
+def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str]) -> str:
+    """Log `folder` (weights.safetensors, model.json) as the model of the run. Returns the model id."""
+    logged = client.create_logged_model(experiment_id, name=MODEL, source_run_id=run_id, tags=tags, model_type="torch")
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        shutil.copytree(folder, root / MODEL_DATA)
+        _describe(root, logged.model_id, run_id, json.loads((folder / "model.json").read_text(encoding="utf-8")))
+        client.log_model_artifacts(logged.model_id, str(root))
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    client.finalize_logged_model(logged.model_id, "READY")
+    return str(logged.model_id)
+
+
+def _describe(root: Path, model_id: str, run_id: str, settings: dict[str, Any]) -> None:
+    """Write MLmodel and the environment files.
+
+    `mlflow.pyfunc.save_model` would do it too, but it puts absolute paths into MLmodel and takes several times as long.
+    """
+    shape = (-1, *settings["inputs_shape"])
+    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float32), shape)]))
+    model = Model(artifact_path=MODEL, run_id=run_id, model_id=model_id, model_uuid=model_id, signature=signature)
+    model.add_flavor(
+        "python_function",  # what mlflow.pyfunc.add_to_model adds; that module takes a second to import
+        loader_module=LOADER,
+        data=MODEL_DATA,
+        env={"virtualenv": "python_env.yaml"},
+        python_version=platform.python_version(),
+    )
+    model.model_size_bytes = sum(file.stat().st_size for file in (root / MODEL_DATA).iterdir())
+    model.save(str(root / "MLmodel"))
+    # The public part of a version alone: "+cpu" names a build that no index offers.
+    lines = [f"{name}=={version(name).partition('+')[0]}\n" for name in REQUIREMENTS]
+    (root / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+    python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
+    (root / "python_env.yaml").write_text(python, encoding="utf-8")

@@ -1,0 +1,124 @@
+"""Reach the MLflow store: prepare a database once before anyone writes, or find out quickly that it cannot be reached.
+
+Imported by `tracking` alone; it must not know what is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from filelock import FileLock
+
+from ablate.edges.ledger import database_file
+from ablate.study import InputError, Problem
+
+# MLflow reads these when it is imported: no telemetry, no git warning, no links or progress bars on stdout.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+for _name, _value in QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # MLflow 3.17 maps tables in a way SQLAlchemy 2.1 deprecates
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.db import utils
+    from mlflow.store.tracking import sqlalchemy_store
+    from mlflow.utils import credentials, rest_utils
+
+# These parts of MLflow carry no annotations.
+schema: Any = utils
+stores: Any = sqlalchemy_store
+rest: Any = rest_utils
+passwords: Any = credentials
+
+PATIENCE_S = 5  # for the first answer of a server or database; later requests keep MLflow's own retries
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+for _noisy in ("mlflow.store.db.utils", "alembic"):
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
+
+
+def connect(uri: str, root: Path) -> MlflowClient:
+    """A client of the store at `uri`, whose database exists at the current schema afterwards.
+
+    Artifacts of a database store go under `root/artifacts`. Raises InputError for an address that cannot be used.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0].lower()
+    if scheme in ("http", "https"):
+        _probe_server(uri)
+    elif scheme in DATABASES:
+        _writable(root)
+        with FileLock(root / ".initialise.lock"):  # two cold starts would both migrate, and both crash
+            _prepare_database(uri, root / "artifacts")
+    else:
+        known = "sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
+        raise _refusal(uri, "unknown kind of store", nearest=f"use {known}")
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:
+    first_line = next(iter(str(value).splitlines()), "")
+    return InputError(Problem("tracking store", address, rule, first_line[:300], nearest))
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _refusal(str(folder), "must be a folder that can be written", error) from None
+
+
+def _probe_server(uri: str) -> None:
+    try:
+        answer = rest.http_request(
+            passwords.get_default_host_creds(uri),
+            "/api/2.0/mlflow/experiments/search",
+            "POST",
+            max_retries=0,
+            timeout=PATIENCE_S,
+            raise_on_status=False,
+            json={"max_results": 1},
+        )
+    except MlflowException as error:
+        raise _refusal(uri, "the tracking server does not answer", error, "is `mlflow server` running there?") from None
+    if answer.status_code != 200:
+        raise _refusal(uri, "the tracking server refuses", f"HTTP {answer.status_code} {answer.reason}")
+
+
+def _prepare_database(uri: str, artifacts: Path) -> None:
+    # MLflow's own way to an engine retries an unusable database for more than an hour.
+    shown = uri
+    try:
+        url = sqlalchemy.make_url(uri)
+        shown = url.render_as_string(hide_password=True)
+        patience = {"connect_timeout": PATIENCE_S} if url.get_backend_name() in ("postgresql", "mysql") else {}
+        engine = sqlalchemy.create_engine(url, connect_args=patience)
+        if file := database_file(uri):
+            _writable(file.parent)
+        sqlalchemy.inspect(engine).get_table_names()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise _refusal(shown, "the database cannot be opened", error) from None
+    try:
+        if not schema._all_tables_exist(engine):
+            schema._initialize_tables(engine)
+        elif schema._get_schema_version(engine) != schema._get_latest_schema_revision():
+            schema._upgrade_db(engine)
+    except Exception as error:  # alembic: a schema of a newer MLflow, or tables that are not MLflow's
+        raise _refusal(shown, "the database cannot be brought to this MLflow's schema", error) from None
+    finally:
+        engine.dispose()
+    stores.SqlAlchemyStore(
+        uri, artifacts.resolve().as_uri()
+    )  # makes the default experiment, its artifacts in our folder

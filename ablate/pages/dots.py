@@ -1,0 +1,151 @@
+"""Figures of estimates as dots with intervals: the matrix, and the paired differences with every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablate.claims import numbers
+from ablate.claims.analysis import Analysis, MatrixRow
+from ablate.claims.records import MetricInfo
+from ablate.claims.statistics import Estimate
+from ablate.pages import style
+
+ROW_IN, LINE_IN, PANEL_IN = 0.27, 0.135, 0.62
+ROOM = 1.5  # an arm is on scale when it lies within this many focus spans of the arms the answer is about
+
+
+def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
+    """One panel a metric, one row an arm: mean over seeds and 95 % interval."""
+    rows = [row for row in analysis.matrix if any(e.n for e in row.scores.values())]
+    if not rows:
+        return None
+    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + _row_height(rows) * len(rows)))
+    panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
+    for panel, metric in zip(panels, analysis.metrics, strict=True):
+        estimates = [row.scores[metric.name] for row in rows]
+        focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
+        scale = _scale(focus, estimates, include_zero=False)
+        for place, (row, each) in enumerate(zip(rows, estimates, strict=True)):
+            _dot(panel, place, row, each, marks, scale)
+        _finish(panel, rows, metric, scale, title=f"{metric.label}{_bracketed(metric.unit)}")
+    return drawing
+
+
+def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
+    """One panel a metric, one row a trained arm: paired difference to the baseline, every seed a small dot."""
+    rows = [row for row in analysis.matrix if not row.reference and any(e.difference.n for e in row.effects.values())]
+    if not rows:
+        return None
+    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + 0.1 + 1.2 * _row_height(rows) * len(rows)))
+    panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
+    baseline = analysis.labels[analysis.baseline]
+    for panel, metric in zip(panels, analysis.metrics, strict=True):
+        estimates = [_hull(row, metric) for row in rows]
+        focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
+        scale = _scale(focus or estimates, estimates, include_zero=True)
+        panel.axvline(0, color="black", linewidth=0.8, zorder=1)
+        for place, row in enumerate(rows):
+            effect = row.effects[metric.name]
+            inside = [v for v in effect.by_seed.values() if scale[0] <= v <= scale[1]]
+            panel.scatter(
+                inside, [place + 0.28] * len(inside), s=7, color=marks.colour(row.arm), alpha=0.6, linewidths=0
+            )
+            _dot(panel, place, row, effect.difference, marks, scale, sign=True)
+        better = "left" if metric.direction == "lower" else "right"
+        title = f"{metric.label}{_bracketed(metric.unit)} minus\n{baseline}'s ({better} is better)"
+        _finish(panel, rows, metric, scale, title=title)
+    return drawing
+
+
+def _hull(row: MatrixRow, metric: MetricInfo) -> Estimate:
+    """The difference, its interval widened to hold every seed: what has to fit on the axis."""
+    effect = row.effects[metric.name]
+    gap, values = effect.difference, list(effect.by_seed.values())
+    ends = [v for v in (gap.low, gap.high) if v is not None] + values
+    return Estimate(gap.mean, min(ends, default=None), max(ends, default=None), gap.n)
+
+
+def _scale(focus: Sequence[Estimate], all_: Sequence[Estimate], *, include_zero: bool) -> tuple[float, float]:
+    """Axis limits: the arms in focus, and the others as far as they do not squeeze these."""
+    low, high = _span(focus) or _span(all_) or (0.0, 1.0)
+    if include_zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    room = ROOM * ((high - low) or abs(high) or 1.0)
+    near = [e for e in all_ if (ends := _span([e])) and ends[0] >= low - room and ends[1] <= high + room]
+    low, high = min([low, *(_ends(e)[0] for e in near)]), max([high, *(_ends(e)[1] for e in near)])
+    margin = 0.08 * ((high - low) or abs(high) or 1.0)
+    return low - margin, high + margin
+
+
+def _span(estimates: Sequence[Estimate]) -> tuple[float, float] | None:
+    ends = [end for e in estimates if e.mean is not None for end in _ends(e)]
+    return (min(ends), max(ends)) if ends else None
+
+
+def _ends(e: Estimate) -> tuple[float, float]:
+    mean = e.mean or 0.0
+    return (mean if e.low is None else e.low, mean if e.high is None else e.high)
+
+
+def _dot(
+    panel: Axes,
+    place: int,
+    row: MatrixRow,
+    each: Estimate,
+    marks: style.Marks,
+    scale: tuple[float, float],
+    *,
+    sign: bool = False,
+) -> None:
+    colour = style.GREY if row.reference else marks.colour(row.arm)
+    if each.mean is None:
+        panel.annotate("no finished run", (0.5, place), xycoords=("axes fraction", "data"), color=style.GREY,
+                       ha="center", va="center", fontsize=6.5)  # fmt: skip
+    elif not scale[0] <= each.mean <= scale[1]:
+        _off_scale(panel, place, each.mean, colour, scale, sign=sign)
+    else:
+        if each.low is not None and each.high is not None:
+            panel.plot([each.low, each.high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+        panel.plot(each.mean, place, marker=marks.marker(row.arm), markersize=5, color=colour, linestyle="none",
+                   markerfacecolor="white" if row.reference else colour)  # fmt: skip
+
+
+def _off_scale(panel: Axes, place: int, value: float, colour: str, scale: tuple[float, float], *, sign: bool) -> None:
+    """An arrow at the edge with the number: far arms must not squeeze the near ones."""
+    right = value > scale[1]
+    text = numbers.signed(value, 1) if sign else numbers.number(value, 1)
+    panel.annotate(
+        f"{text} →" if right else f"← {text}",
+        (0.99 if right else 0.01, place),
+        xycoords=("axes fraction", "data"),
+        ha="right" if right else "left",
+        va="center",
+        color=colour,
+        fontsize=7,
+    )
+
+
+def _finish(
+    panel: Axes, rows: Sequence[MatrixRow], metric: MetricInfo, scale: tuple[float, float], *, title: str
+) -> None:
+    panel.set_xlim(*scale)
+    panel.set_ylim(len(rows) - 0.4, -0.6)
+    panel.set_yticks(range(len(rows)), [style.wrap(row.label) for row in rows])
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x", color=style.GRID, linewidth=0.5)
+    panel.set_axisbelow(True)
+    panel.locator_params(axis="x", nbins=6)
+    panel.set_title(title, loc="left")
+
+
+def _row_height(rows: Sequence[MatrixRow]) -> float:
+    """Inches: room for the longest label, which may have several lines."""
+    return max(ROW_IN, LINE_IN * max(style.wrap(row.label).count("\n") + 1 for row in rows) + 0.04)
+
+
+def _bracketed(unit: str) -> str:
+    text = numbers.unit_text(unit)
+    return f" ({text})" if text else ""

@@ -1,0 +1,91 @@
+"""Every picture of a report, drawn from an Analysis and saved as PNG. The subject's gallery is reached by its name."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ablate.claims.analysis import Analysis
+from ablate.claims.results import Results
+from ablate.pages import dots, lines, style
+
+# What `report.gallery` names: arm label → arrays of examples.npz (inputs, target/…, output/…, index) → a figure.
+Gallery = Callable[[Mapping[str, Mapping[str, np.ndarray]]], Figure]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """File names of the figures that were drawn, by what they show; `note` says why the gallery is missing."""
+
+    matrix: str | None = None
+    differences: str | None = None
+    curves: str | None = None
+    conditions: Mapping[str, str] | None = None  # by column
+    gallery: str | None = None
+    note: str = ""
+
+
+def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
+    """Draw into `folder`. Figures that have nothing to show are left out."""
+    # a gallery gives its i-th arm the i-th mark of the same palette: the arms that it is given come first
+    marks = style.Marks(list(dict.fromkeys([*lines.drawn(analysis), *analysis.labels])))
+    columns = list(dict.fromkeys(table.column for table in analysis.conditions))
+    with style.look():
+        conditions = {
+            column: _save(
+                lines.by_condition([t for t in analysis.conditions if t.column == column], analysis, marks),
+                folder / f"by_{column}.png",
+            )
+            for column in columns
+        }
+        picture, note = _gallery(analysis, results)
+        return Pictures(
+            matrix=_save(dots.matrix(analysis, marks), folder / "matrix.png"),
+            differences=_save(dots.differences(analysis, marks), folder / "differences.png"),
+            curves=_save(lines.learning_curves(analysis, marks), folder / "learning_curves.png"),
+            conditions={column: name for column, name in conditions.items() if name},
+            gallery=_save(picture, folder / "gallery.png"),
+            note=note,
+        )
+
+
+def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:
+    """The arrays of `examples.npz` of the arm's first finished seed."""
+    for seed in results.study.seeds:
+        path = results.artifact(arm, seed, "examples.npz")
+        if path is not None:
+            with np.load(path, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+    return None
+
+
+def _save(drawing: Figure | None, path: Path) -> str | None:
+    if drawing is None:
+        return None
+    style.save(drawing, path)
+    return path.name
+
+
+def _gallery(analysis: Analysis, results: Results) -> tuple[Figure | None, str]:
+    """The subject's picture, or why there is none: a report must not fail for the sake of a picture."""
+    name = results.study.report.gallery
+    if not name:
+        return None, ""
+    try:
+        examples = {analysis.labels[arm]: examples_of(results, arm) for arm in lines.drawn(analysis)}
+        found = {label: arrays for label, arrays in examples.items() if arrays is not None}
+        if not found:
+            return None, "No finished run has kept examples to draw."
+        module, _, attribute = name.partition(":")
+        gallery: Gallery = getattr(importlib.import_module(module), attribute)
+        return gallery(found), ""
+    except (ImportError, AttributeError) as error:
+        return None, f"The gallery `{name}` could not be loaded: {error}"
+    except (KeyError, ValueError, IndexError, TypeError, OSError, zipfile.BadZipFile) as error:
+        return None, f"The gallery `{name}` could not be drawn: {type(error).__name__}: {error}"

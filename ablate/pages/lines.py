@@ -1,0 +1,171 @@
+"""Figures of lines with bands: learning curves, and scores by a condition, straight or around a circle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from ablate.claims import numbers
+from ablate.claims.analysis import Analysis
+from ablate.claims.conditions import ConditionTable
+from ablate.claims.curves import CurvePanel
+from ablate.pages import style
+
+MAX_LINES = 4  # more cross each other beyond reading; the tables have every arm
+LOG_FROM = 8.0  # a curve that falls by more than this factor is drawn on a logarithmic scale
+
+
+def drawn(analysis: Analysis) -> list[str]:
+    """The arms that line figures show: those the answer is about, then others in study order, at most four."""
+    arms = [row.arm for row in analysis.matrix if not row.reference]
+    chosen = list(dict.fromkeys(chain(analysis.focus, arms)))[:MAX_LINES]
+    return [arm for arm in arms if arm in chosen]
+
+
+def learning_curves(analysis: Analysis, marks: style.Marks) -> Figure | None:
+    """One panel a score: mean over seeds, band from the lowest to the highest seed."""
+    arms = drawn(analysis)
+    panels = [panel for panel in analysis.curves if any(arm in panel.arms for arm in arms)]
+    if not panels:
+        return None
+    drawing = style.figure(0.5 + 1.35 * len(panels))
+    axes = drawing.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
+    for place, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
+        for arm in arms:
+            if arm in panel.arms:
+                _curve(axis, panel, arm, analysis, marks)
+        _curve_scale(axis, panel, arms)
+        axis.set_title(f"{_capital(panel.label)}{_bracketed(panel.unit)}", loc="left")
+        if place == len(panels) - 1:
+            axis.set_xlabel("epoch")
+    style.legend_above(drawing, axes[0])
+    return drawing
+
+
+def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: style.Marks) -> Figure | None:
+    """One panel a metric along one condition: mean over seeds, band = 95 % interval."""
+    arms = [arm for arm in drawn(analysis) if any(arm in table.scores for table in tables)]
+    if not arms:
+        return None
+    round_ = tables[0].bins.period is not None
+    drawing = style.figure(0.4 + (2.7 if round_ else 1.7) * len(tables))
+    axes = drawing.subplots(len(tables), 1, squeeze=False, subplot_kw={"projection": "polar"} if round_ else {})[:, 0]
+    for axis, table in zip(axes, tables, strict=True):
+        for arm in arms:
+            if arm in table.scores:
+                (_round_line if round_ else _straight_line)(axis, table, arm, analysis, marks)
+        (_round_axis if round_ else _straight_axis)(axis, table)
+    style.legend_above(drawing, axes[0])
+    return drawing
+
+
+def _curve(axis: Axes, panel: CurvePanel, arm: str, analysis: Analysis, marks: style.Marks) -> None:
+    table = panel.arms[arm]
+    axis.fill_between(table.epoch, table.low, table.high, color=marks.colour(arm), alpha=0.18, linewidth=0)
+    axis.plot(table.epoch, table["mean"], color=marks.colour(arm), linestyle=marks.dashes(arm), linewidth=1.3,
+              label=analysis.labels[arm], marker=marks.marker(arm), markersize=3,
+              markevery=max(1, len(table) // 6))  # fmt: skip
+
+
+def _curve_scale(axis: Axes, panel: CurvePanel, arms: Sequence[str]) -> None:
+    tables = [panel.arms[arm] for arm in arms if arm in panel.arms]
+    low, high = min(t.low.min() for t in tables), max(t.high.max() for t in tables)
+    if low > 0 and high / low > LOG_FROM:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.locator_params(axis="y", nbins=5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axis.grid(axis="y", color=style.GRID, linewidth=0.5)
+    axis.set_axisbelow(True)
+
+
+def _columns(table: ConditionTable, arm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, low and high of every bin, NaN where there is none: a gap in the line."""
+    estimates = table.scores[arm]
+    means = np.array([math.nan if e.mean is None else e.mean for e in estimates])
+    lows = np.array([m if e.low is None else e.low for e, m in zip(estimates, means, strict=True)])
+    highs = np.array([m if e.high is None else e.high for e, m in zip(estimates, means, strict=True)])
+    return means, lows, highs
+
+
+def _straight_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
+    mean, low, high = _columns(table, arm)
+    _line(axis, np.array(table.bins.centres), mean, low, high, arm, analysis, marks)
+
+
+def _round_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
+    """The first bin is repeated at the end: the circle closes."""
+    angle = 2 * np.pi * np.array(table.bins.centres) / (table.bins.period or 1.0)
+    closed = [np.append(values, values[0]) for values in (*_columns(table, arm),)]
+    _line(axis, np.append(angle, 2 * np.pi), closed[0], closed[1], closed[2], arm, analysis, marks)
+
+
+def _line(
+    axis: Axes,
+    x: np.ndarray,
+    mean: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    arm: str,
+    analysis: Analysis,
+    marks: style.Marks,
+) -> None:
+    colour = marks.colour(arm)
+    axis.fill_between(x, np.maximum(low, 0.0) if isinstance(axis, PolarAxes) else low, high, color=colour, alpha=0.18,
+                      linewidth=0)  # fmt: skip
+    axis.plot(x, mean, color=colour, linestyle=marks.dashes(arm), linewidth=1.3, marker=marks.marker(arm),
+              markersize=3, label=analysis.labels[arm])  # fmt: skip
+
+
+def _straight_axis(axis: Axes, table: ConditionTable) -> None:
+    axis.set_title(f"{table.metric.label}{_bracketed(table.metric.unit)}", loc="left")
+    axis.set_xlabel(table.label)
+    axis.locator_params(axis="y", nbins=5)
+    if table.bins.values:
+        axis.set_xticks(table.bins.centres, table.bins.labels)
+    axis.grid(axis="y", color=style.GRID, linewidth=0.5)
+    axis.set_axisbelow(True)
+
+
+def _round_axis(axis: Axes, table: ConditionTable) -> None:
+    """0 at the top and clockwise, as a compass; the radius starts at 0, so that areas do not mislead."""
+    assert isinstance(axis, PolarAxes)
+    period = table.bins.period or 1.0
+    axis.set_theta_zero_location("N")
+    axis.set_theta_direction(-1)
+    axis.set_rlim(bottom=0)
+    sign = "°" if period == 360 else ""
+    ticks = [period * i / 8 for i in range(8)]
+    axis.set_xticks([2 * math.pi * t / period for t in ticks], [f"{t:g}{sign}" for t in ticks])
+    axis.set_rlabel_position(22.5)
+    axis.set_yticks([r for r in MaxNLocator(nbins=4).tick_values(0, axis.get_rmax()) if 0 < r < axis.get_rmax()])
+    for label in axis.get_yticklabels():
+        label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6})
+    axis.tick_params(axis="x", pad=-1)
+    axis.tick_params(axis="y", labelsize=6.5)
+    axis.grid(color=style.GRID, linewidth=0.5)
+    axis.spines["polar"].set_visible(False)
+    axis.set_title(f"{table.metric.label}{_bracketed(table.metric.unit)} by {_small(table.label)}", loc="left", pad=9)
+
+
+def _bracketed(unit: str) -> str:
+    text = numbers.unit_text(unit)
+    return f" ({text})" if text else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text

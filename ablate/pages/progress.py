@@ -1,0 +1,113 @@
+"""What a person sees while runs go on: one line an arm and seed on a terminal, plain lines elsewhere. On stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ablate.study import RunResult, RunSpec
+
+PLAIN_EVERY_SECONDS = 20.0  # between two lines of the same run when not on a terminal
+
+
+@dataclass
+class Line:
+    """One run in flight, as last heard of."""
+
+    spec: RunSpec
+    epochs: int
+    started: float = field(default_factory=time.monotonic)
+    entry: Mapping[str, float] = field(default_factory=dict)
+    first: tuple[float, float] | None = None  # (epoch, time) first heard: a resumed run replays what it had
+    told: float = 0.0
+
+    def update(self, entry: Mapping[str, float]) -> None:
+        self.entry = entry
+        if self.first is None:
+            self.first = (entry["epoch"], time.monotonic())
+
+    @property
+    def epoch(self) -> int:
+        return int(self.entry.get("epoch", 0))
+
+    @property
+    def seconds_left(self) -> float | None:
+        if self.first is None or self.epoch <= self.first[0]:
+            return None
+        each = (time.monotonic() - self.first[1]) / (self.epoch - self.first[0])
+        return each * (self.epochs - self.epoch)
+
+    def scores(self) -> str:
+        values = [(k.removeprefix("val/"), v) for k, v in self.entry.items() if k.startswith("val/")]
+        return "  ".join(f"{name} {value:.2f}" for name, value in values)
+
+
+class ProgressView:
+    """Implements the driver's View. Use as a context manager around the work."""
+
+    def __init__(self, total: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.total, self.done, self.failed = total, 0, 0
+        self.lines: dict[str, Line] = {}
+        self.live = Live(console=self.console, refresh_per_second=4, get_renderable=self.render, transient=True)
+
+    def __enter__(self) -> ProgressView:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.stop()
+
+    def started(self, spec: RunSpec) -> None:
+        self.lines[spec.key] = Line(spec, spec.settings["training"]["epochs"])
+
+    def epoch(self, spec: RunSpec, entry: Mapping[str, float]) -> None:
+        line = self.lines[spec.key]
+        line.update(entry)
+        if not self.console.is_terminal and time.monotonic() - max(line.told, line.started) > PLAIN_EVERY_SECONDS:
+            line.told = time.monotonic()
+            left = f"  {clock(line.seconds_left)} left" if line.seconds_left is not None else ""
+            self._print(f"{spec.name}  epoch {line.epoch}/{line.epochs}  {line.scores()}{left}")
+
+    def ended(self, spec: RunSpec, result: RunResult) -> None:
+        line = self.lines.pop(spec.key)
+        self.done += 1
+        took = clock(time.monotonic() - line.started)
+        if result.status == "FAILED":
+            self.failed += 1
+            self._print(f"{self._count()} {spec.name}  FAILED: {result.error}", style="red")
+        else:
+            self._print(f"{self._count()} {spec.name}  {line.scores()}  {took}")
+
+    def note(self, text: str) -> None:
+        self._print(text, style="yellow")
+
+    def _count(self) -> str:
+        return f"[{self.done}/{self.total}]"
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def render(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for line in list(self.lines.values()):
+            left = f"{clock(line.seconds_left)} left" if line.seconds_left is not None else "starting"
+            table.add_row(line.spec.name, f"epoch {line.epoch}/{line.epochs}", line.scores(), left)
+        failed = f", {self.failed} failed" if self.failed else ""
+        table.add_row(f"{self.done} of {self.total} runs done{failed}")
+        return table
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,269 @@
+"""The nouns: what a study asks and what its runs answer. Imports nothing of ablate, torch or mlflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Phase = Literal["tune", "compare", "train"]
+Direction = Literal["lower", "higher"]
+Reduction = Literal["mean", "median"]
+Scalar = bool | int | float | str
+
+
+class Problem(NamedTuple):
+    """One thing wrong with what a person gave: where it stands, the rule, the value, the nearest valid choice."""
+
+    file: str
+    place: str
+    rule: str
+    value: str = ""
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.place}" if self.place else self.file
+        got = f" (got {self.value})" if self.value else ""
+        hint = f"; {self.nearest}" if self.nearest else ""
+        return f"{where}: {self.rule}{got}{hint}"
+
+
+class InputError(Exception):
+    """Wrong usage: one or many Problems, raised together, before anything is created. Exit code 2."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(p) for p in problems))
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TrainingSettings(Frozen):
+    """`[settings.training]`: the loop's own settings. Fixed hyperparameters unless the study tunes them."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(default=384, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)  # of all steps, linear; then cosine to 0
+    gradient_clip: float = Field(default=1.0, ge=0)  # global norm; 0 = off
+    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    threads: int = Field(default=1, ge=1)
+
+
+class Arm(Frozen):
+    """One condition: the baseline's settings with a few replaced. `set` maps dotted paths to values;
+    a path that names a whole section replaces that section."""
+
+    label: str = ""
+    information: dict[str, str] = {}  # what each predicted quantity can be read from, a column each in the matrix
+    set: dict[str, Any] = {}
+    reference: bool = False  # a yardstick: never tuned, stands below the arms in every table
+    replicate: int = Field(default=0, ge=0)  # a deliberate twin with random streams of its own
+
+
+class SpaceEntry(Frozen):
+    """One nuisance hyperparameter. `when` maps another entry's path to the value under which this one exists."""
+
+    when: dict[str, Scalar] = {}
+
+
+class FloatSpace(SpaceEntry):
+    type: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+
+
+class IntSpace(SpaceEntry):
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+
+
+class CategoricalSpace(SpaceEntry):
+    type: Literal["categorical"]
+    choices: list[Scalar] = Field(min_length=1)
+
+
+Space = Annotated[FloatSpace | IntSpace | CategoricalSpace, Field(discriminator="type")]
+
+
+class Tuning(Frozen):
+    """`[tuning]`: the budget every arm is allotted, and the space all arms share."""
+
+    trials: int = Field(ge=1)
+    seeds: list[int] = Field(min_length=1)
+    metric: str  # "val/<metric>": validation only, test data cannot be named here
+    epochs: int | None = Field(default=None, ge=1)  # default: settings.training.epochs
+    sampler: Literal["tpe", "random", "qmc"] = "tpe"
+    space: dict[str, Space] = Field(min_length=1)
+
+
+class Hypothesis(Frozen):
+    arm: str
+    against: str
+    metric: str
+    margin: float = Field(default=0.0, ge=0)
+
+
+class Condition(Frozen):
+    """A per-example column along which the report shows each metric; `period` makes the figure polar."""
+
+    label: str = ""
+    period: float | None = Field(default=None, gt=0)
+    bins: int = Field(default=8, ge=2)
+    metrics: list[str] = []  # default: the study's metrics
+
+
+class ReportSettings(Frozen):
+    conditions: dict[str, Condition] = {}
+    gallery: str | None = None  # "module:attribute", draws example pictures; see pages/figures.py
+
+
+class Study(Frozen):
+    """One question: baseline, arms, seeds, metrics, tuning budget and hypotheses. What one TOML file says."""
+
+    name: str
+    question: str
+    baseline: str
+    seeds: list[int] = Field(min_length=1)
+    metrics: list[str] = Field(min_length=1)  # the first is primary
+    catalogue: str  # "module:attribute" of a mapping name → Metric
+    settings: dict[str, dict[str, Any]]  # model, data, loss, training
+    arms: dict[str, Arm]
+    tuning: Tuning | None = None
+    hypotheses: list[Hypothesis] = []
+    report: ReportSettings = ReportSettings()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named per-example function of (output, targets) and how a split's values become one score.
+
+    `per_example` gives a float tensor (batch,); NaN marks an example for which the metric is undefined.
+    """
+
+    name: str
+    label: str
+    unit: str
+    direction: Direction
+    per_example: Callable[[Any, Mapping[str, Any]], Any]
+    reduction: Reduction = "mean"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is asked: one training and evaluation of one arm with one seed. Plain data, safe to send anywhere."""
+
+    study: str
+    arm: str
+    seed: int
+    phase: Phase
+    settings: Mapping[str, Any]  # resolved: baseline + arm + tuned values
+    data_digest: str  # of the data file's bytes; "" when the source reads no file
+    replicate: int = 0
+    trial: int | None = None  # index while tuning
+    overrides: Mapping[str, Scalar] = field(default_factory=dict)  # the tuned values within `settings`
+
+    @property
+    def name(self) -> str:
+        """`hybrid-seed3`, or `hybrid-trial2-seed101` while tuning."""
+        trial = "" if self.trial is None else f"-trial{self.trial}"
+        return f"{self.arm}{trial}-seed{self.seed}"
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the result: settings, seed and data content; never a path, a name or a time."""
+        identity = [self.settings, self.seed, self.data_digest, self.replicate]
+        return digest(identity)[:16]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What happened: scores and history of a FINISHED run, or the reason of a FAILED one."""
+
+    key: str
+    status: Literal["FINISHED", "FAILED"]
+    scores: Mapping[str, float] = field(default_factory=dict)  # deterministic: val/…, test/…, cost/parameters…
+    history: Sequence[Mapping[str, float]] = ()  # one mapping an epoch, keys as in MLflow, plus "epoch" from 1
+    timings: Mapping[str, float] = field(default_factory=dict)  # measured: time/…_s
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Path | None = None  # folder: model/ (weights.safetensors, model.json), scores.parquet, examples.npz
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as the store remembers it: what a Tracker reads back."""
+
+    run_id: str
+    arm: str
+    seed: int
+    phase: Phase
+    key: str
+    status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+    scores: Mapping[str, float] = field(default_factory=dict)  # latest value of every metric of the run
+    overrides: Mapping[str, Scalar] = field(default_factory=dict)
+    trial: int | None = None
+    error: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON of a plain value (sorted keys, no spaces, shortest floats)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Tracker(Protocol):
+    """The store of finished work. The driver alone writes; everyone may read.
+
+    A study's *document* is plain JSON: {"study": Study as JSON, "metrics": {name: {"label", "unit", "direction",
+    "reduction"}}, "created": ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str, "command": str}.
+    """
+
+    def document(self, study: str) -> dict[str, Any] | None:
+        """The study's document, or None before the first `open`."""
+
+    def open(self, study: str, document: Mapping[str, Any]) -> None:
+        """Create or update the study's experiment and parent run with this document."""
+
+    def close(self, study: str, *, finished: bool) -> None:
+        """Mark the parent run FINISHED, or FAILED when a run is missing or failed."""
+
+    def records(self, study: str) -> list[Record]:
+        """Every run of the study that is not discarded, oldest first; tuning trials included."""
+
+    def start(self, spec: RunSpec) -> str:
+        """A new RUNNING run; unfinished runs of the same key, phase and arm are discarded. Returns the run id."""
+
+    def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
+        """One entry of `RunResult.history` ("epoch" is the step)."""
+
+    def finish(self, run_id: str, spec: RunSpec, result: RunResult) -> None:
+        """Record scores, timings, provenance, artifacts and the model; the run ends FINISHED or FAILED."""
+
+    def kill(self, run_id: str) -> None:
+        """The run was interrupted and will be resumed: KILLED."""
+
+    def discard(self, run_ids: Sequence[str]) -> None:
+        """Forget runs that are to be done again (kept in the store as deleted)."""
+
+    def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
+        """Scores measured after the run ended (latency, measured alone)."""
+
+    def history(self, run_id: str) -> list[dict[str, float]]:
+        """The per-epoch entries as logged, by epoch; keys with a "/" and "epoch"."""
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        """Local path of "scores.parquet", "examples.npz" or the folder "model"; None when the run has none."""

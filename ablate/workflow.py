@@ -1,0 +1,455 @@
+"""Wires the pieces: from a study file to runs, records and a report. Heavy libraries are imported where they are used."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.design import amend, components, plan, studyfile
+from ablate.design.resolve import resolve
+from ablate.study import InputError, Metric, Problem, Record, Study, Tracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablate.claims.results import Results
+    from ablate.driver import Driver, View
+    from ablate.runs.execution import Context
+
+SMOKE_EXAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What belongs to the machine: where the store and the reports are, which data, which device."""
+
+    mlruns: Path = Path("mlruns")
+    reports: Path = Path("reports")
+    tracking_uri: str | None = None  # default: SQLite inside mlruns
+    data_root: Path | None = None
+    device: str = "auto"
+    workers: int | None = None
+
+    @property
+    def database(self) -> Path:
+        return self.mlruns / "mlflow.db"
+
+    def tracker(self) -> Tracker:
+        """The store, initialised. Raises InputError when it cannot be reached or written."""
+        from ablate.edges.tracking import MlflowTracker
+
+        return MlflowTracker(self.tracking_uri, self.mlruns)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study file with all that is needed to plan it without torch or mlflow."""
+
+    path: Path
+    study: Study
+    catalogue: Mapping[str, Metric]
+    digests: Mapping[str, str] = field(default_factory=dict)  # data digest by arm
+
+    def plan(self, known: Iterable[Record]) -> plan.Plan:
+        """Every run the study asks for, and how it stands by these records."""
+        return plan.make_plan(self.study, known, self.digests.__getitem__)
+
+    @property
+    def curve_metrics(self) -> tuple[str, ...]:
+        names = list(self.study.metrics)
+        if self.study.tuning:
+            names.append(self.study.tuning.metric.removeprefix("val/"))
+        return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a study stands after `run`: counts of comparison cells, what failed, and the report."""
+
+    done: int
+    failed: int
+    missing: int
+    errors: Mapping[str, str]  # by run name
+    report: Path | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.failed == 0 and self.missing == 0
+
+
+def load(path: Path, workspace: Workspace) -> Loaded:
+    """Read and check a study file and find its data files. Raises InputError with every problem found."""
+    study = studyfile.load(path)
+    components.importable([path.resolve().parent, Path.cwd()])
+    catalogue = components.load_component(study.catalogue, file=str(path), place="catalogue")
+    known: dict[str, str] = {}
+    digests = {}
+    for arm in study.arms:
+        section = resolve(study, arm)
+        name = str(section["data"].get("file", ""))
+        if name not in known:
+            known[name] = components.data_digest(section, workspace.data_root, path.resolve().parent)
+        digests[arm] = known[name]
+    return Loaded(path, study, catalogue, digests)
+
+
+def records(study: str, workspace: Workspace) -> list[Record]:
+    """What the store remembers of a study; the default store is read without mlflow and never created."""
+    from ablate.edges import ledger
+
+    if workspace.tracking_uri is None:
+        return ledger.records_from_sqlite(workspace.database, study)
+    return workspace.tracker().records(study)
+
+
+def make_plan(loaded: Loaded, workspace: Workspace, *, check: bool = False) -> plan.Plan:
+    """What would run and what is done. `check` also imports the components and builds every arm's."""
+    if check:
+        build_all(loaded, workspace)
+    return loaded.plan(records(loaded.study.name, workspace))
+
+
+def build_all(loaded: Loaded, workspace: Workspace) -> None:
+    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created."""
+    import torch
+
+    from ablate.runs.execution import load_data
+
+    context = _context(loaded, workspace, Path(), Path())
+    file = str(loaded.path)
+    seen: set[str] = set()
+    problems: list[Problem] = []
+    for arm in loaded.study.arms:
+        settings = resolve(loaded.study, arm)
+        for section, place in ((s, f"settings.{s} of arm {arm}") for s in ("data", "model", "loss")):
+            identity = repr((section, settings[section]))
+            if identity in seen:
+                continue
+            seen.add(identity)
+            try:
+                if section == "data":
+                    load_data(settings["data"], context, torch.device("cpu"))
+                else:
+                    components.bind(settings[section], place=place, file=file)()
+            except InputError as error:
+                problems += error.problems
+            except (TypeError, ValueError) as error:
+                problems.append(Problem(file, place, str(error)))
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+
+
+def run(
+    loaded: Loaded,
+    workspace: Workspace,
+    view: View,
+    *,
+    only: list[str] | None = None,
+    rerun: str | None = None,
+    command: str = "",
+) -> Outcome:
+    """Run what is missing, then measure latency and write the report. Resumable at any moment.
+
+    Raises InputError before anything is created when the study, its data or its components are wrong.
+    """
+    study = loaded.study
+    wanted = plan.selector(study, only or [], file=str(loaded.path))
+    if rerun:
+        check_rerun(study, rerun)
+    build_all(loaded, workspace)
+    device = resolve_device(workspace.device)
+    tracker = workspace.tracker()
+    with _only_driver(workspace, study.name):
+        _open(tracker, loaded, command, [arm for arm in study.arms if arm == rerun])
+        if rerun:
+            discard(tracker, loaded, rerun)
+        driver = _driver(loaded, replace(workspace, device=device), tracker, view)
+        driver.wanted = wanted
+        driver.run()
+        if not only:
+            _measure_latency(driver, device)
+        outcome = _outcome(loaded.plan(driver.records))
+        tracker.close(study.name, finished=outcome.complete)
+        _mirror(loaded, driver, workspace, view)
+    path = report(study.name, workspace, study_file=str(loaded.path)) if outcome.done else None
+    return replace(outcome, report=path)
+
+
+def smoke(loaded: Loaded, workspace: Workspace, view: View) -> Outcome:
+    """One tiny pass through every arm in a temporary folder: nothing is recorded."""
+    from ablate.edges.memory import MemoryTracker
+
+    build_all(loaded, workspace)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = replace(workspace, mlruns=Path(folder), device=resolve_device(workspace.device))
+        loaded = replace(loaded, study=_tiny(loaded.study))
+        tracker = MemoryTracker()
+        tracker.open(loaded.study.name, {})
+        driver = _driver(loaded, scratch, tracker, view)
+        driver.context = replace(driver.context, limit=SMOKE_EXAMPLES)
+        driver.run()
+    return _outcome(loaded.plan(driver.records))
+
+
+def _tiny(study: Study) -> Study:
+    training = {**study.settings["training"], "epochs": 1, "batch_size": SMOKE_EXAMPLES // 2}
+    settings = {**study.settings, "training": training}
+    return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings})
+
+
+def report(name: str, workspace: Workspace, *, study_file: str | None = None) -> Path:
+    """Write `reports/<study>/` from the store alone. Raises InputError when the store does not know the study."""
+    from ablate.pages import report as page
+
+    return page.build(results(name, workspace), workspace.reports / name, study_file=study_file or "")
+
+
+def results(name: str, workspace: Workspace) -> Results:
+    """The study's results as the claims and pages read them. Raises InputError when the store does not know it."""
+    from ablate.claims import results as tables
+
+    if workspace.tracking_uri is None and not workspace.database.is_file():
+        raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
+    tracker = workspace.tracker()
+    if tracker.document(name) is None:
+        raise InputError(Problem(str(workspace.mlruns), "study", "not in the store", name))
+    return tables.load(tracker, name)
+
+
+def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:
+    """A row an arm and seed: status, run id and every score of a study, by name or by study file."""
+    workspace = workspace or Workspace()
+    name = studyfile.load(Path(study)).name if str(study).endswith(".toml") else str(study)
+    return results(name, workspace).frame()
+
+
+def evaluate(loaded: Loaded, workspace: Workspace, other: Path) -> pd.DataFrame:
+    """Score every finished run on all examples of another data file. Columns: arm, seed, metric, score."""
+    import pandas as pd
+    import torch
+
+    from ablate.runs import evaluation
+    from ablate.runs.checkpoints import load_weights
+    from ablate.runs.execution import load_data
+
+    tracker = workspace.tracker()
+    study = loaded.study
+    specs = {cell.spec.key: cell.spec for cell in _done(loaded, tracker)}
+    if not specs:
+        raise InputError(Problem(str(loaded.path), "", "no finished run to evaluate", nearest="`ablate run` first"))
+    device = torch.device(resolve_device(workspace.device))
+    context = _context(loaded, workspace, Path(), Path())
+    section = {**study.settings["data"], "file": str(other.resolve())}
+    examples = load_data(section, context, device).examples("all")
+    rows = []
+    for record in tracker.records(study.name):
+        spec = specs.get(record.key)
+        folder = tracker.artifact(record.run_id, "model") if spec and record.phase == "compare" else None
+        if spec is None or folder is None:
+            continue
+        model = components.bind(spec.settings["model"], place="settings.model", file=str(loaded.path))()
+        load_weights(model, folder)
+        output = evaluation.predict(model.to(device), examples.inputs)
+        scores = evaluation.score(output, examples.targets, [loaded.catalogue[m] for m in study.metrics])
+        rows += [(spec.arm, spec.seed, metric, value) for metric, value in scores.items()]
+    return pd.DataFrame(rows, columns=["arm", "seed", "metric", "score"])
+
+
+def _done(loaded: Loaded, tracker: Tracker) -> list[Any]:
+    cells = loaded.plan(tracker.records(loaded.study.name)).cells
+    return [cell for cell in cells if cell.phase == "compare" and cell.state == "done"]
+
+
+def check_rerun(study: Study, what: str) -> None:
+    if what not in ("failed", "stale", *study.arms):
+        arms = ", ".join(study.arms)
+        raise InputError(Problem("--rerun", "", "must be failed, stale or an arm of this study", what, f"arms: {arms}"))
+
+
+def discard(tracker: Tracker, loaded: Loaded, what: str) -> None:
+    """Forget runs that are to be done again: an arm's, the failed ones, or those made by other code."""
+    old = tracker.records(loaded.study.name)
+    if what == "failed":
+        chosen = [r for r in old if r.status == "FAILED"]
+    elif what == "stale":
+        chosen = [r for r in old if r.run_id in stale(loaded, old)]
+    else:
+        chosen = [r for r in old if r.arm == what]
+    tracker.discard([r.run_id for r in chosen])
+
+
+def stale(loaded: Loaded, old: list[Record]) -> set[str]:
+    """Ids of finished runs whose components' source has changed since."""
+    from ablate.runs.provenance import source_digest
+
+    current = {}
+    for arm in loaded.study.arms:
+        settings = resolve(loaded.study, arm)
+        current[arm] = source_digest(settings[s]["factory"] for s in ("model", "data", "loss"))
+    return {
+        r.run_id
+        for r in old
+        if r.status == "FINISHED"
+        and r.arm in current
+        and r.provenance.get("source_digest") not in (None, current[r.arm])
+    }
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(Problem("--device", "", "not usable on this machine", name, reason)) from None
+    return name
+
+
+def _context(loaded: Loaded, workspace: Workspace, work: Path, logs: Path) -> Context:
+    from ablate.runs.execution import Context
+
+    return Context(
+        loaded.study.catalogue,
+        loaded.curve_metrics,
+        loaded.path.resolve().parent,
+        work,
+        logs,
+        workspace.device,
+        workspace.data_root.resolve() if workspace.data_root else None,
+    )
+
+
+def _driver(loaded: Loaded, workspace: Workspace, tracker: Tracker, view: View) -> Driver:
+    from ablate.driver import Driver
+    from ablate.edges import engines
+    from ablate.runs.provenance import git_state
+
+    study, root = loaded.study, workspace.mlruns.resolve()
+    context = _context(loaded, workspace, root / "work" / study.name, root / "logs" / study.name)
+    threads = int(study.settings["training"].get("threads", 1))
+    git, diff = git_state(context.study_dir)
+    return Driver(
+        study,
+        tracker,
+        context,
+        loaded.digests,
+        workspace.workers or engines.default_workers(threads, workspace.device),
+        engines.local_pool,
+        view,
+        git,
+        diff,
+    )
+
+
+@contextmanager
+def _only_driver(workspace: Workspace, study: str) -> Iterator[None]:
+    """Keep a second driver of the same study out; the operating system frees the lock when this process ends."""
+    from filelock import FileLock, Timeout
+
+    path = workspace.mlruns / f"{study}.lock"
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(Problem(str(path), "", "another `ablate run` of this study is at work", study)) from None
+
+
+def _open(tracker: Tracker, loaded: Loaded, command: str, rerun: Collection[str]) -> None:
+    """Write the study's document; refuse changed settings under finished runs."""
+    study = loaded.study
+    today = date.today().isoformat()
+    new = amend.document(study, loaded.catalogue, command=command, today=today)
+    old = tracker.document(study.name)
+    if old is not None:
+        has_runs = any(r.status == "FINISHED" for r in tracker.records(study.name))
+        changes = amend.amend(old, study, file=str(loaded.path), has_runs=has_runs, rerun=rerun)
+        new["created"] = old["created"]
+        new["amendments"] = [*old["amendments"], *({"date": today, "what": change} for change in changes)]
+    tracker.open(study.name, new)
+
+
+def _measure_latency(driver: Driver, device: str) -> None:
+    """Once an arm, with nothing else running: the finished runs of the arm share the number."""
+    from ablate.edges import engines
+    from ablate.runs.cost import latency
+
+    for arm in driver.study.arms:
+        runs = [r for r in driver.records if r.arm == arm and r.phase == "compare" and r.status == "FINISHED"]
+        new = [r for r in runs if "cost/latency_ms_p50" not in r.scores]
+        if not new:
+            continue
+        known = [r.scores for r in runs if "cost/latency_ms_p50" in r.scores]
+        scores = {k: v for k, v in known[0].items() if k.startswith("cost/latency")} if known else None
+        if scores is None:
+            folder = driver.tracker.artifact(new[0].run_id, "model")
+            if folder is None:
+                continue
+            threads = int(driver.study.settings["training"].get("threads", 1))
+            with engines.local_pool(1) as pool:
+                scores = pool.submit(latency, folder, threads=threads, device=device).result()
+        driver.tracker.add_scores([r.run_id for r in new], scores)
+
+
+def _mirror(loaded: Loaded, driver: Driver, workspace: Workspace, view: View) -> None:
+    from ablate.edges import tuning
+
+    try:
+        tuning.mirror(workspace.mlruns / "optuna.db", loaded.study, driver.records, loaded.digests.__getitem__)
+    except Exception as error:  # the dashboard is a convenience; the results are in the tracking store
+        view.note(f"the Optuna dashboard's database could not be updated: {error}")
+
+
+def _outcome(planned: plan.Plan) -> Outcome:
+    cells = [cell for cell in planned.cells if cell.phase == "compare"]
+    states = [cell.state for cell in cells]
+    errors = {f"{c.arm}-seed{c.seed}": c.error for c in cells if c.state == "failed"}
+    done, failed = states.count("done"), states.count("failed")
+    return Outcome(done, failed, len(cells) - done - failed, errors)
+
+
+def remaining(loaded: Loaded, workspace: Workspace, only: list[str] | None) -> int:
+    """Number of chosen cells, tuning included, that are neither done nor failed."""
+    wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
+    cells = make_plan(loaded, workspace).cells
+    return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)
+
+
+def study_name(study: str) -> str:
+    """The name of a study given by name or by file."""
+    return studyfile.load(Path(study)).name if study.endswith(".toml") else study
+
+
+def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> int:
+    """Run the MLflow UI on 127.0.0.1 until it ends; its exit code."""
+    import subprocess
+    import sys
+
+    workspace.tracker()  # an empty or older database is initialised before the server's processes open it
+    uri = workspace.tracking_uri or f"sqlite:///{workspace.database.resolve()}"
+    say(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    try:
+        return subprocess.run([*command, "--port", str(port)], check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def snapshot(name: str, workspace: Workspace) -> str:
+    from ablate.edges import snapshot as dvc
+
+    return dvc.snapshot(name, Path.cwd(), workspace.mlruns)
+
+
+def restore(workspace: Workspace) -> str:
+    from ablate.edges import snapshot as dvc
+
+    return dvc.restore(Path.cwd(), workspace.mlruns)
