@@ -160,9 +160,12 @@ class Driver:
     def _propose(self, arm: str, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
         """The next trial of the arm's chain; with a quasi-random sampler every remaining one, side by side."""
         assert self.study.tuning is not None
-        last = self.study.tuning.trials if self.study.tuning.sampler == "qmc" else len(outcomes) + 1
+        known = {outcome.index for outcome in outcomes}
+        open_trials = [trial for trial in range(self.study.tuning.trials) if trial not in known]
+        if self.study.tuning.sampler != "qmc":
+            del open_trials[1:]
         specs = []
-        for trial in range(len(outcomes), last):
+        for trial in open_trials:
             if (arm, trial) not in self.proposed:
                 self.proposed[arm, trial] = self._ask(arm, trial, outcomes)
             specs += plan.trial_specs(self.study, arm, trial, self.proposed[arm, trial], self.data_digests[arm])

@@ -1,70 +1,29 @@
-"""Wires the pieces: from a study file to runs, records and a report. Heavy libraries are imported where they are used."""
+"""Wires the pieces: from a loaded study to runs, records and a report. Heavy libraries are imported where used."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.design import amend, components, plan, studyfile
 from ablate.design.resolve import resolve
-from ablate.study import InputError, Metric, Problem, Record, Study, Tracker
+from ablate.loading import Loaded, Workspace, build_all, context_of, load, records, resolve_device
+from ablate.study import InputError, Problem, Record, Study, Tracker
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ablate.claims.results import Results
     from ablate.driver import Driver, View
-    from ablate.runs.execution import Context
+
+__all__ = ["Loaded", "Workspace", "load"]  # what the command line needs to begin
 
 SMOKE_EXAMPLES = 64
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """What belongs to the machine: where the store and the reports are, which data, which device."""
-
-    mlruns: Path = Path("mlruns")
-    reports: Path = Path("reports")
-    tracking_uri: str | None = None  # default: SQLite inside mlruns
-    data_root: Path | None = None
-    device: str = "auto"
-    workers: int | None = None
-
-    @property
-    def database(self) -> Path:
-        return self.mlruns / "mlflow.db"
-
-    def tracker(self) -> Tracker:
-        """The store, initialised. Raises InputError when it cannot be reached or written."""
-        from ablate.edges.tracking import MlflowTracker
-
-        return MlflowTracker(self.tracking_uri, self.mlruns)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A study file with all that is needed to plan it without torch or mlflow."""
-
-    path: Path
-    study: Study
-    catalogue: Mapping[str, Metric]
-    digests: Mapping[str, str] = field(default_factory=dict)  # data digest by arm
-
-    def plan(self, known: Iterable[Record]) -> plan.Plan:
-        """Every run the study asks for, and how it stands by these records."""
-        return plan.make_plan(self.study, known, self.digests.__getitem__)
-
-    @property
-    def curve_metrics(self) -> tuple[str, ...]:
-        names = list(self.study.metrics)
-        if self.study.tuning:
-            names.append(self.study.tuning.metric.removeprefix("val/"))
-        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -82,66 +41,11 @@ class Outcome:
         return self.failed == 0 and self.missing == 0
 
 
-def load(path: Path, workspace: Workspace) -> Loaded:
-    """Read and check a study file and find its data files. Raises InputError with every problem found."""
-    study = studyfile.load(path)
-    components.importable([path.resolve().parent, Path.cwd()])
-    catalogue = components.load_component(study.catalogue, file=str(path), place="catalogue")
-    known: dict[str, str] = {}
-    digests = {}
-    for arm in study.arms:
-        section = resolve(study, arm)
-        name = str(section["data"].get("file", ""))
-        if name not in known:
-            known[name] = components.data_digest(section, workspace.data_root, path.resolve().parent)
-        digests[arm] = known[name]
-    return Loaded(path, study, catalogue, digests)
-
-
-def records(study: str, workspace: Workspace) -> list[Record]:
-    """What the store remembers of a study; the default store is read without mlflow and never created."""
-    from ablate.edges import ledger
-
-    if workspace.tracking_uri is None:
-        return ledger.records_from_sqlite(workspace.database, study)
-    return workspace.tracker().records(study)
-
-
 def make_plan(loaded: Loaded, workspace: Workspace, *, check: bool = False) -> plan.Plan:
     """What would run and what is done. `check` also imports the components and builds every arm's."""
     if check:
         build_all(loaded, workspace)
     return loaded.plan(records(loaded.study.name, workspace))
-
-
-def build_all(loaded: Loaded, workspace: Workspace) -> None:
-    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created."""
-    import torch
-
-    from ablate.runs.execution import load_data
-
-    context = _context(loaded, workspace, Path(), Path())
-    file = str(loaded.path)
-    seen: set[str] = set()
-    problems: list[Problem] = []
-    for arm in loaded.study.arms:
-        settings = resolve(loaded.study, arm)
-        for section, place in ((s, f"settings.{s} of arm {arm}") for s in ("data", "model", "loss")):
-            identity = repr((section, settings[section]))
-            if identity in seen:
-                continue
-            seen.add(identity)
-            try:
-                if section == "data":
-                    load_data(settings["data"], context, torch.device("cpu"))
-                else:
-                    components.bind(settings[section], place=place, file=file)()
-            except InputError as error:
-                problems += error.problems
-            except (TypeError, ValueError) as error:
-                problems.append(Problem(file, place, str(error)))
-    if problems:
-        raise InputError(*dict.fromkeys(problems))
 
 
 def run(
@@ -243,9 +147,9 @@ def evaluate(loaded: Loaded, workspace: Workspace, other: Path) -> pd.DataFrame:
     if not specs:
         raise InputError(Problem(str(loaded.path), "", "no finished run to evaluate", nearest="`ablate run` first"))
     device = torch.device(resolve_device(workspace.device))
-    context = _context(loaded, workspace, Path(), Path())
+    context = context_of(loaded, workspace, Path(), Path())
     section = {**study.settings["data"], "file": str(other.resolve())}
-    examples = load_data(section, context, device).examples("all")
+    examples = load_data(section, context, device, to_train=False).examples("all")
     rows = []
     for record in tracker.records(study.name):
         spec = specs.get(record.key)
@@ -266,6 +170,7 @@ def _done(loaded: Loaded, tracker: Tracker) -> list[Any]:
 
 
 def check_rerun(study: Study, what: str) -> None:
+    """Raise InputError unless `what` names something that can be done again."""
     if what not in ("failed", "stale", *study.arms):
         arms = ", ".join(study.arms)
         raise InputError(Problem("--rerun", "", "must be failed, stale or an arm of this study", what, f"arms: {arms}"))
@@ -300,41 +205,13 @@ def stale(loaded: Loaded, old: list[Record]) -> set[str]:
     }
 
 
-def resolve_device(name: str) -> str:
-    """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(Problem("--device", "", "not usable on this machine", name, reason)) from None
-    return name
-
-
-def _context(loaded: Loaded, workspace: Workspace, work: Path, logs: Path) -> Context:
-    from ablate.runs.execution import Context
-
-    return Context(
-        loaded.study.catalogue,
-        loaded.curve_metrics,
-        loaded.path.resolve().parent,
-        work,
-        logs,
-        workspace.device,
-        workspace.data_root.resolve() if workspace.data_root else None,
-    )
-
-
 def _driver(loaded: Loaded, workspace: Workspace, tracker: Tracker, view: View) -> Driver:
     from ablate.driver import Driver
     from ablate.edges import engines
     from ablate.runs.provenance import git_state
 
     study, root = loaded.study, workspace.mlruns.resolve()
-    context = _context(loaded, workspace, root / "work" / study.name, root / "logs" / study.name)
+    context = context_of(loaded, workspace, root / "work" / study.name, root / "logs" / study.name)
     threads = int(study.settings["training"].get("threads", 1))
     git, diff = git_state(context.study_dir)
     return Driver(
@@ -373,6 +250,8 @@ def _open(tracker: Tracker, loaded: Loaded, command: str, rerun: Collection[str]
         has_runs = any(r.status == "FINISHED" for r in tracker.records(study.name))
         changes = amend.amend(old, study, file=str(loaded.path), has_runs=has_runs, rerun=rerun)
         new["created"] = old["created"]
+        if has_runs:  # the first digest stays: what was claimed before there were results
+            new["hypotheses_digest"] = old["hypotheses_digest"]
         new["amendments"] = [*old["amendments"], *({"date": today, "what": change} for change in changes)]
     tracker.open(study.name, new)
 
@@ -444,12 +323,14 @@ def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> int
 
 
 def snapshot(name: str, workspace: Workspace) -> str:
+    """Put a finished study under DVC in the repository of the working folder; says what was stored."""
     from ablate.edges import snapshot as dvc
 
     return dvc.snapshot(name, Path.cwd(), workspace.mlruns)
 
 
 def restore(workspace: Workspace) -> str:
+    """Merge what `mlruns.dvc` of the working folder tracks into the store; says what came back."""
     from ablate.edges import snapshot as dvc
 
     return dvc.restore(Path.cwd(), workspace.mlruns)

@@ -134,7 +134,7 @@ class Toy:
         azimuth, elevation, parameters = LEVELS[arm]
         frame = examples(azimuth, elevation, rng)
         folder = self.folder / f"{arm}-{seed}"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(folder / "scores.parquet", index=False)
         np.savez_compressed(folder / "examples.npz", **pictures(azimuth, elevation, rng))
         scores = {f"test/{name}": float(frame[name].mean()) for name in METRICS}

@@ -115,18 +115,13 @@ def matrix(results: Results) -> tuple[MatrixRow, ...]:
 def compare(results: Results) -> tuple[Comparison, ...]:
     """The comparisons the answer is made of, with Holm's adjustment over all of them.
 
-    Pairs: those the study's hypotheses name; without hypotheses every trained arm against the baseline. Metrics:
-    those of the pair's hypotheses, then the study's.
+    These are the study's hypotheses; without hypotheses, every trained arm against the baseline in every metric.
+    What a study did not ask beforehand stays out of its answer: it stands in the matrix.
     """
     study = results.study
     margins = {(h.arm, h.against, h.metric): h.margin for h in study.hypotheses}
-    pairs = list(dict.fromkeys((h.arm, h.against) for h in study.hypotheses)) or [
-        (arm, study.baseline) for arm in trained(results) if arm != study.baseline
-    ]
-    asked = []
-    for arm, against in pairs:
-        named = [h.metric for h in study.hypotheses if (h.arm, h.against) == (arm, against)]
-        asked += [(arm, against, metric) for metric in dict.fromkeys([*named, *study.metrics])]
+    others = [arm for arm in trained(results) if arm != study.baseline]
+    asked = list(margins) or [(arm, study.baseline, metric) for arm in others for metric in study.metrics]
     effects = [_effect(results, *each) for each in asked]
     adjusted = holm([effect.p for effect in effects])
     return tuple(

@@ -75,7 +75,7 @@ def count(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return GAP
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
+        if abs(value) >= 0.99995 * size:  # 999 999 rounds to 1.0M, not to 1000.0k
             return number(value / size, 1) + letter
     return number(value, 0)
 

@@ -14,7 +14,9 @@ app = typer.Typer(rich_markup_mode=None)
 app.add_typer(data_commands.app, name="data")
 
 
-@app.command(epilog="Example:  ablate train --data synthetic --epochs 5 --d-model 32 --num-layers 2 --elepose --out run1")
+@app.command(
+    epilog="Example:  ablate train --data synthetic --epochs 5 --d-model 32 --num-layers 2 --elepose --out run1"
+)
 def train(
     out: Annotated[Path, typer.Option("--out", help="New folder for the trained network.", show_default=False)],
     data: Annotated[str, typer.Option("--data", help="synthetic, or a motion capture file (.npz).")] = "synthetic",

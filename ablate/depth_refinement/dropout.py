@@ -58,3 +58,11 @@ class ByteDropout(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(model)."""
         return f"p={self.p}"
+
+
+def random_mask(like: Tensor, dropped_levels: int) -> Tensor:
+    size = like.numel()
+    words = torch.empty((size + 7) // 8, dtype=torch.int64)
+    words.random_(-(2**63), None)  # without bounds the sign bit would stay 0
+    levels = words.view(torch.uint8)[:size].view(like.shape)
+    return levels.clamp_(dropped_levels - 1, dropped_levels).sub_(dropped_levels - 1).to(like.dtype)

@@ -94,7 +94,7 @@ def _aside(elevation: float) -> tuple[float, float]:
 
 
 def _ray(axis: Axes, x: float, y: float, *, label: str) -> None:
-    axis.plot([0, 1.18 * x], [0, 1.18 * y], color=TRUTH, linewidth=1.0, zorder=3, label=label)
+    axis.plot([0, 1.1 * x], [0, 1.1 * y], color=TRUTH, linewidth=1.0, zorder=3, label=label)
 
 
 def _guess(axis: Axes, direction: tuple[float, float], radius: float, place: int, label: str) -> None:

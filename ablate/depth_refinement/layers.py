@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ablate.depth_refinement.attention import SelfAttention
 from ablate.depth_refinement.dropout import ByteDropout
 from ablate.depth_refinement.skeleton import NUM_JOINTS
+
+from ablate.depth_refinement.trained_block import TrainedBlock
+FORCE=False
 
 
 class TransformerBlock(nn.Module):
@@ -19,15 +26,68 @@ class TransformerBlock(nn.Module):
         self.norm_attention = nn.LayerNorm(d_model)
         self.attention = SelfAttention(d_model, num_heads, dropout)
         self.norm_feedforward = nn.LayerNorm(d_model)
-        self.feedforward = nn.Sequential(
-            nn.Linear(d_model, feedforward_dim), nn.GELU(), ByteDropout(dropout), nn.Linear(feedforward_dim, d_model)
-        )
+        self.feedforward = FeedForward(d_model, feedforward_dim, dropout)
         self.dropout = ByteDropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
         """Same shape."""
+        if self.training and x.device.type == "cpu" and not FORCE:
+            return self.trained(x)
         x = self.dropout.add(x, self.attention(self.norm_attention(x)))
         return self.dropout.add(x, self.feedforward(self.norm_feedforward(x)))
+
+
+    def trained(self, x):
+        f = 1 / (1 - self.dropout.p)
+        a, g = self.attention, self.feedforward
+        d = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        n1, n2 = self.norm_attention, self.norm_feedforward
+        return TrainedBlock.apply(x, a.num_heads, self.dropout.dropped_levels, n1.weight, n1.bias, a.qkv.weight.to(d), a.qkv.bias.to(d),
+            (a.out.weight * f).to(d), (a.out.bias * f).to(d), n2.weight, n2.bias, (g.expand.weight * f).to(d), (g.expand.bias * f).to(d),
+            (g.contract.weight * f).to(d), (g.contract.bias * f).to(d))
+
+
+class FeedForward(nn.Module):
+    """Linear, ReLU, dropout, Linear.
+
+    ReLU and dropout are one product with a mask, and ReLU(s·x) = s·ReLU(x) lets the first weights carry dropout's
+    factor: GELU with a plain dropout costs a tenth of the whole training step more (measured).
+    """
+
+    def __init__(self, d_model: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.expand = nn.Linear(d_model, hidden_dim)
+        self.contract = nn.Linear(hidden_dim, d_model)
+        self.dropout = ByteDropout(dropout)
+
+    def forward(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
+        """Same shape."""
+        if not self.dropout.active:
+            contracted: Tensor = self.contract(self.expand(x).relu())
+            return contracted
+        factor = 1 / (1 - self.dropout.p)
+        hidden = F.linear(x, self.expand.weight * factor, self.expand.bias * factor)
+        kept: Tensor = MaskedReLU.apply(hidden, self.dropout.mask(hidden.shape, hidden))  # type: ignore[no-untyped-call]
+        masked: Tensor = self.contract(kept)
+        return masked
+
+
+class MaskedReLU(torch.autograd.Function):
+    """mask · ReLU(x); the result itself tells where the gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
+        """Same shape; `mask` is 0 or 1."""
+        kept = x.relu().mul_(mask)
+        ctx.save_for_backward(kept)
+        return kept
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Gradient of `x`."""
+        (kept,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(grad, kept, 0), None
 
 
 class ResidualBlock(nn.Module):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from ablate.depth_refinement.skeleton import JOINTS, L_HIP, NUM_JOINTS, R_HIP
+from ablate.depth_refinement.simulation import assemble
+from ablate.depth_refinement.skeleton import JOINTS, NUM_JOINTS
 from ablate.runs import evaluation
 from ablate.runs.checkpoints import load_model, read_settings
 from ablate.study import InputError, Problem
@@ -77,15 +77,6 @@ def _problem(array: np.ndarray | None, shape: tuple[int, ...]) -> tuple[str, str
     if not np.isfinite(array).all():
         return "must be finite", f"first bad value at {tuple(map(int, np.argwhere(~np.isfinite(array))[0]))}"
     return None
-
-
-def assemble(
-    pose_2d: Float[Tensor, "n 17 2"], pose_3d: Float[Tensor, "n 17 3"], visibility: Float[Tensor, "n 17"]
-) -> Float[Tensor, "n 17 6"]:
-    """The networks' input: both poses centred on the pelvis, the 2D divided by its RMS joint distance."""
-    flat, deep = (pose - pose[:, [L_HIP, R_HIP]].mean(dim=1, keepdim=True) for pose in (pose_2d, pose_3d))
-    scale = flat.square().sum(-1).mean(-1).sqrt().clamp_min(1e-6)
-    return torch.cat([flat / scale[:, None, None], deep, visibility[..., None]], dim=-1)
 
 
 def render(table: pd.DataFrame, suffix: str) -> str:

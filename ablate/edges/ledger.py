@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from ablate.study import Record
+from ablate.study import InputError, Problem, Record
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 DOCUMENT = "study.json"  # artifact of the parent run
@@ -81,9 +81,12 @@ def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, floa
 
 @contextmanager
 def reading(db: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection; the file must exist."""
+    """A read-only connection; the file must exist. Raises InputError when it is no MLflow database."""
     with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        yield connection
+        try:
+            yield connection
+        except sqlite3.DatabaseError as error:
+            raise InputError(Problem(str(db), "", "must be an MLflow database", str(error))) from None
 
 
 ACTIVE_RUNS = """

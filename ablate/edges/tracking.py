@@ -135,7 +135,7 @@ class MlflowTracker:
         tags = {"ablate.hypotheses": str(document.get("hypotheses_digest", ""))}
         self.client.log_batch(parent, tags=_tags(tags))
         self.client.update_run(parent, status="RUNNING")
-        self._log_text(parent, DOCUMENT, json.dumps(document, indent=2, sort_keys=True) + "\n")
+        self._log_text(parent, DOCUMENT, json.dumps(document, indent=2) + "\n")
 
     def _create(self, study: str) -> tuple[str, str]:
         experiment = self.client.get_experiment_by_name(study)

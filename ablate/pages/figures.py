@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ class Pictures:
     matrix: str | None = None
     differences: str | None = None
     curves: str | None = None
-    conditions: Mapping[str, str] | None = None  # by column
+    conditions: Mapping[str, str] = field(default_factory=dict)  # by column
     gallery: str | None = None
     note: str = ""
 
@@ -44,7 +44,7 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
             )
             for column in columns
         }
-        picture, note = _gallery(analysis, results)
+        picture, note = gallery_of(analysis, results)
         return Pictures(
             matrix=_save(dots.matrix(analysis, marks), folder / "matrix.png"),
             differences=_save(dots.differences(analysis, marks), folder / "differences.png"),
@@ -72,7 +72,7 @@ def _save(drawing: Figure | None, path: Path) -> str | None:
     return path.name
 
 
-def _gallery(analysis: Analysis, results: Results) -> tuple[Figure | None, str]:
+def gallery_of(analysis: Analysis, results: Results) -> tuple[Figure | None, str]:
     """The subject's picture, or why there is none: a report must not fail for the sake of a picture."""
     name = results.study.report.gallery
     if not name:

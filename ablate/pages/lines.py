@@ -19,6 +19,7 @@ from ablate.claims.curves import CurvePanel
 from ablate.pages import style
 
 MAX_LINES = 4  # more cross each other beyond reading; the tables have every arm
+MAX_LARGE = 2  # round panels above each other; more of them stand in two columns
 LOG_FROM = 8.0  # a curve that falls by more than this factor is drawn on a logarithmic scale
 
 
@@ -55,15 +56,33 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
     if not arms:
         return None
     round_ = tables[0].bins.period is not None
-    drawing = style.figure(0.4 + (2.7 if round_ else 1.7) * len(tables))
-    axes = drawing.subplots(len(tables), 1, squeeze=False, subplot_kw={"projection": "polar"} if round_ else {})[:, 0]
+    drawing, axes = _round_panels(len(tables)) if round_ else _straight_panels(len(tables))
     for axis, table in zip(axes, tables, strict=True):
         for arm in arms:
             if arm in table.scores:
                 (_round_line if round_ else _straight_line)(axis, table, arm, analysis, marks)
-        (_round_axis if round_ else _straight_axis)(axis, table)
+        if round_:
+            _round_axis(axis, table, small=len(tables) > MAX_LARGE)
+        else:
+            _straight_axis(axis, table, last=table is tables[-1])
     style.legend_above(drawing, axes[0])
     return drawing
+
+
+def _straight_panels(count: int) -> tuple[Figure, list[Axes]]:
+    drawing = style.figure(0.7 + 1.35 * count)
+    return drawing, list(drawing.subplots(count, 1, squeeze=False, sharex=True)[:, 0])
+
+
+def _round_panels(count: int) -> tuple[Figure, list[Axes]]:
+    """One column while there is room, else two of smaller ones."""
+    columns = 1 if count <= MAX_LARGE else 2
+    rows = math.ceil(count / columns)
+    drawing = style.figure(0.4 + (2.7 if columns == 1 else 2.0) * rows)
+    axes = drawing.subplots(rows, columns, squeeze=False, subplot_kw={"projection": "polar"}).ravel()
+    for unused in axes[count:]:
+        unused.remove()
+    return drawing, list(axes[:count])
 
 
 def _curve(axis: Axes, panel: CurvePanel, arm: str, analysis: Analysis, marks: style.Marks) -> None:
@@ -127,9 +146,9 @@ def _line(
               markersize=3, label=analysis.labels[arm])  # fmt: skip
 
 
-def _straight_axis(axis: Axes, table: ConditionTable) -> None:
+def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
     axis.set_title(f"{table.metric.label}{_bracketed(table.metric.unit)}", loc="left")
-    axis.set_xlabel(table.label)
+    axis.set_xlabel(table.label if last else "")
     axis.locator_params(axis="y", nbins=5)
     if table.bins.values:
         axis.set_xticks(table.bins.centres, table.bins.labels)
@@ -137,7 +156,7 @@ def _straight_axis(axis: Axes, table: ConditionTable) -> None:
     axis.set_axisbelow(True)
 
 
-def _round_axis(axis: Axes, table: ConditionTable) -> None:
+def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
     """0 at the top and clockwise, as a compass; the radius starts at 0, so that areas do not mislead."""
     assert isinstance(axis, PolarAxes)
     period = table.bins.period or 1.0
@@ -145,17 +164,20 @@ def _round_axis(axis: Axes, table: ConditionTable) -> None:
     axis.set_theta_direction(-1)
     axis.set_rlim(bottom=0)
     sign = "°" if period == 360 else ""
-    ticks = [period * i / 8 for i in range(8)]
+    ticks = [period * i / (4 if small else 8) for i in range(4 if small else 8)]
     axis.set_xticks([2 * math.pi * t / period for t in ticks], [f"{t:g}{sign}" for t in ticks])
     axis.set_rlabel_position(22.5)
-    axis.set_yticks([r for r in MaxNLocator(nbins=4).tick_values(0, axis.get_rmax()) if 0 < r < axis.get_rmax()])
+    axis.set_yticks(
+        [r for r in MaxNLocator(nbins=3 if small else 4).tick_values(0, axis.get_rmax()) if 0 < r < axis.get_rmax()]
+    )
     for label in axis.get_yticklabels():
         label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6})
     axis.tick_params(axis="x", pad=-1)
     axis.tick_params(axis="y", labelsize=6.5)
     axis.grid(color=style.GRID, linewidth=0.5)
     axis.spines["polar"].set_visible(False)
-    axis.set_title(f"{table.metric.label}{_bracketed(table.metric.unit)} by {_small(table.label)}", loc="left", pad=9)
+    title = f"{table.metric.label}{_bracketed(table.metric.unit)} by {_small(table.label).partition(' (')[0]}"
+    axis.set_title(style.wrap(title, 24) if small else title, loc="center" if small else "left", pad=9)
 
 
 def _bracketed(unit: str) -> str:

@@ -117,7 +117,7 @@ def _cell(cell: Cell) -> str:
 def _distinct(found: Counter[str]) -> str:
     if len(found) == 1:
         return next(iter(found))
-    return "; ".join(f"{value} ({count} runs)" for value, count in sorted(found.items()))
+    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(found.items()))
 
 
 def _by_column(analysis: Analysis) -> dict[str, list[Any]]:

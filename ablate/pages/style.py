@@ -80,7 +80,7 @@ class Marks:
         return DASHES[self._place[arm] % len(DASHES)]
 
 
-def wrap(text: str, width: int = 16) -> str:
+def wrap(text: str, width: int = 18) -> str:
     """Break a label into lines."""
     return "\n".join(textwrap.wrap(text, width)) or text
 

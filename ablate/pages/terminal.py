@@ -26,7 +26,7 @@ def print_results(results: Results, console: Console | None = None) -> None:
     if not analysis.tuned:
         console.print("Untuned: no arm's nuisance settings were tuned.")
     if analysis.gaps:
-        console.print(f"{len(analysis.gaps)} runs are failed or missing and count as no number.")
+        console.print(f"Failed or missing runs, which count as no number: {len(analysis.gaps)}")
 
 
 def result_table(analysis: Analysis) -> Table:

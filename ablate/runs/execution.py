@@ -24,7 +24,7 @@ from ablate.runs.checkpoints import ResumeCheckpoint, save_model
 from ablate.runs.contract import Batch, Data, Split
 from ablate.runs.seeding import derive, stream
 from ablate.runs.training import NonFiniteLoss, Progress, Trainer
-from ablate.study import Metric, RunResult, RunSpec, TrainingSettings
+from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings
 
 Listen = Callable[[Mapping[str, float]], None]
 
@@ -137,8 +137,11 @@ def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, 
     return data, model.to(device), loss
 
 
-def load_data(section: Mapping[str, Any], context: Context, device: torch.device) -> Data:
-    """The data component, its `file` setting (if any) replaced by the path where the file was found."""
+def load_data(section: Mapping[str, Any], context: Context, device: torch.device, *, to_train: bool = True) -> Data:
+    """The data component, its `file` setting (if any) replaced by the path where the file was found.
+
+    Raises InputError when there is nothing to train on, unless it is for evaluation only (`to_train=False`).
+    """
     section = dict(section)
     if "file" in section:
         section["file"] = components.find_data_file(
@@ -146,6 +149,9 @@ def load_data(section: Mapping[str, Any], context: Context, device: torch.device
         )
     factory = components.bind(section, place="settings.data", file=str(context.study_dir), also=("device",))
     data: Data = factory(device=device)
+    if to_train and data.train_size < 1:
+        name = str(section.get("file", section["factory"]))
+        raise InputError(Problem(name, "", "has no training examples", "every subject is held out"))
     return Few(data, context.limit) if context.limit else data
 
 
@@ -181,15 +187,15 @@ def _conclude(
     """Final-epoch scores, costs and artifacts. Only a comparison looks at test data."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    metrics = list(catalogue.values())
     validation = data.examples("val")
     output = evaluation.predict(model, validation.inputs)
-    scores = {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, metrics).items()}
+    curve = [catalogue[name] for name in context.curve_metrics]
+    scores = {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
     scores |= cost.count(model, validation.inputs)
     if spec.phase != "tune":
         save_model(model, spec.settings["model"], list(validation.inputs.shape[1:]), out / "model")
     if spec.phase == "compare":
-        scores |= _evaluate(model, data.examples("test"), metrics, out)
+        scores |= _evaluate(model, data.examples("test"), list(catalogue.values()), out)
     return scores, out
 
 

@@ -101,7 +101,7 @@ def test_drawn_angles_lie_within_range_and_are_rarely_at_its_edge(posture: str) 
         assert np.all((angles[name] >= low) & (angles[name] <= high)), name
     for name in ("l_shoulder_flexion", "l_hip_flexion", "lumbar_flexion"):
         low, high = LIMITS[name]
-        assert np.mean((angles[name] <= low) | (angles[name] >= high)) < 0.2, name  # a deep squat is at the end of the hip
+        assert np.mean((angles[name] <= low) | (angles[name] >= high)) < 0.2, name  # a squat ends the hip
 
 
 def test_measured_elbows_and_knees_bend_within_range(poses: PoseSet) -> None:
@@ -147,7 +147,7 @@ def test_someone_touches_the_floor_and_nobody_sinks(poses: PoseSet) -> None:
     ankles = poses.joints[:, [INDEX["l_ankle"], INDEX["r_ankle"]], 1].min(axis=1)
     assert poses.joints[..., 1].min() > 0
     assert np.percentile(ankles, 95) < 0.09  # ankle centres: 0.039 of stature
-    assert ankles.max() < 0.35  # cross-legged on the floor at most
+    assert ankles.max() < 0.3  # seated on the floor, a foot lifted
 
 
 def test_left_is_left_and_the_face_looks_ahead(poses: PoseSet) -> None:

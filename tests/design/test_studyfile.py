@@ -12,7 +12,7 @@ from design_toy import VALID, edited, problems_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.design import studyfile
+from ablate.design import plan, studyfile
 from ablate.study import FloatSpace, InputError, Study
 
 
@@ -171,6 +171,7 @@ def test_a_damaged_file_is_a_study_or_an_input_error(
     path.write_text(damaged(draw), encoding="utf-8")
     found = outcome(path)
     if isinstance(found, Study):
+        assert plan.make_plan(found, [], lambda arm: "").cells
         return
     assert found.problems
     assert all(p.file == str(path) and p.rule for p in found.problems)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ..skeleton import INDEX, NUM_JOINTS
+from ablate.depth_refinement.skeleton import INDEX, NUM_JOINTS
+from ablate.depth_refinement.sources.rotations import axis_rotation
 
 Array = NDArray[np.float64]
 Angles = Mapping[str, Array]
@@ -105,18 +106,6 @@ def clamp(angles: Angles) -> dict[str, Array]:
     return {name: np.clip(angles.get(name, np.zeros(count)), low, high) for name, (low, high) in LIMITS.items()}
 
 
-def rotation(axis: int, degrees: Array) -> Array:
-    """(n,) right-handed angles → (n, 3, 3) rotations about x (0), y (1) or z (2)."""
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    after, last = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.zeros((*degrees.shape, 3, 3))
-    matrix[..., axis, axis] = 1
-    matrix[..., after, after] = matrix[..., last, last] = cos
-    matrix[..., after, last] = -sin
-    matrix[..., last, after] = sin
-    return matrix
-
-
 def joints_of(bodies: Bodies, angles: Angles) -> Array:
     """Forward kinematics: n bodies, n values of every angle in degrees → (n, 17, 3) metres, +Y up.
 
@@ -125,7 +114,9 @@ def joints_of(bodies: Bodies, angles: Angles) -> Array:
     angles = clamp(angles)
     joints = np.zeros((len(bodies), NUM_JOINTS, 3))
     pelvis = (
-        rotation(1, angles["yaw"]) @ rotation(0, angles["pelvis_pitch"]) @ rotation(2, angles["pelvis_roll"])
+        axis_rotation(1, angles["yaw"])
+        @ axis_rotation(0, angles["pelvis_pitch"])
+        @ axis_rotation(2, angles["pelvis_roll"])
     )  # about the mid-hip point, the origin
     chest = pelvis @ _trunk_rotation(angles, "lumbar", share=1.0)
     shoulders = _up(pelvis, _LUMBAR_HEIGHT * bodies.trunk) + _up(chest, (1 - _LUMBAR_HEIGHT) * bodies.trunk)
@@ -163,11 +154,11 @@ def _place_arm(
 ) -> None:
     upper = (
         chest
-        @ rotation(0, -angles[f"{side}_shoulder_flexion"])
-        @ rotation(2, sign * angles[f"{side}_shoulder_abduction"])
-        @ rotation(1, -sign * angles[f"{side}_shoulder_rotation"])
+        @ axis_rotation(0, -angles[f"{side}_shoulder_flexion"])
+        @ axis_rotation(2, sign * angles[f"{side}_shoulder_abduction"])
+        @ axis_rotation(1, -sign * angles[f"{side}_shoulder_rotation"])
     )
-    fore = upper @ rotation(0, -angles[f"{side}_elbow_flexion"])
+    fore = upper @ axis_rotation(0, -angles[f"{side}_elbow_flexion"])
     shoulder = shoulders + sign * bodies.half_shoulders[:, None] * chest[..., 0]
     elbow = shoulder - _up(upper, bodies.upper_arm)
     joints[:, INDEX[f"{side}_shoulder"]] = shoulder
@@ -178,11 +169,11 @@ def _place_arm(
 def _place_leg(joints: Array, bodies: Bodies, angles: Angles, pelvis: Array, side: str, sign: float) -> None:
     thigh = (
         pelvis
-        @ rotation(0, -angles[f"{side}_hip_flexion"])
-        @ rotation(2, sign * angles[f"{side}_hip_abduction"])
-        @ rotation(1, -sign * angles[f"{side}_hip_rotation"])
+        @ axis_rotation(0, -angles[f"{side}_hip_flexion"])
+        @ axis_rotation(2, sign * angles[f"{side}_hip_abduction"])
+        @ axis_rotation(1, -sign * angles[f"{side}_hip_rotation"])
     )
-    shank = thigh @ rotation(0, angles[f"{side}_knee_flexion"])
+    shank = thigh @ axis_rotation(0, angles[f"{side}_knee_flexion"])
     hip = sign * bodies.half_hips[:, None] * pelvis[..., 0]
     knee = hip - _up(thigh, bodies.thigh)
     joints[:, INDEX[f"{side}_hip"]] = hip
@@ -193,9 +184,9 @@ def _place_leg(joints: Array, bodies: Bodies, angles: Angles, pelvis: Array, sid
 def _trunk_rotation(angles: Angles, part: str, *, share: float) -> Array:
     """Flexion forward, bend to the right, rotation to the left: `share` of each."""
     return (
-        rotation(0, share * angles[f"{part}_flexion"])
-        @ rotation(2, share * angles[f"{part}_bend"])
-        @ rotation(1, share * angles[f"{part}_rotation"])
+        axis_rotation(0, share * angles[f"{part}_flexion"])
+        @ axis_rotation(2, share * angles[f"{part}_bend"])
+        @ axis_rotation(1, share * angles[f"{part}_rotation"])
     )
 
 

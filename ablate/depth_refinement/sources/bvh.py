@@ -6,19 +6,20 @@ and cannot say on which line it goes wrong.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...study import InputError, Problem
+from ablate.depth_refinement.sources.rotations import axis_rotation
+from ablate.study import InputError, Problem
 
 Array = NDArray[np.float64]
 
 CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 END_SITE = "End Site"
+_LARGEST = 1e9  # no length or angle of a person, in any unit
 
 
 @dataclass
@@ -81,18 +82,18 @@ class _Lines:
 
     def numbers(self, words: list[str], what: str, count: int) -> tuple[float, ...]:
         if len(words) != count:
-            raise self.error(f"{what} takes {count} numbers", str(len(words)), line=self._taken_line)
+            raise self.error(f"{what} takes {count} numbers", str(len(words)), line=self.taken_line)
         try:
             values = tuple(float(word) for word in words)
         except ValueError:
             wrong = next(word for word in words if not _is_number(word))
-            raise self.error(f"{what} must be numbers", repr(wrong[:40]), line=self._taken_line) from None
-        if not all(math.isfinite(value) for value in values):
-            raise self.error(f"{what} must be finite numbers", line=self._taken_line)
+            raise self.error(f"{what} must be numbers", repr(wrong[:40]), line=self.taken_line) from None
+        if not all(abs(value) < _LARGEST for value in values):  # nan and inf are not
+            raise self.error(f"{what} must be finite numbers below {_LARGEST:g}", line=self.taken_line)
         return values
 
     @property
-    def _taken_line(self) -> int:
+    def taken_line(self) -> int:
         return self.lines[self.position - 1][0]
 
 
@@ -204,10 +205,10 @@ def _read_hierarchy(lines: _Lines) -> list[_Joint]:
 
 def _open_joint(lines: _Lines, name: list[str], joints: list[_Joint], open_joints: list[int]) -> None:
     if not name:
-        raise lines.error("a joint needs a name", line=lines.line)
-    joint = _Joint(" ".join(name), open_joints[-1] if open_joints else -1, lines.line)
+        raise lines.error("a joint needs a name", line=lines.taken_line)
+    joint = _Joint(" ".join(name), open_joints[-1] if open_joints else -1, lines.taken_line)
     if any(other.name == joint.name for other in joints) and END_SITE not in joint.name:
-        raise lines.error(f"joint '{joint.name}' stands twice")
+        raise lines.error(f"joint '{joint.name}' stands twice", line=joint.line)
     lines.expect("{")
     open_joints.append(len(joints))
     joints.append(joint)
@@ -221,7 +222,7 @@ def _check_closed(lines: _Lines, joint: _Joint) -> None:
 
 def _read_channels(lines: _Lines, joint: _Joint) -> list[str]:
     words = lines.take()[1:]
-    line = lines.lines[lines.position - 1][0]
+    line = lines.taken_line
     known = {name.lower(): name for name in CHANNELS}
     if not words or not words[0].isdigit() or int(words[0]) != len(words) - 1:
         rule = f"CHANNELS of '{joint.name}' must give their number and as many names"
@@ -241,10 +242,10 @@ def _read_motion(lines: _Lines, channels: int) -> tuple[float, Array]:
     words = lines.expect("Frames:")
     declared = lines.numbers(words, "Frames", 1)[0]
     if declared < 1 or declared != int(declared):
-        raise lines.error("Frames must be a whole number of at least 1", words[0], line=lines.line)
+        raise lines.error("Frames must be a whole number of at least 1", words[0], line=lines.taken_line)
     frame_time = lines.numbers(lines.expect("Frame", "Time:"), "Frame Time", 1)[0]
     if frame_time <= 0:
-        raise lines.error("Frame Time must be greater than 0 seconds", f"{frame_time:g}", line=lines.line)
+        raise lines.error("Frame Time must be greater than 0 seconds", f"{frame_time:g}", line=lines.taken_line)
     rows = lines.lines[lines.position :]
     if len(rows) != declared:
         where = rows[-1][0] if rows else lines.last_line
@@ -260,9 +261,10 @@ def _read_motion(lines: _Lines, channels: int) -> tuple[float, Array]:
             values[i] = row
         except ValueError:
             lines.numbers(row, f"values of frame {i + 1}", channels)
-    if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise lines.error(f"values of frame {bad + 1} must be finite numbers", line=rows[bad][0])
+    fine = (np.abs(values) < _LARGEST).all(axis=1)
+    if not fine.all():
+        bad = int(np.argmin(fine))
+        raise lines.error(f"values of frame {bad + 1} must be finite numbers below {_LARGEST:g}", line=rows[bad][0])
     return frame_time, values
 
 
@@ -270,7 +272,7 @@ def _local_rotation(names: tuple[str, ...], values: Array) -> Array:
     rotation = np.broadcast_to(np.eye(3), (values.shape[0], 3, 3))
     for column, name in enumerate(names):
         if name.endswith("rotation"):
-            rotation = rotation @ axis_rotation("XYZ".index(name[0]), np.deg2rad(values[:, column]))
+            rotation = rotation @ axis_rotation("XYZ".index(name[0]), values[:, column])
     return rotation
 
 
@@ -286,18 +288,6 @@ def _local_translation(offset: Array, names: tuple[str, ...], values: Array, *, 
     near_offset, near_zero = np.abs(given - offset[axes]).sum(), np.abs(given).sum()
     shift[:, axes] = given if is_root or near_offset <= near_zero else shift[:, axes] + given
     return shift
-
-
-def axis_rotation(axis: int, radians: Array) -> Array:
-    """(n,) right-handed angles → (n, 3, 3) rotations about x (0), y (1) or z (2)."""
-    cos, sin = np.cos(radians), np.sin(radians)
-    after, last = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.zeros((*radians.shape, 3, 3))
-    matrix[..., axis, axis] = 1
-    matrix[..., after, after] = matrix[..., last, last] = cos
-    matrix[..., after, last] = -sin
-    matrix[..., last, after] = sin
-    return matrix
 
 
 def _is_number(word: str) -> bool:

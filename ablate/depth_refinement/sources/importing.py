@@ -8,18 +8,18 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...study import InputError, Problem
-from ..skeleton import JOINTS
-from .bvh import read_bvh
-from .mocap import assign_splits
-from .retarget import UP_AXES, Retargeted, retarget
+from ablate.depth_refinement.skeleton import JOINTS
+from ablate.depth_refinement.sources.bvh import read_bvh
+from ablate.depth_refinement.sources.mocap import assign_splits
+from ablate.depth_refinement.sources.retarget import UP_AXES, Retargeted, retarget
+from ablate.study import InputError, Problem
 
 SUBJECT_FROM = ("file", "folder", "prefix")
 
@@ -76,11 +76,13 @@ def import_bvh(
     _check_settings(out, fps, subject_from, metres_per_unit, up_axis, overwrite)
     paths = _find(source)
     clips: list[Retargeted] = []
+    skeletons: list[tuple[str, ...]] = []
     problems: list[Problem] = []
     for path in paths:
         try:
             motion = read_bvh(path)
             clips.append(retarget(motion, str(path), fps=fps, metres_per_unit=metres_per_unit, up_axis=up_axis))
+            skeletons.append(motion.names)
         except InputError as error:
             problems += error.problems
     if problems:
@@ -90,6 +92,7 @@ def import_bvh(
     subjects = [_subject(path, root, name, subject_from) for path, name in zip(paths, names, strict=True)]
     arrays = _arrays(clips, names, subjects)
     _write(out, arrays)
+    clips = [replace(c, warnings=c.warnings + odd) for c, odd in zip(clips, _odd_ones(clips, skeletons), strict=True)]
     files = [_line(*row, root) for row in zip(paths, clips, names, subjects, strict=True)]
     return _summary(out, arrays, files)
 
@@ -128,6 +131,21 @@ def _find(source: Path) -> list[Path]:
         held = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings.most_common(4))
         raise InputError(Problem(str(source), "", "holds no .bvh file", nearest=f"it holds {held or 'nothing'}"))
     return paths
+
+
+def _odd_ones(clips: Sequence[Retargeted], skeletons: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Warnings for files found to have another up axis or unit than most files of the same skeleton."""
+    odd: list[tuple[str, ...]] = [() for _ in clips]
+    for what, option in (("up_axis", "--up"), ("unit", "--metres-per-unit")):
+        votes: dict[tuple[str, ...], Counter[str]] = {}
+        for clip, skeleton in zip(clips, skeletons, strict=True):
+            votes.setdefault(skeleton, Counter())[getattr(clip, what)] += 1
+        for i, (clip, skeleton) in enumerate(zip(clips, skeletons, strict=True)):
+            (usual, count), own = votes[skeleton].most_common(1)[0], getattr(clip, what)
+            if count > votes[skeleton].total() / 2 and own != usual:
+                name = what.replace("_", " ")
+                odd[i] += (f"{name} {own}, but {usual} in most files of this skeleton: if wrong, give {option}",)
+    return odd
 
 
 def _clip_names(paths: Sequence[Path], root: Path) -> list[str]:

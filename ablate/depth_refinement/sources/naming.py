@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 # Part → the names it goes by, best first: where a skeleton has both "arm" and "shoulder", the arm begins at "arm".
@@ -54,7 +54,8 @@ def find_roles(names: Sequence[str]) -> tuple[dict[str, int], list[Missing]]:
     for role in ("head", "neck"):
         if ("", role) in by_part:
             roles[role] = by_part["", role]
-    return roles, [_describe(role, names) for role in NEEDED if role not in roles]
+    unused = [name for i, name in enumerate(names) if i not in roles.values()]
+    return roles, [_describe(role, unused) for role in NEEDED if role not in roles]
 
 
 def _parts_of(names: Sequence[str]) -> Mapping[tuple[str, str], int]:
@@ -82,15 +83,15 @@ def _readings(name: str, words: set[str]) -> list[tuple[str, str]]:
     return [("", tokens[-1] if not tokens[-1].isdigit() else "".join(tokens[-2:-1]))]
 
 
-def _describe(role: str, names: Sequence[str]) -> Missing:
-    side, _, part = role.partition("_")
-    if not part:
-        known, wanted = "Head", "head"
-    else:
-        word = "Left" if side == "l" else "Right"
-        known = ", ".join(f"{word}{name.capitalize()}" for name in SIDED_PARTS[part])
-        wanted = f"{word}{SIDED_PARTS[part][0]}".lower()
-    lowered = {name.lower().rsplit(":", 1)[-1]: name for name in names if "End Site" not in name}
-    close = get_close_matches(wanted, lowered, n=3, cutoff=0.4)
-    title = {"l": "left ", "r": "right "}.get(side, "") + (part or role)
-    return Missing(title, known, ", ".join(lowered[name] for name in close))
+def _describe(role: str, unused: Sequence[str]) -> Missing:
+    side, _, part = role.rpartition("_")
+    word = {"l": "Left", "r": "Right", "": ""}[side]
+    known = [f"{word}{name.capitalize()}" for name in SIDED_PARTS.get(part, (part,))]
+
+    def likeness(name: str) -> float:
+        bare = name.lower().rsplit(":", 1)[-1]
+        return max(SequenceMatcher(None, bare, wanted.lower()).ratio() for wanted in known)
+
+    nearest = sorted((name for name in unused if not name.endswith("End Site")), key=likeness, reverse=True)
+    close = [name for name in nearest[:3] if likeness(name) > 0.5]
+    return Missing(f"{word} {part}".strip().lower(), ", ".join(known), ", ".join(close))

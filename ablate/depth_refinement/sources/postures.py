@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .anatomy import SIDES, Array, Bodies, clamp
+from ablate.depth_refinement.sources.anatomy import SIDES, Array, Bodies, clamp
 
 _Angles = dict[str, Array]
 _Draw = Callable[[Bodies, np.random.Generator], _Angles]
@@ -77,16 +77,17 @@ def _reaching(bodies: Bodies, rng: np.random.Generator) -> _Angles:
 
 
 def _sitting(bodies: Bodies, rng: np.random.Generator) -> _Angles:
-    """On a chair (three of four) or cross-legged on the floor."""
+    """On a chair, or (one of four) on the floor with the legs stretched out or drawn up."""
     n = len(bodies)
     floor = rng.random(n) < 0.25
-    pitch = rng.normal(-4, 8, n)
+    pitch = rng.normal(-4, 8, n) - 4 * floor
+    drawn_up = rng.uniform(0, 85, n)
+    # thigh and shank nearly as long as each other: heels on the floor beside the seat, 0.02 statures lower than hips
+    on_floor = drawn_up / 2 + np.rad2deg(np.arccos(0.0425 / np.cos(np.deg2rad(drawn_up / 2))))
+    knee = np.where(floor, drawn_up, rng.normal(88, 14, n))
+    thigh = np.where(floor, on_floor, rng.normal(86, 5, n))
     angles = _trunk(n, rng, flexion=(10, 10), bend=6, rotation=8) | {"pelvis_pitch": pitch}
-    knee = np.where(floor, rng.uniform(90, 128, n), rng.normal(88, 14, n))
-    angles |= _legs(n, rng, thigh=rng.normal(86, 5, n), knee=knee, pitch=pitch, abduction=(8, 6), spread=6)
-    for side in SIDES:
-        for name, value in (("hip_abduction", rng.uniform(28, 45, n)), ("hip_rotation", rng.uniform(-45, -25, n))):
-            angles[f"{side}_{name}"] = np.where(floor, value, angles[f"{side}_{name}"])
+    angles |= _legs(n, rng, thigh=thigh, knee=knee, pitch=pitch, abduction=(8, 6), spread=3)
     return angles | _arms(n, rng, (0.15, 0.65, 0.0, 0.2))
 
 

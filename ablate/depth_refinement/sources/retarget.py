@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...study import InputError, Problem
-from ..skeleton import INDEX, JOINTS
-from .anatomy import FACE, LENGTHS
-from .bvh import END_SITE, Motion, forward_kinematics
-from .mocap import measured_stature
-from .naming import find_roles
-from .suspicions import check_bones, check_sides, rest_frames, spine_arms
+from ablate.depth_refinement.skeleton import INDEX, JOINTS
+from ablate.depth_refinement.sources.anatomy import FACE, LENGTHS
+from ablate.depth_refinement.sources.bvh import END_SITE, Motion, forward_kinematics
+from ablate.depth_refinement.sources.mocap import measured_stature
+from ablate.depth_refinement.sources.naming import find_roles
+from ablate.depth_refinement.sources.suspicions import check_bones, check_sides, rest_frames, spine_arms
+from ablate.study import InputError, Problem
 
 Array = NDArray[np.float64]
 Points = Mapping[str, Array]  # role → (F, 3)
@@ -62,7 +62,10 @@ def retarget(
     upright = _to_y_up(up_name)
     positions, rotations = positions @ upright.T, upright @ rotations
     points = {role: positions[:, index] for role, index in roles.items()}
-    scale, unit, found = _find_unit(_stature(_body(points)), metres_per_unit)
+    size = _stature(_body(points))
+    if size < 1e-6:
+        raise InputError(Problem(file, "skeleton", "trunk and legs have no length", f"{size:g} units"))
+    scale, unit, found = _find_unit(size, metres_per_unit)
     warnings += found
     points = {role: scale * point for role, point in points.items()}
     first = rest_frames(motion, points)
@@ -108,10 +111,13 @@ def _roles_of(motion: Motion, file: str) -> dict[str, int]:
                 for joint in missing
             )
         )
-    for side in "lr":  # a foot without a toe joint still ends somewhere
+    lengths = np.linalg.norm(motion.offsets, axis=1)
+    for side in "lr":
         ends = [i for i, parent in enumerate(motion.parents) if parent == roles[f"{side}_ankle"]]
-        if f"{side}_toe" not in roles and ends and END_SITE in motion.names[ends[0]]:
-            roles[f"{side}_toe"] = ends[0]
+        toes = [roles[f"{side}_toe"]] if f"{side}_toe" in roles else [i for i in ends if END_SITE in motion.names[i]]
+        roles.pop(f"{side}_toe", None)
+        if toes and lengths[toes[0]] > 1e-3 * lengths.max():  # a toe at the ankle points nowhere
+            roles[f"{side}_toe"] = toes[0]
     return roles
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..skeleton import BONES, JOINTS
-from .anatomy import ARM_LENGTHS, LENGTHS
-from .bvh import Motion
+from ablate.depth_refinement.skeleton import BONES, JOINTS
+from ablate.depth_refinement.sources.anatomy import ARM_LENGTHS, LENGTHS
+from ablate.depth_refinement.sources.bvh import Motion
 
 Array = NDArray[np.float64]
 Points = Mapping[str, Array]  # role → (F, 3) metres, +Y up
@@ -31,7 +31,7 @@ _JUMP_M = 0.02  # mean over joints within one frame; and eight times the clip's 
 def rest_frames(motion: Motion, points: Points) -> int:
     """How many leading frames are a rest pose: all rotations zero, or a T-pose from which the body jumps away."""
     turning = _rotation_columns(motion)
-    zero = np.abs(motion.values[:_REST_SEARCHED, turning]).max(axis=1) < 1e-3
+    zero = np.abs(motion.values[:_REST_SEARCHED, turning]).max(axis=1, initial=0) < 1e-3
     count = int(np.argmin(zero)) if not zero.all() else len(zero)
     if count:
         return count if count < len(motion.values) else 0

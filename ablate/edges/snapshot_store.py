@@ -1,0 +1,301 @@
+"""Copy a study from one MLflow SQLite store into another: rows by SQL, artifacts by file. No mlflow, no dvc.
+
+A store is the file `mlflow.db` in a folder `mlruns`. Its artifact addresses are absolute where people work and
+relative to the folder above `mlruns` in a snapshot. Experiment ids differ between stores; run and model ids do not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.edges.ledger import DOCUMENT, ROLE, local_path, reading
+
+LEFT_BEHIND = ("*.log", "checkpoint*", "*.partial", "registered_model_meta")  # logs, resume state, MLflow's own notes
+PAGE_BYTES = 1024  # MLflow has 60 tables and 90 indexes, mostly empty: a page each
+SEED_TABLES = ("alembic_version", "workspaces")
+
+RUNS, MODELS = "SELECT run_uuid FROM chosen_runs", "SELECT model_id FROM chosen_models"
+BY_RUN = f"run_uuid IN ({RUNS})"
+BY_MODEL = f"model_id IN ({MODELS})"
+INPUTS = f"""(source_type = 'DATASET' AND destination_id IN ({RUNS}))
+    OR (source_type != 'DATASET' AND source_id IN ({RUNS}) AND destination_id IN ({MODELS}))"""
+# A dataset known to the target under the same name and digest keeps its id there.
+KNOWN_DATASET = """(SELECT t.dataset_uuid FROM main.datasets t JOIN src.datasets s USING (name, digest)
+    WHERE s.dataset_uuid = {} AND t.experiment_id = :experiment)"""
+# Table → which rows of the source are copied; the order is that of their references.
+COPIED = {
+    "experiment_tags": "experiment_id = :source_experiment",
+    "runs": BY_RUN,
+    "tags": BY_RUN,
+    "params": BY_RUN,
+    "metrics": BY_RUN,
+    "latest_metrics": BY_RUN,
+    "datasets": f"dataset_uuid IN (SELECT source_id FROM src.inputs WHERE destination_id IN ({RUNS}))",
+    "inputs": INPUTS,
+    "input_tags": f"input_uuid IN (SELECT input_uuid FROM src.inputs WHERE {INPUTS})",
+    "logged_models": BY_MODEL,
+    "logged_model_params": BY_MODEL,
+    "logged_model_tags": BY_MODEL,
+    "logged_model_metrics": BY_MODEL,
+}
+CHANGED = {  # column → what it becomes in the target; elsewhere it is copied as it is
+    ("inputs", "source_id"): f"CASE source_type WHEN 'DATASET' THEN {KNOWN_DATASET.format('source_id')} "
+    "ELSE source_id END",
+    ("logged_model_metrics", "dataset_uuid"): KNOWN_DATASET.format("dataset_uuid"),
+    ("runs", "artifact_uri"): ":place || '/' || run_uuid || '/artifacts'",
+    ("logged_models", "artifact_location"): ":place || '/models/' || model_id || '/artifacts'",
+}
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What one copy brought into the target."""
+
+    runs: int
+    models: int
+
+
+def database(mlruns: Path) -> Path:
+    return mlruns / "mlflow.db"
+
+
+def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
+    """An empty store in the folder `mlruns` with the schema of the store `like`."""
+    mlruns.mkdir(parents=True, exist_ok=True)
+    with _writing(database(mlruns), like) as store:
+        for (statement,) in store.execute("SELECT sql FROM src.sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"):
+            store.execute(statement)
+        for table in SEED_TABLES:
+            store.execute(f"INSERT INTO main.{table} SELECT * FROM src.{table}")
+        _copy(store, "experiments", "experiment_id = 0", {})
+        place = _address(mlruns, "0", portable)
+        store.execute("UPDATE main.experiments SET artifact_location = ?, lifecycle_stage = 'active'", (place,))
+
+
+def schema_version(mlruns: Path) -> str:
+    with reading(database(mlruns)) as store:
+        return str(store.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def studies(mlruns: Path) -> list[str]:
+    """Names of the studies that are not deleted."""
+    query = f"""SELECT DISTINCT experiments.name FROM experiments JOIN runs USING (experiment_id)
+        JOIN tags USING (run_uuid) WHERE key = '{ROLE}' AND value = 'study'
+        AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
+    with reading(database(mlruns)) as store:
+        return [name for (name,) in store.execute(query)]
+
+
+def copy_study(
+    study: str,
+    source: Path,
+    target: Path,
+    *,
+    statuses: Collection[str] = (),
+    models_of: Collection[str] | None = None,
+    portable: bool = False,
+) -> Copied:
+    """Copy what the target lacks of a study between two `mlruns` folders.
+
+    `statuses`: only runs that stand so (default: all); `models_of`: only these runs' models (default: all);
+    `portable`: write addresses relative to the folder above the target. Runs that the target knows, also deleted
+    ones, stay as they are there. Of two parent runs the target keeps its own, with the document closed last.
+    """
+    with _writing(database(target), database(source)) as store:
+        experiment, place = _experiment(store, study, target, portable)
+        values = {"study": study, "experiment": experiment, "place": place}
+        values["source_experiment"] = store.execute(
+            "SELECT experiment_id FROM src.experiments WHERE name = ?", (study,)
+        ).fetchone()[0]
+        _choose(store, values, statuses, models_of)
+        adopted = _adopt(store, values)
+        for table, condition in COPIED.items():
+            _copy(store, table, condition, values)
+        if adopted:
+            query = f"UPDATE main.tags SET value = ? WHERE key = 'mlflow.parentRunId' AND {BY_RUN}"
+            store.execute(query, (adopted,))
+        _copy_artifacts(store, source, target)
+        counts = (store.execute(f"SELECT count(*) FROM chosen_{what}").fetchone()[0] for what in ("runs", "models"))
+        return Copied(*counts)
+
+
+def drop_study(study: str, mlruns: Path) -> None:
+    """Remove a study, its runs and its artifacts from a store as if it had never been there."""
+    with _writing(database(mlruns)) as store:
+        row = store.execute("SELECT experiment_id FROM experiments WHERE name = ?", (study,)).fetchone()
+        if row is None:
+            return
+        runs = "SELECT run_uuid FROM runs WHERE experiment_id = :id"
+        linked = f"source_id IN ({runs}) OR destination_id IN ({runs})"
+        conditions = {
+            "input_tags": f"input_uuid IN (SELECT input_uuid FROM inputs WHERE {linked})",
+            "inputs": linked,
+            **dict.fromkeys(("tags", "params", "metrics", "latest_metrics"), f"run_uuid IN ({runs})"),
+        }
+        by_experiment = [table for table in COPIED if "experiment_id" in _columns(store, "main", table)]
+        conditions |= dict.fromkeys([*by_experiment, "experiments"], "experiment_id = :id")
+        for table, condition in conditions.items():
+            store.execute(f"DELETE FROM {table} WHERE {condition}", {"id": row[0]})
+    shutil.rmtree(mlruns / "artifacts" / study, ignore_errors=True)
+
+
+def compact(mlruns: Path) -> None:
+    """Rebuild the database file without gaps, in small pages."""
+    with closing(sqlite3.connect(database(mlruns), isolation_level=None)) as store:
+        store.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        store.execute("VACUUM")
+
+
+@contextmanager
+def _writing(db: Path, source: Path | None = None) -> Iterator[sqlite3.Connection]:
+    """One transaction on `db` (`main`), with `source` attached read-only as `src`."""
+    with closing(sqlite3.connect(f"{db.resolve().as_uri()}", uri=True, timeout=60)) as store:
+        if source:
+            store.execute("ATTACH ? AS src", (f"{source.resolve().as_uri()}?mode=ro",))
+        with store:
+            store.execute("BEGIN IMMEDIATE")
+            yield store
+
+
+def _address(mlruns: Path, name: str, portable: bool) -> str:
+    return f"{mlruns.name}/artifacts/{name}" if portable else (mlruns.resolve() / "artifacts" / name).as_uri()
+
+
+def _folder(address: str, mlruns: Path) -> Path | None:
+    """Where a store's artifact address leads; relative ones start above `mlruns`."""
+    path = local_path(address)
+    return mlruns.resolve().parent / path if path else None
+
+
+def _experiment(store: sqlite3.Connection, study: str, target: Path, portable: bool) -> tuple[int, str]:
+    """Id and artifact address of the study's experiment in the target, made or brought back when need be."""
+    query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM main.experiments WHERE name = ?"
+    row = store.execute(query, (study,)).fetchone()
+    if row is None:
+        columns = [
+            name for name in _columns(store, "src", "experiments") if name in _columns(store, "main", "experiments")
+        ]
+        rest = ", ".join(name for name in columns if name not in ("experiment_id", "artifact_location"))
+        store.execute(
+            f"""INSERT INTO main.experiments (artifact_location, {rest})
+            SELECT ?, {rest} FROM src.experiments WHERE name = ?""",
+            (_address(target, study, portable), study),
+        )
+    elif row[2] != "active":  # deleted with all its runs; those that the source has are wanted back
+        store.execute("UPDATE main.experiments SET lifecycle_stage = 'active' WHERE name = ?", (study,))
+        store.execute(
+            """UPDATE main.runs SET lifecycle_stage = 'active', deleted_time = NULL WHERE experiment_id = ?
+            AND run_uuid IN (SELECT run_uuid FROM src.runs WHERE lifecycle_stage = 'active')""",
+            (row[0],),
+        )
+    found = store.execute(query, (study,)).fetchone()
+    return found[0], found[1].rstrip("/")
+
+
+def _choose(
+    store: sqlite3.Connection,
+    values: Mapping[str, object],
+    statuses: Collection[str],
+    models_of: Collection[str] | None,
+) -> None:
+    """Temporary tables of the runs and models to copy."""
+    marks = ", ".join("?" * len(statuses))
+    standing = f"AND (status IN ({marks}) OR {_is_parent('src')})" if statuses else ""
+    store.execute(
+        f"""CREATE TEMP TABLE chosen_runs AS SELECT run_uuid FROM src.runs
+        WHERE experiment_id = ? AND lifecycle_stage = 'active'
+        AND run_uuid NOT IN (SELECT run_uuid FROM main.runs) {standing}""",
+        (values["source_experiment"], *statuses),
+    )
+    store.execute("CREATE TEMP TABLE model_owners (run_uuid)")
+    owners = models_of if models_of is not None else [run for (run,) in store.execute(RUNS)]
+    store.executemany("INSERT INTO model_owners VALUES (?)", [(run,) for run in owners])
+    store.execute(
+        f"""CREATE TEMP TABLE chosen_models AS SELECT model_id FROM src.logged_models
+        WHERE lifecycle_stage = 'active' AND source_run_id IN ({RUNS})
+        AND source_run_id IN (SELECT run_uuid FROM model_owners)"""
+    )
+
+
+def _is_parent(where: str) -> str:
+    return f"run_uuid IN (SELECT run_uuid FROM {where}.tags WHERE key = '{ROLE}' AND value = 'study')"
+
+
+def _adopt(store: sqlite3.Connection, values: Mapping[str, object]) -> str | None:
+    """Settle which parent run the study has. Returns the target's when the source's children must move to it."""
+    parents = {}
+    for where, experiment in (("main", values["experiment"]), ("src", values["source_experiment"])):
+        query = f"""SELECT run_uuid, end_time FROM {where}.runs WHERE experiment_id = ?
+            AND lifecycle_stage = 'active' AND {_is_parent(where)} ORDER BY start_time, run_uuid"""
+        parents[where] = store.execute(query, (experiment,)).fetchone()
+    if parents["main"] is None or parents["src"] is None:
+        return None
+    (ours, our_end), (theirs, their_end) = parents["main"], parents["src"]
+    store.execute("DELETE FROM chosen_runs WHERE run_uuid = ?", (theirs,))
+    if our_end and their_end and their_end > our_end:
+        _renew(store, ours, theirs)
+    return str(ours) if ours != theirs else None
+
+
+def _renew(store: sqlite3.Connection, ours: str, theirs: str) -> None:
+    """The source's study was closed later: our parent run takes its state, tags and (see artifacts) document."""
+    store.execute(
+        "UPDATE main.runs SET (status, end_time) = (SELECT status, end_time FROM src.runs WHERE run_uuid = ?) "
+        "WHERE run_uuid = ?",
+        (theirs, ours),
+    )
+    store.execute(
+        "INSERT OR REPLACE INTO main.tags (key, value, run_uuid) SELECT key, value, ? FROM src.tags WHERE run_uuid = ?",
+        (ours, theirs),
+    )
+    store.execute("CREATE TEMP TABLE renewed AS SELECT ? AS ours, ? AS theirs", (ours, theirs))
+
+
+def _columns(store: sqlite3.Connection, where: str, table: str) -> list[str]:
+    return [row[1] for row in store.execute(f"PRAGMA {where}.table_info({table})")]
+
+
+def _copy(store: sqlite3.Connection, table: str, condition: str, values: Mapping[str, object]) -> None:
+    known = _columns(store, "main", table)
+    columns = [name for name in _columns(store, "src", table) if name in known]
+    changed = {**CHANGED, (table, "experiment_id"): ":experiment"} if values else {}
+    taken = ", ".join(changed.get((table, name), f'"{name}"') for name in columns)
+    names = ", ".join(f'"{name}"' for name in columns)
+    store.execute(
+        f"INSERT OR IGNORE INTO main.{table} ({names}) SELECT {taken} FROM src.{table} WHERE {condition}", values
+    )
+
+
+def _copy_artifacts(store: sqlite3.Connection, source: Path, target: Path) -> None:
+    runs = f"""SELECT s.artifact_uri, t.artifact_uri FROM src.runs s JOIN main.runs t USING (run_uuid)
+        WHERE {BY_RUN}"""
+    models = f"""SELECT s.artifact_location, t.artifact_location FROM src.logged_models s
+        JOIN main.logged_models t USING (model_id) WHERE {BY_MODEL}"""
+    ignore = shutil.ignore_patterns(*LEFT_BEHIND)
+    for old, new in [*store.execute(runs), *store.execute(models)]:
+        origin, place = _folder(old, source), _folder(new, target)
+        if origin and place and origin.is_dir():
+            shutil.copytree(origin, place, ignore=ignore, dirs_exist_ok=True)
+            _readdress(place / "MLmodel", old, new)
+    if store.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'renewed'").fetchone():
+        query = """SELECT s.artifact_uri, t.artifact_uri FROM renewed JOIN src.runs s ON s.run_uuid = theirs
+            JOIN main.runs t ON t.run_uuid = ours"""
+        old, new = store.execute(query).fetchone()
+        origin, place = _folder(old, source), _folder(new, target)
+        if origin and place and (origin / DOCUMENT).is_file():
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(origin / DOCUMENT, place / DOCUMENT)
+
+
+def _readdress(description: Path, old: str, new: str) -> None:
+    """MLmodel files written by MLflow itself name their own folder, as an address or as a path."""
+    if description.is_file():
+        text = description.read_text(encoding="utf-8")
+        for form in (old, str(local_path(old))):
+            text = text.replace(form, new)
+        description.write_text(text, encoding="utf-8")

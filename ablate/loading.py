@@ -1,0 +1,157 @@
+"""A study file and the machine it meets: checked, its data found and digested, its components built once.
+
+Light until `build_all`: planning needs neither torch nor mlflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.design import components, plan, studyfile
+from ablate.design.resolve import resolve
+from ablate.design.wording import nearest
+from ablate.study import InputError, Metric, Problem, Record, Study, Tracker
+
+if TYPE_CHECKING:
+    from ablate.runs.contract import Data
+    from ablate.runs.execution import Context
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What belongs to the machine: where the store and the reports are, which data, which device."""
+
+    mlruns: Path = Path("mlruns")
+    reports: Path = Path("reports")
+    tracking_uri: str | None = None  # default: SQLite inside mlruns
+    data_root: Path | None = None
+    device: str = "auto"
+    workers: int | None = None
+
+    @property
+    def database(self) -> Path:
+        return self.mlruns / "mlflow.db"
+
+    def tracker(self) -> Tracker:
+        """The store, initialised. Raises InputError when it cannot be reached or written."""
+        from ablate.edges.tracking import MlflowTracker
+
+        return MlflowTracker(self.tracking_uri, self.mlruns)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study file with all that is needed to plan it without torch or mlflow."""
+
+    path: Path
+    study: Study
+    catalogue: Mapping[str, Metric]
+    digests: Mapping[str, str]  # data digest by arm
+
+    def plan(self, known: Iterable[Record]) -> plan.Plan:
+        """Every run the study asks for, and how it stands by these records."""
+        return plan.make_plan(self.study, known, self.digests.__getitem__)
+
+    @property
+    def curve_metrics(self) -> tuple[str, ...]:
+        names = list(self.study.metrics)
+        if self.study.tuning:
+            names.append(self.study.tuning.metric.removeprefix("val/"))
+        return tuple(dict.fromkeys(names))
+
+
+def load(path: Path, workspace: Workspace) -> Loaded:
+    """Read and check a study file and find its data files. Raises InputError with every problem found."""
+    study = studyfile.load(path)
+    components.importable([path.resolve().parent, Path.cwd()])
+    catalogue = components.load_component(study.catalogue, file=str(path), place="catalogue")
+    known: dict[str, str] = {}
+    digests = {}
+    for arm in study.arms:
+        section = resolve(study, arm)
+        name = str(section["data"].get("file", ""))
+        if name not in known:
+            known[name] = components.data_digest(section, workspace.data_root, path.resolve().parent)
+        digests[arm] = known[name]
+    return Loaded(path, study, catalogue, digests)
+
+
+def records(study: str, workspace: Workspace) -> list[Record]:
+    """What the store remembers of a study; the default store is read without mlflow and never created."""
+    from ablate.edges import ledger
+
+    if workspace.tracking_uri is None:
+        return ledger.records_from_sqlite(workspace.database, study)
+    return workspace.tracker().records(study)
+
+
+def build_all(loaded: Loaded, workspace: Workspace) -> None:
+    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created."""
+    import torch
+
+    from ablate.runs.execution import load_data
+
+    context = context_of(loaded, workspace, Path(), Path())
+    file = str(loaded.path)
+    seen: set[str] = set()
+    problems: list[Problem] = []
+    for arm in loaded.study.arms:
+        settings = resolve(loaded.study, arm)
+        for section, place in ((s, f"settings.{s} of arm {arm}") for s in ("data", "model", "loss")):
+            identity = repr((section, settings[section]))
+            if identity in seen:
+                continue
+            seen.add(identity)
+            try:
+                if section == "data":
+                    data = load_data(settings["data"], context, torch.device("cpu"))
+                    problems += _unknown_conditions(loaded, data)
+                else:
+                    components.bind(settings[section], place=place, file=file)()
+            except InputError as error:
+                problems += error.problems
+            except (TypeError, ValueError) as error:
+                problems.append(Problem(file, place, str(error)))
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+
+
+def _unknown_conditions(loaded: Loaded, data: Data) -> Iterator[Problem]:
+    """A report condition must be a column of the scores: a metric, or a target that is one number an example."""
+    columns = {name for name, value in data.examples("val").targets.items() if value.ndim == 1} | set(loaded.catalogue)
+    for name in loaded.study.report.conditions:
+        if name not in columns:
+            place = f"report.conditions.{name}"
+            yield Problem(str(loaded.path), place, "no such per-example column", "", nearest(name, columns))
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(Problem("--device", "", "not usable on this machine", name, reason)) from None
+    return name
+
+
+def context_of(loaded: Loaded, workspace: Workspace, work: Path, logs: Path) -> Context:
+    """What a worker needs to know beside a RunSpec."""
+    from ablate.runs.execution import Context
+
+    return Context(
+        loaded.study.catalogue,
+        loaded.curve_metrics,
+        loaded.path.resolve().parent,
+        work,
+        logs,
+        workspace.device,
+        workspace.data_root.resolve() if workspace.data_root else None,
+    )

@@ -1,0 +1,129 @@
+"""What tracking, tuning, checkpoints and the process pool add to bare training, on the real study's own runs.
+
+    python benchmarks/overhead.py studies/mocap.toml --data-root ~/data
+
+The same cells of one arm (tuning trials, then comparison runs) twice in one go: bare (data, network and the training
+loop with its validation, nothing written) and through the driver (worker process, MLflow store, Optuna, resume
+checkpoints, artifacts, logged model). Cell by cell in turns, so that a slow minute of the machine hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ablate.driver import Driver
+from ablate.edges import engines
+from ablate.loading import Loaded, Workspace, context_of, load
+from ablate.runs import evaluation, training
+from ablate.runs.execution import Context, build, load_catalogue
+from ablate.runs.seeding import stream
+from ablate.study import RunResult, RunSpec, TrainingSettings
+
+
+class Silent:
+    """A view that shows nothing and remembers which specs ran."""
+
+    def __init__(self) -> None:
+        self.specs: list[RunSpec] = []
+
+    def started(self, spec: RunSpec) -> None:
+        self.specs.append(spec)
+
+    def epoch(self, spec: RunSpec, entry: object) -> None: ...
+    def ended(self, spec: RunSpec, result: RunResult) -> None:
+        if result.status != "FINISHED":
+            raise SystemExit(f"{spec.name}: {result.error}")
+
+    def note(self, text: str) -> None:
+        print(text)
+
+
+def bare(spec: RunSpec, context: Context) -> float:
+    """Seconds to build and train one cell as a script would: no store, no checkpoint, no artifact."""
+    started = time.perf_counter()
+    settings = TrainingSettings(**spec.settings["training"])
+    torch.set_num_threads(settings.threads)
+    device = torch.device(context.device)
+    data, model, loss = build(spec, context, device)
+    catalogue = load_catalogue(context.catalogue)
+    validation = data.examples("val")
+    metrics = [catalogue[name] for name in context.curve_metrics]
+
+    def validate(model: torch.nn.Module) -> dict[str, float]:
+        with trainer.autocast():
+            output = evaluation.predict(model, validation.inputs)
+        return evaluation.score(output, validation.targets, metrics)
+
+    trainer = training.Trainer(data, loss, settings, stream(spec), device, validate, lambda entry: None)
+    trainer.run(model)
+    test = data.examples("test")
+    evaluation.score(evaluation.predict(model, test.inputs), test.targets, list(catalogue.values()))
+    return time.perf_counter() - started
+
+
+def one_arm(loaded: Loaded, arm: str, trials: int, seeds: int) -> Loaded:
+    """The study cut to one arm, a few trials and a few seeds."""
+    study = loaded.study
+    tuning = study.tuning.model_copy(update={"trials": trials}) if study.tuning and trials else None
+    cut = {"arms": {arm: study.arms[arm]}, "baseline": arm, "tuning": tuning, "seeds": study.seeds[:seeds]}
+    return replace(loaded, study=study.model_copy(update={**cut, "hypotheses": []}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, nargs="?", default=Path("studies/mocap.toml"))
+    parser.add_argument("--data-root", type=Path, help="default: $ABLATE_DATA, or beside the study")
+    parser.add_argument("--arm", default="hybrid")
+    parser.add_argument("--trials", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2)
+    options = parser.parse_args()
+    workspace = Workspace(data_root=options.data_root, device="cpu")
+    loaded = one_arm(load(options.study, workspace), options.arm, options.trials, options.seeds)
+    print(f"{loaded.study.name}, arm {options.arm}: {options.trials} tuning trial(s), {options.seeds} seed(s), one worker")
+    with tempfile.TemporaryDirectory() as folder:
+        ours, bares = measure(loaded, replace(workspace, mlruns=Path(folder)))
+    ratios = [a / b for a, b in zip(ours, bares, strict=True)]
+    for number, (a, b, ratio) in enumerate(zip(ours, bares, ratios, strict=True), start=1):
+        print(f"cell {number}: through ablate {a:7.2f} s   bare {b:7.2f} s   ratio {ratio:.4f}")
+    print(f"all cells: ratio {sum(ours) / sum(bares):.4f}   median of cells {statistics.median(ratios):.4f}")
+    print(f"ablate adds {100 * (sum(ours) / sum(bares) - 1):.1f} % to bare training")
+
+
+def measure(loaded: Loaded, workspace: Workspace) -> tuple[list[float], list[float]]:
+    """Seconds of each cell through the driver and bare, in turns. The pool starts before the clock: once a study."""
+    from ablate.design import amend
+
+    tracker, view = workspace.tracker(), Silent()
+    tracker.open(loaded.study.name, amend.document(loaded.study, loaded.catalogue, command="", today="2000-01-01"))
+    root = workspace.mlruns
+    context = context_of(loaded, workspace, root / "work", root / "logs")
+    driver = Driver(loaded.study, tracker, context, loaded.digests, 1, engines.local_pool, view)
+    ours: list[float] = []
+    bares: list[float] = []
+    with engines.local_pool(1) as pool:
+        pool.submit(warm_up).result()
+        while ready := driver.ready():
+            spec = ready[0]
+            driver.wanted = lambda s, key=spec.key: s.key == key  # this cell alone, then back to the clock
+            started = time.perf_counter()
+            driver._drain(pool)
+            ours.append(time.perf_counter() - started)
+            driver.wanted = lambda s: True
+            bares.append(pool.submit(bare, spec, context).result())
+    return ours, bares
+
+
+def warm_up() -> None:
+    """Import torch in the worker, as a script would have done before its first run."""
+    torch.zeros(1).sum()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from toy_results import Toy
+
+from ablate.claims import results as tables
+from ablate.claims.results import Results
+from ablate.edges.memory import MemoryTracker
+from ablate.study import InputError, RunResult, RunSpec
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    return Toy(tmp_path_factory.mktemp("toy"), skip=[("elepose", 3)], fail=[("hybrid", 2)])
+
+
+@pytest.fixture(scope="module")
+def store(toy: Toy) -> MemoryTracker:
+    return toy.store()
+
+
+@pytest.fixture(scope="module")
+def found(store: MemoryTracker) -> Results:
+    return tables.load(store, "toy")
+
+
+def again(arm: str, seed: int, salt: str) -> RunSpec:
+    return RunSpec("toy", arm, seed, "compare", {"arm": arm, "salt": salt}, "d")
+
+
+def test_every_expected_run_has_a_row_in_study_order(found: Results) -> None:
+    expected = [(arm, seed) for arm in ("existing", "elepose", "hybrid") for seed in (1, 2, 3)]
+    assert list(zip(found.runs.arm, found.runs.seed, strict=True)) == expected
+    status = found.runs.set_index(["arm", "seed"]).status
+    assert status["elepose", 3] == "missing"
+    assert status["hybrid", 2] == "failed"
+    assert (status == "done").sum() == 7
+    assert found.runs.error.iloc[7] == "loss is not finite | epoch 3"
+
+
+def test_scores_are_test_and_costs_and_times_stand_apart(found: Results) -> None:
+    assert {m.split("/")[0] for m in found.scores.metric} == {"test", "cost", "count"}
+    assert set(found.timings.metric) == {"time/train_s", "time/total_s", "cost/latency_ms_p50"}
+    assert not found.scores.metric.str.startswith("cost/latency").any()
+    assert found.training_seconds("existing") == {1: 101.0, 2: 102.0, 3: 103.0}
+
+
+def test_failed_and_missing_runs_have_no_number_anywhere(found: Results) -> None:
+    for table in (found.scores, found.timings, found.curves):
+        places = set(zip(table.arm, table.seed, strict=True))
+        assert not places & {("elepose", 3), ("hybrid", 2)}
+    assert np.isnan(found.by_seed("hybrid", "test/azimuth_mae_deg")[2])
+    assert found.examples("hybrid", 2) is None
+
+
+def test_frame_is_wide_and_keeps_the_gaps(found: Results) -> None:
+    frame = found.frame()
+    assert list(frame.columns[:3]) == ["arm", "seed", "status"]
+    assert frame.columns[-1] == "run_id"
+    assert len(frame) == 9
+    assert frame["test/azimuth_mae_deg"].isna().sum() == 2
+    first = found.by_seed("existing", "test/azimuth_mae_deg")[1]
+    assert frame["test/azimuth_mae_deg"][0] == first
+
+
+def test_curves_are_the_history(found: Results, store: MemoryTracker) -> None:
+    rows = found.curves.query("arm == 'existing' and seed == 1 and metric == 'train/loss'")
+    assert list(rows.epoch) == [1, 2, 3, 4, 5, 6]
+    history = store.history(str(found.runs.run_id[0]))
+    assert list(rows.score) == [entry["train/loss"] for entry in history]
+
+
+def test_examples_hold_every_metric_and_condition(found: Results) -> None:
+    frame = found.examples("existing", 1)
+    assert frame is not None
+    assert {"azimuth_mae_deg", "azimuth_deg", "elevation_deg"} <= set(frame.columns)
+
+
+def test_csv_bytes(found: Results, tmp_path: Path) -> None:
+    scores, timings = tables.write_csv(found, tmp_path)
+    lines = scores.read_text().splitlines()
+    assert lines[0] == "arm,seed,status,metric,score"
+    assert "elepose,3,missing,," in lines
+    assert "hybrid,2,failed,," in lines
+    value = found.by_seed("existing", "test/azimuth_mae_deg")[1]
+    assert f"existing,1,done,test/azimuth_mae_deg,{value!r}" in lines
+    assert "existing,1,done,time/train_s,101.0" in timings.read_text().splitlines()
+    assert b"\r" not in scores.read_bytes()
+    back = pd.read_csv(scores)
+    assert back.dropna(subset="metric").score.tolist() == found.scores.score.tolist()
+
+
+def test_csv_does_not_depend_on_the_order_of_runs_or_on_retries(toy: Toy, tmp_path: Path) -> None:
+    straight, retried = Toy(tmp_path / "a"), Toy(tmp_path / "b")
+    store = MemoryTracker()
+    store.open("toy", retried.document())
+    failed = again("hybrid", 1, "")
+    store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="out of memory"))
+    for arm, seed in reversed([(arm, seed) for arm in retried.arms for seed in retried.seeds]):
+        retried._run(store, arm, seed)
+    for name, tracker in (("one", straight.store()), ("two", store)):
+        (tmp_path / name).mkdir()
+        tables.write_csv(tables.load(tracker, "toy"), tmp_path / name)
+    assert (tmp_path / "one" / "results.csv").read_bytes() == (tmp_path / "two" / "results.csv").read_bytes()
+
+
+def test_the_newest_finished_record_speaks(toy: Toy, tmp_path: Path) -> None:
+    store = replace(toy, folder=tmp_path).store()
+    newer, failed, under_way = again("existing", 1, "new"), again("existing", 1, "bad"), again("elepose", 3, "now")
+    store.finish(store.start(newer), newer, RunResult(newer.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
+    store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="no"))
+    store.kill(store.start(under_way))
+    found = tables.load(store, "toy")
+    assert found.by_seed("existing", "test/azimuth_mae_deg")[1] == 1.5
+    status = found.runs.set_index(["arm", "seed"]).status
+    assert (status["existing", 1], status["elepose", 3]) == ("done", "missing")
+
+
+def test_tuning_is_counted_for_every_arm(found: Results) -> None:
+    tuning = found.tuning["existing"]
+    assert (tuning.allotted, tuning.finished, tuning.failed, tuning.epochs) == (2, 2, 0, 6)
+    assert tuning.seconds == 6.0
+    assert tuning.tuned == {"training.learning_rate": 0.002}
+
+
+def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, arms={"existing": {}})
+    store = MemoryTracker()
+    store.open("toy", toy.document())
+    for trial in range(2):
+        toy._trial(store, "existing", trial)  # scores 9.0 and 8.0
+    overrides = {"training.learning_rate": 0.003}
+    spec = RunSpec("toy", "existing", 101, "tune", overrides, "d", trial=2, overrides=overrides)
+    store.finish(store.start(spec), spec, RunResult(spec.key, "FAILED", error="no"))
+    tuning = tables.load(store, "toy").tuning["existing"]
+    assert tuning.tuned == {"training.learning_rate": 0.002}
+    assert (tuning.finished, tuning.failed) == (2, 1)
+
+
+def test_an_unknown_study_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="nosuch"):
+        tables.load(MemoryTracker(), "nosuch")

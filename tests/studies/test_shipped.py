@@ -1,0 +1,89 @@
+"""Every study of the repository loads, its components exist and take its settings, and its header says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablate.design import components, plan, studyfile
+from ablate.study import Study
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHIPPED = sorted((ROOT / "studies").rglob("*.toml"))
+
+
+@pytest.fixture(params=SHIPPED, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+@pytest.fixture
+def study(path: Path) -> Study:
+    return studyfile.load(path)
+
+
+def test_there_are_shipped_studies() -> None:
+    assert {path.stem for path in SHIPPED} >= {"quick", "elepose_fusion", "mocap"}
+
+
+def test_a_study_is_named_like_its_file(path: Path, study: Study) -> None:
+    assert study.name == path.stem
+
+
+def test_the_header_states_question_command_cost_and_expectation(path: Path) -> None:
+    header = path.read_text(encoding="utf-8").split("\n\n")[0]
+    words = [line.removeprefix("# ").split(":")[0] for line in header.splitlines()]
+    assert [w for w in words if w in ("Question", "Command", "Cost", "Expectation")] == [
+        "Question", "Command", "Cost", "Expectation",
+    ]  # fmt: skip
+    assert f"ablate run studies/{path.name}" in header
+
+
+def test_every_arm_has_components_that_take_its_settings(path: Path, study: Study) -> None:
+    for arm in study.arms:
+        settings = studyfile.resolve(study, arm)
+        components.bind(settings["data"], place="settings.data", file=str(path), also=("device", "file"))
+        components.bind(settings["loss"], place="settings.loss", file=str(path))()
+        components.bind(settings["model"], place="settings.model", file=str(path))()
+
+
+def test_the_gallery_exists(path: Path, study: Study) -> None:
+    assert study.report.gallery is not None
+    assert callable(components.load_component(study.report.gallery, file=str(path), place="report.gallery"))
+
+
+def test_the_conditions_are_columns_of_the_data(study: Study) -> None:
+    from ablate.depth_refinement.data import synthetic
+
+    columns = synthetic(device="cpu", subjects=4, poses_per_subject=2).examples("all").targets.keys()
+    assert study.report.conditions
+    assert set(study.report.conditions) <= set(columns)
+
+
+def test_the_arms_of_the_question_are_there_with_its_yardsticks(study: Study) -> None:
+    references = [name for name, arm in study.arms.items() if arm.reference]
+    assert references == ["constant", "torso-frame", "ridge"]
+    assert list(study.arms)[:3] == ["existing", "elepose", "hybrid"]
+    assert study.arms["existing"].information == {"azimuth": "3D pose, transformer context", "elevation": "Same"}
+    assert set(study.arms["elepose"].information.values()) == {"Deep 2D foreshortening"}
+    assert set(study.arms["hybrid"].information.values()) == {"Both signals combined"}
+
+
+def test_every_arm_is_tuned_on_an_equal_budget(study: Study) -> None:
+    assert study.tuning is not None
+    assert plan.tuned_arms(study) == [name for name, arm in study.arms.items() if not arm.reference]
+    for arm in plan.tuned_arms(study):  # the first trial is the settings as written
+        values = plan.setting_values(study, arm)
+        assert set(study.tuning.space) <= set(values)
+
+
+def test_the_seeds_configuration_is_kept() -> None:
+    settings = studyfile.resolve(studyfile.load(ROOT / "studies" / "elepose_fusion.toml"), "hybrid")
+    model = {k: v for k, v in settings["model"].items() if k != "factory"}
+    assert model == {
+        "use_existing": True, "use_elepose": True, "d_model": 128, "num_layers": 6, "num_heads": 8, "dropout": 0.1,
+        "elepose_hidden_dim": 1024, "fusion_dim": 512, "angle_noise_std": 5.0, "angle_noise_warmup": 10,
+    }  # fmt: skip
+    assert (settings["training"]["epochs"], settings["training"]["batch_size"]) == (50, 384)
