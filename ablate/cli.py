@@ -73,8 +73,8 @@ def run(
 
     workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers)
     loaded = workflow.load(study, workspace)
-    cells = workflow.remaining(loaded, workspace, only)
-    with ProgressView(len(loaded.study.arms) if smoke else cells) as view:
+    cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
+    with ProgressView(cells) as view:
         if smoke:
             outcome = workflow.smoke(loaded, workspace, view)
         else:
@@ -244,12 +244,14 @@ def _mount_subjects() -> None:
 
 def main() -> NoReturn:
     """The console script: known errors become one message and an exit code, never a traceback."""
-    from ablate.study import InputError
-
     _mount_subjects()
     try:
         app(standalone_mode=True)
-    except InputError as error:
+    except Exception as error:
+        from ablate.study import InputError  # brings pydantic: not needed to answer --help
+
+        if not isinstance(error, InputError):
+            raise
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)
         sys.exit(EXIT_USAGE)

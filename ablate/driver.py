@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ POLL_SECONDS = 0.3
 ATTEMPTS = 3  # a cell whose worker dies this often is recorded as FAILED
 
 Submit = Callable[[RunSpec, Context], RunResult]
+CellId = tuple[str, str, str, int | None]  # key, phase, arm, trial: two trials may choose the same values
 
 
 class View(Protocol):
@@ -38,6 +39,10 @@ class Flight:
     spec: RunSpec
     run_id: str
     read: int = 0
+
+    @property
+    def cell_id(self) -> CellId:
+        return _cell_id(self.spec)
 
 
 @dataclass
@@ -59,7 +64,7 @@ class Driver:
     def __post_init__(self) -> None:
         self.records: list[Record] = self.tracker.records(self.study.name)
         self.flights: dict[Future[RunResult], Flight] = {}
-        self.attempts: dict[str, int] = {}
+        self.deaths: dict[CellId, int] = {}  # of workers, by the cell they were at
         self.proposed: dict[tuple[str, int], Mapping[str, Scalar]] = {}
 
     def run(self) -> None:
@@ -80,7 +85,7 @@ class Driver:
 
     def _drain(self, pool: Executor) -> None:
         while True:
-            for spec in self.ready()[: self.workers - len(self.flights)]:
+            for spec in self._startable():
                 self._submit(pool, spec)
             if not self.flights:
                 return
@@ -88,8 +93,17 @@ class Driver:
             for flight in self.flights.values():
                 self._follow(flight)
             for future in done:
-                result = future.result()  # BrokenProcessPool surfaces here, the flight still registered
-                self._record(self.flights.pop(future), result)
+                self._record(self.flights[future], _result(future, self.flights[future].spec))
+                del self.flights[future]  # only now: what ends the driver before is marked KILLED
+
+    def _startable(self) -> list[RunSpec]:
+        """Ready cells for the free workers. One whose worker died flies alone: who dies again is then known."""
+        free = self.workers - len(self.flights)
+        if free < 1 or any(flight.cell_id in self.deaths for flight in self.flights.values()):
+            return []
+        ready = self.ready()
+        suspects = [spec for spec in ready if _cell_id(spec) in self.deaths]
+        return suspects[:1] if suspects else ready[:free]
 
     def _submit(self, pool: Executor, spec: RunSpec) -> None:
         folder = self.context.folder(spec)
@@ -125,51 +139,58 @@ class Driver:
 
     def _recover(self) -> None:
         """A worker died (out of memory, killed): its neighbours' futures broke too. Try again, a few times each."""
-        for flight in self.flights.values():
-            key = flight.spec.key
-            self.attempts[key] = self.attempts.get(key, 0) + 1
-            if self.attempts[key] >= ATTEMPTS:
-                reason = f"the worker process died {ATTEMPTS} times (killed, or out of memory?)"
-                self._record(flight, RunResult(key, "FAILED", error=reason))
-            else:
-                self.tracker.kill(flight.run_id)
-        self.flights.clear()
         self.view.note("a worker process died; its runs start again from their last checkpoints")
+        for future, flight in list(self.flights.items()):
+            try:
+                self._record(flight, _result(future, flight.spec))
+            except (BrokenProcessPool, CancelledError):
+                self._lose(flight)
+            del self.flights[future]
+
+    def _lose(self, flight: Flight) -> None:
+        deaths = self.deaths[flight.cell_id] = self.deaths.get(flight.cell_id, 0) + 1
+        if deaths < ATTEMPTS:
+            self.tracker.kill(flight.run_id)
+            return
+        reason = f"the worker process died {deaths} times (killed, or out of memory?)"
+        self._record(flight, RunResult(flight.spec.key, "FAILED", error=reason))
 
     def ready(self) -> list[RunSpec]:
         """Cells that can start now, in order: tuning before comparison, since comparison waits for it."""
-        busy = {flight.spec.key for flight in self.flights.values()}
+        busy = {flight.cell_id for flight in self.flights.values()}
         specs = [spec for arm in self.study.arms for spec in self._next(arm)]
         specs.sort(key=lambda spec: spec.phase != "tune")
-        return [spec for spec in specs if spec.key not in busy and self.wanted(spec)]
+        return [spec for spec in specs if _cell_id(spec) not in busy and self.wanted(spec)]
 
     def _next(self, arm: str) -> list[RunSpec]:
         digest = self.data_digests[arm]
         overrides: Mapping[str, Scalar] = {}
         if self.study.tuning and not self.study.arms[arm].reference:
             outcomes = plan.trial_outcomes(self.study, arm, self.records, digest)
-            missing = self._missing(spec for outcome in outcomes for spec in outcome.specs)
-            if missing or len(outcomes) < self.study.tuning.trials:
-                return missing or self._propose(arm, outcomes)
+            trials = self._trials(arm, outcomes)
+            if trials:
+                return trials
             try:
                 overrides = plan.best(outcomes, plan.tuning_direction(self.study))
             except plan.TuningFailed:
                 return []  # nothing to compare with: the arm's row stays a gap
         return self._missing(plan.compare_spec(self.study, arm, seed, overrides, digest) for seed in self.study.seeds)
 
-    def _propose(self, arm: str, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
-        """The next trial of the arm's chain; with a quasi-random sampler every remaining one, side by side."""
+    def _trials(self, arm: str, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
+        """What is left of the trials begun, else the next of the arm's chain; quasi-random ones go side by side."""
         assert self.study.tuning is not None
-        known = {outcome.index for outcome in outcomes}
-        open_trials = [trial for trial in range(self.study.tuning.trials) if trial not in known]
+        left = self._missing(spec for outcome in outcomes for spec in outcome.specs)
+        begun = {outcome.index for outcome in outcomes}
+        new = [trial for trial in range(self.study.tuning.trials) if trial not in begun]
         if self.study.tuning.sampler != "qmc":
-            del open_trials[1:]
-        specs = []
-        for trial in open_trials:
-            if (arm, trial) not in self.proposed:
-                self.proposed[arm, trial] = self._ask(arm, trial, outcomes)
-            specs += plan.trial_specs(self.study, arm, trial, self.proposed[arm, trial], self.data_digests[arm])
-        return specs
+            new = [] if left else new[:1]
+        return [*left, *(spec for trial in new for spec in self._propose(arm, trial, outcomes))]
+
+    def _propose(self, arm: str, trial: int, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
+        if (arm, trial) not in self.proposed:
+            earlier = [outcome for outcome in outcomes if outcome.index < trial]
+            self.proposed[arm, trial] = self._ask(arm, trial, earlier)
+        return plan.trial_specs(self.study, arm, trial, self.proposed[arm, trial], self.data_digests[arm])
 
     def _ask(self, arm: str, trial: int, outcomes: Sequence[plan.TrialOutcome]) -> Mapping[str, Scalar]:
         assert self.study.tuning is not None
@@ -185,8 +206,22 @@ class Driver:
         )
 
     def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        ended = {(r.key, r.phase, r.arm) for r in self.records if r.status in ("FINISHED", "FAILED")}
-        return [spec for spec in specs if (spec.key, spec.phase, spec.arm) not in ended]
+        ended = {(r.key, r.phase, r.arm, r.trial) for r in self.records if r.status in ("FINISHED", "FAILED")}
+        return [spec for spec in specs if _cell_id(spec) not in ended]
+
+
+def _cell_id(spec: RunSpec) -> CellId:
+    return spec.key, spec.phase, spec.arm, spec.trial
+
+
+def _result(future: Future[RunResult], spec: RunSpec) -> RunResult:
+    """What a worker sent. An error outside the run itself (a full disk, a lost file) costs this run, not the study."""
+    try:
+        return future.result()
+    except (BrokenProcessPool, CancelledError):
+        raise
+    except Exception as error:
+        return RunResult(spec.key, "FAILED", error=f"{type(error).__name__}: {error}")
 
 
 def _as_record(flight: Flight, result: RunResult) -> Record:

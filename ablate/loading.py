@@ -70,22 +70,39 @@ def load(path: Path, workspace: Workspace) -> Loaded:
     catalogue = components.load_component(study.catalogue, file=str(path), place="catalogue")
     known: dict[str, str] = {}
     digests = {}
+    problems: list[Problem] = []
     for arm in study.arms:
         section = resolve(study, arm)
         name = str(section["data"].get("file", ""))
         if name not in known:
-            known[name] = components.data_digest(section, workspace.data_root, path.resolve().parent)
+            known[name] = ""
+            try:
+                known[name] = components.data_digest(section, workspace.data_root, path.resolve().parent)
+            except InputError as error:
+                problems += error.problems
         digests[arm] = known[name]
+    if problems:
+        raise InputError(*problems)
     return Loaded(path, study, catalogue, digests)
 
 
 def records(study: str, workspace: Workspace) -> list[Record]:
-    """What the store remembers of a study; the default store is read without mlflow and never created."""
+    """What the store remembers of a study; a SQLite store is read without mlflow and never created.
+
+    Raises InputError when the store cannot be read.
+    """
+    import sqlite3
+
     from ablate.edges import ledger
 
-    if workspace.tracking_uri is None:
-        return ledger.records_from_sqlite(workspace.database, study)
-    return workspace.tracker().records(study)
+    uri = workspace.tracking_uri
+    database = workspace.database if uri is None else ledger.database_file(uri)
+    if database is None:
+        return workspace.tracker().records(study)
+    try:
+        return ledger.records_from_sqlite(database, study)
+    except sqlite3.Error as error:
+        raise InputError(Problem(str(database), "", "must be an MLflow database", str(error))) from None
 
 
 def build_all(loaded: Loaded, workspace: Workspace) -> None:
@@ -113,8 +130,8 @@ def build_all(loaded: Loaded, workspace: Workspace) -> None:
                     components.bind(settings[section], place=place, file=file)()
             except InputError as error:
                 problems += error.problems
-            except (TypeError, ValueError) as error:
-                problems.append(Problem(file, place, str(error)))
+            except (Exception, SystemExit) as error:  # a person's constructor may raise anything
+                problems.append(Problem(file, place, f"{type(error).__name__}: {error}"))
     if problems:
         raise InputError(*dict.fromkeys(problems))
 

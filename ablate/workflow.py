@@ -72,6 +72,7 @@ def run(
         _open(tracker, loaded, command, [arm for arm in study.arms if arm == rerun])
         if rerun:
             discard(tracker, loaded, rerun)
+        _warn_of_stale(loaded, tracker, view)
         driver = _driver(loaded, replace(workspace, device=device), tracker, view)
         driver.wanted = wanted
         driver.run()
@@ -178,14 +179,13 @@ def check_rerun(study: Study, what: str) -> None:
 
 def discard(tracker: Tracker, loaded: Loaded, what: str) -> None:
     """Forget runs that are to be done again: an arm's, the failed ones, or those made by other code."""
-    old = tracker.records(loaded.study.name)
-    if what == "failed":
-        chosen = [r for r in old if r.status == "FAILED"]
-    elif what == "stale":
-        chosen = [r for r in old if r.run_id in stale(loaded, old)]
-    else:
-        chosen = [r for r in old if r.arm == what]
-    tracker.discard([r.run_id for r in chosen])
+    tracker.discard(sorted(_chosen(loaded, tracker.records(loaded.study.name), what)))
+
+
+def _chosen(loaded: Loaded, old: list[Record], what: str) -> set[str]:
+    if what == "stale":
+        return stale(loaded, old)
+    return {r.run_id for r in old if (r.status == "FAILED" if what == "failed" else r.arm == what)}
 
 
 def stale(loaded: Loaded, old: list[Record]) -> set[str]:
@@ -203,6 +203,12 @@ def stale(loaded: Loaded, old: list[Record]) -> set[str]:
         and r.arm in current
         and r.provenance.get("source_digest") not in (None, current[r.arm])
     }
+
+
+def _warn_of_stale(loaded: Loaded, tracker: Tracker, view: View) -> None:
+    old = stale(loaded, tracker.records(loaded.study.name))
+    if old:
+        view.note(f"{len(old)} finished runs were made by other source code; --rerun stale does them again")
 
 
 def _driver(loaded: Loaded, workspace: Workspace, tracker: Tracker, view: View) -> Driver:
@@ -258,24 +264,25 @@ def _open(tracker: Tracker, loaded: Loaded, command: str, rerun: Collection[str]
 
 def _measure_latency(driver: Driver, device: str) -> None:
     """Once an arm, with nothing else running: the finished runs of the arm share the number."""
-    from ablate.edges import engines
     from ablate.runs.cost import latency
 
-    for arm in driver.study.arms:
-        runs = [r for r in driver.records if r.arm == arm and r.phase == "compare" and r.status == "FINISHED"]
-        new = [r for r in runs if "cost/latency_ms_p50" not in r.scores]
-        if not new:
-            continue
-        known = [r.scores for r in runs if "cost/latency_ms_p50" in r.scores]
-        scores = {k: v for k, v in known[0].items() if k.startswith("cost/latency")} if known else None
-        if scores is None:
-            folder = driver.tracker.artifact(new[0].run_id, "model")
+    finished = [r for r in driver.records if r.phase == "compare" and r.status == "FINISHED"]
+    new = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
+    threads = int(driver.study.settings["training"].get("threads", 1))
+    with driver.engine(1) as pool:  # starts no process before the first measurement
+        for arm in dict.fromkeys(r.arm for r in new):
+            runs = [r.run_id for r in new if r.arm == arm]
+            known = [r.scores for r in finished if r.arm == arm and "cost/latency_ms_p50" in r.scores]
+            folder = driver.tracker.artifact(runs[0], "model")
             if folder is None:
                 continue
-            threads = int(driver.study.settings["training"].get("threads", 1))
-            with engines.local_pool(1) as pool:
-                scores = pool.submit(latency, folder, threads=threads, device=device).result()
-        driver.tracker.add_scores([r.run_id for r in new], scores)
+            try:
+                scores = known[0] if known else pool.submit(latency, folder, threads=threads, device=device).result()
+            except Exception as error:  # the study has its results without it
+                driver.view.note(f"the latency of {arm} could not be measured: {error}")
+                continue
+            latencies = {name: value for name, value in scores.items() if name.startswith("cost/latency")}
+            driver.tracker.add_scores(runs, latencies)
 
 
 def _mirror(loaded: Loaded, driver: Driver, workspace: Workspace, view: View) -> None:
@@ -295,10 +302,12 @@ def _outcome(planned: plan.Plan) -> Outcome:
     return Outcome(done, failed, len(cells) - done - failed, errors)
 
 
-def remaining(loaded: Loaded, workspace: Workspace, only: list[str] | None) -> int:
-    """Number of chosen cells, tuning included, that are neither done nor failed."""
+def remaining(loaded: Loaded, workspace: Workspace, only: list[str] | None, rerun: str | None = None) -> int:
+    """Number of chosen cells, tuning included, that are neither done nor failed, or are to be done again."""
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
-    cells = make_plan(loaded, workspace).cells
+    old = records(loaded.study.name, workspace)
+    again = _chosen(loaded, old, rerun) if rerun else set()
+    cells = loaded.plan(r for r in old if r.run_id not in again).cells
     return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from toy_project import Project
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -28,3 +31,34 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+# The toy study: a package outside the repository. See toy_project.py.
+
+
+@pytest.fixture(scope="session")
+def initialised_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty MLflow database: preparing one takes seconds, copying it none."""
+    from ablate.edges.tracking import MlflowTracker
+
+    folder = tmp_path_factory.mktemp("empty-store")
+    MlflowTracker(None, folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """A fresh copy of the toy study, which is the working folder and importable from there alone."""
+    _forget_toy()
+    project = Project.create(tmp_path / "project")
+    monkeypatch.setattr(sys, "path", [str(project.folder), *sys.path])
+    monkeypatch.chdir(project.folder)
+    for name in ("ABLATE_DATA", "ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    yield project
+    _forget_toy()
+
+
+def _forget_toy() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "linear_toy"]:
+        del sys.modules[name]

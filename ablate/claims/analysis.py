@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.claims import numbers
@@ -68,6 +68,7 @@ class Analysis:
     conditions: tuple[ConditionTable, ...]
     curves: tuple[CurvePanel, ...]
     gaps: tuple[Gap, ...]
+    behind: tuple[str, ...]  # where a yardstick does as well as an arm, a sentence a metric
     places: Mapping[str, int]  # decimals of the differences, by metric
     tuned: bool
     test_examples: int | None  # of one run
@@ -82,6 +83,7 @@ def analyse(results: Results) -> Analysis:
     """Everything a report shows, computed once."""
     study = results.study
     comparisons = compare(results)
+    rows = matrix(results)
     pairs = [arm for c in comparisons for arm in (c.against, c.arm)]
     return Analysis(
         name=study.name,
@@ -91,7 +93,7 @@ def analyse(results: Results) -> Analysis:
         focus=tuple(dict.fromkeys([study.baseline, *pairs])),
         seeds=tuple(study.seeds),
         metrics=tuple(results.metrics[name] for name in study.metrics),
-        matrix=matrix(results),
+        matrix=rows,
         comparisons=comparisons,
         answers=answers(comparisons, {row.arm: row.total for row in parameter_rows(results)}),
         parameters=tuple(parameter_rows(results)),
@@ -99,6 +101,7 @@ def analyse(results: Results) -> Analysis:
         conditions=tuple(condition_tables(results)),
         curves=tuple(curve_panels(results)),
         gaps=gaps(results),
+        behind=tuple(filter(None, (behind_yardstick(rows, results.metrics[name]) for name in study.metrics))),
         places={metric: effect_places(results, metric) for metric in study.metrics},
         tuned=study.tuning is not None,
         test_examples=_test_examples(results),
@@ -147,6 +150,21 @@ def effect_places(results: Results, metric: str) -> int:
     return numbers.decimals(_effect(results, arm, results.study.baseline, metric).difference for arm in others)
 
 
+def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo) -> str:
+    """Which arms do not beat the best yardstick's mean, as a sentence; empty when all do or there is none.
+
+    A comparison of networks means little while a constant or a formula does as well.
+    """
+    sign = 1 if metric.direction == "lower" else -1
+    means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
+    yardsticks = [(mean, row.label) for row, mean in means if row.reference]
+    if not yardsticks:
+        return ""
+    best, name = min(yardsticks)
+    behind = [row.label for row, mean in means if not row.reference and mean >= best]
+    return f"{name} does as well as or better than {_listed(behind)} in {metric.in_text}." if behind else ""
+
+
 def gaps(results: Results) -> tuple[Gap, ...]:
     """Every run of the study that failed or is missing, in study order."""
     return tuple(
@@ -172,6 +190,10 @@ def _matrix_row(results: Results, arm: str) -> MatrixRow:
         runs=int((runs.status == "done").sum()),
         expected_runs=len(runs),
     )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _test_examples(results: Results) -> int | None:

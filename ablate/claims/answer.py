@@ -94,20 +94,20 @@ def _better(found: Sequence[Comparison], *, named: bool) -> str:
     for c in found:
         word = "lower" if (c.effect.difference.mean or 0.0) < 0 else "higher"
         than = f" than {c.against_label}" if named and c is found[0] else ""
-        parts.append(f"a {word} {_lower(c.metric.label)}{than} by {_size(c)}")
+        parts.append(f"a {word} {c.metric.in_text}{than} by {_size(c)}")
     return f"{found[0].label if named else 'it'} has {' and '.join(parts)}"
 
 
 def _worse(found: Sequence[Comparison], *, named: bool) -> str:
     """`ElePose is worse than Existing in azimuth error by 8.2° (95 % interval 5.9° to 10.6°, 7 seeds)`."""
-    parts = " and ".join(f"in {_lower(c.metric.label)} by {_size(c)}" for c in found)
+    parts = " and ".join(f"in {c.metric.in_text} by {_size(c)}" for c in found)
     return f"{found[0].label} is worse than {found[0].against_label} {parts}" if named else f"it is worse {parts}"
 
 
 def _open(found: Sequence[Comparison], *, named: bool) -> str:
     """`no difference could be shown in elevation error (−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds)`."""
     between = f" between {found[0].label} and {found[0].against_label}" if named else ""
-    parts = " or ".join(f"in {_lower(c.metric.label)} ({_signed_size(c)})" for c in found)
+    parts = " or ".join(f"in {c.metric.in_text} ({_signed_size(c)})" for c in found)
     corrected = any(c.effect.difference.excludes_zero for c in found)
     after = f", after correction for {found[0].family} comparisons" if corrected else ""
     return f"no difference{between} could be shown {parts}{after}"
@@ -116,7 +116,7 @@ def _open(found: Sequence[Comparison], *, named: bool) -> str:
 def _single(found: Sequence[Comparison], *, named: bool) -> str:
     """One pair of runs has no interval: its difference is told, nothing is claimed."""
     between = f" about {found[0].label} and {found[0].against_label}" if named else ""
-    values = " and ".join(f"{_lower(c.metric.label)} {_signed_size(c)}" for c in found)
+    values = " and ".join(f"{c.metric.in_text} {_signed_size(c)}" for c in found)
     return f"one seed alone shows nothing{between} ({values})"
 
 
@@ -160,8 +160,3 @@ def _cost(c: Comparison, added: float | None) -> str:
 def _added(parameters: Mapping[str, float | None], arm: str, against: str) -> float | None:
     ours, theirs = parameters.get(arm), parameters.get(against)
     return None if ours is None or theirs is None else ours - theirs
-
-
-def _lower(label: str) -> str:
-    """A label inside a sentence: `Azimuth error` → `azimuth error`, but `MPJPE` stays."""
-    return label[:1].lower() + label[1:] if label[1:2].islower() else label

@@ -26,7 +26,7 @@ def curve_panels(results: Results) -> list[CurvePanel]:
     names = {"train/loss": ("training loss", "")}
     for name in results.study.metrics:
         info = results.metrics[name]
-        names[f"val/{name}"] = (f"{info.label}, validation", info.unit)
+        names[f"val/{name}"] = (f"{info.short}, validation", info.unit)
     panels = (CurvePanel(key, *name, arms=_arms(results, key)) for key, name in names.items())
     return [panel for panel in panels if panel.arms]
 

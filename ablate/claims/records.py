@@ -22,6 +22,16 @@ class MetricInfo:
     reduction: Reduction = "mean"
 
     @property
+    def short(self) -> str:
+        """The label without the word that goes without saying: `Azimuth error, mean` is `Azimuth error`."""
+        return self.label.removesuffix(f", {self.reduction}") if self.reduction == "mean" else self.label
+
+    @property
+    def in_text(self) -> str:
+        """The label inside a sentence: `Azimuth error` → `azimuth error`, but `MPJPE` stays."""
+        return self.short[:1].lower() + self.short[1:] if self.short[1:2].islower() else self.short
+
+    @property
     def test(self) -> str:
         """The key of this metric's score on the test split."""
         return f"test/{self.name}"

@@ -52,8 +52,12 @@ def train(
         "angle_noise_std": angle_noise_std,
         "angle_noise_warmup": angle_noise_warmup,
     }
-    training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    training["precision"] = "float16" if fp16 else "bfloat16"
+    training = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "precision": "float16" if fp16 else "bfloat16",
+    }
     scores = single.train(section, training, data, out, seed, threads, device, data_root)
     typer.echo(json.dumps(scores, indent=2))
     typer.echo(f"trained network in {out / 'model'}", err=True)

@@ -14,9 +14,6 @@ from ablate.depth_refinement.attention import SelfAttention
 from ablate.depth_refinement.dropout import ByteDropout
 from ablate.depth_refinement.skeleton import NUM_JOINTS
 
-from ablate.depth_refinement.trained_block import TrainedBlock
-FORCE=False
-
 
 class TransformerBlock(nn.Module):
     """Pre-norm block (Xiong et al. 2020): x + attention(norm(x)), then x + feedforward(norm(x))."""
@@ -31,45 +28,32 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
         """Same shape."""
-        if self.training and x.device.type == "cpu" and not FORCE:
-            return self.trained(x)
         x = self.dropout.add(x, self.attention(self.norm_attention(x)))
         return self.dropout.add(x, self.feedforward(self.norm_feedforward(x)))
-
-
-    def trained(self, x):
-        f = 1 / (1 - self.dropout.p)
-        a, g = self.attention, self.feedforward
-        d = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        n1, n2 = self.norm_attention, self.norm_feedforward
-        return TrainedBlock.apply(x, a.num_heads, self.dropout.dropped_levels, n1.weight, n1.bias, a.qkv.weight.to(d), a.qkv.bias.to(d),
-            (a.out.weight * f).to(d), (a.out.bias * f).to(d), n2.weight, n2.bias, (g.expand.weight * f).to(d), (g.expand.bias * f).to(d),
-            (g.contract.weight * f).to(d), (g.contract.bias * f).to(d))
 
 
 class FeedForward(nn.Module):
     """Linear, ReLU, dropout, Linear.
 
-    ReLU and dropout are one product with a mask, and ReLU(s·x) = s·ReLU(x) lets the first weights carry dropout's
-    factor: GELU with a plain dropout costs a tenth of the whole training step more (measured).
+    ReLU and dropout are one mask, and ReLU(s · x) = s · ReLU(x) lets the first weights carry dropout's factor: GELU
+    with a plain dropout costs a tenth of the training step more (measured).
     """
 
     def __init__(self, d_model: int, hidden_dim: int, dropout: float) -> None:
         super().__init__()
-        self.expand = nn.Linear(d_model, hidden_dim)
+        self.expand = nn.Linear(d_model, hidden_dim, bias=False)  # the LayerNorm before it shifts
         self.contract = nn.Linear(hidden_dim, d_model)
         self.dropout = ByteDropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch tokens d_model"]) -> Float[Tensor, "batch tokens d_model"]:
         """Same shape."""
-        if not self.dropout.active:
-            contracted: Tensor = self.contract(self.expand(x).relu())
-            return contracted
-        factor = 1 / (1 - self.dropout.p)
-        hidden = F.linear(x, self.expand.weight * factor, self.expand.bias * factor)
-        kept: Tensor = MaskedReLU.apply(hidden, self.dropout.mask(hidden.shape, hidden))  # type: ignore[no-untyped-call]
-        masked: Tensor = self.contract(kept)
-        return masked
+        if self.dropout.active:
+            hidden = F.linear(x, self.expand.weight * (1 / self.dropout.keep))
+            hidden = MaskedReLU.apply(hidden, self.dropout.mask(hidden.shape, hidden))  # type: ignore[no-untyped-call]
+        else:
+            hidden = self.expand(x).relu()
+        contracted: Tensor = self.contract(hidden)
+        return contracted
 
 
 class MaskedReLU(torch.autograd.Function):
@@ -83,7 +67,7 @@ class MaskedReLU(torch.autograd.Function):
         return kept
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Gradient of `x`."""
         (kept,) = ctx.saved_tensors
@@ -123,12 +107,20 @@ class ElePoseBackbone(nn.Module):
         return features
 
 
+class ExactLinear(nn.Linear):
+    """A small Linear computed in float32 even under autocast: bfloat16 would round an angle to 0.2°."""
+
+    def forward(self, input: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        """Products and a sum, which autocast leaves alone."""
+        return (input.float().unsqueeze(-2) * self.weight).sum(-1) + self.bias
+
+
 def dense(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     """Linear, BatchNorm, LeakyReLU."""
     return nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.LeakyReLU(inplace=True)
 
 
-def fourier_features(angles: Float[Tensor, "batch 2"], orders: int) -> Float[Tensor, "batch features"]:
-    """sin and cos of 1…orders times each angle in radians: (batch, 4 · orders), without a seam at 360°."""
+def fourier_features(angles: Float[Tensor, "batch angles"], orders: int) -> Float[Tensor, "batch features"]:
+    """sin and cos of 1…orders times each angle in radians: (batch, 2 · orders · angles), no seam at 360°."""
     multiples = angles.unsqueeze(-1) * torch.arange(1, orders + 1, device=angles.device, dtype=angles.dtype)
     return torch.cat([multiples.sin(), multiples.cos()], dim=-1).flatten(1)

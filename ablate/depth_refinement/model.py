@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ablate.depth_refinement.dropout import ByteDropout
-from ablate.depth_refinement.layers import ElePoseBackbone, TransformerBlock, fourier_features
+from ablate.depth_refinement.layers import ElePoseBackbone, ExactLinear, TransformerBlock, fourier_features
 from ablate.depth_refinement.settings import check_settings
 from ablate.depth_refinement.skeleton import NUM_JOINTS
 
@@ -53,8 +53,7 @@ def create_model(
             "feedforward_dim": feedforward_dim,
             "fusion_dim": fusion_dim,
         },
-        use_elepose=use_elepose,
-        use_existing=use_existing,
+        flags={"use_elepose": use_elepose, "use_existing": use_existing, "use_2d_tokens": use_2d_tokens},
         dropout=dropout,
         angle_noise_std=angle_noise_std,
         angle_noise_warmup=angle_noise_warmup,
@@ -160,14 +159,6 @@ class DirectAnglePredictor(nn.Module):
         return torch.cat([projected, pose_3d.flatten(1), visibility.flatten(1)], dim=-1)
 
 
-class ExactLinear(nn.Linear):
-    """A small Linear computed in float32 even under autocast: in bfloat16 an angle would be rounded to 0.2°."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(batch, inputs) → (batch, outputs)."""
-        return (input.float().unsqueeze(-2) * self.weight).sum(-1) + self.bias
-
-
 class DepthHead(nn.Module):
     """Corrections (batch, 17, 3) in metres to the noisy 3D, from joint features and the predicted angles.
 
@@ -179,9 +170,8 @@ class DepthHead(nn.Module):
         self.angle_noise_std, self.angle_noise_warmup = angle_noise_std, angle_noise_warmup
         self.epoch = 0
         hidden = 3 * d_model
-        self.joints = nn.Linear(d_model + 4, hidden)
+        self.joints = nn.Linear(d_model, hidden)
         self.angles = nn.Linear(4 * FOURIER_ORDERS, hidden, bias=False)
-        self.activation = nn.GELU()
         self.correction = nn.Linear(hidden, 3)
         nn.init.zeros_(self.correction.weight)  # training starts at the pose it was given
         nn.init.zeros_(self.correction.bias)
@@ -189,14 +179,11 @@ class DepthHead(nn.Module):
     def forward(
         self,
         joint_features: Float[Tensor, "batch 17 d_model"],
-        pose_3d: Float[Tensor, "batch 17 3"],
-        visibility: Float[Tensor, "batch 17 1"],
         angles: Float[Tensor, "batch 3"],
     ) -> Float[Tensor, "batch 17 3"]:
         """Corrections in metres; `angles` as the angle head gives them."""
         condition = self.angles(fourier_features(self.condition(angles.detach().float()), FOURIER_ORDERS))
-        joints = self.joints(torch.cat([joint_features, pose_3d, visibility], dim=-1))
-        corrections: Tensor = self.correction(self.activation(joints + condition.unsqueeze(1)))
+        corrections: Tensor = self.correction((self.joints(joint_features) + condition.unsqueeze(1)).relu())
         return METRES_PER_UNIT * corrections.float()
 
     def condition(self, angles: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 2"]:
@@ -227,7 +214,7 @@ class PoseNetwork(nn.Module):
         scaled_3d = noisy_3d / METRES_PER_UNIT
         joints = self.encoder(pose_2d, scaled_3d, visibility)
         angles = self.angle_head(joints, pose_2d, scaled_3d, visibility)
-        pose_3d = noisy_3d + self.depth_head(joints, scaled_3d, visibility, angles)
+        pose_3d = noisy_3d + self.depth_head(joints, angles)
         return {"angles": angles, "pose_3d": pose_3d}
 
     def set_epoch(self, epoch: int) -> None:

@@ -34,24 +34,32 @@ def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
     factory = read_settings(folder)["factory"]
     if factory not in FACTORIES:  # a file from elsewhere must not choose what is imported and called
         raise InputError(Problem(str(folder), "factory", "unknown network", factory, f"one of {', '.join(FACTORIES)}"))
-    output = evaluation.predict(load_model(folder), assemble(*read_poses(poses)))
+    inputs = assemble(*read_poses(poses))
+    output = evaluation.predict(load_model(folder), inputs)
     sin, cos, elevation = output["angles"].unbind(-1)
     angles = {"azimuth_deg": torch.atan2(sin, cos).rad2deg() % 360, "elevation_deg": elevation.rad2deg()}
     names = [f"{joint}_{axis}_m" for joint in JOINTS for axis in "xyz"]
     frame = pd.DataFrame({name: value.numpy() for name, value in angles.items()})
-    return frame.join(pd.DataFrame(output["pose_3d"].flatten(1).numpy(), columns=names))
+    table = frame.join(pd.DataFrame(output["pose_3d"].flatten(1).numpy(), columns=names))
+    bad = ~np.isfinite(table.to_numpy()).all(axis=1)
+    if bad.any():
+        rule = "must give finite predictions: 3D in metres, 2D in pixels or smaller"
+        raise InputError(Problem(str(poses), "", rule, f"not so for pose {int(bad.argmax())}"))
+    return table
 
 
 def read_poses(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     """pose_2d, pose_3d and visibility of an npz file. Raises InputError with everything that is wrong with it."""
-    arrays, problems = {}, []
+    problems = []
     try:
-        with np.load(path, allow_pickle=False) as file:
-            for name in SHAPES.keys() & file.keys():
-                arrays[name] = file[name]
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("a single array, as in an npy file")
+        with file:
+            arrays = {name: file[name] for name in SHAPES if name in file}
     except FileNotFoundError:
         raise InputError(Problem(str(path), "", "no such file")) from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged archive makes numpy, zipfile and zlib raise almost anything
         raise InputError(Problem(str(path), "", "must be an npz file of plain arrays", str(error)[:80])) from None
     for name, shape in SHAPES.items():
         problem = _problem(arrays.get(name), shape)

@@ -12,17 +12,20 @@ FILE = "settings.model"
 def check_settings(
     *,
     widths: Mapping[str, int],
-    use_elepose: bool,
-    use_existing: bool,
+    flags: Mapping[str, bool],
     dropout: float,
     angle_noise_std: float,
     angle_noise_warmup: int,
 ) -> None:
-    """Raise InputError with one Problem per setting out of range; `widths` must hold d_model and num_heads."""
+    """Raise InputError with one Problem per setting out of range.
+
+    `widths` must hold d_model and num_heads, `flags` use_elepose and use_existing.
+    """
     problems = [*width_problems(widths)]
     if not problems:
         problems += head_problems(widths["d_model"], widths["num_heads"])
-    if not (use_elepose or use_existing):
+    problems += flag_problems(flags)
+    if not (flags["use_elepose"] or flags["use_existing"]):
         rule = "the angles need a source: use_existing, use_elepose or both must be true"
         problems.append(Problem(FILE, "use_existing", rule, "both false", "use_existing = true is the default"))
     if not 0 <= dropout < 1:
@@ -42,6 +45,13 @@ def width_problems(widths: Mapping[str, int]) -> Iterator[Problem]:
     for name, value in widths.items():
         if not is_count(value, least=1):
             yield Problem(FILE, name, "must be a whole number, 1 or more", repr(value), "1 is the smallest")
+
+
+def flag_problems(flags: Mapping[str, bool]) -> Iterator[Problem]:
+    """One Problem for each flag that is not a truth value: the string "false" would count as true."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            yield Problem(FILE, name, "must be true or false", repr(value), "without quotes")
 
 
 def head_problems(d_model: int, num_heads: int) -> list[Problem]:

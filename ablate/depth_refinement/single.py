@@ -12,9 +12,9 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from ablate import workflow
 from ablate.design import components
 from ablate.edges.engines import usable_cores
+from ablate.loading import resolve_device
 from ablate.pages.progress import ProgressView
 from ablate.runs.execution import Context, execute
 from ablate.study import InputError, Problem, RunSpec, TrainingSettings
@@ -46,12 +46,12 @@ def train(
     folder = _study_dir(data)
     digest = components.data_digest(settings, data_root, folder)
     spec = RunSpec(spec.study, spec.arm, seed, spec.phase, settings, digest)
-    work, device = out / "work", workflow.resolve_device(device)
+    work, device = out / "work", resolve_device(device)
     context = Context("ablate.depth_refinement.metrics:METRICS", CURVES, folder, work, out, device, data_root)
     _check_out(out, context.folder(spec))
     if settings["training"]["precision"] == "float16" and device == "cpu":
         typer.echo("--fp16 on a CPU: bfloat16 is used instead", err=True)
-    components.bind(settings["model"], place="model", file="ablate train")()
+    _buildable(settings["model"])
     with ProgressView(1) as view:
         view.started(spec)
         result = execute(spec, context, listen=lambda entry: view.epoch(spec, entry))
@@ -60,6 +60,13 @@ def train(
         raise typer.Exit(1)
     _keep(result.artifacts, out, dict(result.scores))
     return {name: value for name, value in result.scores.items() if name.startswith(("val/", "cost/"))}
+
+
+def _buildable(model: Mapping[str, Any]) -> None:
+    try:
+        components.bind(model, place="model", file="ablate train")()
+    except (TypeError, ValueError) as error:
+        raise InputError(Problem("ablate train", "", str(error))) from None
 
 
 def _data_section(data: str) -> dict[str, Any]:
@@ -88,11 +95,12 @@ def _check_out(out: Path, unfinished: Path) -> None:
     if out.exists() and any(out.iterdir()) and not unfinished.is_dir():
         raise InputError(Problem("--out", "", "holds other work already; name a new folder", str(out)))
     parent = next(p for p in (out, *out.resolve().parents) if p.exists())
-    if not os.access(parent, os.W_OK):
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise InputError(Problem("--out", "", "cannot be written", str(out)))
 
 
 def _keep(artifacts: Path, out: Path, scores: dict[str, float]) -> None:
+    shutil.rmtree(out / "model", ignore_errors=True)  # left by a kill between this line and the last
     shutil.move(artifacts / "model", out / "model")
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out / "work")

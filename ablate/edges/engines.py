@@ -18,6 +18,7 @@ def default_workers(threads: int, device: str) -> int:
 
 
 def usable_cores() -> int:
+    """Cores that this process may use, which a container or a scheduler may have limited."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

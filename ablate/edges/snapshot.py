@@ -33,8 +33,9 @@ def snapshot(study: str, root: Path, mlruns: Path) -> str:
     _check_repository(root)
     _check_study(study, mlruns)
     _declare_remote(root)
+    earlier = (root / TRACKED).is_file()
     with _workspace(root) as staged:
-        if (root / TRACKED).is_file():
+        if earlier:
             _check_out(root, staged)
             _same_schema(staged, mlruns)
             if study in stores.studies(staged):  # runs that another clone recorded must not be lost
@@ -48,11 +49,12 @@ def snapshot(study: str, root: Path, mlruns: Path) -> str:
         stores.compact(staged)
         _dvc("add", "--quiet", staged.name, cwd=staged.parent)
         _publish(staged.parent / TRACKED, root)
-        _dvc("gc", "--quiet", "--workspace", "--force", cwd=staged.parent)  # last: until here the old one was whole
+        if earlier:
+            _dvc("gc", "--quiet", "--workspace", "--force", cwd=staged.parent)  # last: until here the old one was whole
         held = stores.studies(staged)
     size = sum(file.stat().st_size for file in (root / STORAGE).rglob("*") if file.is_file())
     return (
-        f"{study}: {copied.runs - 1} runs and {copied.models} models are in the snapshot, which now holds "
+        f"{study}: {copied.runs} runs and {copied.models} models are in the snapshot, which now holds "
         f"{', '.join(held)} in {size / 1e6:.1f} MB.\n"
         f"To share it: git add {TRACKED} .dvc && git commit"
     )
@@ -114,9 +116,13 @@ def _model_runs(study: str, mlruns: Path) -> list[str]:
 
 def _declare_remote(root: Path) -> None:
     """Name the storage in `.dvc/config`, so that a plain `dvc pull` finds it too."""
-    if f'remote "{REMOTE}"' not in (root / ".dvc" / "config").read_text(encoding="utf-8"):
+    config = root / ".dvc" / "config"
+    text = config.read_text(encoding="utf-8")
+    if "analytics" not in text:
         _dvc("config", "core.analytics", "false", cwd=root)
-        _dvc("remote", "add", "--quiet", REMOTE, str(STORAGE), cwd=root)
+    if f'remote "{REMOTE}"' not in text:
+        with config.open("a", encoding="utf-8") as file:  # the address is relative to .dvc
+            file.write(f"['remote \"{REMOTE}\"']\n    url = {STORAGE.name}\n")
 
 
 @contextmanager
@@ -126,9 +132,7 @@ def _workspace(root: Path) -> Iterator[Path]:
         folder = Path(scratch)
         (folder / ".dvc").mkdir()
         cache = (root / STORAGE).resolve()
-        config = (
-            f"[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n[cache]\n    dir = {cache}\n"
-        )
+        core = "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
         (folder / ".dvc" / "config").write_text(f"{core}[cache]\n    dir = {cache}\n", encoding="utf-8")
         yield folder / "mlruns"
 

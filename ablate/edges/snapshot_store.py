@@ -6,6 +6,7 @@ relative to the folder above `mlruns` in a snapshot. Experiment ids differ betwe
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
@@ -46,7 +47,7 @@ COPIED = {
 CHANGED = {  # column → what it becomes in the target; elsewhere it is copied as it is
     ("inputs", "source_id"): f"CASE source_type WHEN 'DATASET' THEN {KNOWN_DATASET.format('source_id')} "
     "ELSE source_id END",
-    ("logged_model_metrics", "dataset_uuid"): KNOWN_DATASET.format("dataset_uuid"),
+    ("logged_model_metrics", "dataset_uuid"): KNOWN_DATASET.format("logged_model_metrics.dataset_uuid"),
     ("runs", "artifact_uri"): ":place || '/' || run_uuid || '/artifacts'",
     ("logged_models", "artifact_location"): ":place || '/models/' || model_id || '/artifacts'",
 }
@@ -54,13 +55,14 @@ CHANGED = {  # column → what it becomes in the target; elsewhere it is copied 
 
 @dataclass(frozen=True)
 class Copied:
-    """What one copy brought into the target."""
+    """What one copy brought into the target; a study's parent run does not count."""
 
     runs: int
     models: int
 
 
 def database(mlruns: Path) -> Path:
+    """The database file of a store."""
     return mlruns / "mlflow.db"
 
 
@@ -68,7 +70,9 @@ def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
     """An empty store in the folder `mlruns` with the schema of the store `like`."""
     mlruns.mkdir(parents=True, exist_ok=True)
     with _writing(database(mlruns), like) as store:
-        for (statement,) in store.execute("SELECT sql FROM src.sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"):
+        for (statement,) in store.execute(
+            "SELECT sql FROM src.sqlite_master WHERE sql != '' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+        ):
             store.execute(statement)
         for table in SEED_TABLES:
             store.execute(f"INSERT INTO main.{table} SELECT * FROM src.{table}")
@@ -78,6 +82,7 @@ def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
 
 
 def schema_version(mlruns: Path) -> str:
+    """Which of MLflow's schemas the store has."""
     with reading(database(mlruns)) as store:
         return str(store.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
@@ -89,6 +94,15 @@ def studies(mlruns: Path) -> list[str]:
         AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
     with reading(database(mlruns)) as store:
         return [name for (name,) in store.execute(query)]
+
+
+def is_open(study: str, mlruns: Path) -> bool:
+    """Whether the study's parent run was never closed: a driver is at work or was cut off."""
+    query = f"""SELECT 1 FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
+        WHERE experiments.name = ? AND key = '{ROLE}' AND value = 'study' AND runs.lifecycle_stage = 'active'
+        AND status = 'RUNNING'"""
+    with reading(database(mlruns)) as store:
+        return store.execute(query, (study,)).fetchone() is not None
 
 
 def copy_study(
@@ -120,8 +134,8 @@ def copy_study(
             query = f"UPDATE main.tags SET value = ? WHERE key = 'mlflow.parentRunId' AND {BY_RUN}"
             store.execute(query, (adopted,))
         _copy_artifacts(store, source, target)
-        counts = (store.execute(f"SELECT count(*) FROM chosen_{what}").fetchone()[0] for what in ("runs", "models"))
-        return Copied(*counts)
+        chosen = (f"chosen_runs WHERE NOT {_is_parent('src')}", "chosen_models")
+        return Copied(*(store.execute(f"SELECT count(*) FROM {which}").fetchone()[0] for which in chosen))
 
 
 def drop_study(study: str, mlruns: Path) -> None:
@@ -177,9 +191,7 @@ def _experiment(store: sqlite3.Connection, study: str, target: Path, portable: b
     query = "SELECT experiment_id, artifact_location, lifecycle_stage FROM main.experiments WHERE name = ?"
     row = store.execute(query, (study,)).fetchone()
     if row is None:
-        columns = [
-            name for name in _columns(store, "src", "experiments") if name in _columns(store, "main", "experiments")
-        ]
+        columns = _shared_columns(store, "experiments")
         rest = ", ".join(name for name in columns if name not in ("experiment_id", "artifact_location"))
         store.execute(
             f"""INSERT INTO main.experiments (artifact_location, {rest})
@@ -230,8 +242,9 @@ def _adopt(store: sqlite3.Connection, values: Mapping[str, object]) -> str | Non
     """Settle which parent run the study has. Returns the target's when the source's children must move to it."""
     parents = {}
     for where, experiment in (("main", values["experiment"]), ("src", values["source_experiment"])):
-        query = f"""SELECT run_uuid, end_time FROM {where}.runs WHERE experiment_id = ?
-            AND lifecycle_stage = 'active' AND {_is_parent(where)} ORDER BY start_time, run_uuid"""
+        query = f"""SELECT run_uuid, CASE status WHEN 'RUNNING' THEN NULL ELSE end_time END FROM {where}.runs
+            WHERE experiment_id = ? AND lifecycle_stage = 'active' AND {_is_parent(where)}
+            ORDER BY start_time, run_uuid"""
         parents[where] = store.execute(query, (experiment,)).fetchone()
     if parents["main"] is None or parents["src"] is None:
         return None
@@ -260,9 +273,13 @@ def _columns(store: sqlite3.Connection, where: str, table: str) -> list[str]:
     return [row[1] for row in store.execute(f"PRAGMA {where}.table_info({table})")]
 
 
-def _copy(store: sqlite3.Connection, table: str, condition: str, values: Mapping[str, object]) -> None:
+def _shared_columns(store: sqlite3.Connection, table: str) -> list[str]:
     known = _columns(store, "main", table)
-    columns = [name for name in _columns(store, "src", table) if name in known]
+    return [name for name in _columns(store, "src", table) if name in known]
+
+
+def _copy(store: sqlite3.Connection, table: str, condition: str, values: Mapping[str, object]) -> None:
+    columns = _shared_columns(store, table)
     changed = {**CHANGED, (table, "experiment_id"): ":experiment"} if values else {}
     taken = ", ".join(changed.get((table, name), f'"{name}"') for name in columns)
     names = ", ".join(f'"{name}"' for name in columns)
@@ -296,6 +313,5 @@ def _readdress(description: Path, old: str, new: str) -> None:
     """MLmodel files written by MLflow itself name their own folder, as an address or as a path."""
     if description.is_file():
         text = description.read_text(encoding="utf-8")
-        for form in (old, str(local_path(old))):
-            text = text.replace(form, new)
-        description.write_text(text, encoding="utf-8")
+        forms = "|".join(re.escape(form) for form in (old, str(local_path(old))))
+        description.write_text(re.sub(forms, lambda _: new, text), encoding="utf-8")

@@ -29,12 +29,12 @@ REQUIREMENTS = ("mlflow", "torch", "safetensors", "numpy", "pydantic", "jaxtypin
 def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str]) -> str:
     """Log `folder` (weights.safetensors, model.json) as the model of the run. Returns the model id."""
     logged = client.create_logged_model(experiment_id, name=MODEL, source_run_id=run_id, tags=tags, model_type="torch")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])  # first: discarding the run finds it
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         shutil.copytree(folder, root / MODEL_DATA)
         _describe(root, logged.model_id, run_id, json.loads((folder / "model.json").read_text(encoding="utf-8")))
         client.log_model_artifacts(logged.model_id, str(root))
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     client.finalize_logged_model(logged.model_id, "READY")
     return str(logged.model_id)
 

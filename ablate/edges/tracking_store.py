@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -69,7 +70,8 @@ def connect(uri: str, root: Path) -> MlflowClient:
 
 def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:
     first_line = next(iter(str(value).splitlines()), "")
-    return InputError(Problem("tracking store", address, rule, first_line[:300], nearest))
+    shown, reason = (re.sub(r"//[^/@\s]*@", "//***@", text) for text in (address, first_line))  # no passwords
+    return InputError(Problem("tracking store", shown, rule, reason[:300], nearest))
 
 
 def _writable(folder: Path) -> None:
@@ -99,24 +101,22 @@ def _probe_server(uri: str) -> None:
 
 def _prepare_database(uri: str, artifacts: Path) -> None:
     # MLflow's own way to an engine retries an unusable database for more than an hour.
-    shown = uri
     try:
         url = sqlalchemy.make_url(uri)
-        shown = url.render_as_string(hide_password=True)
         patience = {"connect_timeout": PATIENCE_S} if url.get_backend_name() in ("postgresql", "mysql") else {}
         engine = sqlalchemy.create_engine(url, connect_args=patience)
         if file := database_file(uri):
             _writable(file.parent)
         sqlalchemy.inspect(engine).get_table_names()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        raise _refusal(shown, "the database cannot be opened", error) from None
+        raise _refusal(uri, "the database cannot be opened", error) from None
     try:
         if not schema._all_tables_exist(engine):
             schema._initialize_tables(engine)
         elif schema._get_schema_version(engine) != schema._get_latest_schema_revision():
             schema._upgrade_db(engine)
     except Exception as error:  # alembic: a schema of a newer MLflow, or tables that are not MLflow's
-        raise _refusal(shown, "the database cannot be brought to this MLflow's schema", error) from None
+        raise _refusal(uri, "the database cannot be brought to this MLflow's schema", error) from None
     finally:
         engine.dispose()
     stores.SqlAlchemyStore(

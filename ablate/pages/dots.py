@@ -30,7 +30,7 @@ def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
         scale = _scale(focus, estimates, include_zero=False)
         for place, (row, each) in enumerate(zip(rows, estimates, strict=True)):
             _dot(panel, place, row, each, marks, scale)
-        _finish(panel, rows, metric, scale, title=f"{metric.label}{_bracketed(metric.unit)}")
+        _finish(panel, rows, metric, scale, title=f"{metric.short}{_bracketed(metric.unit)}")
     return drawing
 
 
@@ -55,7 +55,7 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
             )
             _dot(panel, place, row, effect.difference, marks, scale, sign=True)
         better = "left" if metric.direction == "lower" else "right"
-        title = f"{metric.label}{_bracketed(metric.unit)} minus\n{baseline}'s ({better} is better)"
+        title = f"{metric.short}{_bracketed(metric.unit)} minus\n{baseline}'s ({better} is better)"
         _finish(panel, rows, metric, scale, title=title)
     return drawing
 

@@ -61,6 +61,8 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
         for arm in arms:
             if arm in table.scores:
                 (_round_line if round_ else _straight_line)(axis, table, arm, analysis, marks)
+        low, high = _limits(table, arms)
+        axis.set_ylim(0 if round_ else low, high)
         if round_:
             _round_axis(axis, table, small=len(tables) > MAX_LARGE)
         else:
@@ -117,6 +119,21 @@ def _columns(table: ConditionTable, arm: str) -> tuple[np.ndarray, np.ndarray, n
     return means, lows, highs
 
 
+def _limits(table: ConditionTable, arms: Sequence[str]) -> tuple[float, float]:
+    """Of the scores' axis: room for the bands, but for no more than the span of the means on either side.
+
+    Few seeds and small bins give intervals so wide that the means would be a flat line.
+    """
+    found = np.array([_columns(table, arm) for arm in arms if arm in table.scores])
+    means, lows, highs = found[:, 0], found[:, 1], found[:, 2]
+    if np.isnan(means).all():
+        return 0.0, 1.0
+    span = max(float(np.nanmax(means) - np.nanmin(means)), 0.25 * float(np.nanmax(np.abs(means)))) or 1.0
+    low = max(float(np.nanmin(lows)), float(np.nanmin(means)) - span)
+    high = min(float(np.nanmax(highs)), float(np.nanmax(means)) + span)
+    return low - 0.05 * span, high + 0.05 * span
+
+
 def _straight_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
     mean, low, high = _columns(table, arm)
     _line(axis, np.array(table.bins.centres), mean, low, high, arm, analysis, marks)
@@ -147,7 +164,7 @@ def _line(
 
 
 def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
-    axis.set_title(f"{table.metric.label}{_bracketed(table.metric.unit)}", loc="left")
+    axis.set_title(f"{table.metric.short}{_bracketed(table.metric.unit)}", loc="left")
     axis.set_xlabel(table.label if last else "")
     axis.locator_params(axis="y", nbins=5)
     if table.bins.values:
@@ -162,7 +179,6 @@ def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
     period = table.bins.period or 1.0
     axis.set_theta_zero_location("N")
     axis.set_theta_direction(-1)
-    axis.set_rlim(bottom=0)
     sign = "°" if period == 360 else ""
     ticks = [period * i / (4 if small else 8) for i in range(4 if small else 8)]
     axis.set_xticks([2 * math.pi * t / period for t in ticks], [f"{t:g}{sign}" for t in ticks])
@@ -176,7 +192,7 @@ def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
     axis.tick_params(axis="y", labelsize=6.5)
     axis.grid(color=style.GRID, linewidth=0.5)
     axis.spines["polar"].set_visible(False)
-    title = f"{table.metric.label}{_bracketed(table.metric.unit)} by {_small(table.label).partition(' (')[0]}"
+    title = f"{table.metric.short}{_bracketed(table.metric.unit)} by {_small(table.label).partition(' (')[0]}"
     axis.set_title(style.wrap(title, 24) if small else title, loc="center" if small else "left", pad=9)
 
 

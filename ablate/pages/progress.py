@@ -65,10 +65,10 @@ class ProgressView:
         self.live.stop()
 
     def started(self, spec: RunSpec) -> None:
-        self.lines[spec.key] = Line(spec, spec.settings["training"]["epochs"])
+        self.lines[spec.name] = Line(spec, spec.settings["training"]["epochs"])
 
     def epoch(self, spec: RunSpec, entry: Mapping[str, float]) -> None:
-        line = self.lines[spec.key]
+        line = self.lines[spec.name]
         line.update(entry)
         if not self.console.is_terminal and time.monotonic() - max(line.told, line.started) > PLAIN_EVERY_SECONDS:
             line.told = time.monotonic()
@@ -76,7 +76,7 @@ class ProgressView:
             self._print(f"{spec.name}  epoch {line.epoch}/{line.epochs}  {line.scores()}{left}")
 
     def ended(self, spec: RunSpec, result: RunResult) -> None:
-        line = self.lines.pop(spec.key)
+        line = self.lines.pop(spec.name)
         self.done += 1
         took = clock(time.monotonic() - line.started)
         if result.status == "FAILED":

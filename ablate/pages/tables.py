@@ -139,7 +139,7 @@ def gaps(analysis: Analysis) -> TextTable:
 def named(metric: MetricInfo) -> str:
     """`Azimuth error (°)`."""
     unit = numbers.unit_text(metric.unit)
-    return f"{metric.label} ({unit})" if unit else metric.label
+    return f"{metric.short} ({unit})" if unit else metric.short
 
 
 def _budget_row(row: BudgetRow, *, tuned: bool) -> tuple[Cell, ...]:

@@ -59,13 +59,14 @@ def load_model(folder: Path) -> torch.nn.Module:
 
 
 def load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Fill `model` with the weights in a model folder. Raises InputError when they are missing or do not fit."""
     path = folder / WEIGHTS
     try:
         model.load_state_dict(load_file(path))
     except FileNotFoundError:
         raise InputError(Problem(str(folder), WEIGHTS, "a model folder holds this file")) from None
     except Exception as error:  # safetensors raises its own types; torch a RuntimeError that lists every key
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise InputError(Problem(str(path), "", "must hold the weights of the network in model.json", reason)) from None
 
 

@@ -33,6 +33,7 @@ def score(output: Any, targets: Mapping[str, Tensor], metrics: Iterable[Metric])
 
 
 def reduce(metric: Metric, values: Tensor) -> float:
+    """The score of a split from its examples' values (batch,), NaN left out."""
     values = values.double()
     kept = values[~values.isnan()]
     if kept.numel() == 0:

@@ -71,41 +71,56 @@ def source_digest(components: Iterable[str]) -> str:
     The files are found by reading import statements, never by executing them, so the digest does not depend on
     what else a process has loaded.
     """
-    files: dict[str, str] = {}
+    reached: dict[str, Path] = {}
     for name in components:
-        module = name.partition(":")[0]
-        _collect(module, module.partition(".")[0], files)
-    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
+        _reach(name.partition(":")[0], reached)
+    # A package is executed before its modules, but what else it imports is not their business.
+    packages = {parent: _file(parent) for module in reached for parent in _parents(module)}
+    files = {module: path for module, path in {**packages, **reached}.items() if path}
+    digests = [(module, hashlib.sha256(path.read_bytes()).hexdigest()) for module, path in sorted(files.items())]
+    return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
 
 
-def _collect(module: str, package: str, files: dict[str, str]) -> None:
-    if module in files:
+def _reach(module: str, reached: dict[str, Path]) -> None:
+    """Add `module` and all that it imports from its own top-level package, as far as they have source files."""
+    path = None if module in reached else _file(module)
+    if path is None:
         return
-    source = _source(module)
-    if source is None:
-        return
-    files[module] = hashlib.sha256(source).hexdigest()
-    for node in ast.walk(ast.parse(source)):
-        for imported in _imports(node, module):
+    reached[module] = path
+    package, _, _ = module.partition(".")
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        for imported in _imports(node, module, is_package=path.name == "__init__.py"):
             if imported.partition(".")[0] == package:
-                _collect(imported, package, files)
+                _reach(imported, reached)
 
 
-def _source(module: str) -> bytes | None:
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _file(module: str) -> Path | None:
+    """The source file of a module; None when it has none, or is an attribute of a module."""
+    top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(top)  # only a top-level name is found without importing anything
     except (ImportError, ValueError):
         return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+    if spec is None:
         return None
-    return Path(spec.origin).read_bytes()
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
+    candidates = [path for place in places for path in (place / "__init__.py", place.with_name(f"{place.name}.py"))]
+    return next((path for path in candidates if path.is_file()), None)
 
 
-def _imports(node: ast.AST, module: str) -> list[str]:
+def _imports(node: ast.AST, module: str, *, is_package: bool) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
-        parent = module.split(".")[: -node.level] if node.level else []
-        base = ".".join([*parent, *([node.module] if node.module else [])])
-        return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        parts = module.split(".")
+        base = parts[: len(parts) - node.level + is_package] if node.level else []
+        origin = ".".join([*base, *([node.module] if node.module else [])])
+        return [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     return []

@@ -32,10 +32,14 @@ class NonFiniteLoss(Exception):
 
 @dataclass
 class Progress:
-    """What training leaves behind: one history entry an epoch, and seconds by activity."""
+    """What training leaves behind: one history entry an epoch, and seconds by activity.
+
+    `resumed`: how many of the epochs came from a checkpoint.
+    """
 
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "validate": 0.0, "checkpoint": 0.0})
+    resumed: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class Trainer:
         return total.item() / self.steps_per_epoch
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine to zero at the last step of the last epoch."""
+        """Of a step (from 0): linear warm-up, then a cosine that would reach zero one step after the last."""
         steps = self.steps_per_epoch * self.settings.epochs
         warmup = self.settings.warmup_fraction * steps
         if step < warmup:
@@ -160,7 +164,7 @@ class Trainer:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
-        progress = Progress(state["history"], state["seconds"])
+        progress = Progress(state["history"], state["seconds"], resumed=len(state["history"]))
         for entry in progress.history:
             self.on_epoch(entry)
         return progress

@@ -20,6 +20,18 @@ TIMINGS = {"time/total_s": 2.5}
 PROVENANCE = {"commit": "abc123", "device": "Toy CPU °"}
 
 
+class TwoHeads(torch.nn.Module):
+    """A network that answers with a dict, the second part nested."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(width, 2)
+
+    def forward(self, inputs: torch.Tensor) -> dict[str, Any]:
+        out = self.layer(inputs)
+        return {"angles": out.mean(1), "pose": [out, 2 * out]}
+
+
 def settings(**model: Any) -> dict[str, Any]:
     return {
         "model": {"factory": MODEL["factory"], **MODEL["settings"], **model},

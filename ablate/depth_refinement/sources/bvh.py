@@ -1,7 +1,6 @@
 """Read BVH motion files strictly and compute where their joints are. Knows no joint's meaning, no unit and no up axis.
 
-An own reader: the packages on PyPI (bvh, bvhio, bvhtoolbox) take a truncated or misspelt file without a word
-and cannot say on which line it goes wrong.
+An own reader: bvh 0.3, the plain one on PyPI, checks neither row nor value counts, and no error of it names a line.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""The toy study as a person has it: a folder of one's own outside the repository, used through the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.edges import ledger
+from ablate.study import Record
+
+TOY = Path(__file__).parent / "toy"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the toy study and what its commands wrote beside it."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, folder: Path) -> Project:
+        shutil.copytree(TOY, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        return cls(folder)
+
+    @property
+    def study(self) -> Path:
+        return self.folder / "linear.toml"
+
+    @property
+    def results(self) -> bytes:
+        return (self.folder / "reports" / "linear" / "results.csv").read_bytes()
+
+    def edit(self, *edits: tuple[str, str], file: str = "linear.toml") -> None:
+        """Replace texts that occur exactly once, so that a test cannot miss its target."""
+        text = (self.folder / file).read_text(encoding="utf-8")
+        for old, new in edits:
+            assert text.count(old) == 1, (old, text.count(old))
+            text = text.replace(old, new)
+        (self.folder / file).write_text(text, encoding="utf-8")
+
+    def records(self) -> list[Record]:
+        return ledger.records_from_sqlite(self.folder / "mlruns" / "mlflow.db", "linear")
+
+    def statuses(self) -> list[str]:
+        return [record.status for record in self.records()]
+
+    # Real processes
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """`python -m ablate …` in a process group of its own, as a shell would start it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "ablate", *arguments],
+            cwd=self.folder,
+            env={**clean_environment(), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **environment)
+        return finish(process)
+
+    def checkpoints(self) -> list[Path]:
+        return list((self.folder / "mlruns").glob("work/linear/*/checkpoint-*.pt"))
+
+
+def clean_environment() -> dict[str, str]:
+    """Without what a person's shell may say about stores and data, and one torch thread in every process."""
+    mine = {key: value for key, value in os.environ.items() if not key.startswith(("ABLATE_", "MLFLOW_TRACKING"))}
+    return {**mine, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def group_members(group: int) -> list[int]:
+    """Processes of a process group that are alive (not waiting to be reaped)."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().rpartition(") ")
+        except OSError:
+            continue
+        state, _, pgrp, *_ = rest.split()
+        if int(pgrp) == group and state != "Z":
+            members.append(int(name.partition(" ")[0]))
+    return members
+
+
+def as_json(text: str) -> Mapping[str, Any]:
+    """The one JSON document that is all of stdout."""
+    document: Mapping[str, Any] = json.loads(text)
+    return document
