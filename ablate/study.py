@@ -43,6 +43,8 @@ class InputError(Exception):
 
 
 class Frozen(BaseModel):
+    """A model that cannot change, takes no unknown key and converts no type."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -77,6 +79,8 @@ class SpaceEntry(Frozen):
 
 
 class FloatSpace(SpaceEntry):
+    """A real number between `low` and `high`, uniform, or uniform in its logarithm."""
+
     type: Literal["float"]
     low: float
     high: float
@@ -84,6 +88,8 @@ class FloatSpace(SpaceEntry):
 
 
 class IntSpace(SpaceEntry):
+    """A whole number from `low` to `high`, both included."""
+
     type: Literal["int"]
     low: int
     high: int
@@ -91,6 +97,8 @@ class IntSpace(SpaceEntry):
 
 
 class CategoricalSpace(SpaceEntry):
+    """One of `choices`."""
+
     type: Literal["categorical"]
     choices: list[Scalar] = Field(min_length=1)
 
@@ -110,6 +118,8 @@ class Tuning(Frozen):
 
 
 class Hypothesis(Frozen):
+    """A claim made before the runs: `arm` is better than `against` in `metric` by more than `margin`."""
+
     arm: str
     against: str
     metric: str
@@ -126,6 +136,8 @@ class Condition(Frozen):
 
 
 class ReportSettings(Frozen):
+    """What the report shows beside the matrix; never part of a run's key."""
+
     conditions: dict[str, Condition] = {}
     gallery: str | None = None  # "module:attribute", draws example pictures; see pages/figures.py
 

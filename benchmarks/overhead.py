@@ -86,7 +86,8 @@ def main() -> None:
     options = parser.parse_args()
     workspace = Workspace(data_root=options.data_root, device="cpu")
     loaded = one_arm(load(options.study, workspace), options.arm, options.trials, options.seeds)
-    print(f"{loaded.study.name}, arm {options.arm}: {options.trials} tuning trial(s), {options.seeds} seed(s), one worker")
+    cells = f"{options.trials} tuning trial(s), {options.seeds} seed(s)"
+    print(f"{loaded.study.name}, arm {options.arm}: {cells}, one worker")
     with tempfile.TemporaryDirectory() as folder:
         ours, bares = measure(loaded, replace(workspace, mlruns=Path(folder)))
     ratios = [a / b for a, b in zip(ours, bares, strict=True)]

@@ -65,25 +65,42 @@ def _cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
+EXECUTION = "ablate.runs.execution"  # the loop that every run goes through
+# Nouns and rules: what they let through is in the run's settings already.
+WITHOUT_EFFECT = ("ablate.study", "ablate.design")
+
+
 def source_digest(components: Iterable[str]) -> str:
-    """SHA-256 over the source files that these `module:attribute` components import from their own packages.
+    """SHA-256 of the code that makes a run: the loop, and what these `module:attribute` components import from
+    their own packages. Comments, docstrings and layout do not count.
 
     The files are found by reading import statements, never by executing them, so the digest does not depend on
     what else a process has loaded.
     """
     reached: dict[str, Path] = {}
-    for name in components:
+    for name in (*components, EXECUTION):
         _reach(name.partition(":")[0], reached)
     # A package is executed before its modules, but what else it imports is not their business.
     packages = {parent: _file(parent) for module in reached for parent in _parents(module)}
     files = {module: path for module, path in {**packages, **reached}.items() if path}
-    digests = [(module, hashlib.sha256(path.read_bytes()).hexdigest()) for module, path in sorted(files.items())]
-    return hashlib.sha256(repr(digests).encode()).hexdigest()[:16]
+    codes = [(module, _code(path)) for module, path in sorted(files.items())]
+    return hashlib.sha256(repr(codes).encode()).hexdigest()[:16]
+
+
+def _code(path: Path) -> str:
+    """The source without comments, docstrings and layout."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body[0] = ast.Pass()
+    return ast.unparse(tree)
 
 
 def _reach(module: str, reached: dict[str, Path]) -> None:
     """Add `module` and all that it imports from its own top-level package, as far as they have source files."""
-    path = None if module in reached else _file(module)
+    path = None if module in reached or module.startswith(WITHOUT_EFFECT) else _file(module)
     if path is None:
         return
     reached[module] = path
