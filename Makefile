@@ -17,7 +17,7 @@ study: $(STAMP)
 	$(BIN)/ablate run studies/quick.toml
 
 test: lint
-	$(BIN)/python -m pytest -q -n auto -m "not long"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not long"
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -q -m long

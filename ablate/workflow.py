@@ -192,17 +192,13 @@ def stale(loaded: Loaded, old: list[Record]) -> set[str]:
     """Ids of finished runs whose components' source has changed since."""
     from ablate.runs.provenance import source_digest
 
-    current = {}
-    for arm in loaded.study.arms:
+    made = [r for r in old if r.status == "FINISHED" and r.arm in loaded.study.arms and "source_digest" in r.provenance]
+    factories = {}
+    for arm in {r.arm for r in made}:
         settings = resolve(loaded.study, arm)
-        current[arm] = source_digest(settings[s]["factory"] for s in ("model", "data", "loss"))
-    return {
-        r.run_id
-        for r in old
-        if r.status == "FINISHED"
-        and r.arm in current
-        and r.provenance.get("source_digest") not in (None, current[r.arm])
-    }
+        factories[arm] = tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
+    current = {code: source_digest(code) for code in set(factories.values())}
+    return {r.run_id for r in made if r.provenance["source_digest"] != current[factories[r.arm]]}
 
 
 def _warn_of_stale(loaded: Loaded, tracker: Tracker, view: View) -> None:
@@ -226,7 +222,7 @@ def _driver(loaded: Loaded, workspace: Workspace, tracker: Tracker, view: View) 
         context,
         loaded.digests,
         workspace.workers or engines.default_workers(threads, workspace.device),
-        engines.local_pool,
+        engines.pool_for(workspace.device),
         view,
         git,
         diff,

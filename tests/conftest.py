@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,47 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 def _forget_toy() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "linear_toy"]:
         del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The toy study, run by the real command with one worker. Look, do not touch."""
+    project = Project.create(tmp_path_factory.mktemp("finished") / "project")
+    done = project.call("run", "linear.toml", "--json", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    (project.folder / "stdout").write_text(done.stdout, encoding="utf-8")
+    (project.folder / "stderr").write_text(done.stderr, encoding="utf-8")
+    return project
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run a command in this process: starting Python, torch and MLflow anew takes seconds."""
+    from ablate.cli import main
+
+    def call(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["ablate", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        return Answer(int(exit_.value.code or 0), out, err)
+
+    return call
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells run in a thread of this process: for tests of what is done rather than where. Use one worker."""
+    from ablate.edges import engines
+
+    monkeypatch.setattr(engines, "pool_for", lambda device: ThreadPoolExecutor)

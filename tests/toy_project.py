@@ -47,6 +47,16 @@ class Project:
             text = text.replace(old, new)
         (self.folder / file).write_text(text, encoding="utf-8")
 
+    def store(self, initialised: Path) -> None:
+        """Begin with this empty store instead of making one."""
+        (self.folder / "mlruns").mkdir()
+        shutil.copy(initialised, self.folder / "mlruns" / "mlflow.db")
+
+    def without_tuning(self) -> None:
+        text = self.study.read_text(encoding="utf-8")
+        start, end = text.index("[tuning]"), text.index("[[hypotheses]]")
+        self.study.write_text(text[:start] + text[end:], encoding="utf-8")
+
     def records(self) -> list[Record]:
         return ledger.records_from_sqlite(self.folder / "mlruns" / "mlflow.db", "linear")
 

@@ -52,11 +52,12 @@ def read_poses(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     """pose_2d, pose_3d and visibility of an npz file. Raises InputError with everything that is wrong with it."""
     problems = []
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("a single array, as in an npy file")
-        with file:
-            arrays = {name: file[name] for name in SHAPES if name in file}
+        with path.open("rb") as stream:  # np.load leaves a file that it opened and cannot read open
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("a single array, as in an npy file")
+            with file:
+                arrays = {name: file[name] for name in SHAPES if name in file}
     except FileNotFoundError:
         raise InputError(Problem(str(path), "", "no such file")) from None
     except Exception as error:  # a damaged archive makes numpy, zipfile and zlib raise almost anything

@@ -54,7 +54,11 @@ def train(
     _buildable(settings["model"])
     with ProgressView(1) as view:
         view.started(spec)
-        result = execute(spec, context, listen=lambda entry: view.epoch(spec, entry))
+        try:
+            result = execute(spec, context, listen=lambda entry: view.epoch(spec, entry))
+        except KeyboardInterrupt:
+            view.note("interrupted; the same command continues where this one stopped")
+            raise
         view.ended(spec, result)
     if result.artifacts is None:
         raise typer.Exit(1)

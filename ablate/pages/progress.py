@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ablate.study import RunResult, RunSpec
 
+REPLAY_SECONDS = 1.0  # a resumed run tells the epochs of its checkpoint all at once
 PLAIN_EVERY_SECONDS = 20.0  # between two lines of the same run when not on a terminal
 
 
@@ -23,13 +24,15 @@ class Line:
     epochs: int
     started: float = field(default_factory=time.monotonic)
     entry: Mapping[str, float] = field(default_factory=dict)
-    first: tuple[float, float] | None = None  # (epoch, time) first heard: a resumed run replays what it had
+    first: tuple[float, float] | None = None  # (epoch, time) from which the time left is reckoned
     told: float = 0.0
 
     def update(self, entry: Mapping[str, float]) -> None:
         self.entry = entry
-        if self.first is None:
-            self.first = (entry["epoch"], time.monotonic())
+        now = time.monotonic()
+        since = now if self.first is None else self.first[1]
+        if now - since < REPLAY_SECONDS:
+            self.first = (entry["epoch"], since)
 
     @property
     def epoch(self) -> int:

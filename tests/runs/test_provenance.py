@@ -50,7 +50,9 @@ def test_the_source_digest_follows_imports(package: Path, component: str, file: 
     before = provenance.source_digest([component])
     assert provenance.source_digest([component]) == before
     path = package / file
-    path.write_text(path.read_text() + "# touched\n")
+    path.write_text(path.read_text() + "# a comment changes no result\n")
+    assert provenance.source_digest([component]) == before
+    path.write_text(path.read_text() + "touched = True\n")
     assert (provenance.source_digest([component]) != before) is counts
 
 

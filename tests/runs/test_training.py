@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ablate.runs import training
 from ablate.runs.checkpoints import ResumeCheckpoint
-from ablate.runs.contract import Batch
 from ablate.runs.training import NonFiniteLoss, Trainer
 from ablate.study import TrainingSettings
 
@@ -32,9 +31,7 @@ def trainer(toy: ModuleType) -> Make:
             "on_epoch": lambda entry: None,
             **outside,
         }
-        return Trainer(
-            settings=TrainingSettings(**settings), seed=seed, device=CPU, validate=lambda model: {}, **parts
-        )
+        return Trainer(settings=TrainingSettings(**settings), seed=seed, device=CPU, validate=lambda model: {}, **parts)
 
     return make
 
@@ -88,7 +85,9 @@ def test_learning_rate_by_hand(trainer: Make) -> None:
     # 64 examples in batches of 32 over 5 epochs: 10 steps, of which 2 warm up; the cosine spans the other 8.
     rate = trainer(epochs=5, warmup_fraction=0.2, learning_rate=1.0).learning_rate
     assert [rate(0), rate(1)] == pytest.approx([1 / 3, 2 / 3])
-    assert [rate(2), rate(4), rate(6), rate(8), rate(10)] == pytest.approx([1, (1 + 0.5**0.5) / 2, 0.5, 0.14645, 0], 1e-4)
+    assert [rate(2), rate(4), rate(6), rate(8), rate(10)] == pytest.approx(
+        [1, (1 + 0.5**0.5) / 2, 0.5, 0.14645, 0], 1e-4
+    )
     assert trainer(epochs=5, warmup_fraction=0.0, learning_rate=3.0).learning_rate(0) == 3.0
 
 
@@ -150,7 +149,9 @@ class TestResume:
         assert progress.history == history == heard
         assert same(whole.state_dict(), fresh.state_dict())
 
-    def test_saves_no_more_often_than_asked(self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_saves_no_more_often_than_asked(
+        self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 3600.0)
         trainer(checkpoint=ResumeCheckpoint(tmp_path / "checkpoint.pt")).run(line(toy))
         assert list(tmp_path.glob("*.pt")) == []
@@ -179,5 +180,3 @@ def test_a_model_that_fits_gets_one_epoch_and_no_gradients(toy: ModuleType, trai
     prices = torch.cat([batch.targets["price"] for batch in trainer().batches(epoch=0)])
     assert model.price == prices.mean()
     assert progress.history == [{"epoch": 1.0}]
-
-

@@ -1,1 +1,1 @@
-"""A subject of one's own: prices of houses, predicted by a line. It lives outside of `ablate` and imports little of it."""
+"""A subject of one's own: prices of houses, predicted by a line. It lives outside of `ablate`."""

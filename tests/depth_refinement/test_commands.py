@@ -1,0 +1,285 @@
+"""`ablate train` and `ablate predict`: a network from flags, killed and continued, and what it says of poses."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_project import clean_environment, finish, wait_until
+
+from ablate.depth_refinement.simulation import assemble
+from ablate.depth_refinement.skeleton import JOINTS
+from ablate.depth_refinement.sources import synthetic
+from ablate.runs.checkpoints import load_model
+
+Cli = Callable[..., Any]
+Arrays = Mapping[str, np.ndarray]
+
+SMALL = ["--d-model", "16", "--num-layers", "1", "--num-heads", "2", "--elepose-hidden-dim", "32"]
+FLAGS = [*SMALL, "--elepose", "--batch-size", "64", "--learning-rate", "0.002", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """A motion capture file of a few procedural people."""
+    poses = synthetic.generate(subjects=8, poses_per_subject=30, seed=5)
+    np.savez(tmp_path / "people.npz", joints=poses.joints, subject_id=poses.subject_id, split=poses.split)
+    return tmp_path / "people.npz"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder filled by the real command, with every flag the seed's users know, and what it said."""
+    folder = tmp_path_factory.mktemp("trained")
+    more = ["--epochs", "1", "--data", "synthetic", "--fp16", "--angle-noise-std", "5", "--angle-noise-warmup", "1"]
+    command = [sys.executable, "-m", "ablate", "train", *FLAGS, *more, "--seed", "3", "--out", "net"]
+    done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout, encoding="utf-8")
+    (folder / "stderr").write_text(done.stderr, encoding="utf-8")
+    return folder / "net"
+
+
+def poses(count: int = 3) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "pose_2d": rng.normal(300, 80, (count, 17, 2)),
+        "pose_3d": rng.normal(0, 0.4, (count, 17, 3)).astype(np.float32),
+        "visibility": rng.random((count, 17)),
+    }
+
+
+class TestTrain:
+    def test_writes_the_network_and_its_validation_scores(self, trained: Path) -> None:
+        assert {path.name for path in trained.iterdir()} == {"model", "scores.json", "hybrid-seed3.log"}
+        printed = json.loads((trained.parent / "stdout").read_text())
+        assert {"val/azimuth_mae_deg", "val/elevation_mae_deg", "cost/parameters"} <= printed.keys()
+        assert not [name for name in printed if name.startswith("test/")]
+        assert printed.items() <= json.loads((trained / "scores.json").read_text()).items()
+        settings = json.loads((trained / "model" / "model.json").read_text())
+        assert settings["inputs_shape"] == [17, 6]
+        assert settings["settings"] == {
+            "d_model": 16,
+            "num_layers": 1,
+            "num_heads": 2,
+            "use_elepose": True,
+            "elepose_hidden_dim": 32,
+            "angle_noise_std": 5.0,
+            "angle_noise_warmup": 1,
+        }
+
+    def test_says_that_a_cpu_has_no_float16(self, trained: Path) -> None:
+        talk = (trained.parent / "stderr").read_text()
+        assert "--fp16 on a CPU: bfloat16 is used instead" in talk
+        assert "trained network in net/model" in talk
+        assert "Warning" not in talk
+
+    def test_killed_and_continued_gives_the_same_weights(self, people: Path, tmp_path: Path, cli: Cli) -> None:
+        command = ["train", *FLAGS, "--data", str(people), "--epochs", "40"]
+        killed = tmp_path / "killed"
+        hasty = "import ablate.runs.training as t; t.CHECKPOINT_SECONDS = 0.0; from ablate.cli import main; main()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", hasty, *command, "--out", str(killed)],
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: list(killed.rglob("checkpoint-*.pt")))
+        os.kill(process.pid, signal.SIGKILL)
+        finish(process)
+        assert not (killed / "model").exists()
+
+        assert cli(*command, "--out", str(killed)).code == 0
+        assert "continued from a checkpoint after epoch" in (killed / "hybrid-seed0.log").read_text()
+        assert cli(*command, "--out", str(tmp_path / "whole")).code == 0
+        one, other = (load_file(tmp_path / name / "model" / "weights.safetensors") for name in ("killed", "whole"))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert (killed / "scores.json").read_bytes() == (tmp_path / "whole" / "scores.json").read_bytes()
+        assert not (killed / "work").exists()
+
+    def test_divergence_is_told_with_its_epoch(self, people: Path, tmp_path: Path, cli: Cli) -> None:
+        arguments = [*FLAGS, "--data", str(people), "--epochs", "1", "--learning-rate", "1e30"]
+        answer = cli("train", *arguments, "--out", str(tmp_path / "net"))
+        assert (answer.code, answer.out) == (1, "")
+        assert "FAILED: the training loss is not finite in epoch 1" in answer.err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--num-heads", "3"], "d_model: must be divisible by num_heads"),
+            (["--learning-rate", "0"], "learning_rate"),
+            (["--data", "no-such.npz"], "no such data file"),
+            (["--device", "abacus"], "--device: not usable on this machine"),
+            (["--epochs", "0"], "--epochs"),
+            (["--out", "people.npz"], "--out: must be a folder"),
+            (["--out", "people.npz/net"], "--out: cannot be written"),
+            (["--out", "."], "--out: holds other work already"),
+        ],
+    )
+    def test_refuses_wrong_usage_and_creates_nothing(
+        self, people: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    ) -> None:
+        monkeypatch.chdir(people.parent)
+        answer = cli("train", *SMALL, "--data", "people.npz", "--out", "net", *arguments)
+        assert (answer.code, answer.out) == (2, "")
+        assert message in answer.err
+        assert [path.name for path in people.parent.iterdir()] == ["people.npz"]
+
+
+class TestPredict:
+    def test_is_what_the_network_says(self, trained: Path, tmp_path: Path, cli: Cli) -> None:
+        arrays = poses()
+        np.savez(tmp_path / "poses.npz", **arrays)
+        answer = cli("predict", str(trained), str(tmp_path / "poses.npz"))
+        assert (answer.code, answer.err) == (0, "")
+        table = pd.read_csv(io.StringIO(answer.out), index_col="pose")
+        assert list(table.index) == [0, 1, 2]
+        assert list(table.columns[:3]) == ["azimuth_deg", "elevation_deg", "nose_x_m"]
+
+        inputs = assemble(*(torch.as_tensor(arrays[name], dtype=torch.float32) for name in arrays))
+        with torch.no_grad():
+            output = load_model(trained / "model")(inputs)
+        sin, cos, elevation = output["angles"].unbind(-1)
+        assert table["azimuth_deg"].to_numpy() == pytest.approx(torch.atan2(sin, cos).rad2deg().remainder(360).numpy())
+        assert table["elevation_deg"].to_numpy() == pytest.approx(elevation.rad2deg().numpy())
+        assert table["azimuth_deg"].between(0, 360).all()
+        assert table["elevation_deg"].between(-90, 90).all()
+        joints = table[[f"{joint}_{axis}_m" for joint in JOINTS for axis in "xyz"]].to_numpy()
+        assert joints == pytest.approx(output["pose_3d"].flatten(1).numpy(), abs=1e-6)
+
+    def test_writes_csv_and_json_files(self, trained: Path, tmp_path: Path, cli: Cli) -> None:
+        np.savez(tmp_path / "poses.npz", **poses())
+        ask = ["predict", str(trained / "model"), str(tmp_path / "poses.npz")]  # the inner folder does as well
+        printed = json.loads(cli(*ask, "--json").out)
+        for name in ("angles.csv", "angles.json"):
+            answer = cli(*ask, "--out", str(tmp_path / name))
+            assert (answer.code, answer.out) == (0, "")
+            assert f"3 poses in {tmp_path / name}" in answer.err
+        written = json.loads((tmp_path / "angles.json").read_text())
+        assert written == printed
+        table = pd.read_csv(tmp_path / "angles.csv", index_col="pose")
+        assert [row["azimuth_deg"] for row in written] == pytest.approx(table["azimuth_deg"].to_list())
+
+    def test_does_not_depend_on_place_or_scale_of_the_2d_pose(self, trained: Path, tmp_path: Path, cli: Cli) -> None:
+        arrays = poses()
+        moved = {**arrays, "pose_2d": 3 * arrays["pose_2d"] + 1000, "pose_3d": arrays["pose_3d"] + [0.1, 0.2, 4]}
+        tables = []
+        for name, content in (("a", arrays), ("b", moved)):
+            np.savez(tmp_path / f"{name}.npz", **content)
+            tables.append(pd.read_csv(io.StringIO(cli("predict", str(trained), str(tmp_path / f"{name}.npz")).out)))
+        assert tables[0].to_numpy() == pytest.approx(tables[1].to_numpy(), rel=1e-3, abs=1e-3)
+
+    @pytest.mark.parametrize(
+        ("changes", "messages"),
+        [
+            (
+                {"pose_2d": np.zeros((3, 17, 3))},
+                ["pose_2d: must have the shape (n, 17, 2), n at least 1 (got (3, 17, 3))"],
+            ),
+            (
+                {"pose_2d": np.zeros((3, 5, 2)), "visibility": np.zeros(17), "pose_3d": None},
+                [
+                    "pose_2d: must",
+                    "visibility: must",
+                    "pose_3d: must have the shape (n, 17, 3), n at least 1 (got missing)",
+                ],
+            ),
+            ({"visibility": np.zeros((2, 17))}, ["the same number of poses (got pose_2d 3, pose_3d 3, visibility 2)"]),
+            ({"pose_3d": np.full((3, 17, 3), np.nan)}, ["pose_3d: must be finite", "(0, 0, 0)"]),
+            ({"pose_3d": np.full((3, 17, 3), 1e200)}, ["must give finite predictions"]),
+            ({"pose_3d": np.zeros((3, 17, 3), dtype=complex)}, ["pose_3d: must hold numbers (got complex128)"]),
+            ({"visibility": np.full((3, 17), "yes")}, ["visibility: must hold numbers"]),
+            ({"pose_2d": np.array([object()])}, ["must be an npz file of plain arrays"]),
+            ({name: array[:0] for name, array in poses().items()}, ["n at least 1 (got (0, 17, 2))"]),
+            ({"pose_2d": np.float64(1)}, ["pose_2d: must have the shape (n, 17, 2), n at least 1 (got ())"]),
+        ],
+    )
+    def test_refuses_what_are_no_poses(
+        self, trained: Path, tmp_path: Path, cli: Cli, changes: Mapping[str, Any], messages: list[str]
+    ) -> None:
+        arrays = {name: array for name, array in {**poses(), **changes}.items() if array is not None}
+        np.savez(tmp_path / "poses.npz", **arrays)
+        refused(cli("predict", str(trained), str(tmp_path / "poses.npz")), *messages)
+
+    @pytest.mark.parametrize("damage", ["missing", "npy", "text", "truncated", "flipped"])
+    def test_refuses_what_is_no_npz_file(self, trained: Path, tmp_path: Path, cli: Cli, damage: str) -> None:
+        path = tmp_path / "poses.npz"
+        np.savez(path, **poses())
+        whole = path.read_bytes()
+        if damage == "missing":
+            path.unlink()
+        elif damage == "npy":
+            np.save(tmp_path / "poses.npy", poses()["pose_2d"])
+            (tmp_path / "poses.npy").replace(path)
+        else:
+            flipped = whole[:200] + bytes(byte ^ 255 for byte in whole[200:240]) + whole[240:]
+            path.write_bytes({"text": b"hello", "truncated": whole[:300], "flipped": flipped}[damage])
+        message = "no such file" if damage == "missing" else "must be an npz file of plain arrays"
+        refused(cli("predict", str(trained), str(path)), message)
+
+    def test_a_folder_cannot_choose_what_is_called(self, trained: Path, tmp_path: Path, cli: Cli) -> None:
+        folder = edited_model(trained, tmp_path, factory="os:system", settings={"command": f"touch {tmp_path}/owned"})
+        np.savez(tmp_path / "poses.npz", **poses())
+        refused(cli("predict", str(folder), str(tmp_path / "poses.npz")), "factory: unknown network (got os:system)")
+        (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
+        folder = edited_model(trained, tmp_path, factory="evil:model")
+        refused(cli("predict", str(folder), str(tmp_path / "poses.npz")), "unknown network (got evil:model)")
+        assert not (tmp_path / "owned").exists()
+        assert "evil" not in sys.modules
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"num_heads": 7}, "must be divisible by num_heads"),
+            ({"d_modle": 16}, "takes no such argument"),
+            ({"d_model": 32}, "must hold the weights of the network in model.json"),
+        ],
+    )
+    def test_refuses_settings_that_do_not_fit(
+        self, trained: Path, tmp_path: Path, cli: Cli, settings: dict[str, Any], message: str
+    ) -> None:
+        known = json.loads((trained / "model" / "model.json").read_text())["settings"]
+        folder = edited_model(trained, tmp_path, settings={**known, **settings})
+        np.savez(tmp_path / "poses.npz", **poses())
+        refused(cli("predict", str(folder), str(tmp_path / "poses.npz")), message)
+
+    @pytest.mark.parametrize(
+        ("out", "message"), [("x.txt", "must end in .csv or .json"), ("no/x.csv", "cannot be written")]
+    )
+    def test_refuses_an_answer_that_cannot_be_written(
+        self, trained: Path, tmp_path: Path, cli: Cli, out: str, message: str
+    ) -> None:
+        np.savez(tmp_path / "poses.npz", **poses())
+        refused(cli("predict", str(trained), str(tmp_path / "poses.npz"), "--out", str(tmp_path / out)), message)
+        assert [path.name for path in tmp_path.iterdir()] == ["poses.npz"]
+
+
+def edited_model(trained: Path, tmp_path: Path, **changes: Any) -> Path:
+    folder = tmp_path / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(trained / "model", folder)
+    document = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**document, **changes}))
+    return folder
+
+
+def refused(answer: Any, *messages: str) -> None:
+    assert (answer.code, answer.out) == (2, ""), answer
+    assert "Traceback" not in answer.err
+    for message in messages:
+        assert message in answer.err

@@ -1,0 +1,202 @@
+"""One run, start to end, as a worker does it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toy_project import Project
+
+from ablate.design.components import file_digest
+from ablate.runs import execution
+from ablate.runs.checkpoints import load_model
+from ablate.runs.execution import Context, execute, load_data
+from ablate.study import InputError, RunSpec
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "data": {"factory": "linear_toy.components:houses", "count": 128},
+    "model": {"factory": "linear_toy.components:Line", "columns": 2},
+    "loss": {"factory": "linear_toy.components:squared"},
+    "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "precision": "float32"},
+}
+Run = Callable[..., execution.RunResult]
+
+
+def spec(**sections: Any) -> RunSpec:
+    phase = sections.pop("phase", "compare")
+    settings = dict(SETTINGS)
+    for name in SETTINGS.keys() & sections.keys():
+        settings[name] = sections[name] if "factory" in sections[name] else {**SETTINGS[name], **sections[name]}
+    return RunSpec("toy", sections.get("arm", "plain"), sections.get("seed", 1), phase, settings, "")
+
+
+@pytest.fixture
+def context(project: Project) -> Context:
+    catalogue = "linear_toy.metrics:METRICS"
+    return Context(catalogue, ("absolute_error",), project.folder, project.folder / "work", project.folder / "logs")
+
+
+class TestFinished:
+    def test_leaves_scores_curves_and_artifacts(self, context: Context) -> None:
+        heard: list[Any] = []
+        result = execute(spec(), context, listen=heard.append)
+        assert (result.status, result.error, result.key) == ("FINISHED", "", spec().key)
+        assert result.scores.keys() == {
+            "val/absolute_error",
+            *(f"test/{metric}" for metric in ("absolute_error", "median_error", "close")),
+            *("cost/parameters", "cost/parameters_weights", "cost/flops", "count/epochs", "count/examples"),
+        }
+        assert (result.scores["count/epochs"], result.scores["count/examples"]) == (3, 3 * 64)
+        assert [entry["epoch"] for entry in result.history] == [1, 2, 3]
+        assert list(result.history) == heard
+        lines = (context.folder(spec()) / "progress.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == heard
+        assert result.timings.keys() == {f"time/{name}_s" for name in ("train", "validate", "checkpoint", "total")}
+        assert result.artifacts is not None
+        assert {path.name for path in result.artifacts.iterdir()} == {
+            "model",
+            "scores.parquet",
+            "examples.npz",
+            "run.log",
+        }
+
+    def test_scores_are_those_of_the_saved_network_on_the_test_split(self, context: Context) -> None:
+        result = execute(spec(), context)
+        assert result.artifacts is not None
+        components = importlib.import_module("linear_toy.components")
+        test = components.houses(device=torch.device("cpu"), count=128).examples("test")
+        with torch.no_grad():
+            errors = (load_model(result.artifacts / "model")(test.inputs) - test.targets["price"]).abs()
+        frame = pd.read_parquet(result.artifacts / "scores.parquet")
+        assert list(frame.columns) == ["price", "size", "absolute_error", "median_error", "close"]
+        assert np.array_equal(frame["absolute_error"].to_numpy(), errors.numpy())
+        assert result.scores["test/absolute_error"] == pytest.approx(errors.double().mean().item(), rel=1e-12)
+        assert result.scores["test/median_error"] == pytest.approx(float(np.median(errors.double())), rel=1e-12)
+        with np.load(result.artifacts / "examples.npz", allow_pickle=False) as pictures:
+            assert pictures["index"].tolist() == [0, 6, 12, 18, 24, 31]
+            assert np.array_equal(pictures["inputs"], test.inputs[pictures["index"]].numpy())
+
+    def test_depends_on_settings_and_seed_alone(self, context: Context, tmp_path: Path) -> None:
+        first = execute(spec(), context)
+        torch.manual_seed(4321)
+        elsewhere = replace(context, work=tmp_path / "elsewhere", logs=tmp_path / "elsewhere")
+        again = execute(replace(spec(), arm="renamed", study="other"), elsewhere)
+        assert (first.scores, first.history) == (again.scores, again.history)
+        assert execute(spec(seed=2), context).scores != first.scores
+
+    def test_a_twin_has_random_streams_of_its_own(self, context: Context) -> None:
+        twin = replace(spec(), replicate=1)
+        assert twin.key != spec().key
+        assert execute(twin, context).scores != execute(spec(), context).scores
+
+    def test_tuning_never_touches_the_test_split(self, context: Context) -> None:
+        tuned = spec(phase="tune")
+        result = execute(tuned, context)
+        assert not any(name.startswith("test/") for name in result.scores)
+        assert not any(name.startswith("test/") for entry in result.history for name in entry)
+        assert result.artifacts is not None
+        assert {path.name for path in result.artifacts.iterdir()} == {"run.log"}
+
+    def test_a_yardstick_without_gradients(self, context: Context) -> None:
+        result = execute(spec(model={"factory": "linear_toy.components:MeanPrice"}), context)
+        assert (result.status, result.scores["count/epochs"], result.scores["cost/parameters"]) == ("FINISHED", 1, 0)
+
+
+class TestFailed:
+    @pytest.mark.parametrize(
+        ("sections", "error"),
+        [
+            (
+                {"training": {"learning_rate": 1e30}},
+                r"the training loss is not finite in epoch 1; a lower learning_rate",
+            ),
+            ({"model": {"factory": "linear_toy.components:Fragile", "end": "raise"}}, "RuntimeError: the roof fell in"),
+            ({"model": {"factory": "linear_toy.components:Fragile", "end": "exit"}}, "SystemExit: the owner left"),
+            ({"model": {"columns": 7}}, "ValueError: columns must be 1, 2 or 3, got 7"),
+            ({"model": {"rows": 7}}, "InputError: .*rows.*takes no such argument"),
+            ({"loss": {"factory": "linear_toy.components:cubed"}}, "InputError: .*no 'cubed'"),
+        ],
+    )
+    def test_is_a_result_with_its_reason(self, context: Context, sections: dict[str, Any], error: str) -> None:
+        asked = spec(**sections)
+        result = execute(asked, context)
+        assert (result.status, dict(result.scores), result.artifacts) == ("FAILED", {}, None)
+        assert re.match(error, result.error), result.error
+        assert result.error in context.log_file(asked).read_text()
+
+
+class TestResume:
+    @pytest.fixture
+    def interrupted(self, context: Context, toy: ModuleType) -> RunSpec:
+        """A run that was killed in its third epoch."""
+
+        def stop(entry: Any) -> None:
+            if entry["epoch"] == 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            execute(spec(), context, listen=stop)
+        assert len(checkpoints(context)) == 1
+        return spec()
+
+    @pytest.fixture
+    def whole(self, context: Context, tmp_path: Path) -> execution.RunResult:
+        return execute(spec(), replace(context, work=tmp_path / "uninterrupted"))
+
+    def test_goes_on_from_the_checkpoint(
+        self, context: Context, interrupted: RunSpec, whole: execution.RunResult
+    ) -> None:
+        result = execute(interrupted, context)
+        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert "continued from a checkpoint after epoch 2" in context.log_file(interrupted).read_text()
+        assert checkpoints(context) == []
+
+    def test_starts_anew_from_a_damaged_checkpoint(
+        self, context: Context, interrupted: RunSpec, whole: execution.RunResult
+    ) -> None:
+        (checkpoint,) = checkpoints(context)
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+        result = execute(interrupted, context)
+        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert "continued" not in context.log_file(interrupted).read_text()
+
+    def test_starts_anew_after_the_code_has_changed(
+        self, context: Context, interrupted: RunSpec, project: Project, whole: execution.RunResult
+    ) -> None:
+        project.edit(("0.1 * self.noise", "0.2 * self.noise"), file="linear_toy/components.py")
+        result = execute(interrupted, context)
+        assert "continued" not in context.log_file(interrupted).read_text()
+        assert result.provenance["source_digest"] != whole.provenance["source_digest"]
+
+
+def checkpoints(context: Context) -> list[Path]:
+    return list(context.work.rglob("checkpoint-*.pt"))
+
+
+class TestData:
+    def test_a_file_is_found_and_limited(self, context: Context, tmp_path: Path) -> None:
+        np.savez(tmp_path / "town.npz", houses=np.arange(60.0).reshape(20, 3))
+        section = {"factory": "linear_toy.components:houses", "file": "town.npz"}
+        data = load_data(section, replace(context, data_root=tmp_path, limit=4), torch.device("cpu"))
+        assert data.train_size == 4
+        batch = data.examples("val")
+        assert len(batch.inputs) == len(batch.targets["price"]) == 4
+        assert len(file_digest(tmp_path / "town.npz")) == 64
+        with pytest.raises(InputError, match="no such data file"):
+            load_data(section, context, torch.device("cpu"))
+
+    def test_nothing_to_train_on_is_refused_unless_it_is_for_evaluation(self, context: Context) -> None:
+        section = {"factory": "linear_toy.components:houses", "count": 1}
+        with pytest.raises(InputError, match="no training examples"):
+            load_data(section, context, torch.device("cpu"))
+        assert load_data(section, context, torch.device("cpu"), to_train=False).train_size == 0
