@@ -91,18 +91,13 @@ def records(study: str, workspace: Workspace) -> list[Record]:
 
     Raises InputError when the store cannot be read.
     """
-    import sqlite3
-
     from ablate.edges import ledger
 
     uri = workspace.tracking_uri
     database = workspace.database if uri is None else ledger.database_file(uri)
     if database is None:
         return workspace.tracker().records(study)
-    try:
-        return ledger.records_from_sqlite(database, study)
-    except sqlite3.Error as error:
-        raise InputError(Problem(str(database), "", "must be an MLflow database", str(error))) from None
+    return ledger.records_from_sqlite(database, study)
 
 
 def build_all(loaded: Loaded, workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from toy_project import Project
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -39,13 +41,33 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def initialised_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an empty MLflow database: preparing one takes seconds, copying it none."""
-    from ablate.edges.tracking import MlflowTracker
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Fill a folder once for all the processes that pytest-xdist tests in. Look at it, do not touch it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    folder = tmp_path_factory.mktemp("empty-store")
-    MlflowTracker(None, folder)
-    return folder / "mlflow.db"
+    def fill(name: str, make: Callable[[Path], None]) -> Path:
+        with FileLock(shared / f"{name}.lock"):
+            if not (shared / f"{name}.made").exists():
+                shutil.rmtree(shared / name, ignore_errors=True)
+                (shared / name).mkdir()
+                make(shared / name)
+                (shared / f"{name}.made").touch()
+        return shared / name
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def initialised_store(once: Callable[..., Path]) -> Path:
+    """The file of an empty MLflow database: preparing one takes seconds, copying it none."""
+
+    def initialise(folder: Path) -> None:
+        from ablate.edges.tracking import MlflowTracker
+
+        MlflowTracker(None, folder)
+
+    return once("empty-store", initialise) / "mlflow.db"
 
 
 @pytest.fixture
@@ -67,14 +89,17 @@ def _forget_toy() -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The toy study, run by the real command with one worker. Look, do not touch."""
-    project = Project.create(tmp_path_factory.mktemp("finished") / "project")
-    done = project.call("run", "linear.toml", "--json", "--workers", "1")
-    assert done.returncode == 0, done.stderr
-    (project.folder / "stdout").write_text(done.stdout, encoding="utf-8")
-    (project.folder / "stderr").write_text(done.stderr, encoding="utf-8")
-    return project
+def finished(once: Callable[..., Path]) -> Project:
+    """The toy study, run by the real command with one worker."""
+
+    def run(folder: Path) -> None:
+        project = Project.create(folder)
+        done = project.call("run", "linear.toml", "--json", "--workers", "1")
+        assert done.returncode == 0, done.stderr
+        (project.folder / "stdout").write_text(done.stdout, encoding="utf-8")
+        (project.folder / "stderr").write_text(done.stderr, encoding="utf-8")
+
+    return Project(once("finished", run))
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,15 @@ def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, floa
 
 @contextmanager
 def reading(db: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection; the file must exist. Raises InputError when it is no MLflow database."""
-    with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
-        try:
+    """A connection that only reads; the file must exist. Raises InputError when it is no MLflow database."""
+    # Not mode=ro: it cannot roll back what a driver killed in mid-write has left, and then nothing can be read.
+    address = f"{db.resolve().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            connection.execute("PRAGMA query_only = ON")
             yield connection
-        except sqlite3.DatabaseError as error:
-            raise InputError(Problem(str(db), "", "must be an MLflow database", str(error))) from None
+    except sqlite3.DatabaseError as error:
+        raise InputError(Problem(str(db), "", "must be an MLflow database", str(error))) from None
 
 
 ACTIVE_RUNS = """

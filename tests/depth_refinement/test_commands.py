@@ -41,16 +41,18 @@ def people(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(once: Callable[..., Path]) -> Path:
     """A folder filled by the real command, with every flag the seed's users know, and what it said."""
-    folder = tmp_path_factory.mktemp("trained")
+    return once("trained", train_with_every_flag) / "net"
+
+
+def train_with_every_flag(folder: Path) -> None:
     more = ["--epochs", "1", "--data", "synthetic", "--fp16", "--angle-noise-std", "5", "--angle-noise-warmup", "1"]
     command = [sys.executable, "-m", "ablate", "train", *FLAGS, *more, "--seed", "3", "--out", "net"]
     done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "stdout").write_text(done.stdout, encoding="utf-8")
     (folder / "stderr").write_text(done.stderr, encoding="utf-8")
-    return folder / "net"
 
 
 def poses(count: int = 3) -> dict[str, np.ndarray]:
@@ -88,7 +90,7 @@ class TestTrain:
         assert "Warning" not in talk
 
     def test_killed_and_continued_gives_the_same_weights(self, people: Path, tmp_path: Path, cli: Cli) -> None:
-        command = ["train", *FLAGS, "--data", str(people), "--epochs", "40"]
+        command = ["train", *FLAGS, "--data", str(people), "--epochs", "25"]
         killed = tmp_path / "killed"
         hasty = "import ablate.runs.training as t; t.CHECKPOINT_SECONDS = 0.0; from ablate.cli import main; main()"
         process = subprocess.Popen(
