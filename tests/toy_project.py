@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ablate.edges import ledger
 from ablate.study import Record
 
 TOY = Path(__file__).parent / "toy"
+PATIENCE_S = 300  # a busy machine takes ten times as long as an idle one
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Project:
     """A copy of the toy study and what its commands wrote beside it."""
 
     folder: Path
+    processes: list[subprocess.Popen[str]] = field(default_factory=list, compare=False)
 
     @classmethod
     def create(cls, folder: Path) -> Project:
@@ -67,7 +69,7 @@ class Project:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """`python -m ablate …` in a process group of its own, as a shell would start it."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "ablate", *arguments],
             cwd=self.folder,
             env={**clean_environment(), **environment},
@@ -76,6 +78,15 @@ class Project:
             text=True,
             start_new_session=True,
         )
+        self.processes.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what a failed test has left running."""
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
     def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **environment)
@@ -91,7 +102,7 @@ def clean_environment() -> dict[str, str]:
     return {**mine, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def finish(process: subprocess.Popen[str], timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -100,7 +111,7 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> subprocess
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> None:
+def wait_until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "waited in vain"

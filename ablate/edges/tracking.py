@@ -30,7 +30,7 @@ from ablate.study import Record, RunResult, RunSpec, digest
 PARENT = "mlflow.parentRunId"
 TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT, DIGEST_LIMIT = 8000, 6000, 250, 36  # characters, MLflow's
 METRICS_A_BATCH, PARAMS_A_BATCH, RUNS_A_PAGE = 1000, 100, 1000
-ARTIFACTS = ("*.parquet", "*.npz", "*.log")  # of a run's folder, beside its model
+ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # of a run's folder, beside its model
 
 
 class MlflowTracker:

@@ -211,7 +211,7 @@ class TestWhatAPlainClientSees:
         inputs = {i.dataset.name: (i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs}
         assert inputs == {"toy.npz (train)": ("d" * 36, "train"), "toy.npz (test)": ("d" * 36, "test")}
         files = {file.path for file in plain.list_artifacts(run_id)}
-        assert files == {"scores.parquet", "examples.npz", "run.log", "provenance.json"}
+        assert files == {"scores.parquet", "examples.npz", "run.log", "uncommitted.diff", "provenance.json"}
         (tuning,) = plain.search_runs([experiment.experiment_id], "tags.`ablate.phase` = 'tune'")
         assert {i.dataset.name for i in tuning.inputs.dataset_inputs} == {"toy.npz (train)", "toy.npz (validation)"}
 

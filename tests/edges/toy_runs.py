@@ -69,6 +69,7 @@ def artifacts(folder: Path, seed: int = 1) -> Path:
     pd.DataFrame({"error": [0.5, 2.0 + seed]}).to_parquet(folder / "scores.parquet")
     np.savez(folder / "examples.npz", inputs=np.full((1, 17, 6), seed, dtype=np.float32))
     (folder / "run.log").write_text("epoch 1\n")
+    (folder / "uncommitted.diff").write_text("+ a line\n")
     (folder / "checkpoint.pt").write_bytes(b"resume")
     return folder
 
