@@ -32,7 +32,7 @@ benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/overhead.py
 
-# The exact torch version in constraints.txt lets pip choose a CPU build where one is offered; see README.
+# torch is asked for exactly: a range would let pip take the newest build, with gigabytes of CUDA packages.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ablate needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -71,6 +71,8 @@ def run(
     from ablate import workflow
     from ablate.pages.progress import ProgressView
 
+    if smoke and (only or rerun is not None):
+        _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
     workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers)
     loaded = workflow.load(study, workspace)
     cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
@@ -87,6 +89,8 @@ def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) ->
 
     for name, reason in outcome.errors.items():
         typer.echo(f"failed: {name}: {reason}", err=True)
+    if outcome.errors and study:
+        typer.echo(f"logs in {workspace.mlruns / 'logs' / study}; `--rerun failed` does these runs again", err=True)
     if as_json:
         document = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
         document |= {"errors": dict(outcome.errors), "report": str(outcome.report) if outcome.report else None}
@@ -187,9 +191,11 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a study's finished arms on other data: an external test."""
-    from ablate import workflow
+    from ablate import loading, workflow
     from ablate.pages import terminal
 
+    if out:
+        loading.check_file("--out", out)
     workspace = workflow.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
     scores = workflow.evaluate(workflow.load(study, workspace), workspace, data)
     if out:
@@ -210,7 +216,7 @@ def ui(
     from ablate import workflow
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
-    raise typer.Exit(workflow.serve_ui(workspace, port, lambda text: typer.echo(text, err=True)))
+    workflow.serve_ui(workspace, port, lambda text: typer.echo(text, err=True))
 
 
 @app.command(epilog="Example:  ablate snapshot mocap && git commit -m 'mocap: results'")
@@ -227,6 +233,12 @@ def restore(mlruns: Store = Path("mlruns")) -> None:
     from ablate import workflow
 
     typer.echo(workflow.restore(workflow.Workspace(mlruns)))
+
+
+def _refuse(option: str, rule: str) -> NoReturn:
+    from ablate.study import InputError, Problem
+
+    raise InputError(Problem(option, "", rule))
 
 
 def _command() -> str:

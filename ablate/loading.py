@@ -5,6 +5,8 @@ Light until `build_all`: planning needs neither torch nor mlflow.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,16 @@ class Workspace:
         from ablate.edges.tracking import MlflowTracker
 
         return MlflowTracker(self.tracking_uri, self.mlruns)
+
+    def existing_tracker(self) -> Tracker:
+        """The store, never a new one. Raises InputError when there is none, or it cannot be reached or written."""
+        from ablate.edges import ledger
+
+        database = ledger.database_file(self.tracking_uri) if self.tracking_uri else self.database
+        if database is not None and not database.is_file():
+            where = str(database if self.tracking_uri else self.mlruns)
+            raise InputError(Problem(where, "", "there is no store here", nearest="`ablate run` makes one"))
+        return self.tracker()
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,7 @@ def records(study: str, workspace: Workspace) -> list[Record]:
     from ablate.edges import ledger
 
     uri = workspace.tracking_uri
-    database = workspace.database if uri is None else ledger.database_file(uri)
+    database = ledger.database_file(uri) if uri else workspace.database
     if database is None:
         return workspace.tracker().records(study)
     return ledger.records_from_sqlite(database, study)
@@ -122,13 +134,24 @@ def build_all(loaded: Loaded, workspace: Workspace) -> None:
                     data = load_data(settings["data"], context, torch.device("cpu"))
                     problems += _unknown_conditions(loaded, data)
                 else:
-                    components.bind(settings[section], place=place, file=file)()
+                    made = components.bind(settings[section], place=place, file=file)()
+                    problems += _misfit(section, made, place, file)
             except InputError as error:
                 problems += error.problems
             except (Exception, SystemExit) as error:  # a person's constructor may raise anything
                 problems.append(Problem(file, place, f"{type(error).__name__}: {error}"))
     if problems:
         raise InputError(*dict.fromkeys(problems))
+
+
+def _misfit(section: str, made: object, place: str, file: str) -> Iterator[Problem]:
+    """What was built must at least be of the kind that `runs.contract` asks for."""
+    import torch
+
+    if section == "model" and not isinstance(made, torch.nn.Module):
+        yield Problem(file, place, "its factory must make a torch.nn.Module", type(made).__name__)
+    if section == "loss" and not callable(made):
+        yield Problem(file, place, "its factory must make a function of output and targets", type(made).__name__)
 
 
 def _unknown_conditions(loaded: Loaded, data: Data) -> Iterator[Problem]:
@@ -140,10 +163,29 @@ def _unknown_conditions(loaded: Loaded, data: Data) -> Iterator[Problem]:
             yield Problem(str(loaded.path), place, "no such per-example column", "", nearest(name, columns))
 
 
+def check_folder(option: str, folder: Path) -> None:
+    """Refuse, before any work is done, a folder that could not be made or written to."""
+    parent = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InputError(Problem(option, "", "cannot be written", str(folder)))
+
+
+def check_file(option: str, file: Path) -> None:
+    """Refuse, before any work is done, a file that could not be written."""
+    if file.is_dir():
+        raise InputError(Problem(option, "", "cannot be written: it is a folder", str(file)))
+    if not file.parent.is_dir():
+        raise InputError(Problem(option, "", "cannot be written: its folder does not exist", str(file)))
+    if not os.access(file.parent, os.W_OK):
+        raise InputError(Problem(option, "", "cannot be written", str(file)))
+
+
 def resolve_device(name: str) -> str:
     """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks."""
     import torch
 
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise InputError(Problem("--device", "", "not usable on this machine", name, "valid: auto, cpu, cuda, cuda:N"))
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

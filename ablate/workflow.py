@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ablate.design import amend, components, plan, studyfile
 from ablate.design.resolve import resolve
-from ablate.loading import Loaded, Workspace, build_all, context_of, load, records, resolve_device
+from ablate.design.wording import shown
+from ablate.loading import Loaded, Workspace, build_all, check_folder, context_of, load, records, resolve_device
 from ablate.study import InputError, Problem, Record, Study, Tracker
 
 if TYPE_CHECKING:
@@ -63,15 +64,16 @@ def run(
     """
     study = loaded.study
     wanted = plan.selector(study, only or [], file=str(loaded.path))
-    if rerun:
-        check_rerun(study, rerun)
+    if rerun is not None:
+        check_rerun(study, rerun, only or [])
+    check_folder("--reports", workspace.reports)
     build_all(loaded, workspace)
     device = resolve_device(workspace.device)
     tracker = workspace.tracker()
     with _only_driver(workspace, study.name):
-        _open(tracker, loaded, command, [arm for arm in study.arms if arm == rerun])
-        if rerun:
-            discard(tracker, loaded, rerun)
+        _open(tracker, loaded, command, [arm for arm in study.arms if arm == rerun and (not only or arm in only)])
+        if rerun is not None:
+            discard(tracker, loaded, rerun, wanted)
         _warn_of_stale(loaded, tracker, view)
         driver = _driver(loaded, replace(workspace, device=device), tracker, view)
         driver.wanted = wanted
@@ -111,18 +113,26 @@ def report(name: str, workspace: Workspace, *, study_file: str | None = None) ->
     """Write `reports/<study>/` from the store alone. Raises InputError when the store does not know the study."""
     from ablate.pages import report as page
 
-    return page.build(results(name, workspace), workspace.reports / name, study_file=study_file or "")
+    check_folder("--reports", workspace.reports)
+    found = results(name, workspace)
+    try:
+        return page.build(found, workspace.reports / name, study_file=study_file or "")
+    except OSError as error:
+        raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
 
 def results(name: str, workspace: Workspace) -> Results:
     """The study's results as the claims and pages read them. Raises InputError when the store does not know it."""
     from ablate.claims import results as tables
+    from ablate.edges import ledger
 
-    if workspace.tracking_uri is None and not workspace.database.is_file():
-        raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
-    tracker = workspace.tracker()
+    unknown = Problem(str(workspace.mlruns), "study", "not in the store", name)
+    local = workspace.tracking_uri is None and workspace.database.is_file()
+    if local and ledger.document_from_sqlite(workspace.database, name) is None:
+        raise InputError(unknown)  # before mlflow is imported, which takes seconds
+    tracker = workspace.existing_tracker()
     if tracker.document(name) is None:
-        raise InputError(Problem(str(workspace.mlruns), "study", "not in the store", name))
+        raise InputError(unknown)
     return tables.load(tracker, name)
 
 
@@ -142,7 +152,7 @@ def evaluate(loaded: Loaded, workspace: Workspace, other: Path) -> pd.DataFrame:
     from ablate.runs.checkpoints import load_weights
     from ablate.runs.execution import load_data
 
-    tracker = workspace.tracker()
+    tracker = workspace.existing_tracker()
     study = loaded.study
     specs = {cell.spec.key: cell.spec for cell in _done(loaded, tracker)}
     if not specs:
@@ -150,7 +160,16 @@ def evaluate(loaded: Loaded, workspace: Workspace, other: Path) -> pd.DataFrame:
     device = torch.device(resolve_device(workspace.device))
     context = context_of(loaded, workspace, Path(), Path())
     section = {**study.settings["data"], "file": str(other.resolve())}
-    examples = load_data(section, context, device, to_train=False).examples("all")
+    if not components.takes(str(section["factory"]), "file"):
+        rule = f"{section['factory']} reads no file to put --data in place of"
+        raise InputError(Problem(str(loaded.path), "settings.data.factory", rule))
+    try:
+        examples = load_data(section, context, device, to_train=False).examples("all")
+    except InputError:
+        raise
+    except Exception as error:  # a person's data source may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(Problem(str(other), "", "cannot be read as data of this study", reason)) from None
     rows = []
     for record in tracker.records(study.name):
         spec = specs.get(record.key)
@@ -170,19 +189,24 @@ def _done(loaded: Loaded, tracker: Tracker) -> list[Any]:
     return [cell for cell in cells if cell.phase == "compare" and cell.state == "done"]
 
 
-def check_rerun(study: Study, what: str) -> None:
-    """Raise InputError unless `what` names something that can be done again."""
+def check_rerun(study: Study, what: str, only: Collection[str] = ()) -> None:
+    """Raise InputError unless `what` names something that can be done again, and among `only`."""
     if what not in ("failed", "stale", *study.arms):
         arms = ", ".join(study.arms)
-        raise InputError(Problem("--rerun", "", "must be failed, stale or an arm of this study", what, f"arms: {arms}"))
+        raise InputError(
+            Problem("--rerun", "", "must be failed, stale or an arm of this study", shown(what), f"arms: {arms}")
+        )
+    if only and what in study.arms and what not in {text.partition(":")[0] for text in only}:
+        raise InputError(Problem("--rerun", "", "is an arm that --only leaves out", what, f"--only {what} names it"))
 
 
-def discard(tracker: Tracker, loaded: Loaded, what: str) -> None:
-    """Forget runs that are to be done again: an arm's, the failed ones, or those made by other code."""
-    tracker.discard(sorted(_chosen(loaded, tracker.records(loaded.study.name), what)))
+def discard(tracker: Tracker, loaded: Loaded, what: str, wanted: Callable[[Record], bool]) -> None:
+    """Forget runs that are `wanted` and to be done again: an arm's, the failed ones, or those made by other code."""
+    tracker.discard(sorted(_chosen(loaded, tracker.records(loaded.study.name), what, wanted)))
 
 
-def _chosen(loaded: Loaded, old: list[Record], what: str) -> set[str]:
+def _chosen(loaded: Loaded, old: list[Record], what: str, wanted: Callable[[Record], bool]) -> set[str]:
+    old = [r for r in old if wanted(r)]
     if what == "stale":
         return stale(loaded, old)
     return {r.run_id for r in old if (r.status == "FAILED" if what == "failed" else r.arm == what)}
@@ -302,7 +326,7 @@ def remaining(loaded: Loaded, workspace: Workspace, only: list[str] | None, reru
     """Number of chosen cells, tuning included, that are neither done nor failed, or are to be done again."""
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
     old = records(loaded.study.name, workspace)
-    again = _chosen(loaded, old, rerun) if rerun else set()
+    again = _chosen(loaded, old, rerun, wanted) if rerun else set()
     cells = loaded.plan(r for r in old if r.run_id not in again).cells
     return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)
 
@@ -312,19 +336,23 @@ def study_name(study: str) -> str:
     return studyfile.load(Path(study)).name if study.endswith(".toml") else study
 
 
-def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> int:
-    """Run the MLflow UI on 127.0.0.1 until it ends; its exit code."""
-    import subprocess
+def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoReturn:
+    """Become the MLflow UI on 127.0.0.1. Raises InputError when the port is taken."""
+    import os
+    import socket
     import sys
 
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(Problem("--port", "", f"cannot be used ({error.strerror})", str(port))) from None
     workspace.tracker()  # an empty or older database is initialised before the server's processes open it
     uri = workspace.tracking_uri or f"sqlite:///{workspace.database.resolve()}"
-    say(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    say(f"MLflow UI on http://127.0.0.1:{port}, in a few seconds (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    try:
-        return subprocess.run([*command, "--port", str(port)], check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    os.execv(sys.executable, [*command, "--port", str(port), "--workers", "1"])  # so that its signals are ours
 
 
 def snapshot(name: str, workspace: Workspace) -> str:

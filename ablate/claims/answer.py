@@ -61,8 +61,10 @@ class Comparison:
         bound = f"the margin of {numbers.with_unit(f'{self.margin:g}', self.metric.unit)}"
         if self.outcome == "open":
             return f"any is below {bound}" if max(-gap.low, gap.high) < self.margin else ""
-        near = min(abs(gap.low), abs(gap.high)) if gap.excludes_zero else 0.0
-        return f"more than {bound}" if near >= self.margin else f"not shown to reach {bound}"
+        near, far = sorted((abs(gap.low), abs(gap.high)))
+        if gap.excludes_zero and near >= self.margin:
+            return f"more than {bound}"
+        return f"less than {bound}" if far < self.margin else f"not shown to reach {bound}"
 
 
 def answers(comparisons: Sequence[Comparison], parameters: Mapping[str, float | None]) -> tuple[str, ...]:

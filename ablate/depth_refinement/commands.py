@@ -31,7 +31,7 @@ def train(
     elepose_hidden_dim: Annotated[int, typer.Option(min=1, help="Width of the ElePose backbone.")] = 1024,
     angle_noise_std: Annotated[float, typer.Option(min=0.0, help="Degrees on the depth head's azimuth.")] = 0.0,
     angle_noise_warmup: Annotated[int, typer.Option(min=0, help="Epochs before that noise starts.")] = 0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Default: every core.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_root: Annotated[Path | None, typer.Option("--data-root", envvar="ABLATE_DATA")] = None,
@@ -80,6 +80,8 @@ def predict(
     """
     from ablate.depth_refinement import prediction
 
+    if out is not None:
+        prediction.check_out(out)
     table = prediction.predict_file(checkpoint, poses)
     if out is None:
         typer.echo(prediction.render(table, ".json" if as_json else ".csv"), nl=False)

@@ -107,7 +107,7 @@ def _groups(poses: PoseSet, stature: Array, ids: NDArray[np.int64], names: tuple
         splits = np.unique(poses.split[rows])
         groups.append(
             Group(
-                name=names[number] if number < len(names) else str(number),
+                name=names[number] if 0 <= number < len(names) else str(number),
                 split=SPLIT_NAMES[splits[0]] if len(splits) == 1 else "several",
                 poses=int(rows.sum()),
                 subjects=len(np.unique(poses.subject_id[rows])),

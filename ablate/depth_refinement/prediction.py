@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ablate.depth_refinement.simulation import assemble
 from ablate.depth_refinement.skeleton import JOINTS, NUM_JOINTS
+from ablate.design.wording import shown
+from ablate.loading import check_file
 from ablate.runs import evaluation
-from ablate.runs.checkpoints import load_model, read_settings
+from ablate.runs.checkpoints import SETTINGS, load_model, read_settings
 from ablate.study import InputError, Problem
 
 SHAPES = {"pose_2d": (NUM_JOINTS, 2), "pose_3d": (NUM_JOINTS, 3), "visibility": (NUM_JOINTS,)}
@@ -31,11 +33,9 @@ def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
     Raises InputError for a folder that holds no network of this subject, or a file without proper poses.
     """
     folder = checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
-    factory = read_settings(folder)["factory"]
-    if factory not in FACTORIES:  # a file from elsewhere must not choose what is imported and called
-        raise InputError(Problem(str(folder), "factory", "unknown network", factory, f"one of {', '.join(FACTORIES)}"))
+    _check_factory(folder)
     inputs = assemble(*read_poses(poses))
-    output = evaluation.predict(load_model(folder), inputs)
+    output = evaluation.predict(_load(folder), inputs)
     sin, cos, elevation = output["angles"].unbind(-1)
     angles = {"azimuth_deg": torch.atan2(sin, cos).rad2deg() % 360, "elevation_deg": elevation.rad2deg()}
     names = [f"{joint}_{axis}_m" for joint in JOINTS for axis in "xyz"]
@@ -46,6 +46,32 @@ def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
         rule = "must give finite predictions: 3D in metres, 2D in pixels or smaller"
         raise InputError(Problem(str(poses), "", rule, f"not so for pose {int(bad.argmax())}"))
     return table
+
+
+def _check_factory(folder: Path) -> None:
+    """A file from elsewhere must not choose what is imported and called."""
+    try:
+        document = read_settings(folder)
+    except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
+        raise InputError(Problem(str(folder / SETTINGS), "", "must be readable JSON", str(error)[:80])) from None
+    factory = document["factory"]
+    if factory not in FACTORIES:
+        raise InputError(Problem(str(folder), "factory", "unknown network", factory, f"one of {', '.join(FACTORIES)}"))
+    if "factory" in document["settings"]:  # would take the place of the one above
+        rule = "the factory stands beside the settings, not among them"
+        raise InputError(
+            Problem(str(folder / SETTINGS), "settings.factory", rule, shown(document["settings"]["factory"]))
+        )
+
+
+def _load(folder: Path) -> torch.nn.Module:
+    try:
+        return load_model(folder)
+    except InputError:
+        raise
+    except Exception as error:  # settings of a wrong type, or of a size that no memory holds
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(Problem(str(folder / SETTINGS), "settings", "make no network", reason)) from None
 
 
 def read_poses(path: Path) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,10 +122,16 @@ def render(table: pd.DataFrame, suffix: str) -> str:
     return table.to_csv(index_label="pose", lineterminator="\n")
 
 
-def write(table: pd.DataFrame, out: Path) -> None:
-    """Write `out` whole or not at all. Raises InputError for another suffix or a folder that cannot be written."""
+def check_out(out: Path) -> None:
+    """Raises InputError for another suffix than .csv or .json, or where no file can be."""
     if out.suffix not in (".csv", ".json"):
         raise InputError(Problem("--out", "", "must end in .csv or .json", str(out)))
+    check_file("--out", out)
+
+
+def write(table: pd.DataFrame, out: Path) -> None:
+    """Write `out` whole or not at all. Raises InputError for another suffix or a folder that cannot be written."""
+    check_out(out)
     partial = out.with_name(out.name + ".partial")
     try:
         partial.write_text(render(table, out.suffix), encoding="utf-8")

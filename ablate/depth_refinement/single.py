@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 from pydantic import ValidationError
 
 from ablate.design import components
 from ablate.edges.engines import usable_cores
-from ablate.loading import resolve_device
+from ablate.loading import check_folder, resolve_device
 from ablate.pages.progress import ProgressView
-from ablate.runs.execution import Context, execute
+from ablate.runs.execution import Context, execute, load_data
 from ablate.study import InputError, Problem, RunSpec, TrainingSettings
 
 CURVES = ("azimuth_mae_deg", "elevation_mae_deg", "direction_mae_deg")
@@ -36,6 +37,7 @@ def train(
 
     Returns the validation scores. Raises InputError for wrong settings, data or an `out` that holds other work.
     """
+    _check_finite({**model, **training})
     spec = RunSpec("train", "hybrid" if model["use_elepose"] else "existing", seed, "train", {}, "")
     settings = {
         "model": dict(model),
@@ -52,6 +54,9 @@ def train(
     if settings["training"]["precision"] == "float16" and device == "cpu":
         typer.echo("--fp16 on a CPU: bfloat16 is used instead", err=True)
     _buildable(settings["model"])
+    if "file" in settings["data"]:
+        load_data(settings["data"], context, torch.device("cpu"))  # what is wrong with it shows before anything is made
+    _make(out)
     with ProgressView(1) as view:
         view.started(spec)
         try:
@@ -69,8 +74,16 @@ def train(
 def _buildable(model: Mapping[str, Any]) -> None:
     try:
         components.bind(model, place="model", file="ablate train")()
-    except (TypeError, ValueError) as error:
-        raise InputError(Problem("ablate train", "", str(error))) from None
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:  # the last two: too large for the memory
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(Problem("ablate train", "", "these sizes make no network", reason)) from None
+
+
+def _check_finite(settings: Mapping[str, Any]) -> None:
+    wrong = [name for name, value in settings.items() if isinstance(value, float) and not math.isfinite(value)]
+    if wrong:
+        options = [(f"--{name.replace('_', '-')}", settings[name]) for name in wrong]
+        raise InputError(*(Problem(option, "", "must be a finite number", str(value)) for option, value in options))
 
 
 def _data_section(data: str) -> dict[str, Any]:
@@ -98,9 +111,14 @@ def _check_out(out: Path, unfinished: Path) -> None:
         raise InputError(Problem("--out", "", "must be a folder", str(out)))
     if out.exists() and any(out.iterdir()) and not unfinished.is_dir():
         raise InputError(Problem("--out", "", "holds other work already; name a new folder", str(out)))
-    parent = next(p for p in (out, *out.resolve().parents) if p.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise InputError(Problem("--out", "", "cannot be written", str(out)))
+    check_folder("--out", out)
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(Problem("--out", "", "cannot be written", str(out), error.strerror or "")) from None
 
 
 def _keep(artifacts: Path, out: Path, scores: dict[str, float]) -> None:

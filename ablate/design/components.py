@@ -97,6 +97,15 @@ def bind(section: Mapping[str, Any], *, place: str, file: str, also: Collection[
     return functools.partial(factory, **settings)
 
 
+def takes(factory: str, argument: str) -> bool:
+    """Whether the `module:attribute` factory can be called with this argument."""
+    try:
+        parameters = inspect.signature(load_component(factory, file=factory, place="factory")).parameters.values()
+    except (ValueError, TypeError):  # some callables have no signature
+        return True
+    return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
 def _argument_problems(
     factory: Callable[..., Any],
     path: str,

@@ -234,7 +234,7 @@ def _tuning(study: Study) -> Tuning:
     return study.tuning
 
 
-def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[RunSpec | Cell], bool]:
+def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[RunSpec | Cell | Record], bool]:
     """Whether a run is one of `only` ("ARM" or "ARM:SEED"); the tuning of the arms named always is.
 
     Nothing named means every run. Raises InputError for arms and seeds that the study does not have.
@@ -253,7 +253,7 @@ def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[
         raise InputError(*problems)
     chosen = {arm for arm, _ in wanted}
 
-    def accepts(spec: RunSpec | Cell) -> bool:
+    def accepts(spec: RunSpec | Cell | Record) -> bool:
         if not wanted:
             return True
         return spec.arm in chosen and (

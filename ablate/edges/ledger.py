@@ -106,7 +106,13 @@ def records_from_sqlite(db: Path, study: str) -> list[Record]:
         runs = connection.execute(f"SELECT run_uuid, status {ACTIVE_RUNS} ORDER BY start_time, run_uuid", (study,))
         statuses = dict(runs.fetchall())
         tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, _metric)
-    return [record_of(run, statuses[run], tags[run], metrics[run]) for run in statuses if "ablate.key" in tags[run]]
+    records = []
+    for run in (run for run in statuses if "ablate.key" in tags[run]):
+        try:
+            records.append(record_of(run, statuses[run], tags[run], metrics[run]))
+        except (KeyError, ValueError) as error:  # ValueError: not JSON, or no number
+            raise InputError(Problem(str(db), f"run {run}", "its tags are damaged", str(error))) from None
+    return records
 
 
 _metric = "CASE WHEN is_nan THEN NULL ELSE value END"

@@ -46,6 +46,7 @@ passwords: Any = credentials
 
 PATIENCE_S = 5  # for the first answer of a server or database; later requests keep MLflow's own retries
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SQLITE_MARK = b"SQLite format 3\0"  # how a file of SQLite's begins
 for _noisy in ("mlflow.store.db.utils", "alembic"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
 
@@ -59,6 +60,7 @@ def connect(uri: str, root: Path) -> MlflowClient:
     if scheme in ("http", "https"):
         _probe_server(uri)
     elif scheme in DATABASES:
+        _check_database(uri)
         _writable(root)
         with FileLock(root / ".initialise.lock"):  # two cold starts would both migrate, and both crash
             _prepare_database(uri, root / "artifacts")
@@ -99,17 +101,37 @@ def _probe_server(uri: str) -> None:
         raise _refusal(uri, "the tracking server refuses", f"HTTP {answer.status_code} {answer.reason}")
 
 
-def _prepare_database(uri: str, artifacts: Path) -> None:
+def _check_database(uri: str) -> None:
+    """Refuse what is no database or not reachable while nothing has been made for it."""
+    file = database_file(uri)
+    if file is None:
+        _open_database(uri).dispose()
+        return
+    _writable(file.parent)
+    if file.exists():  # no connection yet: another process may be at the first migration, which takes long
+        try:
+            with file.open("rb") as stream:
+                start = stream.read(len(SQLITE_MARK))
+        except OSError as error:
+            raise _refusal(uri, "the database cannot be opened", error) from None
+        if start not in (b"", SQLITE_MARK):
+            raise _refusal(uri, "the database cannot be opened", "file is not a database")
+
+
+def _open_database(uri: str) -> sqlalchemy.Engine:
     # MLflow's own way to an engine retries an unusable database for more than an hour.
     try:
         url = sqlalchemy.make_url(uri)
         patience = {"connect_timeout": PATIENCE_S} if url.get_backend_name() in ("postgresql", "mysql") else {}
         engine = sqlalchemy.create_engine(url, connect_args=patience)
-        if file := database_file(uri):
-            _writable(file.parent)
         sqlalchemy.inspect(engine).get_table_names()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise _refusal(uri, "the database cannot be opened", error) from None
+    return engine
+
+
+def _prepare_database(uri: str, artifacts: Path) -> None:
+    engine = _open_database(uri)
     try:
         if not schema._all_tables_exist(engine):
             schema._initialize_tables(engine)

@@ -125,6 +125,7 @@ def _off_scale(panel: Axes, place: int, value: float, colour: str, scale: tuple[
         va="center",
         color=colour,
         fontsize=7,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # no line strikes through the number
     )
 
 

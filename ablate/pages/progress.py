@@ -47,7 +47,7 @@ class Line:
 
     def scores(self) -> str:
         values = [(k.removeprefix("val/"), v) for k, v in self.entry.items() if k.startswith("val/")]
-        return "  ".join(f"{name} {value:.2f}" for name, value in values)
+        return "  ".join(["validation", *(f"{name} {value:.2f}" for name, value in values)]) if values else ""
 
 
 class ProgressView:

@@ -44,7 +44,8 @@ def matrix(analysis: Analysis) -> TextTable:
     for row in analysis.matrix:
         cells = [Cell(row.label, strong=row.baseline, faint=row.reference)]
         cells += [Cell(row.information.get(key, GAP)) for key in analysis.information]
-        cells += [Cell(numbers.count(row.parameters))]
+        # a yardstick fits or computes what it needs without trained parameters: 0 would read as a price
+        cells += [Cell(GAP if row.reference and not row.parameters else numbers.count(row.parameters))]
         cells += [Cell(numbers.score(row.scores[m.name], places[m.name])) for m in analysis.metrics]
         cells += [_difference(row, m, analysis.places[m.name]) for m in analysis.metrics]
         rows.append((*cells, Cell(f"{row.runs} of {row.expected_runs}")) if seeds else tuple(cells))

@@ -35,7 +35,7 @@ def result_table(analysis: Analysis) -> Table:
     table = tables.matrix(analysis)
     kept = [i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables.SEEDS]
     narrow = TextTable(tuple(table.header[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in table.rows))
-    caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]; bold excludes 0."
+    caption = f"Test data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
     return _rich(narrow, title=analysis.name, caption=caption)
 
 

@@ -43,7 +43,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class Fits(Protocol):
-    """A model without gradient training: it is given one epoch of training batches instead."""
+    """A model without gradient training: a torch.nn.Module that is given one epoch of training batches instead."""
 
     def fit(self, batches: Iterable[Batch]) -> None: ...
 

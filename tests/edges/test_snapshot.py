@@ -137,7 +137,7 @@ class TestThroughGit:
         assert [p.value for p in plain.get_metric_history(run.info.run_id, "train/loss")] == [1.0, 0.5, 1 / 3]
         assert [i.dataset.name for i in run.inputs.dataset_inputs] == ["toy.npz (train)", "toy.npz (test)"]
         assert {f.path for f in plain.list_artifacts(run.info.run_id)} == {
-            "scores.parquet", "examples.npz", "provenance.json"
+            "scores.parquet", "examples.npz", "uncommitted.diff", "provenance.json"
         }  # fmt: skip
         table = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/scores.parquet")
         assert pd.read_parquet(table)["error"].tolist() == [0.5, 3.0]

@@ -64,7 +64,7 @@ class TestPlainLines:
             view.ended(spec(seed=2), RunResult("k", "FAILED", error="[red]no[/red] loss"))
             view.note("look")
         assert out.getvalue().splitlines() == [
-            "[1/2] hybrid-seed1  azimuth_mae_deg 7.12  0:00",
+            "[1/2] hybrid-seed1  validation  azimuth_mae_deg 7.12  0:00",
             "[2/2] hybrid-seed2  FAILED: [red]no[/red] loss",
             "look",
         ]
@@ -79,8 +79,8 @@ class TestPlainLines:
             clock.now += 6
             view.epoch(spec(), {"epoch": float(epoch), "val/error": 1.0 / epoch})
         assert out.getvalue().splitlines() == [
-            "hybrid-seed1  epoch 4/10  error 0.25  0:36 left",  # the first after 20 s: 6 epochs of 6 s
-            "hybrid-seed1  epoch 8/10  error 0.12  0:12 left",
+            "hybrid-seed1  epoch 4/10  validation  error 0.25  0:36 left",  # the first after 20 s: 6 epochs of 6 s
+            "hybrid-seed1  epoch 8/10  validation  error 0.12  0:12 left",
         ]
 
     def test_a_resumed_run_is_not_thought_to_be_fast(self, view: ProgressView, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,4 +116,4 @@ def test_a_terminal_shows_every_run_in_flight() -> None:
     recorder.print(view.render())
     assert isinstance(recorder.file, io.StringIO)
     lines = [" ".join(line.split()) for line in recorder.file.getvalue().splitlines()]
-    assert lines == ["hybrid-seed2 epoch 5/10 error 1.50 starting", "1 of 3 runs done, 1 failed"]
+    assert lines == ["hybrid-seed2 epoch 5/10 validation error 1.50 starting", "1 of 3 runs done, 1 failed"]

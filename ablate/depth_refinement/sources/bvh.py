@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 END_SITE = "End Site"
 _LARGEST = 1e9  # no length or angle of a person, in any unit
+_SHORTEST_FRAME = 1e-5  # seconds: no camera or tracker is faster
 
 
 @dataclass
@@ -245,6 +246,9 @@ def _read_motion(lines: _Lines, channels: int) -> tuple[float, Array]:
     frame_time = lines.numbers(lines.expect("Frame", "Time:"), "Frame Time", 1)[0]
     if frame_time <= 0:
         raise lines.error("Frame Time must be greater than 0 seconds", f"{frame_time:g}", line=lines.taken_line)
+    if frame_time < _SHORTEST_FRAME:
+        rule = f"Frame Time must be at least {_SHORTEST_FRAME:g} seconds"
+        raise lines.error(rule, f"{frame_time:g}", line=lines.taken_line)
     rows = lines.lines[lines.position :]
     if len(rows) != declared:
         where = rows[-1][0] if rows else lines.last_line

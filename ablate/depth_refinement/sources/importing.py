@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ablate.depth_refinement.skeleton import JOINTS
 from ablate.depth_refinement.sources.bvh import read_bvh
-from ablate.depth_refinement.sources.mocap import assign_splits
+from ablate.depth_refinement.sources.mocap import STATURE_M, assign_splits
 from ablate.depth_refinement.sources.retarget import UP_AXES, Retargeted, retarget
 from ablate.study import InputError, Problem
 
@@ -81,7 +81,9 @@ def import_bvh(
     for path in paths:
         try:
             motion = read_bvh(path)
-            clips.append(retarget(motion, str(path), fps=fps, metres_per_unit=metres_per_unit, up_axis=up_axis))
+            clip = retarget(motion, str(path), fps=fps, metres_per_unit=metres_per_unit, up_axis=up_axis)
+            _check_stature(path, clip)
+            clips.append(clip)
             skeletons.append(motion.names)
         except InputError as error:
             problems += error.problems
@@ -118,6 +120,14 @@ def _check_settings(
         problems.append(Problem("--out", "", "exists already; --overwrite replaces it", str(out)))
     if problems:
         raise InputError(*problems)
+
+
+def _check_stature(path: Path, clip: Retargeted) -> None:
+    """Refuse poses that `mocap` would not read again."""
+    low, high = STATURE_M
+    if not low <= clip.stature_m <= high:
+        rule, hint = f"stature must be {low} to {high} m", f"with {clip.metres_per_unit:g} m a unit"
+        raise InputError(Problem(str(path), "skeleton", rule, f"{clip.stature_m:.3g} m", hint))
 
 
 def _find(source: Path) -> list[Path]:
