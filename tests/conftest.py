@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from toy_project import Project
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
