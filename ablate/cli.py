@@ -85,8 +85,6 @@ def run(
 
 
 def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
-    from ablate import workflow
-
     for name, reason in outcome.errors.items():
         typer.echo(f"failed: {name}: {reason}", err=True)
     if outcome.errors and study:
@@ -95,10 +93,10 @@ def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) ->
         document = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
         document |= {"errors": dict(outcome.errors), "report": str(outcome.report) if outcome.report else None}
         typer.echo(json.dumps(document))
-    elif study and outcome.report:
+    elif outcome.results:
         from ablate.pages import terminal
 
-        terminal.print_results(workflow.results(study, workspace))
+        terminal.print_results(outcome.results)
         typer.echo(f"Report     {outcome.report}")
         where = "" if str(workspace.mlruns) == "mlruns" else f" --mlruns {workspace.mlruns}"
         typer.echo(f"MLflow UI  ablate ui{where}")

@@ -29,12 +29,13 @@ SMOKE_EXAMPLES = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study stands after `run`: counts of comparison cells, what failed, and the report."""
+    """How a study stands after `run`: counts of comparison cells, what failed, the results and their report."""
 
     done: int
     failed: int
     missing: int
     errors: Mapping[str, str]  # by run name
+    results: Results | None = None
     report: Path | None = None
 
     @property
@@ -71,20 +72,24 @@ def run(
     device = resolve_device(workspace.device)
     tracker = workspace.tracker()
     with _only_driver(workspace, study.name):
-        _open(tracker, loaded, command, [arm for arm in study.arms if arm == rerun and (not only or arm in only)])
+        old = tracker.records(study.name)
+        redone = [arm for arm in study.arms if arm == rerun and (not only or arm in only)]
+        _open(tracker, loaded, command, old, redone)
         if rerun is not None:
-            discard(tracker, loaded, rerun, wanted)
-        _warn_of_stale(loaded, tracker, view)
+            tracker.discard(sorted(_chosen(loaded, old, rerun, wanted)))
         driver = _driver(loaded, replace(workspace, device=device), tracker, view)
         driver.wanted = wanted
+        _warn_of_stale(loaded, driver.records, view)
         driver.run()
         if not only:
             _measure_latency(driver, device)
         outcome = _outcome(loaded.plan(driver.records))
         tracker.close(study.name, finished=outcome.complete)
         _mirror(loaded, driver, workspace, view)
-    path = report(study.name, workspace, study_file=str(loaded.path)) if outcome.done else None
-    return replace(outcome, report=path)
+    if not outcome.done:
+        return outcome
+    found = results(study.name, workspace)
+    return replace(outcome, results=found, report=_write_report(found, workspace, str(loaded.path)))
 
 
 def smoke(loaded: Loaded, workspace: Workspace, view: View) -> Outcome:
@@ -109,14 +114,17 @@ def _tiny(study: Study) -> Study:
     return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings})
 
 
-def report(name: str, workspace: Workspace, *, study_file: str | None = None) -> Path:
+def report(name: str, workspace: Workspace) -> Path:
     """Write `reports/<study>/` from the store alone. Raises InputError when the store does not know the study."""
+    check_folder("--reports", workspace.reports)
+    return _write_report(results(name, workspace), workspace)
+
+
+def _write_report(found: Results, workspace: Workspace, study_file: str = "") -> Path:
     from ablate.pages import report as page
 
-    check_folder("--reports", workspace.reports)
-    found = results(name, workspace)
     try:
-        return page.build(found, workspace.reports / name, study_file=study_file or "")
+        return page.build(found, workspace.reports / found.document["study"]["name"], study_file=study_file)
     except OSError as error:
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
@@ -138,9 +146,7 @@ def results(name: str, workspace: Workspace) -> Results:
 
 def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:
     """A row an arm and seed: status, run id and every score of a study, by name or by study file."""
-    workspace = workspace or Workspace()
-    name = studyfile.load(Path(study)).name if str(study).endswith(".toml") else str(study)
-    return results(name, workspace).frame()
+    return results(study_name(str(study)), workspace or Workspace()).frame()
 
 
 def evaluate(loaded: Loaded, workspace: Workspace, other: Path) -> pd.DataFrame:
@@ -200,12 +206,8 @@ def check_rerun(study: Study, what: str, only: Collection[str] = ()) -> None:
         raise InputError(Problem("--rerun", "", "is an arm that --only leaves out", what, f"--only {what} names it"))
 
 
-def discard(tracker: Tracker, loaded: Loaded, what: str, wanted: Callable[[Record], bool]) -> None:
-    """Forget runs that are `wanted` and to be done again: an arm's, the failed ones, or those made by other code."""
-    tracker.discard(sorted(_chosen(loaded, tracker.records(loaded.study.name), what, wanted)))
-
-
 def _chosen(loaded: Loaded, old: list[Record], what: str, wanted: Callable[[Record], bool]) -> set[str]:
+    """Ids of the `wanted` runs to be done again: an arm's, the failed ones, or those made by other code."""
     old = [r for r in old if wanted(r)]
     if what == "stale":
         return stale(loaded, old)
@@ -225,10 +227,10 @@ def stale(loaded: Loaded, old: list[Record]) -> set[str]:
     return {r.run_id for r in made if r.provenance["source_digest"] != current[factories[r.arm]]}
 
 
-def _warn_of_stale(loaded: Loaded, tracker: Tracker, view: View) -> None:
-    old = stale(loaded, tracker.records(loaded.study.name))
-    if old:
-        view.note(f"{len(old)} finished runs were made by other source code; --rerun stale does them again")
+def _warn_of_stale(loaded: Loaded, known: list[Record], view: View) -> None:
+    made_otherwise = stale(loaded, known)
+    if made_otherwise:
+        view.note(f"{len(made_otherwise)} finished runs were made by other source code; --rerun stale does them again")
 
 
 def _driver(loaded: Loaded, workspace: Workspace, tracker: Tracker, view: View) -> Driver:
@@ -266,14 +268,14 @@ def _only_driver(workspace: Workspace, study: str) -> Iterator[None]:
         raise InputError(Problem(str(path), "", "another `ablate run` of this study is at work", study)) from None
 
 
-def _open(tracker: Tracker, loaded: Loaded, command: str, rerun: Collection[str]) -> None:
+def _open(tracker: Tracker, loaded: Loaded, command: str, known: Collection[Record], rerun: Collection[str]) -> None:
     """Write the study's document; refuse changed settings under finished runs."""
     study = loaded.study
     today = date.today().isoformat()
     new = amend.document(study, loaded.catalogue, command=command, today=today)
     old = tracker.document(study.name)
     if old is not None:
-        has_runs = any(r.status == "FINISHED" for r in tracker.records(study.name))
+        has_runs = any(r.status == "FINISHED" for r in known)
         changes = amend.amend(old, study, file=str(loaded.path), has_runs=has_runs, rerun=rerun)
         new["created"] = old["created"]
         if has_runs:  # the first digest stays: what was claimed before there were results

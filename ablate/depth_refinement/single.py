@@ -38,7 +38,6 @@ def train(
     Returns the validation scores. Raises InputError for wrong settings, data or an `out` that holds other work.
     """
     _check_finite({**model, **training})
-    spec = RunSpec("train", "hybrid" if model["use_elepose"] else "existing", seed, "train", {}, "")
     settings = {
         "model": dict(model),
         "data": _data_section(data),
@@ -47,7 +46,7 @@ def train(
     }
     folder = _study_dir(data)
     digest = components.data_digest(settings, data_root, folder)
-    spec = RunSpec(spec.study, spec.arm, seed, spec.phase, settings, digest)
+    spec = RunSpec("train", "hybrid" if model["use_elepose"] else "existing", seed, "train", settings, digest)
     work, device = out / "work", resolve_device(device)
     context = Context("ablate.depth_refinement.metrics:METRICS", CURVES, folder, work, out, device, data_root)
     _check_out(out, context.folder(spec))
