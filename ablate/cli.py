@@ -110,13 +110,19 @@ def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) ->
 def plan(
     study: StudyFile,
     check: Annotated[bool, typer.Option("--check", help="Also import and build every arm's components.")] = False,
+    difference: Annotated[
+        float | None, typer.Option(help="A true improvement: how many seeds would it take to show it?")
+    ] = None,
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Print what would run and what is done. Runs and creates nothing."""
-    _print_cells(study, mlruns, tracking_uri, data_root, as_json, check=check)
+    """Print what would run, what is done, and what the study's seeds can show. Runs and creates nothing."""
+    if difference is not None and not abs(difference) < float("inf"):
+        _refuse("--difference", "must be a number")
+    power = {"difference": difference}
+    _print_cells(study, mlruns, tracking_uri, data_root, as_json, check=check, power=power)
 
 
 @app.command(epilog="Example:  ablate status studies/quick.toml --json")
@@ -142,15 +148,18 @@ def _print_cells(
     *,
     check: bool = False,
     phases: tuple[str, ...] = ("tune", "compare"),
+    power: dict[str, float | None] | None = None,
 ) -> list[Any]:
     from ablate import workflow
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
     loaded = workflow.load(study, workspace)
     cells = [c for c in workflow.make_plan(loaded, workspace, check=check).cells if c.phase in phases]
+    said = None if power is None else workflow.outlook(loaded, workspace, **power)
     if as_json:
         rows = [{k: getattr(c, k) for k in ("phase", "arm", "trial", "seed", "state", "error")} for c in cells]
-        typer.echo(json.dumps({"study": loaded.study.name, "cells": rows}))
+        extra = {} if said is None else {"power": said.document()}
+        typer.echo(json.dumps({"study": loaded.study.name, "cells": rows, **extra}))
         return cells
     for cell in cells:
         trial = "" if cell.trial is None else f" trial {cell.trial}"
@@ -160,12 +169,17 @@ def _print_cells(
     typer.echo(f"{loaded.study.name}: {counts}", err=True)
     if check:
         typer.echo("every component was imported and built", err=True)
+    for line in () if said is None else said.lines():
+        typer.echo(f"{'power':<11} {line}")
     return cells
 
 
-@app.command(epilog="Example:  ablate report quick")
+@app.command(epilog="Example:  ablate report quick --format md,html")
 def report(
     study: StudyName,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="md,html,tex,csv,json", help="Formats, with commas between.")
+    ] = "md",
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
     reports: Reports = Path("reports"),
@@ -173,14 +187,44 @@ def report(
     """Write reports/STUDY/ again, from the store alone. The same store gives the same bytes."""
     from ablate import workflow
 
+    wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
+    workspace = workflow.Workspace(mlruns, reports, tracking_uri)
+    for path in workflow.report(workflow.study_name(study), workspace, wanted):
+        typer.echo(path)
+
+
+@app.command(epilog="Example:  ablate compare mocap hybrid existing --metric azimuth_mae_deg")
+def compare(
+    study: StudyName,
+    arm_a: Annotated[str, typer.Argument(metavar="ARM_A", show_default=False, help="An arm of the study.")],
+    arm_b: Annotated[str, typer.Argument(metavar="ARM_B", show_default=False, help="The arm it is compared with.")],
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="Repeatable. Default: the study's.", show_default=False)
+    ] = None,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two arms seed by seed: differences, interval, effect size, p, people, and the declared verdict."""
+    from ablate import workflow
+    from ablate.pages import terminal_compare
+
     name = workflow.study_name(study)
-    typer.echo(workflow.report(name, workflow.Workspace(mlruns, reports, tracking_uri)))
+    found = workflow.compare(name, workflow.Workspace(mlruns, tracking_uri=tracking_uri), arm_a, arm_b, metric or [])
+    if as_json:
+        typer.echo(terminal_compare.document(name, found))
+    else:
+        terminal_compare.print_versus(name, found)
 
 
-@app.command(epilog="Example:  ablate evaluate studies/mocap.toml --data other.npz --json")
+@app.command(epilog="Example:  ablate evaluate mocap --data ~/data/balancing.npz")
 def evaluate(
-    study: StudyFile,
-    data: Annotated[Path, typer.Option("--data", help="A data file the study has not seen.", show_default=False)],
+    study: StudyName,
+    data: Annotated[Path, typer.Option("--data", help="A file the study has not seen: path, or name in --data-root.")],
+    name: Annotated[str | None, typer.Option(help="What the scores are recorded under. Default: the file's.")] = None,
+    factory: Annotated[
+        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="What reads the file. Default: found out.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the scores as CSV.")] = None,
     device: Device = "auto",
     mlruns: Store = Path("mlruns"),
@@ -188,20 +232,28 @@ def evaluate(
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Score a study's finished arms on other data: an external test."""
-    from ablate import loading, workflow
-    from ablate.pages import terminal
+    """Score a study's stored models on other data, an external test, and record the scores for its report.
+
+    All examples of the file are scored with every metric, each arm as its controls have it. Again under the same name,
+    the scores replace the earlier ones.
+    """
+    from ablate import external, loading
+    from ablate.pages import external as page
 
     if out:
         loading.check_file("--out", out)
-    workspace = workflow.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
-    scores = workflow.evaluate(workflow.load(study, workspace), workspace, data)
+    workspace = loading.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
+    with page.counted() as tell:
+        done = external.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)
     if out:
-        scores.to_csv(out, index=False, lineterminator="\n")
+        done.scores.to_csv(out, index=False, lineterminator="\n")
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
     if as_json:
-        typer.echo(scores.to_json(orient="records"))
+        typer.echo(json.dumps(done.plain()))
     else:
-        terminal.print_scores(scores, title=f"{data.name}, every example")
+        page.print_scores(done.results, done.scores, title=f"{done.name}, {done.examples:,} examples")
+        typer.echo(f"recorded as external/{done.name}/…; `ablate report {done.study}` shows it", err=True)
 
 
 @app.command(epilog="Example:  ablate ui --port 5001")
@@ -218,11 +270,18 @@ def ui(
 
 
 @app.command(epilog="Example:  ablate snapshot mocap && git commit -m 'mocap: results'")
-def snapshot(study: StudyName, mlruns: Store = Path("mlruns")) -> None:
+def snapshot(
+    study: StudyName,
+    reports_only: Annotated[
+        bool, typer.Option("--reports-only", help="Keep what the report reads: no models, a tenth of the size.")
+    ] = False,
+    mlruns: Store = Path("mlruns"),
+) -> None:
     """Put a finished study under DVC, inside this repository: mlruns.dvc tracks it, git carries it."""
     from ablate import workflow
 
-    typer.echo(workflow.snapshot(workflow.study_name(study), workflow.Workspace(mlruns)))
+    name = workflow.study_name(study)
+    typer.echo(workflow.snapshot(name, workflow.Workspace(mlruns), reports_only=reports_only))
 
 
 @app.command(epilog="Example:  git clone … && cd … && ablate restore")

@@ -5,16 +5,18 @@ Light until `build_all`: planning needs neither torch nor mlflow.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.design import components, plan, studyfile
 from ablate.design.resolve import resolve
-from ablate.design.wording import nearest
+from ablate.design.wording import nearest, place
 from ablate.study import InputError, Metric, Problem, Record, Study, Tracker
 
 if TYPE_CHECKING:
@@ -114,44 +116,99 @@ def records(study: str, workspace: Workspace) -> list[Record]:
 
 def build_all(loaded: Loaded, workspace: Workspace) -> None:
     """Build every arm's data, model and loss once, so that what is wrong shows before anything is created."""
-    import torch
-
-    from ablate.runs.execution import load_data
-
     context = context_of(loaded, workspace, Path(), Path())
     file = str(loaded.path)
-    seen: set[str] = set()
+    made: dict[str, Any] = {}  # by section and settings; None where it could not be built
     problems: list[Problem] = []
     for arm in loaded.study.arms:
-        settings = resolve(loaded.study, arm)
-        for section, place in ((s, f"settings.{s} of arm {arm}") for s in ("data", "model", "loss")):
+        settings = plan.compare_spec(loaded.study, arm, loaded.study.seeds[0]).settings
+        parts: list[Any] = []
+        for section, where in ((s, f"settings.{s} of arm {arm}") for s in ("data", "model", "loss")):
             identity = repr((section, settings[section]))
-            if identity in seen:
-                continue
-            seen.add(identity)
-            try:
-                if section == "data":
-                    data = load_data(settings["data"], context, torch.device("cpu"))
-                    problems += _unknown_conditions(loaded, data)
-                else:
-                    made = components.bind(settings[section], place=place, file=file)()
-                    problems += _misfit(section, made, place, file)
-            except InputError as error:
-                problems += error.problems
-            except (Exception, SystemExit) as error:  # a person's constructor may raise anything
-                problems.append(Problem(file, place, f"{type(error).__name__}: {error}"))
+            if identity not in made:
+                made[identity] = None
+                with _collected(problems, file, where):
+                    made[identity], found = _made(loaded, settings, section, context, where)
+                    problems += found
+            parts.append(made[identity])
+        if "control" in settings:
+            problems += _misfit_control(settings, parts[0], parts[1], file, arm)
     if problems:
         raise InputError(*dict.fromkeys(problems))
 
 
-def _misfit(section: str, made: object, place: str, file: str) -> Iterator[Problem]:
+@contextmanager
+def _collected(problems: list[Problem], file: str, where: str) -> Iterator[None]:
+    """Keep what a person's component says, or whatever else it raises, as a problem."""
+    try:
+        yield
+    except InputError as error:
+        problems += error.problems
+    except (Exception, SystemExit) as error:  # a person's constructor may raise anything
+        problems.append(Problem(file, where, f"{type(error).__name__}: {error}"))
+
+
+def _made(
+    loaded: Loaded, settings: Mapping[str, Any], section: str, context: Context, where: str
+) -> tuple[Any, list[Problem]]:
+    """One component of an arm, and what is wrong with what was made."""
+    import torch
+
+    from ablate.runs.execution import load_data
+
+    file = str(loaded.path)
+    if section == "data":
+        problems = list(_untaken(loaded.study, settings["data"], file, where))
+        if problems:
+            return None, problems
+        data = load_data(settings["data"], context, torch.device("cpu"))
+        return data, list(_unknown_conditions(loaded, data))
+    component = components.bind(settings[section], place=where, file=file)()
+    problems = list(_misfit(section, component, where, file))
+    return None if problems else component, problems
+
+
+def _untaken(study: Study, section: Mapping[str, Any], file: str, where: str) -> Iterator[Problem]:
+    """A study that redraws the subjects' split needs a data factory that can."""
+    factory = str(section["factory"])
+    for argument in plan.drawn(study, study.seeds[0]):
+        if not components.takes(factory, argument):
+            rule = f"{factory} must take the argument {argument!r}, because every seed redraws the split (`vary`)"
+            yield Problem(file, f"{where}.factory", rule)
+
+
+def _misfit_control(settings: Mapping[str, Any], data: Any, model: Any, file: str, arm: str) -> list[Problem]:
+    """What a control names must be there: inputs, joints and other subjects in the data, submodules, a width."""
+    from ablate.runs import controls
+
+    control = settings["control"]
+    problems: list[Problem] = []
+    with _collected(problems, file, place("arms", arm, "control")):
+        if model is not None:
+            controls.freeze(copy.deepcopy(model), control.get("freeze", []))
+    with _collected(problems, file, place("arms", arm, "control")):
+        if model is not None:
+            controls.matched(settings)
+    with _collected(problems, file, place("arms", arm, "control")):
+        if data is not None:
+            shown = controls.controlled(data, control)
+            for split in ("val", "test") if control.get("shuffle_input") else ():
+                shown.examples(split)
+    return [p._replace(file=file, place=f"{place('arms', arm)}.{p.place}") if _of_control(p) else p for p in problems]
+
+
+def _of_control(problem: Problem) -> bool:
+    return problem.place.startswith("control.")
+
+
+def _misfit(section: str, made: object, where: str, file: str) -> Iterator[Problem]:
     """What was built must at least be of the kind that `runs.contract` asks for."""
     import torch
 
     if section == "model" and not isinstance(made, torch.nn.Module):
-        yield Problem(file, place, "its factory must make a torch.nn.Module", type(made).__name__)
+        yield Problem(file, where, "its factory must make a torch.nn.Module", type(made).__name__)
     if section == "loss" and not callable(made):
-        yield Problem(file, place, "its factory must make a function of output and targets", type(made).__name__)
+        yield Problem(file, where, "its factory must make a function of output and targets", type(made).__name__)
 
 
 def _unknown_conditions(loaded: Loaded, data: Data) -> Iterator[Problem]:
@@ -159,8 +216,8 @@ def _unknown_conditions(loaded: Loaded, data: Data) -> Iterator[Problem]:
     columns = {name for name, value in data.examples("val").targets.items() if value.ndim == 1} | set(loaded.catalogue)
     for name in loaded.study.report.conditions:
         if name not in columns:
-            place = f"report.conditions.{name}"
-            yield Problem(str(loaded.path), place, "no such per-example column", "", nearest(name, columns))
+            where = place("report", "conditions", name)
+            yield Problem(str(loaded.path), where, "no such per-example column", "", nearest(name, columns))
 
 
 def check_folder(option: str, folder: Path) -> None:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Phase = Literal["tune", "compare", "train"]
 Direction = Literal["lower", "higher"]
-Reduction = Literal["mean", "median"]
+Reduction = Literal["mean", "median", "rms"]
+Purpose = Literal["init", "order", "split", "fold"]
 Scalar = bool | int | float | str
 
 
@@ -61,15 +62,37 @@ class TrainingSettings(Frozen):
     threads: int = Field(default=1, ge=1)
 
 
+class Match(Frozen):
+    """Widen the whole-number setting `by` until the arm has as many parameters as the arm `of`, to within 1 %."""
+
+    of: str
+    by: str
+
+
+class Control(Frozen):
+    """What an arm rules out. Every field but `same_information` changes the run; that one only says what it is for."""
+
+    match_parameters: Match | None = None
+    shuffle_input: list[str] = []  # named inputs that come from another example
+    drop_input: list[str] = []  # named inputs that are all zero
+    drop_joints: list[str] = []  # named joints that are all zero in every input
+    freeze: list[str] = []  # submodules that keep their random weights
+    same_information: str = ""  # the arm whose information this one has, without its design
+
+
 class Arm(Frozen):
-    """One condition: the baseline's settings with a few replaced. `set` maps dotted paths to values;
-    a path that names a whole section replaces that section."""
+    """One condition: the baseline's settings (or those of the arm `like`) with a few replaced. `set` maps dotted
+    paths to values; a path that names a whole section replaces that section."""
 
     label: str = ""
+    like: str = ""
     information: dict[str, str] = {}  # what each predicted quantity can be read from, a column each in the matrix
     set: dict[str, Any] = {}
+    control: Control | None = None
     reference: bool = False  # a yardstick: never tuned, stands below the arms in every table
     replicate: int = Field(default=0, ge=0)  # a deliberate twin with random streams of its own
+    family: str = ""  # of an arm made by a factor: the arm it was made of …
+    level: Scalar | None = None  # … and the factor's level
 
 
 class SpaceEntry(Frozen):
@@ -135,10 +158,28 @@ class Condition(Frozen):
     metrics: list[str] = []  # default: the study's metrics
 
 
+class Density(Frozen):
+    """True against predicted values as a density. `error` is the metric that is predicted minus true."""
+
+    error: str
+    label: str = ""
+    period: float | None = Field(default=None, gt=0)
+
+
+class Factor(Frozen):
+    """`[factor]`: one setting run through levels; every arm in `arms` becomes an arm a level, `arm@level`."""
+
+    setting: str
+    levels: list[Scalar] = Field(min_length=2)
+    label: str = ""
+    arms: list[str] = []  # default: every arm that is not a reference
+
+
 class ReportSettings(Frozen):
     """What the report shows beside the matrix; never part of a run's key."""
 
     conditions: dict[str, Condition] = {}
+    densities: dict[str, Density] = {}  # by the column of true values
     gallery: str | None = None  # "module:attribute", draws example pictures; see pages/figures.py
 
 
@@ -155,7 +196,15 @@ class Study(Frozen):
     arms: dict[str, Arm]
     tuning: Tuning | None = None
     hypotheses: list[Hypothesis] = []
+    vary: list[Purpose] = ["init", "order"]  # what a seed draws anew; "split" or "fold": the subjects' split too
+    factor: Factor | None = None
     report: ReportSettings = ReportSettings()
+
+    def baseline_of(self, arm: str) -> str:
+        """What `arm` is compared with: the baseline, at the same level where a factor made both."""
+        level = self.arms[arm].level
+        same = [n for n, a in self.arms.items() if a.family == self.baseline and a.level == level]
+        return same[0] if same else self.baseline
 
 
 @dataclass(frozen=True)
@@ -171,6 +220,7 @@ class Metric:
     direction: Direction
     per_example: Callable[[Any, Mapping[str, Any]], Any]
     reduction: Reduction = "mean"
+    pooled: bool = False  # means something for a whole split only: no value of an example is kept
 
 
 @dataclass(frozen=True)
@@ -241,8 +291,12 @@ class Tracker(Protocol):
     """The store of finished work. The driver alone writes; everyone may read.
 
     A study's *document* is plain JSON: {"study": Study as JSON, "metrics": {name: {"label", "unit", "direction",
-    "reduction"}}, "created": ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str, "command": str}.
+    "reduction", "pooled", "column"}}, "created": ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str,
+    "command": str}; "column" is the metric under whose name the values of examples lie, "" for a pooled one.
     """
+
+    def studies(self) -> list[str]:
+        """The names of the studies that were opened here, in alphabetical order."""
 
     def document(self, study: str) -> dict[str, Any] | None:
         """The study's document, or None before the first `open`."""
@@ -278,4 +332,5 @@ class Tracker(Protocol):
         """The per-epoch entries as logged, by epoch; keys with a "/" and "epoch"."""
 
     def artifact(self, run_id: str, path: str) -> Path | None:
-        """Local path of "scores.parquet", "examples.npz" or the folder "model"; None when the run has none."""
+        """Local path of "scores.parquet", "conditions.parquet", "examples.npz" or the folder "model"; None when the
+        run has none."""

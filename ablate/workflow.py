@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from ablate.design import amend, components, plan, studyfile
+from ablate.design import amend, plan, studyfile
 from ablate.design.resolve import resolve
-from ablate.design.wording import shown
+from ablate.design.wording import nearest, shown
 from ablate.loading import Loaded, Workspace, build_all, check_folder, context_of, load, records, resolve_device
 from ablate.study import InputError, Problem, Record, Study, Tracker
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ablate.claims.outlook import Outlook
     from ablate.claims.results import Results
+    from ablate.claims.versus import Versus
     from ablate.driver import Driver, View
 
 __all__ = ["Loaded", "Workspace", "load"]  # what the command line needs to begin
@@ -48,6 +50,13 @@ def make_plan(loaded: Loaded, workspace: Workspace, *, check: bool = False) -> p
     if check:
         build_all(loaded, workspace)
     return loaded.plan(records(loaded.study.name, workspace))
+
+
+def outlook(loaded: Loaded, workspace: Workspace, *, difference: float | None = None) -> Outlook:
+    """What the study's seeds can show, by the spread of its finished runs; and for a `difference`, the seeds needed."""
+    from ablate.claims import outlook as prospects
+
+    return prospects.outlook(loaded.study, loaded.catalogue, records(loaded.study.name, workspace), difference)
 
 
 def run(
@@ -111,20 +120,55 @@ def smoke(loaded: Loaded, workspace: Workspace, view: View) -> Outcome:
 def _tiny(study: Study) -> Study:
     training = {**study.settings["training"], "epochs": 1, "batch_size": SMOKE_EXAMPLES // 2}
     settings = {**study.settings, "training": training}
-    return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings})
+    vary = [purpose for purpose in study.vary if purpose != "fold"]  # one seed makes no folds
+    return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings, "vary": vary})
 
 
-def report(name: str, workspace: Workspace) -> Path:
-    """Write `reports/<study>/` from the store alone. Raises InputError when the store does not know the study."""
+def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) -> list[Path]:
+    """Write `reports/<study>/` from the store alone; gives the file of each format, for CSV the folder of tables.
+
+    Raises InputError when a format is unknown or the store does not know the study.
+    """
+    from ablate.pages.report import FORMATS
+
+    wrong = [f for f in formats if f not in FORMATS]
+    if wrong or not formats:
+        rule = "is no format of a report" if wrong else "must name a format"
+        raise InputError(Problem("--format", "", rule, ", ".join(map(shown, wrong)), f"valid: {', '.join(FORMATS)}"))
     check_folder("--reports", workspace.reports)
-    return _write_report(results(name, workspace), workspace)
+    folder = _write_report(results(name, workspace), workspace, formats=formats).parent
+    return [folder / FORMATS[f] for f in formats]
 
 
-def _write_report(found: Results, workspace: Workspace, study_file: str = "") -> Path:
+def compare(name: str, workspace: Workspace, arm: str, against: str, metrics: Sequence[str] = ()) -> list[Versus]:
+    """Two arms side by side in each metric, by default the study's. Raises InputError for a name it does not have."""
+    from ablate.claims import versus
+
+    found = results(name, workspace)
+    known, arms = versus.scored(found), list(found.study.arms)
+    problems = [
+        Problem(place, "", "no arm of this study", shown(value), nearest(value, arms))
+        for place, value in (("ARM_A", arm), ("ARM_B", against))
+        if value not in arms
+    ]
+    if arm == against and not problems:
+        problems.append(Problem("ARM_B", "", "must be another arm than ARM_A", shown(against)))
+    problems += [
+        Problem("--metric", "", "no metric of this study", shown(metric), nearest(metric, known))
+        for metric in metrics
+        if metric not in known
+    ]
+    if problems:
+        raise InputError(*problems)
+    return versus.versus(found, arm, against, list(dict.fromkeys(metrics)) or found.study.metrics)
+
+
+def _write_report(found: Results, workspace: Workspace, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:
     from ablate.pages import report as page
 
+    folder = workspace.reports / found.document["study"]["name"]
     try:
-        return page.build(found, workspace.reports / found.document["study"]["name"], study_file=study_file)
+        return page.build(found, folder, study_file=study_file, formats=formats)
     except OSError as error:
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
@@ -147,52 +191,6 @@ def results(name: str, workspace: Workspace) -> Results:
 def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:
     """A row an arm and seed: status, run id and every score of a study, by name or by study file."""
     return results(study_name(str(study)), workspace or Workspace()).frame()
-
-
-def evaluate(loaded: Loaded, workspace: Workspace, other: Path) -> pd.DataFrame:
-    """Score every finished run on all examples of another data file. Columns: arm, seed, metric, score."""
-    import pandas as pd
-    import torch
-
-    from ablate.runs import evaluation
-    from ablate.runs.checkpoints import load_weights
-    from ablate.runs.execution import load_data
-
-    tracker = workspace.existing_tracker()
-    study = loaded.study
-    specs = {cell.spec.key: cell.spec for cell in _done(loaded, tracker)}
-    if not specs:
-        raise InputError(Problem(str(loaded.path), "", "no finished run to evaluate", nearest="`ablate run` first"))
-    device = torch.device(resolve_device(workspace.device))
-    context = context_of(loaded, workspace, Path(), Path())
-    section = {**study.settings["data"], "file": str(other.resolve())}
-    if not components.takes(str(section["factory"]), "file"):
-        rule = f"{section['factory']} reads no file to put --data in place of"
-        raise InputError(Problem(str(loaded.path), "settings.data.factory", rule))
-    try:
-        examples = load_data(section, context, device, to_train=False).examples("all")
-    except InputError:
-        raise
-    except Exception as error:  # a person's data source may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(Problem(str(other), "", "cannot be read as data of this study", reason)) from None
-    rows = []
-    for record in tracker.records(study.name):
-        spec = specs.get(record.key)
-        folder = tracker.artifact(record.run_id, "model") if spec and record.phase == "compare" else None
-        if spec is None or folder is None:
-            continue
-        model = components.bind(spec.settings["model"], place="settings.model", file=str(loaded.path))()
-        load_weights(model, folder)
-        output = evaluation.predict(model.to(device), examples.inputs)
-        scores = evaluation.score(output, examples.targets, [loaded.catalogue[m] for m in study.metrics])
-        rows += [(spec.arm, spec.seed, metric, value) for metric, value in scores.items()]
-    return pd.DataFrame(rows, columns=["arm", "seed", "metric", "score"])
-
-
-def _done(loaded: Loaded, tracker: Tracker) -> list[Any]:
-    cells = loaded.plan(tracker.records(loaded.study.name)).cells
-    return [cell for cell in cells if cell.phase == "compare" and cell.state == "done"]
 
 
 def check_rerun(study: Study, what: str, only: Collection[str] = ()) -> None:
@@ -357,11 +355,11 @@ def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoR
     os.execv(sys.executable, [*command, "--port", str(port), "--workers", "1"])  # so that its signals are ours
 
 
-def snapshot(name: str, workspace: Workspace) -> str:
+def snapshot(name: str, workspace: Workspace, *, reports_only: bool = False) -> str:
     """Put a finished study under DVC in the repository of the working folder; says what was stored."""
     from ablate.edges import snapshot as dvc
 
-    return dvc.snapshot(name, Path.cwd(), workspace.mlruns)
+    return dvc.snapshot(name, Path.cwd(), workspace.mlruns, reports_only=reports_only)
 
 
 def restore(workspace: Workspace) -> str:

@@ -21,9 +21,8 @@ import torch
 from ablate.driver import Driver
 from ablate.edges import engines
 from ablate.loading import Loaded, Workspace, context_of, load
-from ablate.runs import evaluation, training
-from ablate.runs.execution import Context, build, load_catalogue
-from ablate.runs.seeding import stream
+from ablate.runs import evaluation
+from ablate.runs.execution import Context, build, load_catalogue, trainer_of
 from ablate.study import RunResult, RunSpec, TrainingSettings
 
 
@@ -53,18 +52,10 @@ def bare(spec: RunSpec, context: Context) -> float:
     device = torch.device(context.device)
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
-    validation = data.examples("val")
-    metrics = [catalogue[name] for name in context.curve_metrics]
-
-    def validate(model: torch.nn.Module) -> dict[str, float]:
-        with trainer.autocast():
-            output = evaluation.predict(model, validation.inputs)
-        return evaluation.score(output, validation.targets, metrics)
-
-    trainer = training.Trainer(data, loss, settings, stream(spec), device, validate, lambda entry: None)
-    trainer.run(model)
+    curve = [catalogue[name] for name in context.curve_metrics]
+    trainer_of(spec, data, loss, curve, device, lambda entry: None).run(model)
     test = data.examples("test")
-    evaluation.score(evaluation.predict(model, test.inputs), test.targets, list(catalogue.values()))
+    evaluation.score(evaluation.predict(model, test), test.targets, list(catalogue.values()))
     return time.perf_counter() - started
 
 

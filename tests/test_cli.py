@@ -47,7 +47,7 @@ class TestFinishedStudy:
         plan = cli("plan", "linear.toml", "--check")
         assert plan.code == 0
         assert plan.out.splitlines()[0] == "done        tune    plain trial 0 seed 101"
-        assert len(plan.out.splitlines()) == 10
+        assert [line.split()[0] for line in plan.out.splitlines()] == ["done"] * 10 + ["power"] * 3
         assert "10 done" in plan.err
         assert "every component was imported and built" in plan.err
 
@@ -64,6 +64,14 @@ class TestBeforeAnythingRan:
         status = cli("status", "linear.toml")
         assert status.code == 1
         assert not (project.folder / "mlruns").exists()
+
+    def test_plan_tells_what_the_seeds_can_show(self, project: Project, cli: Cli) -> None:
+        told = [line for line in cli("plan", "linear.toml").out.splitlines() if line.startswith("power")]
+        assert told[0] == "power       2 seeds, 1 hypothesis; a verdict needs at least 5"
+        power = as_json(cli("plan", "linear.toml", "--difference", "0.3", "--json").out)["power"]
+        assert (power["seeds"], power["smallest_sign_flip_p"], len(power["prospects"])) == (2, 0.5, 1)
+        refused = cli("plan", "linear.toml", "--difference", "nan")
+        assert (refused.code, refused.err) == (2, "error: --difference: must be a number\n")
 
     def test_help_is_light(self) -> None:
         heavy = ["torch", "mlflow", "optuna", "pandas", "matplotlib", "scipy", "numpy", "pydantic"]

@@ -82,7 +82,7 @@ class TestResults:
             folder = Path(client.download_artifacts(run.info.run_id, ""))
             frame = pd.read_parquet(folder / "scores.parquet")
             assert len(frame) == 64
-            assert run.data.metrics["test/absolute_error"] == pytest.approx(frame["absolute_error"].mean(), rel=1e-6)
+            assert run.data.metrics["test/absolute_error"] == pytest.approx(frame["absolute_error"].mean(), rel=5e-4)
             with np.load(folder / "examples.npz", allow_pickle=False) as examples:
                 assert {"index", "inputs", "target/price", "output/value"} <= set(examples)
 

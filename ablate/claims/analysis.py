@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ablate.claims import numbers
 from ablate.claims.answer import Comparison, answers
+from ablate.claims.cautions import remarks, warnings
 from ablate.claims.conditions import ConditionTable, condition_tables
+from ablate.claims.controls import ControlFinding, control_findings, explanations
 from ablate.claims.costs import (
     BudgetRow,
     ParameterRow,
     budget_rows,
     count,
+    family_label,
     label,
     parameter_rows,
     trained,
 )
 from ablate.claims.curves import CurvePanel, curve_panels
+from ablate.claims.densities import DensityTable, density_tables
+from ablate.claims.effects import baseline_of, effect, effect_places, score
+from ablate.claims.external import ExternalTable, external_tables
+from ablate.claims.factor import FactorCurve, factor_curves
+from ablate.claims.people import PopulationRow, population_rows
 from ablate.claims.records import MetricInfo
 from ablate.claims.results import Results
-from ablate.claims.statistics import Effect, Estimate, estimate, holm, paired
+from ablate.claims.statistics import Effect, Estimate
+from ablate.claims.tradeoff import CostPoint, tradeoff
+from ablate.claims.tuning_history import TuningHistory, tuning_history
+from ablate.claims.verdicts import Claim, Verdict, judge
+from ablate.claims.words import listed
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class MatrixRow:
     information: Mapping[str, str]
     parameters: float | None
     scores: Mapping[str, Estimate]  # by metric
-    effects: Mapping[str, Effect]  # by metric; empty for the baseline
+    effects: Mapping[str, Effect]  # to its baseline, by metric; empty for a baseline, and where its level has none
     runs: int
     expected_runs: int
 
@@ -55,23 +66,42 @@ class Analysis:
 
     name: str
     question: str
-    labels: Mapping[str, str]
-    baseline: str
+    labels: Mapping[str, str]  # of every arm, and of the baseline's written name where a factor replaced it
+    baseline: str  # as written; `baselines` has what each arm is compared with
+    baselines: Mapping[str, str]  # what each arm is compared with: the baseline at its own level of the factor
     focus: tuple[str, ...]  # the arms that the answer is about, baseline first
     seeds: tuple[int, ...]
     metrics: tuple[MetricInfo, ...]
     matrix: tuple[MatrixRow, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison, ...]  # the declared family; without one, exploratory
     answers: tuple[str, ...]  # the first is the answer in one sentence
+    populations: tuple[PopulationRow, ...]  # empty where no run has a column of people
+    controls: tuple[ControlFinding, ...]  # in study order
+    explanations: tuple[str, ...]  # paragraphs that put a gain's three explanations together; often none
+    factor: tuple[FactorCurve, ...]  # one a metric, the primary one first; empty without a factor
+    external: tuple[ExternalTable, ...]
+    warnings: tuple[str, ...]  # serious ones, for the first page, whole sentences; an untuned study is among them
+    remarks: tuple[str, ...]  # whole sentences for the caveats
     parameters: tuple[ParameterRow, ...]
     budget: tuple[BudgetRow, ...]
     conditions: tuple[ConditionTable, ...]
     curves: tuple[CurvePanel, ...]
+    densities: tuple[DensityTable, ...]  # as the report asks for them and the runs have kept them
+    tradeoff: tuple[CostPoint, ...]
+    tuning: TuningHistory | None
     gaps: tuple[Gap, ...]
     behind: tuple[str, ...]  # where a yardstick does as well as an arm, a sentence a metric
     places: Mapping[str, int]  # decimals of the differences, by metric
     tuned: bool
     test_examples: int | None  # of one run
+    overlap: (
+        float | None
+    )  # test examples per training example where every seed redraws the split: intervals allow for it
+
+    @property
+    def declared(self) -> bool:
+        """The comparisons are the study's hypotheses."""
+        return any(not c.exploratory for c in self.comparisons)
 
     @property
     def information(self) -> tuple[str, ...]:
@@ -82,29 +112,41 @@ class Analysis:
 def analyse(results: Results) -> Analysis:
     """Everything a report shows, computed once."""
     study = results.study
-    comparisons = compare(results)
-    rows = matrix(results)
-    pairs = [arm for c in comparisons for arm in (c.against, c.arm)]
+    comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
+    parameters, findings = tuple(parameter_rows(results)), control_findings(results)
+    pairs = [arm for c in comparisons if not (curves and c.exploratory) for arm in (c.against, c.arm)]
     return Analysis(
         name=study.name,
         question=study.question,
-        labels={arm: label(results, arm) for arm in study.arms},
+        labels=_labels(results),
         baseline=study.baseline,
-        focus=tuple(dict.fromkeys([study.baseline, *pairs])),
+        baselines={arm: base for arm in study.arms if (base := baseline_of(results, arm))},
+        focus=_focus(results, pairs),
         seeds=tuple(study.seeds),
         metrics=tuple(results.metrics[name] for name in study.metrics),
         matrix=rows,
         comparisons=comparisons,
-        answers=answers(comparisons, {row.arm: row.total for row in parameter_rows(results)}),
-        parameters=tuple(parameter_rows(results)),
+        answers=_answers(results, comparisons, parameters, curves),
+        populations=population_rows(results),
+        controls=findings,
+        explanations=explanations(findings),
+        factor=curves,
+        external=external_tables(results),
+        warnings=warnings(results),
+        remarks=remarks(results),
+        parameters=parameters,
         budget=tuple(budget_rows(results)),
         conditions=tuple(condition_tables(results)),
         curves=tuple(curve_panels(results)),
         gaps=gaps(results),
         behind=tuple(filter(None, (behind_yardstick(rows, results.metrics[name]) for name in study.metrics))),
         places={metric: effect_places(results, metric) for metric in study.metrics},
+        densities=density_tables(results),
+        tradeoff=tradeoff(results),
+        tuning=tuning_history(results),
         tuned=study.tuning is not None,
         test_examples=_test_examples(results),
+        overlap=results.overlap,
     )
 
 
@@ -116,38 +158,70 @@ def matrix(results: Results) -> tuple[MatrixRow, ...]:
 
 
 def compare(results: Results) -> tuple[Comparison, ...]:
-    """The comparisons the answer is made of, with Holm's adjustment over all of them.
+    """The comparisons the answer is made of.
 
-    These are the study's hypotheses; without hypotheses, every trained arm against the baseline in every metric.
-    What a study did not ask beforehand stays out of its answer: it stands in the matrix.
+    These are the study's hypotheses, judged together. Without hypotheses it is every trained arm against its baseline
+    in every metric: exploratory, with intervals and neither adjusted p nor verdict. What a study did not ask
+    beforehand stays out of its answer: it stands in the matrix.
     """
-    study = results.study
-    margins = {(h.arm, h.against, h.metric): h.margin for h in study.hypotheses}
-    others = [arm for arm in trained(results) if arm != study.baseline]
-    asked = list(margins) or [(arm, study.baseline, metric) for arm in others for metric in study.metrics]
-    effects = [_effect(results, *each) for each in asked]
-    adjusted = holm([effect.p for effect in effects])
+    asked = results.study.hypotheses
+    if not asked:
+        pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
+        return tuple(_comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
+    drafts = [_comparison(results, h.arm, h.against, h.metric) for h in asked]
+    claims = [Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, asked, strict=True)]
     return tuple(
-        Comparison(
-            arm=arm,
-            label=label(results, arm),
-            against=against,
-            against_label=label(results, against),
-            metric=results.metrics[metric],
-            effect=effect,
-            p_adjusted=p,
-            places=effect_places(results, metric),
-            family=sum(q is not None for q in adjusted),
-            margin=margins.get((arm, against, metric)),
-        )
-        for (arm, against, metric), effect, p in zip(asked, effects, adjusted, strict=True)
+        replace(d, margin=h.margin, judgement=v, family=len(asked), p_adjusted=_adjusted(v))
+        for d, h, v in zip(drafts, asked, judge(claims), strict=True)
     )
 
 
-def effect_places(results: Results, metric: str) -> int:
-    """Decimals for the differences in a metric: one choice for table and sentence, made by the trained arms."""
-    others = [arm for arm in trained(results) if arm != results.study.baseline]
-    return numbers.decimals(_effect(results, arm, results.study.baseline, metric).difference for arm in others)
+def _comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
+    return Comparison(
+        arm=arm,
+        label=label(results, arm),
+        against=against,
+        against_label=label(results, against),
+        metric=results.metrics[metric],
+        effect=effect(results, arm, against, metric),
+        p_adjusted=None,
+        places=effect_places(results, metric),
+    )
+
+
+def _adjusted(verdict: Verdict) -> float | None:
+    """The p that the outcome rests on: of the side that it names, else of the nearer one."""
+    above, below = verdict.p_supported, verdict.p_refuted
+    if above is None or below is None:
+        return None
+    return {"supported": above, "refuted": below}.get(verdict.outcome, min(above, below))
+
+
+def _answers(
+    results: Results,
+    comparisons: Sequence[Comparison],
+    parameters: Sequence[ParameterRow],
+    curves: Sequence[FactorCurve],
+) -> tuple[str, ...]:
+    """Verdicts first; then what a factor shows, which takes the place of exploratory comparisons at every level."""
+    spoken = [c for c in comparisons if not (curves and c.exploratory)]
+    tuned = results.study.tuning is not None
+    said = answers(spoken, {row.arm: row.total for row in parameters}, tuned=tuned) if spoken or not curves else ()
+    return (*said, *(curve.answer for curve in curves))
+
+
+def _labels(results: Results) -> dict[str, str]:
+    """Of every arm; and of the baseline as written, where a factor put an arm a level in its place."""
+    arms = {arm: label(results, arm) for arm in results.study.arms}
+    return {**arms, **{name: family_label(results, name) for name in [results.study.baseline] if name not in arms}}
+
+
+def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
+    """The baseline and the arms of the answer; all that the factor made where it is the answer."""
+    arms = results.study.arms
+    made = [name for name, arm in arms.items() if arm.family]
+    first = [results.study.baseline] if results.study.baseline in arms else []
+    return tuple(dict.fromkeys([*first, *(pairs or made)]))
 
 
 def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo) -> str:
@@ -162,7 +236,7 @@ def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo) -> str:
         return ""
     best, name = min(yardsticks)
     behind = [row.label for row, mean in means if not row.reference and mean >= best]
-    return f"{name} does as well as or better than {_listed(behind)} in {metric.in_text}." if behind else ""
+    return f"{name} does as well as or better than {listed(behind)} in {metric.in_text}." if behind else ""
 
 
 def gaps(results: Results) -> tuple[Gap, ...]:
@@ -177,30 +251,22 @@ def gaps(results: Results) -> tuple[Gap, ...]:
 def _matrix_row(results: Results, arm: str) -> MatrixRow:
     study = results.study
     runs = results.runs[results.runs.arm == arm]
+    against = baseline_of(results, arm)
     keys = {name: results.metrics[name].test for name in study.metrics}
     return MatrixRow(
         arm=arm,
         label=label(results, arm),
-        baseline=arm == study.baseline,
+        baseline=study.baseline_of(arm) == arm,
         reference=study.arms[arm].reference,
         information=study.arms[arm].information,
         parameters=count(results, arm),
-        scores={name: estimate(list(results.by_seed(arm, key).values())) for name, key in keys.items()},
-        effects={} if arm == study.baseline else {n: _effect(results, arm, study.baseline, n) for n in study.metrics},
+        scores={name: score(results, results.by_seed(arm, key)) for name, key in keys.items()},
+        effects={name: effect(results, arm, against, name) for name in study.metrics} if against else {},
         runs=int((runs.status == "done").sum()),
         expected_runs=len(runs),
     )
 
 
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
-
-
 def _test_examples(results: Results) -> int | None:
     frames = (results.examples(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
     return next((len(frame) for frame in frames if frame is not None), None)
-
-
-def _effect(results: Results, arm: str, against: str, metric: str) -> Effect:
-    key = results.metrics[metric].test
-    return paired(results.by_seed(arm, key), results.by_seed(against, key))

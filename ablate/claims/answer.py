@@ -1,22 +1,38 @@
-"""Put comparisons into words: verdicts and the one-sentence answer, from the numbers alone."""
+"""Put comparisons into words: the one-sentence answer, from verdicts where there are any, else from intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from ablate.claims import numbers
 from ablate.claims.records import MetricInfo
 from ablate.claims.statistics import Effect
+from ablate.claims.verdicts import Outcome, Verdict
+from ablate.claims.words import (
+    Shown,
+    listed,
+    lower_or_higher,
+    margin_text,
+    sentence,
+    shown,
+    signed_size,
+    size,
+    unsigned,
+)
 
-Outcome = Literal["better", "worse", "open", "one pair", "no pair"]
-ALPHA = 0.05
+SCOPE = "for these tuned settings and this data"
+SCOPE_UNTUNED = "for these untuned settings and this data"
+EXPLORATORY = "Exploratory, no hypothesis was declared: "
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against another in one metric. `p_adjusted` is Holm's, over all comparisons of the study's answer."""
+    """One arm against another in one metric: a declared hypothesis with its verdict, or exploratory without one.
+
+    `p_adjusted` is Holm's over both sides of all declared hypotheses, of the side that the verdict is about; None
+    where the comparison is exploratory, and where it has no verdict.
+    """
 
     arm: str
     label: str
@@ -26,77 +42,107 @@ class Comparison:
     effect: Effect
     p_adjusted: float | None
     places: int  # decimals, the same for all differences in this metric
-    family: int = 1  # how many comparisons p was adjusted for
-    margin: float | None = None  # of the hypothesis that names this comparison; None when none does
+    family: int = 1  # how many hypotheses p was adjusted for
+    margin: float | None = None  # of the hypothesis; None: exploratory
+    judgement: Verdict | None = None  # of the hypothesis; None: exploratory
 
     @property
-    def outcome(self) -> Outcome:
-        """`better` or `worse` when the adjusted p is below 0.05, else `open`: no difference could be shown."""
-        n, mean = self.effect.difference.n, self.effect.difference.mean
-        if n < 2 or mean is None:
-            return "one pair" if n == 1 else "no pair"
-        if self.p_adjusted is None or self.p_adjusted >= ALPHA:
-            return "open"
-        return "better" if (mean < 0) == (self.metric.direction == "lower") else "worse"
+    def exploratory(self) -> bool:
+        """Not declared before the runs: it has an interval and no verdict."""
+        return self.judgement is None
 
     @property
     def verdict(self) -> str:
-        """The outcome in a few words, with what it says of the hypothesis' margin."""
-        corrected = " after correction" if self.effect.difference.excludes_zero else ""
-        words = {
-            "better": "better",
-            "worse": "worse",
-            "open": f"no difference shown{corrected}",
-            "one pair": "one seed: no verdict",
-            "no pair": "no pair of runs",
-        }
-        return words[self.outcome] + (f", {self.margin_words}" if self.margin_words else "")
+        """`supported`, `refuted`, `inconclusive` or `no verdict`; `exploratory` where nothing was declared."""
+        return "exploratory" if self.judgement is None else self.judgement.outcome
 
     @property
-    def margin_words(self) -> str:
-        """What the interval says about the margin; empty when there is none or it says nothing."""
-        gap = self.effect.difference
-        if not self.margin or gap.low is None or gap.high is None or self.outcome == "worse":
-            return ""
-        bound = f"the margin of {numbers.with_unit(f'{self.margin:g}', self.metric.unit)}"
-        if self.outcome == "open":
-            return f"any is below {bound}" if max(-gap.low, gap.high) < self.margin else ""
-        near, far = sorted((abs(gap.low), abs(gap.high)))
-        if gap.excludes_zero and near >= self.margin:
-            return f"more than {bound}"
-        return f"less than {bound}" if far < self.margin else f"not shown to reach {bound}"
+    def reason(self) -> str:
+        """Why the verdict is what it is, or what is unusual about the difference; may be empty."""
+        return self.effect.note if self.judgement is None else self.judgement.reason
+
+    @property
+    def shown(self) -> Shown:
+        """What the interval alone shows."""
+        return shown(self.effect, self.metric, self.margin)
 
 
-def answers(comparisons: Sequence[Comparison], parameters: Mapping[str, float | None]) -> tuple[str, ...]:
-    """A sentence for every pair of arms, in order; `parameters` maps arm → total count."""
+def answers(
+    comparisons: Sequence[Comparison], parameters: Mapping[str, float | None], *, tuned: bool = True
+) -> tuple[str, ...]:
+    """A sentence for every pair of arms, in order; `parameters` maps arm → total count.
+
+    The first of declared hypotheses names what the verdicts hold for, the first of an exploratory study that it is.
+    """
     pairs = dict.fromkeys((c.arm, c.against) for c in comparisons)
     if not pairs:
         return ("There is nothing to compare: the study has no arm beside its baseline.",)
-    return tuple(
-        _sentence([c for c in comparisons if (c.arm, c.against) == pair], _added(parameters, *pair)) for pair in pairs
-    )
+    scope = f"{SCOPE if tuned else SCOPE_UNTUNED}, "
+    said = []
+    for place, pair in enumerate(pairs):
+        of_pair = [c for c in comparisons if (c.arm, c.against) == pair]
+        exploratory = all(c.exploratory for c in of_pair)
+        text = (_explored if exploratory else _judged)(of_pair) + _cost(of_pair[0], _added(parameters, *pair))
+        named = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
+        said.append(sentence(text) if place else named)
+    return tuple(said)
 
 
-def _sentence(of_pair: Sequence[Comparison], added: float | None) -> str:
+def _judged(of_pair: Sequence[Comparison]) -> str:
+    """`it is refuted that Hybrid improves on Existing by more than 0.5° in azimuth error (measured: …)`."""
+    lead: Mapping[Outcome, str] = {
+        "supported": "it is supported that",
+        "refuted": "it is refuted that",
+        "inconclusive": "it stays open whether",
+        "no verdict": "there is no verdict on whether",
+    }
     first = of_pair[0]
-    by_outcome = {outcome: [c for c in of_pair if c.outcome == outcome] for outcome in get_args(Outcome)}
-    if len(by_outcome["no pair"]) == len(of_pair):
-        return f"There is no answer yet: {first.label} and {first.against_label} have no finished seed in common."
     clauses: list[str] = []
-    for outcome, say in (("better", _better), ("worse", _worse), ("open", _open), ("one pair", _single)):
-        if by_outcome[outcome]:
-            clauses.append(say(by_outcome[outcome], named=not clauses))
-    text = "; ".join(clauses)
-    return text[0].upper() + text[1:] + _cost(first, added) + "."
+    for outcome, words in lead.items():
+        found = [c for c in of_pair if c.verdict == outcome]
+        if found:
+            subject = f"{first.label} improves on {first.against_label}" if not clauses else "it improves"
+            join = "and" if outcome == "supported" else "or"
+            clauses.append(f"{words} {subject} {listed([_claim(c) for c in found], join)}")
+    return "; ".join(clauses)
+
+
+def _claim(c: Comparison) -> str:
+    """`by more than 0.5° in azimuth error (measured 0.29° better, 95 % interval 0.23° to 0.36°, 7 seeds)`."""
+    margin = f"by more than {margin_text(c.margin, c.metric)} " if c.margin else ""
+    return f"{margin}in {c.metric.in_text} ({_measured(c)})"
+
+
+def _measured(c: Comparison) -> str:
+    gap = c.effect.difference
+    if gap.mean is None or c.judgement is None:
+        return "not measured: no seed has both runs"
+    better = (gap.mean < 0) == (c.metric.direction == "lower")
+    value, details = unsigned(gap, c.metric, c.places)
+    way = "" if gap.mean == 0 else " better" if better else " worse"
+    reason = f"; {c.judgement.reason}" if c.judgement.outcome == "no verdict" else ""
+    return f"measured {value}{way}, {details}{reason}"
+
+
+def _explored(of_pair: Sequence[Comparison]) -> str:
+    first = of_pair[0]
+    if all(c.effect.difference.n == 0 for c in of_pair):
+        return f"there is no answer yet, for {first.label} and {first.against_label} have no finished seed in common"
+    clauses: list[str] = []
+    say = {"better": _better, "worse": _worse, "not shown": _open, "equal": _open, "no interval": _unjudged}
+    for outcome, words in say.items():
+        found = [c for c in of_pair if c.shown == outcome and c.effect.difference.n]
+        if found:
+            clauses.append(words(found, named=not clauses))
+    return "; ".join(clauses)
 
 
 def _better(found: Sequence[Comparison], *, named: bool) -> str:
     """`Hybrid has a lower azimuth error than Existing by 0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`."""
     parts = []
     for c in found:
-        word = "lower" if (c.effect.difference.mean or 0.0) < 0 else "higher"
         than = f" than {c.against_label}" if named and c is found[0] else ""
-        parts.append(f"a {word} {c.metric.in_text}{than} by {_size(c)}")
+        parts.append(f"a {lower_or_higher(c.effect.difference)} {c.metric.in_text}{than} by {_size(c)}")
     return f"{found[0].label if named else 'it'} has {' and '.join(parts)}"
 
 
@@ -109,46 +155,23 @@ def _worse(found: Sequence[Comparison], *, named: bool) -> str:
 def _open(found: Sequence[Comparison], *, named: bool) -> str:
     """`no difference could be shown in elevation error (−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds)`."""
     between = f" between {found[0].label} and {found[0].against_label}" if named else ""
-    parts = " or ".join(f"in {c.metric.in_text} ({_signed_size(c)})" for c in found)
-    corrected = any(c.effect.difference.excludes_zero for c in found)
-    after = f", after correction for {found[0].family} comparisons" if corrected else ""
-    return f"no difference{between} could be shown {parts}{after}"
+    parts = " or ".join(f"in {c.metric.in_text} ({_signed(c)})" for c in found)
+    return f"no difference{between} could be shown {parts}"
 
 
-def _single(found: Sequence[Comparison], *, named: bool) -> str:
-    """One pair of runs has no interval: its difference is told, nothing is claimed."""
+def _unjudged(found: Sequence[Comparison], *, named: bool) -> str:
+    """One pair of runs has no interval, and equal differences have no spread: told, nothing is claimed."""
     between = f" about {found[0].label} and {found[0].against_label}" if named else ""
-    values = " and ".join(f"{c.metric.in_text} {_signed_size(c)}" for c in found)
-    return f"one seed alone shows nothing{between} ({values})"
+    values = " and ".join(f"{c.metric.in_text} {_signed(c)}" for c in found)
+    return f"nothing can be shown{between} ({values})"
 
 
 def _size(c: Comparison) -> str:
-    """Without sign, for a sentence that says lower or higher: `0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`."""
-    gap, places = c.effect.difference, c.places
-    low, high = sorted((abs(gap.low or 0.0), abs(gap.high or 0.0)))
-    details = [
-        f"95 % interval {_measure(low, places, c)} to {_measure(high, places, c)}",
-        _seeds(gap.n),
-        c.margin_words,
-    ]
-    return f"{_measure(abs(gap.mean or 0.0), places, c)} ({', '.join(part for part in details if part)})"
+    return size(c.effect.difference, c.metric, c.places)
 
 
-def _signed_size(c: Comparison) -> str:
-    """`−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds`."""
-    gap, places = c.effect.difference, c.places
-    details = [numbers.with_unit(numbers.signed(gap.mean, places), c.metric.unit)]
-    if gap.low is not None and gap.high is not None:
-        details.append(f"95 % interval {_measure(gap.low, places, c)} to {_measure(gap.high, places, c)}")
-    return ", ".join(part for part in [*details, _seeds(gap.n), c.margin_words] if part)
-
-
-def _measure(value: float, places: int, c: Comparison) -> str:
-    return numbers.with_unit(numbers.number(value, places), c.metric.unit)
-
-
-def _seeds(n: int) -> str:
-    return f"{n} seed" if n == 1 else f"{n} seeds"
+def _signed(c: Comparison) -> str:
+    return signed_size(c.effect.difference, c.metric, c.places)
 
 
 def _cost(c: Comparison, added: float | None) -> str:

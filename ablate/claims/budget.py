@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ablate.claims.records import MetricInfo, speaking, status, training_seconds
@@ -11,8 +11,20 @@ from ablate.study import Arm, Record, Scalar, Study
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One choice of settings and what it gave on validation; None when it failed or has not finished."""
+
+    number: int  # from 0, as the study counts them
+    value: float | None
+    settings: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
 class ArmTuning:
-    """What tuning spent on one arm and what it chose. `seconds` is None when no run reports its time."""
+    """What tuning was allotted, spent on one arm and chose. What no trial reports is None.
+
+    A trial is finished when every tuning seed is, with a score that is a number; one that ran and is not is failed.
+    """
 
     allotted: int
     finished: int
@@ -20,6 +32,10 @@ class ArmTuning:
     epochs: int
     tuned: Mapping[str, Scalar] = field(default_factory=dict)
     seconds: float | None = None
+    trials: tuple[Trial, ...] = ()  # in order
+    allotted_epochs: int = 0  # of all trials and tuning seeds
+    used_epochs: float | None = None
+    used_examples: float | None = None  # seen in training, with repetition
 
 
 def tunings(
@@ -60,16 +76,25 @@ def _arm_tuning(
     values = {trial: _trial_value(found, tuning.seeds, tuning.metric) for trial, found in by_trial.items()}
     done = {trial: value for trial, value in values.items() if value is not None}
     failed = [t for t, found in by_trial.items() if any(status(r) == "failed" for r in found.values())]
-    times = [training_seconds(r.scores) for found in by_trial.values() for r in found.values()]
-    known = [value for value in times if value is not None]
+    epochs = tuning.epochs or int(study.settings["training"]["epochs"])
+    runs = [r.scores for found in by_trial.values() for r in found.values()]
     return ArmTuning(
         allotted=tuning.trials,
         finished=len(done),
         failed=len(failed),
-        epochs=tuning.epochs or int(study.settings["training"]["epochs"]),
+        epochs=epochs,
         tuned=used or _best(done, by_trial, metrics.get(tuning.metric.removeprefix("val/"))),
-        seconds=sum(known) if known else None,
+        seconds=_total(training_seconds(scores) for scores in runs),
+        trials=tuple(Trial(t, values[t], next(iter(by_trial[t].values())).overrides) for t in by_trial),
+        allotted_epochs=tuning.trials * len(tuning.seeds) * epochs,
+        used_epochs=_total(scores.get("count/epochs") for scores in runs),
+        used_examples=_total(scores.get("count/examples") for scores in runs),
     )
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _trial_value(found: Mapping[int, Record], seeds: Sequence[int], metric: str) -> float | None:

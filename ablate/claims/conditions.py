@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ablate.claims.costs import trained
+from ablate.claims.effects import baseline_of, difference, score
 from ablate.claims.numbers import MINUS
+from ablate.claims.population import REDUCE
 from ablate.claims.records import MetricInfo
 from ablate.claims.results import Results
-from ablate.claims.statistics import Effect, Estimate, estimate, paired
+from ablate.claims.statistics import Effect, Estimate
 from ablate.study import Condition
 
+PEOPLE = "subject"  # the column that names the person of every example
+MIN_EXAMPLES, MIN_PEOPLE = 30, 2  # fewer in a bin say nothing of it: no effect
+MAX_NAMES = 40
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -29,6 +35,7 @@ class Bins:
     edges: tuple[float, ...] = ()  # of an unperiodic scale: half open, the last bin closed
     values: tuple[float, ...] = ()  # or one bin for each of few values
     period: float | None = None
+    categorical: bool = False  # the values are names: their order means nothing, and `centres` are places in a row
 
     def place(self, column: np.ndarray) -> np.ndarray:
         """Bin index of every value; −1 outside of all bins and for NaN."""
@@ -48,30 +55,40 @@ class Bins:
 
 @dataclass(frozen=True)
 class ConditionTable:
-    """One metric along one condition: an estimate over seeds for every arm and bin, and the effect on the baseline."""
+    """One metric along one condition: an estimate over seeds for every arm and bin, and the effect on the baseline.
+
+    A bin with fewer than 30 examples or two people has effects without a number, and its note says so; only a slice
+    by person has one person a bin.
+    """
 
     column: str
     label: str
     metric: MetricInfo
     bins: Bins
-    examples: tuple[int, ...]  # test examples in each bin, of one run
+    examples: tuple[int, ...]  # test examples in each bin: of the run that has fewest there
+    people: tuple[int, ...] | None  # likewise; None where no run names them
+    notes: tuple[str, ...]  # of a bin: "too few examples: 8, …", "one person"; "" when nothing is wrong
     scores: Mapping[str, tuple[Estimate, ...]]  # by arm
     effects: Mapping[str, tuple[Effect, ...]]  # by arm other than the baseline
 
 
-def make_bins(column: np.ndarray, condition: Condition) -> Bins:
-    """Cut a column: equally around a period, by value where there are few, else at round numbers.
+def make_bins(column: np.ndarray, condition: Condition, *, categorical: bool = False) -> Bins:
+    """Cut a column: equally around a period, by value where there are few or they are names, else at round numbers.
 
-    At round numbers the count of bins is near `condition.bins`, not exactly it.
+    At round numbers the count of bins is near `condition.bins`, not exactly it. Of names the most frequent 40 are kept.
     """
     if condition.period is not None:
         width = condition.period / condition.bins
         centres = tuple(i * width for i in range(condition.bins))
         return Bins(tuple(f"{c:g} ± {width / 2:g}" for c in centres), centres, period=condition.period)
-    values = np.unique(column[np.isfinite(column)].astype(float))
-    if len(values) <= condition.bins:
-        return Bins(tuple(_plain(v) for v in values), tuple(values.tolist()), values=tuple(values.tolist()))
-    edges = _round_edges(float(values[0]), float(values[-1]), condition.bins)
+    found, counts = np.unique(column[np.isfinite(column)].astype(float), return_counts=True)
+    if categorical:
+        found = np.sort(found[np.argsort(-counts, kind="stable")[:MAX_NAMES]])
+        places = tuple(float(place) for place in range(len(found)))
+        return Bins(tuple(f"{v:g}" for v in found), places, values=tuple(found.tolist()), categorical=True)
+    if len(found) <= condition.bins:
+        return Bins(tuple(_plain(v) for v in found), tuple(found.tolist()), values=tuple(found.tolist()))
+    edges = _round_edges(float(found[0]), float(found[-1]), condition.bins)
     pairs = list(itertools.pairwise(edges))
     return Bins(
         tuple(f"{_plain(a)} to {_plain(b)}" for a, b in pairs), tuple((a + b) / 2 for a, b in pairs), edges=tuple(edges)
@@ -79,7 +96,7 @@ def make_bins(column: np.ndarray, condition: Condition) -> Bins:
 
 
 def condition_tables(results: Results) -> list[ConditionTable]:
-    """A table for every condition and metric of the study's report that its examples have."""
+    """A table for every condition and metric of the study's report that its examples have; a pooled metric has none."""
     wanted = results.study.report.conditions
     bins = {column: _bins_of(results, column, condition) for column, condition in wanted.items()}
     pairs = [
@@ -93,59 +110,108 @@ def condition_tables(results: Results) -> list[ConditionTable]:
     return [table for table in tables if table is not None]
 
 
-_Cells = dict[tuple[str, str, str, int], pd.DataFrame]  # (column, metric, arm, seed) → score and size of each bin
+class _Cell(NamedTuple):
+    """One bin of one run: its score, the examples that have one, and the people they are of."""
+
+    score: float
+    examples: int
+    people: int | None
+
+
+_Cells = dict[tuple[str, str, str, int], dict[int, _Cell]]  # (column, metric, arm, seed) → bin → cell
 
 
 def _bins_of(results: Results, column: str, condition: Condition) -> Bins | None:
-    """From the examples of all runs, so that every arm is cut alike; None when no run has the column."""
+    """From the examples of all runs, so that every arm is cut alike; None when no run has a value of the column."""
     runs = (results.examples(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
-    found = [np.unique(frame[column].to_numpy(float)) for frame in runs if frame is not None and column in frame]
-    return make_bins(np.concatenate(found), condition) if found else None
+    found = [frame[column].to_numpy() for frame in runs if frame is not None and column in frame]
+    values = np.concatenate(found) if found else np.zeros(0)
+    if not np.isfinite(values.astype(float)).any():
+        return None
+    return make_bins(values, condition, categorical=column == PEOPLE or np.issubdtype(values.dtype, np.integer))
 
 
 def _cells(results: Results, pairs: Sequence[tuple[str, str]], bins: Mapping[str, Bins]) -> _Cells:
     cells: _Cells = {}
-    arms = trained(results)
-    for run in results.done().itertuples():
-        arm, seed = str(run.arm), int(str(run.seed))
-        frame = results.examples(arm, seed) if arm in arms else None
-        for column, metric in pairs if frame is not None else ():
-            if frame is not None and column in frame and metric in frame:
-                place = bins[column].place(frame[column].to_numpy(float))
-                by_bin = frame[metric].astype(float).groupby(place)
-                cells[column, metric, arm, seed] = by_bin.agg([results.metrics[metric].reduction, "size"])
+    for arm in trained(results):
+        for seed in results.study.seeds:
+            frame = results.examples(arm, seed)
+            for column, metric in pairs if frame is not None else ():
+                if frame is not None and column in frame and metric in frame:
+                    place = bins[column].place(frame[column].to_numpy(float))
+                    cells[column, metric, arm, seed] = _cell(frame, place, metric, results.metrics[metric])
     return cells
 
 
+def _cell(frame: pd.DataFrame, place: np.ndarray, metric: str, info: MetricInfo) -> dict[int, _Cell]:
+    values = frame[metric].to_numpy(float)
+    people = frame[PEOPLE].to_numpy(float) if PEOPLE in frame else None
+    found = {}
+    for index in np.unique(place[place >= 0]):
+        inside = (place == index) & np.isfinite(values)
+        if inside.any():
+            persons = None if people is None else len(np.unique(people[inside]))
+            found[int(index)] = _Cell(REDUCE[info.reduction](values[inside]), int(inside.sum()), persons)
+    return found
+
+
 def _table(results: Results, column: str, metric: str, bins: Bins | None, cells: _Cells) -> ConditionTable | None:
-    of_pair = {(arm, seed): cell for (c, m, arm, seed), cell in cells.items() if (c, m) == (column, metric)}
+    of_pair = {(arm, seed): found for (c, m, arm, seed), found in cells.items() if (c, m) == (column, metric)}
     if bins is None or not of_pair:
         return None
-    info, places = results.metrics[metric], range(len(bins.labels))
+    places = range(len(bins.labels))
     arms = [arm for arm in trained(results) if any(a == arm for a, _ in of_pair)]
 
     def by_seed(arm: str, place: int) -> dict[int, float]:
-        cells = {seed: of_pair.get((arm, seed)) for seed in results.study.seeds}
-        return {
-            seed: math.nan if cell is None or place not in cell.index else float(cell[info.reduction].to_dict()[place])
-            for seed, cell in cells.items()
-        }
+        found = {seed: of_pair.get((arm, seed), {}).get(place) for seed in results.study.seeds}
+        return {seed: math.nan if cell is None else cell.score for seed, cell in found.items()}
 
-    sizes = next(iter(of_pair.values()))["size"]
-    baseline = results.study.baseline
+    def effects(arm: str, base: str) -> tuple[Effect, ...]:
+        pairs = [(by_seed(arm, i), by_seed(base, i)) for i in places]
+        return tuple(
+            difference(results, *pair) if enough else _nothing(note)
+            for pair, note, enough in zip(pairs, notes, sound, strict=True)
+        )
+
+    examples, people = _sizes(of_pair.values(), places)
+    notes = tuple(_note(*size) for size in zip(examples, people or [None] * len(places), strict=True))
+    # every slice of one person is one person: what is asked is how people differ
+    sound = [n >= MIN_EXAMPLES and (column == PEOPLE or not note) for n, note in zip(examples, notes, strict=True)]
+    bases = {arm: base for arm in arms if (base := baseline_of(results, arm)) in arms and base is not None}
     return ConditionTable(
         column=column,
         label=results.study.report.conditions[column].label or column,
-        metric=info,
+        metric=results.metrics[metric],
         bins=bins,
-        examples=tuple(int(sizes.get(place, 0)) for place in places),
-        scores={arm: tuple(estimate(list(by_seed(arm, i).values())) for i in places) for arm in arms},
-        effects={
-            arm: tuple(paired(by_seed(arm, i), by_seed(baseline, i)) for i in places)
-            for arm in arms
-            if arm != baseline and baseline in arms
-        },
+        examples=examples,
+        people=people,
+        notes=notes,
+        scores={arm: tuple(score(results, by_seed(arm, i)) for i in places) for arm in arms},
+        effects={arm: effects(arm, base) for arm, base in bases.items()},
     )
+
+
+def _sizes(
+    runs: Iterable[Mapping[int, _Cell]], places: Iterable[int]
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Examples and people of every bin, in the run that has fewest there."""
+    found = [[run.get(place, _Cell(math.nan, 0, 0)) for run in runs] for place in places]
+    examples = tuple(min(cell.examples for cell in cells) for cells in found)
+    if any(cell.people is None for cells in found for cell in cells):
+        return examples, None
+    return examples, tuple(min(cell.people or 0 for cell in cells) for cells in found)
+
+
+def _note(examples: int, people: int | None) -> str:
+    if not examples:
+        return "no example"
+    few = f"too few examples: {examples}, at least {MIN_EXAMPLES} are needed" if examples < MIN_EXAMPLES else ""
+    alone = "one person" if people is not None and people < MIN_PEOPLE else ""
+    return "; ".join(text for text in (few, alone) if text)
+
+
+def _nothing(note: str) -> Effect:
+    return Effect(Estimate(None, None, None, 0, note), {}, None, None)
 
 
 def _plain(value: float) -> str:

@@ -27,14 +27,20 @@ class ParameterRow:
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """What one arm was given and used; `allotted` is None for an untuned arm."""
+    """What one arm was given and used; what is allotted is None for an untuned arm.
+
+    Epochs, examples and seconds of tuning are sums over its trials, as far as these report them.
+    """
 
     arm: str
     label: str
     allotted: int | None
     finished_trials: int
     failed_trials: int
-    tuning_epochs: int | None
+    tuning_epochs: int | None  # of a trial
+    allotted_epochs: int | None  # of all trials and tuning seeds
+    used_epochs: float | None
+    used_examples: float | None  # seen in tuning, with repetition
     tuning_seconds: float | None
     runs: int
     expected_runs: int
@@ -43,13 +49,35 @@ class BudgetRow:
     training_seconds: float | None  # mean of its comparison runs
     tuned: Mapping[str, Scalar]
 
+    @property
+    def used(self) -> int:
+        """Trials that were run, finished or failed."""
+        return self.finished_trials + self.failed_trials
+
 
 def label(results: Results, arm: str) -> str:
-    """The arm's label, else its name; both where another arm has the same label."""
+    """The arm's label, else its name; both where another arm has the same label. A factor's arm names its level."""
     arms = results.study.arms
+    if arms[arm].family:
+        return f"{family_label(results, arms[arm].family)}, {level_text(arms[arm].level)}"
     own = arms[arm].label or arm
     shared = sum((other.label or name) == own for name, other in arms.items()) > 1
     return f"{own} ({arm})" if shared else own
+
+
+def family_label(results: Results, family: str) -> str:
+    """The label of what a factor made arms of; of an arm that it left alone, that arm's."""
+    if family in results.study.arms:
+        return label(results, family)
+    made = next((arm for arm in results.study.arms.values() if arm.family == family), None)
+    return family if made is None else made.label or family
+
+
+def level_text(level: Scalar | None) -> str:
+    """A factor's level as it is written: `0.25`, `2048`, `true`, `gru`."""
+    if isinstance(level, bool) or level is None:
+        return str(level).lower()
+    return f"{level:g}" if isinstance(level, float) else str(level)
 
 
 def trained(results: Results) -> list[str]:
@@ -65,8 +93,7 @@ def count(results: Results, arm: str, key: str = PARAMETERS) -> float | None:
 def parameter_rows(results: Results) -> list[ParameterRow]:
     """A row for every trained arm, with a column for every part that any arm's model names."""
     parts = sorted({str(m) for m in results.scores.metric if str(m).startswith(f"{PARAMETERS}_")})
-    base = count(results, results.study.baseline)
-    return [_parameter_row(results, arm, parts, base) for arm in trained(results)]
+    return [_parameter_row(results, arm, parts) for arm in trained(results)]
 
 
 def budget_rows(results: Results) -> list[BudgetRow]:
@@ -74,9 +101,10 @@ def budget_rows(results: Results) -> list[BudgetRow]:
     return [_budget_row(results, arm) for arm in trained(results)]
 
 
-def _parameter_row(results: Results, arm: str, parts: list[str], base: float | None) -> ParameterRow:
-    total = count(results, arm)
-    is_other = arm != results.study.baseline and total is not None and base is not None
+def _parameter_row(results: Results, arm: str, parts: list[str]) -> ParameterRow:
+    total, against = count(results, arm), results.study.baseline_of(arm)
+    base = count(results, against)
+    is_other = arm != against and total is not None and base is not None
     return ParameterRow(
         arm=arm,
         label=label(results, arm),
@@ -98,6 +126,9 @@ def _budget_row(results: Results, arm: str) -> BudgetRow:
         finished_trials=tuning.finished if tuning else 0,
         failed_trials=tuning.failed if tuning else 0,
         tuning_epochs=tuning.epochs if tuning else None,
+        allotted_epochs=tuning.allotted_epochs if tuning else None,
+        used_epochs=tuning.used_epochs if tuning else None,
+        used_examples=tuning.used_examples if tuning else None,
         tuning_seconds=tuning.seconds if tuning else None,
         runs=int((runs.status == "done").sum()),
         expected_runs=len(runs),

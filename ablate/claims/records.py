@@ -13,13 +13,18 @@ Status = Literal["done", "failed", "missing"]
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What the study's document remembers of a Metric: all but its function."""
+    """What the study's document remembers of a Metric: all but its function.
+
+    `column` is the metric under whose name its per-example values are kept; "" for a pooled one, which keeps none.
+    """
 
     name: str
     label: str
     unit: str = ""
     direction: Direction = "lower"
     reduction: Reduction = "mean"
+    column: str = ""
+    pooled: bool = False
 
     @property
     def short(self) -> str:

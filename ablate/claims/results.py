@@ -21,7 +21,8 @@ RUN_COLUMNS = ["arm", "seed", "status", "run_id", "key", "error"]
 SCORE_COLUMNS = ["arm", "seed", "metric", "score"]
 CURVE_COLUMNS = ["arm", "seed", "epoch", "metric", "score"]
 MEASURED = ("time/", "cost/latency", "cost/throughput", "cost/memory")  # differ from run to run: never in results.csv
-DETERMINISTIC = ("test/", "cost/", "count/")
+SPLIT_SIZES = ("count/test_examples", "count/train_examples")
+DETERMINISTIC = ("test/", "external/", "cost/", "count/")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,16 @@ class Results:
         ]
         return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 
+    @cached_property
+    def overlap(self) -> float | None:
+        """Test examples per training example, mean over the runs that count both, where every seed redraws the split
+        or takes another fold: what intervals allow for. None where all seeds share one split."""
+        if not {"split", "fold"} & set(self.study.vary):
+            return None
+        counts = {key: self.scores[self.scores.metric == key].set_index(["arm", "seed"]).score for key in SPLIT_SIZES}
+        ratios = (counts[SPLIT_SIZES[0]] / counts[SPLIT_SIZES[1]]).dropna()
+        return float(ratios.mean()) if len(ratios) else None
+
     def done(self) -> pd.DataFrame:
         return self.runs[self.runs.status == "done"]
 
@@ -64,9 +75,20 @@ class Results:
         return None if found.empty else self.tracker.artifact(str(found.run_id.iloc[0]), path)
 
     def examples(self, arm: str, seed: int) -> pd.DataFrame | None:
-        """A row a test example: every metric of the catalogue and every target that is one number."""
-        path = self.artifact(arm, seed, "scores.parquet")
-        return None if path is None else pd.read_parquet(path)
+        """A row a test example: every target that is one number and every metric that is not pooled, under its own
+        name. None when the run kept none.
+
+        What a snapshot has dropped is not there. Stores written before conditions had a file of their own have
+        everything in the first.
+        """
+        scores = self.artifact(arm, seed, "scores.parquet")
+        if scores is None:
+            return None
+        conditions = self.artifact(arm, seed, "conditions.parquet")
+        found = {} if conditions is None else _columns(conditions)
+        found |= _columns(scores)
+        same = {name: info.column for name, info in self.metrics.items() if info.column in found and name not in found}
+        return pd.DataFrame(found | {name: found[column] for name, column in same.items()})
 
     def by_seed(self, arm: str, key: str) -> dict[int, float]:
         """Score of every seed the study asks for; NaN where the run or the score is missing."""
@@ -109,7 +131,7 @@ def load(tracker: Tracker, study_name: str) -> Results:
     if document is None:
         raise InputError(Problem("tracking store", "", "no study of this name has been run", study_name))
     study = Study.model_validate_json(json.dumps(document["study"]))
-    metrics = {name: MetricInfo(name, **info) for name, info in document["metrics"].items()}
+    metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in document["metrics"].items()}
     records = tracker.records(study_name)
     chosen = speaking(records, "compare")
     expected = [(arm, seed) for arm in study.arms for seed in study.seeds]
@@ -152,6 +174,10 @@ def _csv_rows(runs: pd.DataFrame, table: pd.DataFrame) -> Iterable[tuple[str, ..
             yield (*place, "", "")
         for metric, score in grouped.get((run.arm, run.seed), []):
             yield (*place, metric, repr(float(score)))
+
+
+def _columns(table: Path) -> dict[str, pd.Series]:
+    return {str(name): column for name, column in pd.read_parquet(table).items()}
 
 
 def _run_row(place: tuple[str, int], record: Record | None) -> tuple[str, int, Status, str, str, str]:

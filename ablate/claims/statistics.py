@@ -7,19 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
+ALPHA = 0.05
 # Spread below this share of the values is rounding, not variation: 7.3 - 7.1 differs in its last bits between seeds.
 ROUNDING = 1e-12
+EXACT_PAIRS = 30  # sign-flip: beyond, half of the patterns' sums no longer fit a few megabytes
+TIE = 1e-9  # sums of differences closer than this share of their size are equal
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean with its two-sided t interval.
 
-    `low` and `high` are None when fewer than two values give no interval; `mean` is None when there is no value.
-    Without any variation the interval has zero width and `note` says so.
+    `low`, `high` and `standard_error` are None when fewer than two values give no interval; `mean` is None when there
+    is no value. Without any variation the interval has zero width and `note` says so.
     """
 
     mean: float | None
@@ -27,6 +30,7 @@ class Estimate:
     high: float | None
     n: int
     note: str = ""
+    standard_error: float | None = None
 
     @property
     def half_width(self) -> float | None:
@@ -34,16 +38,20 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Never of an interval of zero width: without variation nothing is known of the spread."""
+        if self.low is None or self.high is None or self.low == self.high:
+            return False
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Effect:
     """The paired difference of two arms in one metric: arm minus against, seed by seed.
 
-    `p` is the two-sided paired t-test, `d_z` the mean difference over its standard deviation; both are None where
-    they are undefined (fewer than two pairs; `d_z` also without variation). `unpaired` are the seeds that only one
-    of the two has: they are left out.
+    `p` is the two-sided paired t-test, `p_sign_flip` the exact two-sided sign-flip test of the same differences (a
+    check of how much `p` owes to the normal distribution), `d_z` the mean difference over its standard deviation. All
+    are None where they mean nothing: fewer than two pairs, or differences without variation. `unpaired` are the seeds
+    that only one of the two has a score for: they are left out. `overlap` is what the interval and `p` allow for.
     """
 
     difference: Estimate
@@ -51,19 +59,27 @@ class Effect:
     p: float | None
     d_z: float | None
     unpaired: tuple[int, ...] = ()
+    p_sign_flip: float | None = None
+    overlap: float | None = None
 
     @property
     def note(self) -> str:
         """What is unusual about this difference, in words; empty when nothing is."""
         n = self.difference.n
-        pairs = f"{n} of {n + len(self.unpaired)} seeds have both runs" if self.unpaired else ""
+        pairs = f"{n} of {n + len(self.unpaired)} seeds have a score of both" if self.unpaired else ""
         return "; ".join(part for part in (pairs, self.difference.note) if part)
 
 
-def estimate(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Estimate:
-    """Mean and t interval of independent values; values that are not finite are no values.
+def estimate(
+    values: Sequence[float], *, confidence: float = CONFIDENCE, overlap: float | None = None, of: str = "seed"
+) -> Estimate:
+    """Mean and t interval of independent values; values that are not finite are no values. `of`: what a value is of.
 
     The t interval keeps its nominal coverage from n = 3 on, where bootstraps of so few values fall to 0.75–0.86.
+    `overlap` = test examples over training examples, when every value has its own split of the same people: the
+    values then share training examples, and the variance of their mean is (1/n + overlap)·s² in place of s²/n.
+
+    Source: C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003), section 3.
     """
     kept = _finite(values)
     n = len(kept)
@@ -71,33 +87,62 @@ def estimate(values: Sequence[float], *, confidence: float = CONFIDENCE) -> Esti
         return Estimate(None, None, None, 0, "no value")
     mean = float(kept.mean())
     if n == 1:
-        return Estimate(mean, None, None, 1, "one seed: no interval")
+        return Estimate(mean, None, None, 1, f"one {of}: no interval")
     if not _varies(kept):
-        return Estimate(mean, mean, mean, n, "the same value at every seed: an interval of zero width")
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * kept.std(ddof=1) / math.sqrt(n))
-    return Estimate(mean, mean - half, mean + half, n)
+        note = f"the same value at every {of}: an interval of zero width, no test"
+        return Estimate(mean, mean, mean, n, note, 0.0)
+    error = float(kept.std(ddof=1)) * math.sqrt(1 / n + (overlap or 0.0))
+    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * error
+    return Estimate(mean, mean - half, mean + half, n, "", error)
 
 
-def paired(arm: Mapping[int, float], against: Mapping[int, float], *, confidence: float = CONFIDENCE) -> Effect:
-    """The effect over the seeds that both arms have. `arm` and `against` map seed → score.
+def paired(
+    arm: Mapping[int, float],
+    against: Mapping[int, float],
+    *,
+    confidence: float = CONFIDENCE,
+    overlap: float | None = None,
+) -> Effect:
+    """The effect over the seeds that both arms have. `arm` and `against` map seed → score; `overlap` as `estimate`.
 
-    Differences without any variation have p = 0, or p = 1 when they are all zero: the limits of the t-test.
+    Fewer than two pairs, or differences without any variation, have no p: the t-test's limits 0 and 1 would claim a
+    certainty that nobody has measured. The sign-flip p takes no account of `overlap`.
     """
     ours, theirs = _scored(arm), _scored(against)
     common = [seed for seed in arm if seed in ours and seed in theirs]
     scale = max((abs(value[seed]) for value in (ours, theirs) for seed in common), default=0.0)
     by_seed = {seed: ours[seed] - theirs[seed] for seed in common}
     unpaired = tuple(sorted({*arm, *against} - set(common)))
-    values = _settled(np.array(list(by_seed.values())), scale)
-    difference = estimate(values.tolist(), confidence=confidence)
-    if len(values) < 2:
-        return Effect(difference, by_seed, None, None, unpaired)
-    if not _varies(values):
-        return Effect(difference, by_seed, float(values[0] == 0), None, unpaired)
-    deviation = float(values.std(ddof=1))
-    t = float(values.mean()) / (deviation / math.sqrt(len(values)))
-    p = float(2 * stats.t.sf(abs(t), len(values) - 1))
-    return Effect(difference, by_seed, p, float(values.mean()) / deviation, unpaired)
+    values = _settled(np.array(list(by_seed.values()), dtype=float), scale)
+    difference = estimate(values.tolist(), confidence=confidence, overlap=overlap)
+    if not difference.standard_error or difference.mean is None:
+        return Effect(difference, by_seed, None, None, unpaired, None, overlap)
+    p = t_test(difference.mean / difference.standard_error, len(values) - 1)
+    d_z = difference.mean / float(values.std(ddof=1))
+    return Effect(difference, by_seed, p, d_z, unpaired, sign_flip(values), overlap)
+
+
+def t_test(t: float, degrees: int) -> float:
+    """Two-sided p of a t statistic with `degrees` of freedom."""
+    return float(2 * special.stdtr(degrees, -abs(t)))
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """Two-sided p of the sign-flip test: the share of all 2ⁿ sign patterns with a mean as far from 0 as the observed.
+
+    Exact up to 30 differences (n,): the sums of both halves are listed and matched, so 2ⁿ patterns cost 2^(n/2).
+    Beyond, its normal limit, Σd / √Σd². Never below 2/2ⁿ. NaN and no differences give 1: nothing was observed.
+    """
+    total, size = abs(float(differences.sum())), float(np.abs(differences).sum())
+    n = len(differences)
+    if not size > 0:
+        return 1.0
+    if n > EXACT_PAIRS:
+        return float(2 * special.ndtr(-total / math.sqrt(float((differences**2).sum()))))
+    left, right = _signed_sums(differences[: n // 2]), np.sort(_signed_sums(differences[n // 2 :]))
+    below = np.searchsorted(right, total - TIE * size - left)  # of every left sum: the right sums that fall short
+    as_far = left.size * right.size - int(below.sum())
+    return min(1.0, 2 * as_far / 2.0**n)  # by symmetry as many patterns lie as far on the other side
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -114,8 +159,18 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
+def _signed_sums(values: np.ndarray) -> np.ndarray:
+    """The 2ⁿ sums of the values (n,) under every pattern of signs."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
 def _finite(values: Sequence[float]) -> np.ndarray:
-    return np.array([value for value in values if math.isfinite(value)], dtype=float)
+    kept: np.ndarray = np.asarray(values, dtype=float)
+    finite: np.ndarray = kept[np.isfinite(kept)]
+    return finite
 
 
 def _scored(scores: Mapping[int, float]) -> dict[int, float]:

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Generator, Tensor
 
 from ablate.depth_refinement.geometry import mirror
 from ablate.depth_refinement.noise import DetectorErrors
-from ablate.depth_refinement.simulation import Cameras, simulate
+from ablate.depth_refinement.simulation import INPUTS, Cameras, described, simulate
+from ablate.depth_refinement.skeleton import JOINTS
 from ablate.depth_refinement.sources import mocap as mocap_layout
+from ablate.depth_refinement.sources import splits
 from ablate.depth_refinement.sources import synthetic as procedural
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TRAIN, PoseSet
 from ablate.runs.contract import Batch, Split
@@ -32,12 +33,43 @@ _CHUNK = 4096
 
 
 class Sampling(Frozen):
-    """Which poses are used, and how often."""
+    """Which poses are used, for what, and how often. Without `split_seed` or `fold` the source says who is tested."""
 
     seed: int = Field(default=0, ge=0)  # of the fixed examples' simulation and of procedural poses; not the run's
     eval_views: int = Field(default=1, ge=1)  # cameras around each validation and test pose
     max_train_poses: int | None = Field(default=None, ge=1)  # evenly spread over the training poses
+    max_eval_poses: int | None = Field(default=None, ge=1)  # of validation and of test, each evenly spread
     mirror_probability: float = Field(default=0.5, ge=0, le=1)  # training poses seen in a mirror
+    split_seed: int | None = Field(default=None, ge=0)  # deals the subjects out anew, as many to each split
+    fold: int | None = Field(default=None, ge=0)  # which of `folds` equal groups of subjects is the test split
+    folds: int | None = Field(default=None, ge=2)
+
+    @model_validator(mode="after")
+    def _one_split(self) -> Sampling:
+        if (self.fold is None) != (self.folds is None):
+            raise ValueError("fold and folds go together: fold counts from 0 to folds - 1")
+        if self.fold is not None and self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold must be less than folds, {self.fold} of {self.folds}")
+        if self.fold is not None and self.split_seed is not None:
+            raise ValueError("split_seed and fold both say who is tested: give one")
+        return self
+
+    def split(self, poses: PoseSet, source: str) -> PoseSet:
+        """The poses with their subjects where this wants them. Raises InputError for too few subjects."""
+        if self.split_seed is not None:
+            return splits.deal(poses, self.split_seed)
+        if self.fold is not None and self.folds is not None:
+            return splits.fold(poses, self.fold, self.folds, seed=self.seed, source=source)
+        return poses
+
+    def stream(self, split: Split) -> int:
+        """Seed of a split's simulation: another where other subjects are in it, but "all" is always the same."""
+        drawn = ""
+        if split != "all" and self.split_seed is not None:
+            drawn = f"/split/{self.split_seed}"
+        elif split != "all" and self.fold is not None:
+            drawn = f"/fold/{self.fold}/{self.folds}"
+        return int.from_bytes(hashlib.sha256(f"{self.seed}/{split}{drawn}".encode()).digest()[:8]) >> 1
 
 
 def plain_arguments(factory: Callable[..., PoseData]) -> Callable[..., PoseData]:
@@ -85,6 +117,9 @@ def _grouped(groups: dict[str, type[Frozen]], arguments: dict[str, Any]) -> dict
 class PoseData:
     """Poses of one source behind simulated cameras and a simulated detector (implements runs.contract.Data)."""
 
+    inputs: Mapping[str, tuple[int, int]] = INPUTS
+    joints: Sequence[str] = JOINTS
+
     def __init__(
         self,
         poses: PoseSet,
@@ -95,7 +130,8 @@ class PoseData:
         cameras: Cameras,
         errors: DetectorErrors,
     ) -> None:
-        self.poses = poses if sampling.max_train_poses is None else thin(poses, sampling.max_train_poses)
+        self._every = poses
+        self.poses = splits.thin(sampling.split(poses, source), sampling.max_train_poses, sampling.max_eval_poses)
         self.digest = self.poses.digest
         self.train_size = int((self.poses.split == TRAIN).sum())
         self._source, self._sampling, self._cameras, self._errors = source, sampling, cameras, errors
@@ -108,7 +144,7 @@ class PoseData:
     def sample(self, index: Tensor, *, generator: Generator) -> Batch:
         """A fresh view of each training pose in `index`, half of them mirrored as a whole: pose first, then the rest.
 
-        Raises InputError where the source has no training pose.
+        The targets are those of `simulation.simulate`. Raises InputError where the source has no training pose.
         """
         if not self.train_size:
             raise self._no_pose("train")
@@ -120,48 +156,34 @@ class PoseData:
     def examples(self, split: Split) -> Batch:
         """`eval_views` views of every pose of a split, views of a pose side by side; simulated once, on the CPU.
 
-        The same on every device and at every call; it depends on `seed` alone. Each split has a stream of its own.
-        Raises InputError where the split is empty.
+        The same on every device and at every call; it depends on `seed` and on who is in the split. Each split has a
+        stream of its own. The targets are those of `simulation.simulate` and `simulation.described`. "all" is every
+        pose of the source, none thinned out. Raises InputError where the split is empty.
         """
         if split not in self._examples:
             self._examples[split] = self._simulate(split)
         return self._examples[split]
 
     def _simulate(self, split: Split) -> Batch:
-        every = split == "all"
-        chosen = np.flatnonzero(
-            np.ones_like(self.poses.split) if every else self.poses.split == SPLIT_NAMES.index(split)
-        )
+        poses = self._every if split == "all" else self.poses
+        wanted = np.unique(poses.split) if split == "all" else SPLIT_NAMES.index(split)
+        chosen = np.flatnonzero(np.isin(poses.split, wanted))
         if not len(chosen):
             raise self._no_pose(split)
-        generator = Generator().manual_seed(_stream(self._sampling.seed, split))
+        generator = Generator().manual_seed(self._sampling.stream(split))
         rows = np.repeat(chosen, self._sampling.eval_views)
         batches = []
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
-            joints, subject = torch.from_numpy(self.poses.joints[part]), torch.from_numpy(self.poses.subject_id[part])
-            batches.append(simulate(joints, subject, self._cameras, self._errors, generator=generator))
+            joints, subject = torch.from_numpy(poses.joints[part]), torch.from_numpy(poses.subject_id[part])
+            batch = simulate(joints, subject, self._cameras, self._errors, generator=generator)
+            batches.append(described(batch, joints, torch.from_numpy(poses.clip_id[part])))
         targets = {name: torch.cat([b.targets[name] for b in batches]).to(self._device) for name in batches[0].targets}
         return Batch(torch.cat([batch.inputs for batch in batches]).to(self._device), targets)
 
     def _no_pose(self, split: str) -> InputError:
         sizes = ", ".join(f"{name} {int((self.poses.split == i).sum())}" for i, name in enumerate(SPLIT_NAMES))
         return InputError(Problem(self._source, "split", f"has no pose in {split!r}", sizes))
-
-
-def thin(poses: PoseSet, most: int) -> PoseSet:
-    """The same poses with at most `most` of training, evenly spaced in file order; validation and test stay whole."""
-    train = np.flatnonzero(poses.split == TRAIN)
-    if len(train) <= most:
-        return poses
-    dropped = np.setdiff1d(train, train[np.linspace(0, len(train) - 1, most).round().astype(np.int64)])
-    keep = np.setdiff1d(np.arange(len(poses.split)), dropped)
-    arrays = {name: getattr(poses, name)[keep] for name in ("joints", "subject_id", "clip_id", "split")}
-    return replace(poses, **arrays)
-
-
-def _stream(seed: int, split: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{split}".encode()).digest()[:8]) >> 1
 
 
 # Models are frozen: as defaults they are values, and `plain_arguments` reads their fields.

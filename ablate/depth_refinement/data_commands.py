@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from ablate.depth_refinement.sources.importing import Import
+    from ablate.depth_refinement.sources.openpose import Imported
 
 app = typer.Typer(help="Bring motion capture in and look at it.", no_args_is_help=True, rich_markup_mode=None)
 import_app = typer.Typer(
@@ -62,6 +63,59 @@ def bvh(
     typer.echo(json.dumps(done.plain(), indent=2) if as_json else _import_table(done))
 
 
+@import_app.command(
+    epilog="Example:  ablate data import openpose json.tar.gz --calibration Calib.toml --trial Walk --out walk.npz"
+)
+def openpose(
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER_OR_TAR", help="JSON files in a folder a camera.", show_default=False)
+    ],
+    calibration: Annotated[
+        Path, typer.Option("--calibration", metavar="FILE.toml", help="Pose2Sim's, in metres.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.npz", help="File to write.", show_default=False)],
+    trial: Annotated[
+        str, typer.Option("--trial", help="Part of the path of the recording, where there are several.")
+    ] = "",
+    model: Annotated[
+        str, typer.Option("--model", help="auto, body_25b, body_25, coco_18 or coco_17: what was run.")
+    ] = "auto",
+    up: Annotated[
+        str, typer.Option("--up", metavar="AXIS", help="Of the calibration: +x, -x, +y, -y, +z or -z.")
+    ] = "+z",
+    fps: Annotated[float, typer.Option("--fps", help="Frames a second; only noted.")] = 60.0,
+    limit_px: Annotated[
+        float | None,
+        typer.Option("--limit-px", help="A camera further off leaves a joint. Default: 5 x the usual distance, >= 30."),
+    ] = None,
+    distortion_factor: Annotated[
+        float, typer.Option(help="Times the calibration's distortions; 64 mends Pose2Sim's Qualisys converter.")
+    ] = 1.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.npz.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Triangulate a calibrated recording with OpenPose detections, for `ablate evaluate`.
+
+    One folder of JSON files a camera, side by side; folders and cameras of the calibration are paired in order of
+    their names. Confidence-weighted; cameras that disagree are left out joint by joint. Nothing is unpacked.
+    """
+    from ablate.depth_refinement.sources.openpose import import_openpose
+
+    done = import_openpose(
+        source,
+        out,
+        calibration=calibration,
+        trial=trial,
+        model=model,
+        up_axis=up,
+        fps=fps,
+        limit_px=limit_px,
+        distortion_factor=distortion_factor,
+        overwrite=overwrite,
+    )
+    typer.echo(json.dumps(done.plain(), indent=2) if as_json else _recording_table(done))
+
+
 @app.command(epilog="Example:  ablate data inspect cmu.npz --out cmu.png")
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Poses to look at.", show_default=False)],
@@ -99,3 +153,13 @@ def _import_table(done: Import) -> str:
     lines += ["", *warnings, *([""] if warnings else [])]
     total = f"{done.out}: {done.poses:,} poses, {done.subjects} subjects, {done.clips} clips ({shares})"
     return "\n".join([*lines, total])
+
+
+def _recording_table(done: Imported) -> str:
+    width = max(8, *(len(name) + 2 for name in done.cameras))
+    lines = [f"{'camera':<{width}}{'joints detected':>16}{'mean azimuth':>14}"]
+    lines += [f"{n:<{width}}{done.detected[n]:>15.1%} {done.azimuth_deg[n]:>12.0f}°" for n in done.cameras]
+    lines += ["", *(f"warning: {warning}" for warning in done.warnings)]
+    lines += [f"{done.triangulated:.1%} of joints triangulated, {done.error_px:.1f} px from the detections (median)"]
+    lines += [f"{done.rejected:.1%} of detections left out because they disagree"]
+    return "\n".join([*lines, f"{done.out}: {done.frames} frames of {done.recording} ({done.model})"])

@@ -10,32 +10,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ablate.depth_refinement.skeleton import (
-    BONES,
-    L_EAR,
-    L_HIP,
-    L_SHOULDER,
-    NOSE,
-    R_EAR,
-    R_HIP,
-    R_SHOULDER,
-)
+from ablate.depth_refinement.gallery_extremes import draw_extremes, has_extremes
+from ablate.depth_refinement.stick_figure import COLOURS, MARKS, MIDDLE, TRUTH, WIDTH_IN, bare, image
 
 MAX_ROWS = 4
 LABEL_CHARACTERS = 26
-WIDTH_IN, ROW_IN = 3.4, 1.12
-# Okabe & Ito (2008): told apart by colour-blind readers; the marks tell the arms apart in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKS = ("o", "s", "D", "^", "v", "P")
-TRUTH, LEFT, RIGHT, MIDDLE = "black", "#222222", "#8A8A8A", "#6E6E6E"
-LEFT_JOINTS = {i for bone in BONES for i in bone if i % 2 == 1}  # COCO: odd joints are the subject's left
+ROW_IN = 1.12
 TITLES = ("2D input,\nleft side solid", "azimuth,\nfrom above", "elevation,\nfrom the side")
-FACE = ((NOSE, L_EAR), (NOSE, R_EAR))
 
 Arrays = Mapping[str, np.ndarray]
 
 
 def draw(examples: Mapping[str, Arrays]) -> Figure:
+    """Every arm's median and worst example; of runs that have not kept these, the same examples for all arms."""
+    return draw_extremes(examples) if has_extremes(examples) else draw_spread(examples)
+
+
+def draw_spread(examples: Mapping[str, Arrays]) -> Figure:
     """A row an example (at most four): 2D input, azimuth seen from above, elevation seen from the side.
 
     `examples` maps an arm's label to its arrays: `index` (k,), `inputs` (k, 17, 6), `target/azimuth_deg` and
@@ -72,7 +63,7 @@ def _example(axes: Any, examples: Mapping[str, Arrays], rows: Mapping[str, int])
     arm, row = next(iter(rows.items()))
     azimuth = float(np.deg2rad(examples[arm]["target/azimuth_deg"][row]))
     elevation = float(np.deg2rad(examples[arm]["target/elevation_deg"][row]))
-    _skeleton(axes[0], examples[arm]["inputs"][row, :, :2])
+    image(axes[0], examples[arm]["inputs"][row, :, :2])
     _compass(axes[1])
     _gauge(axes[2])
     _ray(axes[1], *_above(azimuth), label="truth")
@@ -103,20 +94,6 @@ def _guess(axis: Axes, direction: tuple[float, float], radius: float, place: int
               zorder=4, label=label)  # fmt: skip
 
 
-def _skeleton(axis: Axes, points: np.ndarray) -> None:
-    """`points` (17, 2), x right and y down. The subject's left is dark and solid, the right grey and dashed."""
-    neck, pelvis = points[[L_SHOULDER, R_SHOULDER]].mean(0), points[[L_HIP, R_HIP]].mean(0)
-    axis.plot(*np.stack([points[NOSE], neck, pelvis]).T, color=MIDDLE, linewidth=0.9)
-    for bone in (*BONES, *FACE):
-        left = all(i in LEFT_JOINTS or i == L_EAR for i in bone if i != NOSE)
-        right = all(i not in LEFT_JOINTS and i != L_EAR for i in bone if i != NOSE)
-        colour = LEFT if left else RIGHT if right else MIDDLE
-        axis.plot(*points[list(bone)].T, color=colour, linewidth=1.2, linestyle=(0, (2, 0.8)) if right else "-")
-    _bare(axis)
-    axis.set_aspect("equal", adjustable="datalim")
-    axis.invert_yaxis()
-
-
 def _compass(axis: Axes) -> None:
     """Head, shoulders and nose from above, with front, right, back and left around them."""
     turn = np.linspace(0, 2 * np.pi, 73)
@@ -126,7 +103,7 @@ def _compass(axis: Axes) -> None:
     axis.fill([-0.05, 0, 0.05], [0.1, 0.2, 0.1], color="#AAAAAA", zorder=2)
     for text, x, y in (("front", 0, 1.33), ("right", 1.5, 0), ("back", 0, -1.33), ("left", -1.45, 0)):
         axis.text(x, y, text, ha="center", va="center", fontsize=6, color=MIDDLE)
-    _bare(axis)
+    bare(axis)
     axis.set_xlim(-1.75, 1.75)
     axis.set_ylim(-1.45, 1.45)
     axis.set_aspect("equal")
@@ -139,14 +116,7 @@ def _gauge(axis: Axes) -> None:
     axis.plot([0, 1], [0, 0], color="#BBBBBB", linewidth=0.6, linestyle=(0, (3, 2)), zorder=1)
     for text, x, y in (("90°", 0, 1.3), ("0°", 1.35, 0), ("−90°", 0, -1.3)):
         axis.text(x, y, text, ha="center", va="center", fontsize=6, color=MIDDLE)
-    _bare(axis)
+    bare(axis)
     axis.set_xlim(-0.85, 1.85)
     axis.set_ylim(-1.45, 1.45)
     axis.set_aspect("equal")
-
-
-def _bare(axis: Axes) -> None:
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_visible(False)

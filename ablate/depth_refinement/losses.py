@@ -18,8 +18,13 @@ EPSILON = 1e-8
 PoseLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
 
 
-def pose_loss(*, camera: float = 0.3, pose: float = 1.0, bone: float = 0.1, symmetry: float = 0.05) -> PoseLoss:
+def pose_loss(
+    *, camera: float = 0.3, pose: float = 1.0, bone: float = 0.1, symmetry: float = 0.05, absolute_angles: bool = False
+) -> PoseLoss:
     """Weighted sum of `camera_term`, `pose_term`, `bone_term` and `symmetry_term`; a weight of 0 leaves one out.
+
+    With `absolute_angles` the first is `absolute_camera_term`, whose pull does not fade as an angle comes near the
+    truth: it follows the mean absolute errors that are reported, where `camera_term` follows squared ones.
 
     The function returned takes the network's output and the targets "azimuth_deg", "elevation_deg" (batch,) and
     "pose_3d" (batch, 17, 3) in metres, and gives a float32 scalar whatever the precision of the output.
@@ -28,12 +33,13 @@ def pose_loss(*, camera: float = 0.3, pose: float = 1.0, bone: float = 0.1, symm
     """
     weights = {"camera": camera, "pose": pose, "bone": bone, "symmetry": symmetry}
     check_weights(weights)
+    angle_term = absolute_camera_term if absolute_angles else camera_term
 
     def loss(output: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         angles, predicted, true = output["angles"].float(), output["pose_3d"].float(), targets["pose_3d"].float()
         total = angles.new_zeros(())
         if camera:
-            total = total + camera * camera_term(angles, targets["azimuth_deg"], targets["elevation_deg"])
+            total = total + camera * angle_term(angles, targets["azimuth_deg"], targets["elevation_deg"])
         if pose:
             total = total + pose * pose_term(predicted, true)
         if bone:
@@ -58,6 +64,23 @@ def camera_term(
     agreement = (sin * azimuth.sin() + cos * azimuth.cos()) / length
     error = (elevation - elevation_deg.float().deg2rad()) / ELEVATION_SCALE
     return (1 - agreement + error.square()).mean()
+
+
+def absolute_camera_term(
+    angles: Float[Tensor, "batch 3"], azimuth_deg: Float[Tensor, " batch"], elevation_deg: Float[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Mean of half of 2 sin |Δazimuth / 2| + |Δelevation|, in radians: near the truth half the sum of both errors.
+
+    2 sin |Δ / 2| is the chord between the directions on the circle. Both roots carry EPSILON: their gradients are 0 at
+    exact agreement, and finite at length 0 of the predicted (sin, cos).
+    """
+    sin, cos, elevation = angles.unbind(-1)
+    length = (sin.square() + cos.square() + EPSILON).sqrt()
+    azimuth = azimuth_deg.float().deg2rad()
+    # from the differences: 1 − cos Δ of a small Δ vanishes in float32
+    chord = ((sin / length - azimuth.sin()).square() + (cos / length - azimuth.cos()).square() + EPSILON).sqrt()
+    error = ((elevation - elevation_deg.float().deg2rad()).square() + EPSILON).sqrt()
+    return (chord + error).mean() / 2
 
 
 def pose_term(predicted: Float[Tensor, "batch 17 3"], true: Float[Tensor, "batch 17 3"]) -> Float[Tensor, ""]:

@@ -1,11 +1,17 @@
-"""How far predicted angles and poses are from the truth, per example. Uses tensor methods only: imports no torch."""
+"""How far predicted angles and poses are from the truth, per example. Uses tensor methods only: imports no torch.
+
+A network's `output` holds "angles" (batch, 3: sin and cos of azimuth, elevation in radians) and "pose_3d" (batch, 17,
+3) in metres; `targets` hold "azimuth_deg", "elevation_deg" (batch,) and the true "pose_3d". A missing label is NaN,
+and so is every metric that needs it.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.study import Metric
 
@@ -16,11 +22,29 @@ if TYPE_CHECKING:
 
 MM_PER_METRE = 1000.0
 
+# Two directions of the four (true, flip, swap, both) are at best 90° apart, at azimuth 45° and elevation 0°: 45° is
+# the largest radius with which none of them can claim an example that another is nearer to.
+MISTAKE_LIMIT_DEG = 45.0
+TIE_DEG = 1e-3  # far above float32's rounding of an angle, far below any error that matters
+
+Mistake = Literal["flip", "swap", "both"]
+# Where a prediction lies that makes the mistake, from the true azimuth and elevation in degrees.
+MISTAKES: dict[Mistake, Callable[[Any, Any], tuple[Any, Any]]] = {
+    "flip": lambda azimuth, elevation: (-azimuth, -elevation),  # the depth of every joint with the wrong sign
+    "swap": lambda azimuth, elevation: (azimuth + 180, elevation),  # left taken for right
+    "both": lambda azimuth, elevation: (180 - azimuth, -elevation),
+}
+
 
 def azimuth_difference_deg(output: Tensors, targets: Tensors) -> Tensor:
     """Predicted minus true azimuth in degrees, (batch,) in [-180, 180)."""
+    return azimuth_from_deg(output, targets["azimuth_deg"])
+
+
+def azimuth_from_deg(output: Tensors, azimuth_deg: Tensor) -> Tensor:
+    """Predicted azimuth minus `azimuth_deg`, (batch,) in [-180, 180)."""
     sin, cos, _ = output["angles"].float().unbind(-1)
-    difference = sin.atan2(cos).rad2deg() - targets["azimuth_deg"]
+    difference = sin.atan2(cos).rad2deg() - azimuth_deg
     return (difference + 180).remainder(360) - 180
 
 
@@ -29,20 +53,86 @@ def azimuth_error_deg(output: Tensors, targets: Tensors) -> Tensor:
     return azimuth_difference_deg(output, targets).abs()
 
 
+def azimuth_circular_mean_deg(output: Tensors, targets: Tensors) -> Tensor:
+    """Direction of the mean of the unit vectors at the signed azimuth errors, in degrees: the same for every example.
+
+    One that is 170° too far and one that is 170° short are off by 180° on the circle, by 0° in the plain mean.
+    """
+    difference = azimuth_difference_deg(output, targets).double().deg2rad()
+    mean = difference.sin().nanmean().atan2(difference.cos().nanmean()).rad2deg()
+    return (mean + 0 * difference).float()
+
+
+def elevation_difference_deg(output: Tensors, targets: Tensors) -> Tensor:
+    """Predicted minus true elevation in degrees, (batch,)."""
+    return output["angles"][:, 2].float().rad2deg() - targets["elevation_deg"]
+
+
 def elevation_error_deg(output: Tensors, targets: Tensors) -> Tensor:
     """Absolute elevation error in degrees, (batch,)."""
-    return (output["angles"][:, 2].float().rad2deg() - targets["elevation_deg"]).abs()
+    return elevation_difference_deg(output, targets).abs()
+
+
+def elevation_determination(output: Tensors, targets: Tensors) -> Tensor:
+    """1 − error² / variance of the true elevations, (batch,): its mean is R². NaN where these do not vary."""
+    error, true = elevation_error_deg(output, targets).double(), centred_elevation_deg(output, targets)
+    return (1 - error.square() / positive((true - true.nanmean()).square().nanmean())).float()
+
+
+def elevation_gain(output: Tensors, targets: Tensors) -> Tensor:
+    """1 − error / mean error of the best constant, (batch,): its mean is the skill against a constant.
+
+    The best constant is the median of the true elevations scored, which no constant learned from other data beats.
+    NaN where these do not vary.
+    """
+    error, true = elevation_error_deg(output, targets).double(), centred_elevation_deg(output, targets)
+    return (1 - error / positive(true.abs().nanmean())).float()
+
+
+def centred_elevation_deg(output: Tensors, targets: Tensors) -> Tensor:
+    """True minus median true elevation (batch,) in double precision, of the examples that have an error.
+
+    Exactly 0 where all are equal. Of an even number, torch takes the lower middle: the mean distance is the same.
+    """
+    true = targets["elevation_deg"].double() + 0 * elevation_error_deg(output, targets)
+    return true - true.nanmedian()
+
+
+def positive(value: Tensor) -> Tensor:
+    """The value; NaN unless it is above 0."""
+    return value.where(value > 0, math.nan)
 
 
 def direction_error_deg(output: Tensors, targets: Tensors) -> Tensor:
-    """Great-circle angle between predicted and true direction to the camera in degrees, (batch,) in [0, 180].
+    """Great-circle angle between predicted and true direction to the camera in degrees, (batch,) in [0, 180]."""
+    return direction_from_deg(output, targets["azimuth_deg"], targets["elevation_deg"]).float()
+
+
+def direction_from_deg(output: Tensors, azimuth_deg: Tensor, elevation_deg: Tensor) -> Tensor:
+    """Great-circle angle from the predicted to another direction in degrees, (batch,) in [0, 180], double precision.
 
     Haversine form of cos γ = sin e sin e′ + cos e cos e′ cos Δa: exact near 0, where arccos is not in float32.
     """
-    predicted, true = output["angles"][:, 2].double(), targets["elevation_deg"].double().deg2rad()
-    azimuth = azimuth_difference_deg(output, targets).double().deg2rad()
-    haversine = ((predicted - true) / 2).sin().square() + predicted.cos() * true.cos() * (azimuth / 2).sin().square()
-    return (2 * haversine.clamp(0, 1).sqrt().asin()).rad2deg().float()
+    predicted, other = output["angles"][:, 2].double(), elevation_deg.double().deg2rad()
+    azimuth = azimuth_from_deg(output, azimuth_deg).double().deg2rad()
+    haversine = ((predicted - other) / 2).sin().square() + predicted.cos() * other.cos() * (azimuth / 2).sin().square()
+    return (2 * haversine.clamp(0, 1).sqrt().asin()).rad2deg()
+
+
+def mistaken(mistake: Mistake, output: Tensors, targets: Tensors) -> Tensor:
+    """1 where the direction is wrong by more than 45° and explained by `mistake`, else 0, (batch,).
+
+    A mistake explains a prediction that lies within 45° of where the mistake leads, and nearer to it than to the
+    truth and to where the others lead. Where two lead to the same direction (a flip and a swap at azimuth 90°,
+    elevation 0°) the first in the order of `MISTAKES` is named, so that no example counts twice.
+    """
+    azimuth, elevation = targets["azimuth_deg"], targets["elevation_deg"]
+    angles = {name: direction_from_deg(output, *leads(azimuth, elevation)) for name, leads in MISTAKES.items()}
+    ranked = {name: angle + rank * TIE_DEG for rank, (name, angle) in enumerate(angles.items())}
+    nearest = ranked[mistake] <= functools.reduce(lambda a, b: a.minimum(b), ranked.values())
+    wrong = direction_error_deg(output, targets)  # beyond 45° of it and within 45° of another: nearer to the other
+    explained = nearest & (angles[mistake] <= MISTAKE_LIMIT_DEG) & (wrong > MISTAKE_LIMIT_DEG)
+    return explained.float() + 0 * wrong
 
 
 def joint_error_mm(output: Tensors, targets: Tensors) -> Tensor:
@@ -54,6 +144,12 @@ def joint_error_mm(output: Tensors, targets: Tensors) -> Tensor:
 def depth_error_mm(output: Tensors, targets: Tensors) -> Tensor:
     """Mean absolute error along the optical axis in mm, (batch,)."""
     return (output["pose_3d"].float() - targets["pose_3d"])[..., 2].abs().mean(-1) * MM_PER_METRE
+
+
+def given(name: str, output: Tensors, targets: Tensors) -> Tensor:
+    """What the data itself says of each example under `name`, (batch,); NaN where it does not."""
+    value = targets.get(name)
+    return output["angles"].float()[:, 0] * math.nan if value is None else value.float()
 
 
 def within(error: Tensor, limit: float) -> Tensor:
@@ -82,19 +178,57 @@ def accuracy(limit_deg: float) -> Metric:
     return Metric(name, label, "share", "higher", functools.partial(azimuth_within, limit_deg))
 
 
+def failure(mistake: Mistake, label: str) -> Metric:
+    """Share of the examples whose direction is wrong in this way."""
+    return Metric(f"direction_{mistake}", label, "share", "lower", functools.partial(mistaken, mistake))
+
+
+# A signed error has no better direction: the biases say "lower" because a Metric must say one. They are for densities
+# and for reading, not for hypotheses.
 CATALOGUE = (
     Metric("azimuth_mae_deg", "Azimuth error, mean", "°", "lower", azimuth_error_deg),
     Metric("azimuth_median_deg", "Azimuth error, median", "°", "lower", azimuth_error_deg, "median"),
+    Metric("azimuth_rmse_deg", "Azimuth error, root mean square", "°", "lower", azimuth_error_deg, "rms"),
     *(accuracy(limit) for limit in (5.0, 15.0, 22.5, 30.0, 45.0)),
     Metric("azimuth_opposite", "Azimuth off by over 90°", "share", "lower", azimuth_opposite),
+    Metric("azimuth_bias_deg", "Azimuth, predicted − true, mean", "°", "lower", azimuth_difference_deg),
+    Metric(
+        "azimuth_circular_bias_deg",
+        "Azimuth, predicted − true, circular mean",
+        "°",
+        "lower",
+        azimuth_circular_mean_deg,
+        pooled=True,
+    ),
     Metric("elevation_mae_deg", "Elevation error, mean", "°", "lower", elevation_error_deg),
     Metric("elevation_median_deg", "Elevation error, median", "°", "lower", elevation_error_deg, "median"),
+    Metric("elevation_rmse_deg", "Elevation error, root mean square", "°", "lower", elevation_error_deg, "rms"),
+    Metric("elevation_r2", "Elevation, R²", "", "higher", elevation_determination, pooled=True),
+    Metric("elevation_skill", "Elevation, skill against a constant", "", "higher", elevation_gain, pooled=True),
+    Metric("elevation_bias_deg", "Elevation, predicted − true, mean", "°", "lower", elevation_difference_deg),
     Metric("direction_mae_deg", "View direction error, mean", "°", "lower", direction_error_deg),
     Metric("direction_median_deg", "View direction error, median", "°", "lower", direction_error_deg, "median"),
     Metric(
         "direction_acc_30", "View direction within 30°", "share", "higher", functools.partial(direction_within, 30.0)
     ),
+    failure("flip", "View direction flipped in depth"),
+    failure("swap", "View direction with left and right swapped"),
+    failure("both", "View direction flipped and swapped"),
     Metric("mpjpe_mm", "Joint error (MPJPE)", "mm", "lower", joint_error_mm),
     Metric("depth_mae_mm", "Depth error, mean", "mm", "lower", depth_error_mm),
+    Metric(
+        "input_mpjpe_mm",
+        "Joint error (MPJPE) of the input",
+        "mm",
+        "lower",
+        functools.partial(given, "input_mpjpe_mm"),
+    ),
+    Metric(
+        "input_depth_mae_mm",
+        "Depth error of the input, mean",
+        "mm",
+        "lower",
+        functools.partial(given, "input_depth_mae_mm"),
+    ),
 )
 METRICS: dict[str, Metric] = dict(zip(map(operator.attrgetter("name"), CATALOGUE), CATALOGUE, strict=True))

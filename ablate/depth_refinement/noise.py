@@ -63,6 +63,7 @@ class Detection(NamedTuple):
     joints: Float[Tensor, "batch 17 3"]  # metres, crop-camera axes, origin at its own mid-hip
     visibility: Float[Tensor, "batch 17"]  # likelihood in [0, 1] that the joint is unoccluded
     noise_level: Float[Tensor, " batch"]
+    image_sd: Float[Tensor, "batch 17"]  # per axis, of the image's Gaussian part; occlusion included
 
 
 class _Gross(NamedTuple):
@@ -141,7 +142,7 @@ def detect(
     seen = _exchange(joints, gross.inverted)
     image = seen[..., :2] / seen[..., 2:] + wrong.sd.unsqueeze(-1) * (unit + gross.displacement)
     estimate = _estimate_3d(joints, left, wrong, widening, errors, generator)
-    return Detection(image, estimate, _visibility(occluded, errors, generator), level)
+    return Detection(image, estimate, _visibility(occluded, errors, generator), level, wrong.sd)
 
 
 def noise_levels(batch: int, errors: DetectorErrors, *, generator: Generator) -> Float[Tensor, " batch"]:

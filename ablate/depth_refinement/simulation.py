@@ -23,6 +23,9 @@ from ablate.depth_refinement.skeleton import L_HIP, R_HIP
 from ablate.runs.contract import Batch
 from ablate.study import Frozen
 
+# Channels of the last dimension of the inputs, by what they are; see `assemble`.
+INPUTS = {"pose_2d": (0, 2), "pose_3d": (2, 5), "visibility": (5, 6)}
+
 
 class Cameras(Frozen):
     """Where cameras stand and how they are held. Azimuth is uniform over the circle."""
@@ -86,7 +89,9 @@ def simulate(
     """One view of each pose (world, +Y up, metres): what the network sees and what it should say.
 
     Targets, each (batch,) float32: azimuth_deg [0, 360), elevation_deg, lean_deg, visible_joints, distance_m,
-    noise_level, subject (int64); and pose_3d (batch, 17, 3), true, crop-camera axes, pelvis-centred, metres.
+    noise_level, subject (int64); pose_3d (batch, 17, 3), true, crop-camera axes, pelvis-centred, metres; image_2d
+    (batch, 17, 2), the detector's 2D as x/z, y/z in the crop camera, and image_sd (batch, 17), the SD per axis of its
+    Gaussian part.
     """
     up = torch.eye(3, device=joints.device)[1]
     centre = pelvis(joints)
@@ -106,8 +111,27 @@ def simulate(
         "distance_m": view.distance,
         "noise_level": detection.noise_level,
         "subject": subject,
+        "image_2d": detection.image,
+        "image_sd": detection.image_sd,
     }
     return Batch(assemble(detection.image, detection.joints, detection.visibility), targets)
+
+
+def described(batch: Batch, joints: Float[Tensor, "batch 17 3"], clip: Int[Tensor, " batch"]) -> Batch:
+    """`simulate`'s batch with what only a judge needs: training examples go without.
+
+    Further targets: clip (batch,) int64; input_mpjpe_mm and input_depth_mae_mm (batch,), the errors of the detector's
+    3D against the truth; pose_world (batch, 17, 3), the true `joints` in world axes, pelvis-centred, metres.
+    """
+    first, last = INPUTS["pose_3d"]
+    error = 1000 * (batch.inputs[..., first:last] - batch.targets["pose_3d"])
+    further = {
+        "clip": clip,
+        "input_mpjpe_mm": error.norm(dim=-1).mean(-1),
+        "input_depth_mae_mm": error[..., 2].abs().mean(-1),
+        "pose_world": joints - pelvis(joints).unsqueeze(-2),
+    }
+    return Batch(batch.inputs, {**batch.targets, **further})
 
 
 def assemble(

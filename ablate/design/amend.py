@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from ablate.design.columns import columns
 from ablate.design.resolve import resolve
 from ablate.design.wording import listing, place, shown
-from ablate.study import InputError, Metric, Problem, Study, digest
+from ablate.study import Arm, Control, InputError, Metric, Problem, Study, digest
 
 ABSENT = "absent"
 RENAME = "give the changed study another name"
@@ -16,8 +17,10 @@ RENAME = "give the changed study another name"
 
 def document(study: Study, catalogue: Mapping[str, Metric], *, command: str, today: str | date) -> dict[str, Any]:
     """The document of a new study, as `Tracker` describes it. Plain JSON."""
+    column = columns(catalogue.values())
     metrics = {
-        name: {key: getattr(metric, key) for key in ("label", "unit", "direction", "reduction")}
+        name: {key: getattr(metric, key) for key in ("label", "unit", "direction", "reduction", "pooled")}
+        | {"column": column[metric.name]}
         for name, metric in catalogue.items()
     }
     return {
@@ -73,9 +76,13 @@ def _refused_arms(changed: Mapping[tuple[str, str, str], Sequence[str]], rerun: 
 
 
 def _refused_for_all(before: Study, new: Study) -> Iterator[Problem]:
-    """What every run depends on: the budget of all arms, and the code that scores them."""
+    """What every run depends on: the budget of all arms, the code that scores them, what a seed draws."""
     old, now = _tuning(before), _tuning(new)
-    for path, was, is_ in differences({**old, "catalogue": before.catalogue}, {**now, "catalogue": new.catalogue}):
+    old |= {"catalogue": before.catalogue, "vary": sorted(before.vary)}
+    now |= {"catalogue": new.catalogue, "vary": sorted(new.vary)}
+    if "fold" in new.vary:  # a seed more makes every fold another one
+        old["seeds"], now["seeds"] = before.seeds, new.seeds
+    for path, was, is_ in differences(old, now):
         yield Problem("", path, "cannot change under finished runs", f"{is_}, was {was}", RENAME)
 
 
@@ -123,13 +130,24 @@ def _amendments(before: Study, new: Study) -> Iterator[str]:
     if before.metrics != new.metrics:
         yield f"metrics changed from {', '.join(before.metrics)} to {', '.join(new.metrics)}"
     for arm in [a for a in new.arms if a in before.arms]:
-        for what in ("label", "information"):
-            was, now = getattr(before.arms[arm], what), getattr(new.arms[arm], what)
+        for what in ("label", "information", "like", "same_information"):
+            was, now = _told(before.arms[arm], what), _told(new.arms[arm], what)
             if was != now:
                 yield f"{what} of arm {arm} changed from {shown(was)} to {shown(now)}"
-    old, now = {"report": before.report.model_dump()}, {"report": new.report.model_dump()}
+    old, now = _shown_only(before), _shown_only(new)
     for path, was, is_ in differences(old, now):
         yield f"{path} changed from {was} to {is_}"
+
+
+def _told(arm: Arm, what: str) -> Any:
+    """What an arm says of itself beside its settings."""
+    return getattr(arm.control or Control(), what) if what in Control.model_fields else getattr(arm, what)
+
+
+def _shown_only(study: Study) -> dict[str, Any]:
+    """What changes no run; a factor's levels are arms, and those are compared as such."""
+    factor = {"label": study.factor.label} if study.factor else {}
+    return {"report": study.report.model_dump(), "factor": factor}
 
 
 def _listed(

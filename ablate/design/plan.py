@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ablate.design.components import load_component
@@ -84,28 +84,55 @@ def compare_spec(
     study: Study, arm: str, seed: int, overrides: Mapping[str, Scalar] | None = None, data_digest: str = ""
 ) -> RunSpec:
     """The comparison run of `arm` with `seed`, with the tuned values `overrides`."""
+    settings = resolve(study, arm, overrides)
+    settings["data"] |= drawn(study, seed)
     return RunSpec(
         study=study.name,
         arm=arm,
         seed=seed,
         phase="compare",
-        settings=resolve(study, arm, overrides),
+        settings=settings,
         data_digest=data_digest,
         replicate=study.arms[arm].replicate,
         overrides=dict(overrides or {}),
     )
 
 
+def drawn(study: Study, seed: int) -> dict[str, int]:
+    """The data settings that a comparison seed brings with it, by what the study varies: the same for every arm."""
+    if "split" in study.vary:
+        return {"split_seed": seed}
+    if "fold" in study.vary:
+        return {"fold": study.seeds.index(seed), "folds": len(study.seeds)}
+    return {}
+
+
 def trial_specs(
     study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], data_digest: str = ""
 ) -> list[RunSpec]:
-    """The runs of one trial, one a tuning seed, each for `tuning.epochs` where the study gives it."""
+    """The runs of one trial, one a tuning seed, each for `tuning.epochs` where the study gives it.
+
+    Folds are the comparison's: tuning keeps the split that the study's own settings make.
+    """
     tuning = _tuning(study)
     settings = resolve(study, arm, overrides)
     if tuning.epochs is not None:
         settings["training"]["epochs"] = tuning.epochs
-    base = compare_spec(study, arm, tuning.seeds[0], overrides, data_digest)
-    return [replace(base, seed=seed, phase="tune", trial=trial, settings=settings) for seed in tuning.seeds]
+    redrawn = "split" in study.vary
+    return [
+        RunSpec(
+            study=study.name,
+            arm=arm,
+            seed=seed,
+            phase="tune",
+            settings={**settings, "data": {**settings["data"], "split_seed": seed}} if redrawn else settings,
+            data_digest=data_digest,
+            replicate=study.arms[arm].replicate,
+            trial=trial,
+            overrides=dict(overrides),
+        )
+        for seed in tuning.seeds
+    ]
 
 
 def trial_outcomes(study: Study, arm: str, records: Iterable[Record], data_digest: str = "") -> list[TrialOutcome]:
@@ -237,18 +264,20 @@ def _tuning(study: Study) -> Tuning:
 def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[RunSpec | Cell | Record], bool]:
     """Whether a run is one of `only` ("ARM" or "ARM:SEED"); the tuning of the arms named always is.
 
-    Nothing named means every run. Raises InputError for arms and seeds that the study does not have.
+    An arm that runs through a factor's levels stands for all of them. Nothing named means every run.
+    Raises InputError for arms and seeds that the study does not have.
     """
     problems = []
     wanted: set[tuple[str, int | None]] = set()
     seeds = {str(seed): seed for seed in study.seeds}
     for text in only:
         arm, colon, seed = text.partition(":")
-        if arm not in study.arms:
+        arms = [name for name, a in study.arms.items() if arm in (name, a.family)]
+        if not arms:
             problems.append(Problem(file, f"--only {text}", "no such arm", shown(arm), nearest(arm, study.arms)))
         if colon and seed not in seeds:
             problems.append(Problem(file, f"--only {text}", "no such seed", shown(seed), nearest(seed, seeds)))
-        wanted.add((arm, seeds.get(seed)))
+        wanted |= {(name, seeds.get(seed)) for name in arms}
     if problems:
         raise InputError(*problems)
     chosen = {arm for arm, _ in wanted}

@@ -11,6 +11,8 @@ from ablate.study import InputError, Problem, Scalar, Study, TrainingSettings
 
 Settings = dict[str, dict[str, Any]]
 
+CHANGES = ("shuffle_input", "drop_input", "drop_joints", "freeze")  # lists of names in a control
+
 # Defaults that need not be written: `set."training.weight_decay"` exists in every study.
 TRAINING_DEFAULTS: dict[str, Any] = TrainingSettings(epochs=1).model_dump(exclude={"epochs"})
 
@@ -18,15 +20,41 @@ TRAINING_DEFAULTS: dict[str, Any] = TrainingSettings(epochs=1).model_dump(exclud
 def resolve(study: Study, arm: str, overrides: Mapping[str, Scalar] | None = None) -> Settings:
     """Deep copy of the settings of `arm` with `overrides` (dotted path → value) on top, training defaults filled in.
 
-    Raises InputError for an unknown arm or a path that is not a setting of it.
+    An arm whose control changes its runs has a section "control" besides. Raises InputError for an unknown arm or a
+    path that is not a setting of it.
     """
     if arm not in study.arms:
         raise InputError(Problem(study.name, place("arms", arm), "unknown arm", arm, nearest(arm, study.arms)))
-    settings = with_changes(study.settings, {**study.arms[arm].set})
+    settings = as_written(study, arm)
     for path, value in (overrides or {}).items():
         replace(settings, path, value)
     settings["training"] = TrainingSettings.model_validate(settings["training"]).model_dump()
-    return settings
+    control = control_section(study, arm)
+    return {**settings, "control": control} if control else settings
+
+
+def start(study: Study, arm: str) -> Mapping[str, Mapping[str, Any]]:
+    """What the arm's own `set` is applied to: the study's settings, or those of the arm it is like."""
+    like = study.arms[arm].like
+    return with_changes(study.settings, study.arms[like].set) if like else study.settings
+
+
+def as_written(study: Study, arm: str) -> Settings:
+    """The arm's settings before tuning and without its control."""
+    return with_changes(start(study, arm), study.arms[arm].set)
+
+
+def control_section(study: Study, arm: str) -> dict[str, Any]:
+    """What the arm's control changes in a run, as a plain table; empty where it changes nothing."""
+    control = study.arms[arm].control
+    if control is None:
+        return {}
+    lists = {what: sorted(set(getattr(control, what))) for what in CHANGES}
+    section: dict[str, Any] = {what: names for what, names in lists.items() if names}
+    match = control.match_parameters
+    if match is not None:
+        section["match_parameters"] = {"by": match.by, "of_model": as_written(study, match.of)["model"]}
+    return section
 
 
 def with_changes(base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any]) -> Settings:

@@ -9,7 +9,9 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
 from ablate.design.components import IMPORT_PATH, IMPORT_PATH_RULE
-from ablate.design.resolve import Settings, lookup, paths, with_changes
+from ablate.design.controls import control_rules, like_is_broken, likeness_rules
+from ablate.design.factor import is_made
+from ablate.design.resolve import Settings, as_written, control_section, lookup, paths, start, with_changes
 from ablate.design.space_rules import space_rules
 from ablate.design.translation import training_problems
 from ablate.design.wording import nearest, place, shown
@@ -62,7 +64,7 @@ def _question(study: Study, _: Catalogue) -> Iterator[Problem]:
 def _arm_names(study: Study, _: Catalogue) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for arm in study.arms:
-        if not NAME.fullmatch(arm):
+        if not NAME.fullmatch(study.arms[arm].family if is_made(study, arm) else arm):
             yield _problem(place("arms", arm), NAME_RULE, arm)
         elif arm in RESERVED_ARMS:
             yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
@@ -73,10 +75,11 @@ def _arm_names(study: Study, _: Catalogue) -> Iterator[Problem]:
 
 
 def _baseline(study: Study, _: Catalogue) -> Iterator[Problem]:
-    candidates = [name for name, arm in study.arms.items() if not arm.reference]
-    if study.baseline not in study.arms:
+    written = {arm.family or name: arm for name, arm in study.arms.items()}
+    candidates = [name for name, arm in written.items() if not arm.reference]
+    if study.baseline not in written:
         yield _problem("baseline", "is not an arm of this study", study.baseline, nearest(study.baseline, candidates))
-    elif study.arms[study.baseline].reference:
+    elif written[study.baseline].reference:
         hint = nearest(study.baseline, candidates)
         yield _problem("baseline", "must not be a reference arm", study.baseline, hint)
 
@@ -197,17 +200,29 @@ def _data_file(name: object, where: str) -> Iterator[Problem]:
 
 
 def _arm_settings(study: Study, _: Catalogue) -> Iterator[Problem]:
-    base_training = _training_places(study.settings.get("training", {}))
     for name, arm in study.arms.items():
-        found = list(_changes(study.settings, name, arm.set))
+        base = _start(study, name)
+        if base is None:
+            continue
+        found = list(_changes(base, name, arm.set))
         yield from found
         if found or set(study.settings) != set(SECTIONS):
             continue
-        training = with_changes(study.settings, arm.set)["training"]
-        for item in training_problems(training):
+        base_training = _training_places(base.get("training", {}))
+        for item in training_problems(with_changes(base, arm.set)["training"]):
             if place(*item.parts) not in base_training:
                 where = place("arms", name, "set", f"training.{place(*item.parts)}")
                 yield _problem(where, item.rule)._replace(value=item.value)
+
+
+def _start(study: Study, arm: str) -> Mapping[str, Any] | None:
+    """What the arm's `set` is applied to; None where the arm it is like has a problem of its own."""
+    if like_is_broken(study, arm):
+        return None
+    try:
+        return start(study, arm)
+    except InputError:
+        return None
 
 
 def _training_places(training: Mapping[str, Any]) -> set[str]:
@@ -245,8 +260,9 @@ def resolved_arms(study: Study) -> dict[str, Settings]:
     resolved = {}
     for name, arm in study.arms.items():
         try:
-            if not list(_changes(study.settings, name, arm.set)):
-                resolved[name] = with_changes(study.settings, arm.set)
+            base = _start(study, name)
+            if base is not None and not list(_changes(base, name, arm.set)):
+                resolved[name] = as_written(study, name)
         except InputError:
             continue
     return resolved
@@ -257,7 +273,8 @@ def _twins(study: Study, _: Catalogue) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for name, settings in resolved_arms(study).items():
         arm = study.arms[name]
-        exact = digest([settings, arm.replicate])
+        control = _control(study, name)
+        exact = digest([settings, control, arm.replicate])
         if exact in seen:
             hint = "a deliberate twin has replicate = 1"
             yield _problem(place("arms", name), f"has the same settings as arm {seen[exact]!r}", None, hint)
@@ -265,11 +282,39 @@ def _twins(study: Study, _: Catalogue) -> Iterator[Problem]:
         seen[exact] = name
         if arm.reference or not tuned:
             continue
-        fixed = digest([{p: v for p, v in _leaves(settings) if p not in tuned}, arm.replicate, "tuned"])
+        fixed = digest([{p: v for p, v in _leaves(settings) if p not in tuned}, control, arm.replicate, "tuned"])
         if fixed in seen:
             rule = f"differs from arm {seen[fixed]!r} only in settings that are tuned for both"
             yield _problem(place("arms", name), rule)
         seen.setdefault(fixed, name)
+
+
+def _control(study: Study, arm: str) -> dict[str, Any]:
+    """What tells the runs of two arms with the same settings apart."""
+    try:
+        return control_section(study, arm)
+    except (InputError, KeyError):  # of an arm that is not there: a problem of its own
+        return {"broken": arm}
+
+
+def _likeness(study: Study, _: Catalogue) -> Iterator[Problem]:
+    yield from likeness_rules(study)
+
+
+def _controls(study: Study, _: Catalogue) -> Iterator[Problem]:
+    yield from control_rules(study, resolved_arms(study))
+
+
+def _vary(study: Study, _: Catalogue) -> Iterator[Problem]:
+    for purpose in ("init", "order"):
+        if purpose not in study.vary:
+            yield _problem("vary", f'must hold "{purpose}": it is always drawn anew', study.vary)
+    if len(set(study.vary)) < len(study.vary):
+        yield _problem("vary", "must not repeat a purpose", study.vary)
+    if {"split", "fold"} <= set(study.vary):
+        yield _problem("vary", 'must not hold both "split" and "fold"', study.vary)
+    if "fold" in study.vary and len(study.seeds) < 2:
+        yield _problem("vary", '"fold" needs at least two seeds, one a fold', len(study.seeds))
 
 
 def _leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
@@ -296,12 +341,15 @@ _RULES = (
     Rule(_metrics_once, ("metrics",)),
     Rule(_metrics, ("metrics", "catalogue"), names_metrics=True),
     Rule(_tuning_metric, ("tuning", "catalogue"), names_metrics=True),
-    Rule(_hypothesis_arms, ("hypotheses", "arms")),
+    Rule(_hypothesis_arms, ("hypotheses", "arms", "factor")),
     Rule(_hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True),
     Rule(_report, ("report", "catalogue"), names_metrics=True),
     Rule(_gallery, ("report",)),
     Rule(_sections, ("settings",)),
+    Rule(_likeness, ("arms", "factor")),
     Rule(_arm_settings, ("settings", "arms")),
+    Rule(_controls, ("settings", "arms", "tuning", "factor")),
+    Rule(_vary, ("vary", "seeds")),
     Rule(_twins, ("settings", "arms", "tuning")),
     Rule(_space, ("settings", "arms", "tuning")),
 )

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablate.design.components import importable, load_component
+from ablate.design.factor import expand, factor_rules
 from ablate.design.resolve import resolve as resolve
 from ablate.design.rules import Catalogue, broken_rules
-from ablate.design.translation import Located, located_problems
+from ablate.design.translation import MADE, Located, located_problems
 from ablate.design.wording import nearest, shown
 from ablate.study import InputError, Metric, Problem, Study
 
@@ -35,6 +36,13 @@ def load(path: Path) -> Study:
     document = _read(path)
     study, problems, broken = _parse(document, file)
     importable([path.resolve().parent, Path.cwd()])
+    if study is not None and study.factor is not None:
+        found = [problem._replace(file=file) for problem in factor_rules(study)]
+        if found or broken & {"arms", "settings", "factor"}:
+            problems += found
+            broken.add("factor")
+        else:
+            study = expand(study)
     if study is not None:
         catalogue = None
         if "catalogue" not in broken:
@@ -92,7 +100,7 @@ def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Prob
 
     When types are wrong, unknown keys are dropped and broken parts replaced, so that the rules reach the rest.
     """
-    found = [*_unfit_values(document, ()), *_unfit_keys(document)]
+    found = [*_unfit_values(document, ()), *_unfit_keys(document), *_made_keys(document)]
     broken = {str(f.parts[0]) for f in found}
     try:
         if not found:
@@ -136,6 +144,15 @@ def _unfit_keys(document: Mapping[str, Any]) -> Iterator[Located]:
                 yield Located(
                     parts, "must not hold empty keys or keys with a dot: no dotted path could name them", shown(key)
                 )
+
+
+def _made_keys(document: Mapping[str, Any]) -> Iterator[Located]:
+    """Keys of an arm that a factor writes."""
+    arms = document.get("arms")
+    for name, arm in arms.items() if isinstance(arms, Mapping) else ():
+        for key in MADE if isinstance(arm, Mapping) else ():
+            if key in arm:
+                yield Located(("arms", name, key), "is written by [factor] and cannot be set")
 
 
 def _keys(value: object) -> Iterator[str]:

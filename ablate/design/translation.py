@@ -13,9 +13,13 @@ from ablate.study import (
     Arm,
     CategoricalSpace,
     Condition,
+    Control,
+    Density,
+    Factor,
     FloatSpace,
     Hypothesis,
     IntSpace,
+    Match,
     Problem,
     ReportSettings,
     Study,
@@ -43,6 +47,7 @@ _RULES = {
     "union_tag_invalid": "type must be one of {expected_tags}",
     "union_tag_not_found": "is missing",
 }
+MADE = ("family", "level")  # keys of an arm that a factor writes, no person
 _SCALARS = ("bool", "int", "float", "str")
 _SPACES: dict[str, type[BaseModel]] = {"float": FloatSpace, "int": IntSpace, "categorical": CategoricalSpace}
 
@@ -95,7 +100,8 @@ def _parts(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """pydantic's loc without the names of union members, which are no keys of the file."""
     if loc[:2] == ("tuning", "space") and len(loc) > 3:
         loc = (*loc[:3], *loc[4:])
-    in_scalar = ("choices" in loc[-3:-2] and loc[0] == "tuning") or ("when" in loc[-3:-2] and loc[0] == "tuning")
+    scalars = {"tuning": ("choices", "when"), "factor": ("levels",)}.get(str(loc[0]), ())
+    in_scalar = bool(set(scalars) & set(loc[-3:-2]))
     return loc[:-1] if in_scalar and loc[-1] in _SCALARS else loc
 
 
@@ -103,14 +109,17 @@ def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
     """The keys that are valid where an unknown one was found."""
     model: type[BaseModel] = Study
     if loc[0] == "arms":
-        model = Arm
+        model = Match if len(loc) > 4 else Control if len(loc) > 3 else Arm
+    elif loc[0] == "factor":
+        model = Factor
     elif loc[0] == "hypotheses":
         model = Hypothesis
     elif loc[0] == "report":
-        model = ReportSettings if len(loc) == 2 else Condition
+        model = ReportSettings if len(loc) == 2 else Density if loc[1] == "densities" else Condition
     elif loc[0] == "tuning":
         model = _SPACES.get(str(loc[3]), Tuning) if len(loc) > 3 else Tuning
-    return list(model.model_fields) if len(loc) > 1 else list(Study.model_fields)
+    known = [key for key in model.model_fields if model is not Arm or key not in MADE]
+    return known if len(loc) > 1 else list(Study.model_fields)
 
 
 def training_problems(training: Mapping[str, Any]) -> list[Located]:

@@ -30,6 +30,9 @@ class MemoryTracker:
         self._numbers = count(1)
         self.closed: dict[str, bool] = {}  # study → finished
 
+    def studies(self) -> list[str]:
+        return sorted(self._documents)
+
     def document(self, study: str) -> dict[str, Any] | None:
         return copy.deepcopy(self._documents.get(study))
 

@@ -1,7 +1,7 @@
 """Put a finished study under DVC, inside the git repository, and bring it back in any clone without a network.
 
 `mlruns.dvc` at the repository's root names the snapshot; its objects lie in `.dvc/storage`, which git carries.
-The snapshot is built and read in a temporary DVC workspace: the store that people work in is never replaced.
+It is built and read in a temporary DVC workspace: the store that people work in is never replaced.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from ablate.edges import archive, slimming
 from ablate.edges import snapshot_store as stores
-from ablate.edges.ledger import artifact_from_sqlite, default_uri, records_from_sqlite
+from ablate.edges.ledger import artifact_from_sqlite, default_uri, document_from_sqlite, records_from_sqlite
 from ablate.study import InputError, Problem
 
 TRACKED = "mlruns.dvc"
@@ -24,11 +26,12 @@ REMOTE = "storage"
 FINISHED = ("FINISHED", "FAILED")
 
 
-def snapshot(study: str, root: Path, mlruns: Path) -> str:
+def snapshot(study: str, root: Path, mlruns: Path, *, reports_only: bool = False) -> str:
     """Put a finished study, with one model per arm, into the snapshot of the repository `root`; others in it stay.
 
-    Returns what a person should know and do next. Raises InputError when `root` is no DVC and git repository, or the
-    study is unknown or still open.
+    `reports_only` packs a tenth of it: no models, of the per-example columns those that the report shows, pictures of
+    the gallery's seed. It has to be restored before MLflow can read it. Returns what a person should know and do next.
+    Raises InputError when `root` is no DVC and git repository, or the study is unknown or still open.
     """
     _check_repository(root)
     _check_study(study, mlruns)
@@ -37,21 +40,18 @@ def snapshot(study: str, root: Path, mlruns: Path) -> str:
     with _workspace(root) as staged:
         if earlier:
             _check_out(root, staged)
-            _same_schema(staged, mlruns)
-            if study in stores.studies(staged):  # runs that another clone recorded must not be lost
-                stores.copy_study(study, staged, mlruns)
-            stores.drop_study(study, staged)
-        else:
-            stores.create(staged, stores.database(mlruns), portable=True)
-        copied = stores.copy_study(
-            study, mlruns, staged, statuses=FINISHED, models_of=_model_runs(study, mlruns), portable=True
-        )
-        stores.compact(staged)
+            for found, store in _stores(staged):
+                if found == study:  # runs that another clone recorded must not be lost
+                    _same_schema(store, mlruns)
+                    stores.copy_study(study, store, mlruns)
+            _forget(study, staged)
+        staged.mkdir(exist_ok=True)
+        copied = (_pack if reports_only else _add)(study, mlruns, staged)
         _dvc("add", "--quiet", staged.name, cwd=staged.parent)
         _publish(staged.parent / TRACKED, root)
         if earlier:
             _dvc("gc", "--quiet", "--workspace", "--force", cwd=staged.parent)  # last: until here the old one was whole
-        held = stores.studies(staged)
+        held = _held(staged)
     size = sum(file.stat().st_size for file in (root / STORAGE).rglob("*") if file.is_file())
     return (
         f"{study}: {copied.runs} runs and {copied.models} models are in the snapshot, which now holds "
@@ -70,13 +70,71 @@ def restore(root: Path, mlruns: Path) -> str:
     lines = []
     with _workspace(root) as staged:
         _check_out(root, staged)
-        if not stores.database(mlruns).is_file():
-            stores.create(mlruns, stores.database(staged))
-        _same_schema(staged, mlruns)
-        for study in stores.studies(staged):
-            copied = stores.copy_study(study, staged, mlruns)
+        for study, store in _stores(staged):
+            if not stores.database(mlruns).is_file():
+                stores.create(mlruns, stores.database(store))
+            _same_schema(store, mlruns)
+            copied = stores.copy_study(study, store, mlruns)
             lines.append(f"{study}: {copied.runs} runs and {copied.models} models restored")
-    return "\n".join(lines)
+    return "\n".join(sorted(lines))
+
+
+def _add(study: str, mlruns: Path, staged: Path) -> stores.Copied:
+    """Copy the study into the plain store in `staged`, which MLflow itself can read."""
+    if not stores.database(staged).is_file():
+        stores.create(staged, stores.database(mlruns), portable=True)
+    models = _model_runs(study, mlruns)
+    copied = stores.copy_study(study, mlruns, staged, statuses=FINISHED, models_of=models, portable=True)
+    stores.compact(staged)
+    return copied
+
+
+def _pack(study: str, mlruns: Path, staged: Path) -> stores.Copied:
+    """Write what the study's report reads into `staged`, as an archive of a store that holds nothing else."""
+    with tempfile.TemporaryDirectory(prefix="ablate-snapshot-") as scratch:
+        store = Path(scratch, "mlruns")
+        stores.create(store, stores.database(mlruns), portable=True)
+        copied = stores.copy_study(study, mlruns, store, statuses=FINISHED, models_of=(), portable=True)
+        slimming.slim(store, _document(study, mlruns))
+        stores.compact(store)
+        archive.pack(store, staged / f"{study}{archive.SUFFIX}")
+    return copied
+
+
+def _held(staged: Path) -> list[str]:
+    """Names of the studies in a snapshot."""
+    plain = stores.studies(staged) if stores.database(staged).is_file() else []
+    return sorted([*plain, *(file.name.removesuffix(archive.SUFFIX) for file in staged.glob(f"*{archive.SUFFIX}"))])
+
+
+def _stores(staged: Path) -> Iterator[tuple[str, Path]]:
+    """Every study of a snapshot with a store that holds it, unpacked for as long as the iteration stays there."""
+    if stores.database(staged).is_file():
+        yield from ((study, staged) for study in stores.studies(staged))
+    for file in sorted(staged.glob(f"*{archive.SUFFIX}")):
+        with tempfile.TemporaryDirectory(prefix="ablate-snapshot-") as scratch:
+            store = Path(scratch, "mlruns")
+            archive.unpack(file, store)
+            yield file.name.removesuffix(archive.SUFFIX), store
+
+
+def _document(study: str, mlruns: Path) -> Mapping[str, Any]:
+    document = document_from_sqlite(stores.database(mlruns), study)
+    if document is None:
+        raise InputError(
+            Problem(str(mlruns), study, "the study's document is missing", nearest="`ablate run` writes it")
+        )
+    return document
+
+
+def _forget(study: str, staged: Path) -> None:
+    """Take a study out of a snapshot."""
+    (staged / f"{study}{archive.SUFFIX}").unlink(missing_ok=True)
+    if stores.database(staged).is_file() and study in stores.studies(staged):
+        stores.drop_study(study, staged)
+        stores.compact(staged)
+        if not stores.studies(staged):
+            stores.database(staged).unlink()
 
 
 def _check_repository(root: Path) -> None:
@@ -142,7 +200,7 @@ def _check_out(root: Path, staged: Path) -> None:
     own = [line for line in text.splitlines(keepends=True) if line.strip() != f"remote: {REMOTE}"]
     (staged.parent / TRACKED).write_text("".join(own), encoding="utf-8")
     _dvc("checkout", "--quiet", TRACKED, cwd=staged.parent)
-    if not stores.database(staged).is_file():
+    if not stores.database(staged).is_file() and not list(staged.glob(f"*{archive.SUFFIX}")):
         raise InputError(Problem(str(root / TRACKED), "", "is no snapshot of a tracking store"))
 
 

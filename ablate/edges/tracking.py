@@ -29,7 +29,7 @@ from ablate.study import Record, RunResult, RunSpec, digest
 
 PARENT = "mlflow.parentRunId"
 TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT, DIGEST_LIMIT = 8000, 6000, 250, 36  # characters, MLflow's
-METRICS_A_BATCH, PARAMS_A_BATCH, RUNS_A_PAGE = 1000, 100, 1000
+METRICS_A_BATCH, PARAMS_A_BATCH, RUNS_A_PAGE, EXPERIMENTS_A_PAGE = 1000, 100, 1000, 1000
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # of a run's folder, beside its model
 
 
@@ -60,6 +60,15 @@ class MlflowTracker:
         return folder
 
     # Reading
+
+    def studies(self) -> list[str]:
+        names = []
+        page = self.client.search_experiments(ViewType.ACTIVE_ONLY, EXPERIMENTS_A_PAGE)
+        while True:
+            names += [experiment.name for experiment in page]
+            if not page.token:
+                return sorted(name for name in names if self._find(name))
+            page = self.client.search_experiments(ViewType.ACTIVE_ONLY, EXPERIMENTS_A_PAGE, page_token=page.token)
 
     def document(self, study: str) -> dict[str, Any] | None:
         found = self._find(study)

@@ -11,10 +11,11 @@ from ablate.claims import numbers
 from ablate.claims.analysis import Analysis, MatrixRow
 from ablate.claims.records import MetricInfo
 from ablate.claims.statistics import Estimate
-from ablate.pages import style
+from ablate.pages import scales, style
 
-ROW_IN, LINE_IN, PANEL_IN = 0.27, 0.135, 0.62
-ROOM = 1.5  # an arm is on scale when it lies within this many focus spans of the arms the answer is about
+ROW_IN, LINE_IN, PANEL_IN = 0.25, 0.125, 0.62
+SEEDS_IN = 0.1  # the seeds stand this far below their mean
+WRAP = 21  # characters of a label on one line
 
 
 def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
@@ -22,15 +23,16 @@ def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
     rows = [row for row in analysis.matrix if any(e.n for e in row.scores.values())]
     if not rows:
         return None
-    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + _row_height(rows) * len(rows)))
+    places, height = _places(rows)
+    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + height))
     panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
     for panel, metric in zip(panels, analysis.metrics, strict=True):
         estimates = [row.scores[metric.name] for row in rows]
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
-        scale = _scale(focus, estimates, include_zero=False)
-        for place, (row, each) in enumerate(zip(rows, estimates, strict=True)):
+        scale = scales.limits(focus, estimates, include_zero=False)
+        for place, row, each in zip(places, rows, estimates, strict=True):
             _dot(panel, place, row, each, marks, scale)
-        _finish(panel, rows, metric, scale, title=f"{metric.short}{_bracketed(metric.unit)}")
+        _finish(panel, rows, places, height, scale, title=f"{metric.short}{_bracketed(metric.unit)}")
     return drawing
 
 
@@ -39,24 +41,26 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
     rows = [row for row in analysis.matrix if not row.reference and any(e.difference.n for e in row.effects.values())]
     if not rows:
         return None
-    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + 0.1 + 1.2 * _row_height(rows) * len(rows)))
+    places, height = _places(rows, SEEDS_IN)
+    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + 0.1 + height))
     panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
     baseline = analysis.labels[analysis.baseline]
+    level = ", same level" if len(set(analysis.baselines.values())) > 1 else ""
     for panel, metric in zip(panels, analysis.metrics, strict=True):
         estimates = [_hull(row, metric) for row in rows]
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
-        scale = _scale(focus or estimates, estimates, include_zero=True)
+        scale = scales.limits(focus or estimates, estimates, include_zero=True)
         panel.axvline(0, color="black", linewidth=0.8, zorder=1)
-        for place, row in enumerate(rows):
+        for place, row in zip(places, rows, strict=True):
             effect = row.effects[metric.name]
             inside = [v for v in effect.by_seed.values() if scale[0] <= v <= scale[1]]
             panel.scatter(
-                inside, [place + 0.28] * len(inside), s=7, color=marks.colour(row.arm), alpha=0.6, linewidths=0
+                inside, [place + SEEDS_IN] * len(inside), s=7, color=marks.colour(row.arm), alpha=0.6, linewidths=0
             )
             _dot(panel, place, row, effect.difference, marks, scale, sign=True)
         better = "left" if metric.direction == "lower" else "right"
-        title = f"{metric.short}{_bracketed(metric.unit)} minus\n{baseline}'s ({better} is better)"
-        _finish(panel, rows, metric, scale, title=title)
+        title = f"{metric.short}{_bracketed(metric.unit)} minus\n{baseline}'s{level} ({better} is better)"
+        _finish(panel, rows, places, height, scale, title=title)
     return drawing
 
 
@@ -68,31 +72,9 @@ def _hull(row: MatrixRow, metric: MetricInfo) -> Estimate:
     return Estimate(gap.mean, min(ends, default=None), max(ends, default=None), gap.n)
 
 
-def _scale(focus: Sequence[Estimate], all_: Sequence[Estimate], *, include_zero: bool) -> tuple[float, float]:
-    """Axis limits: the arms in focus, and the others as far as they do not squeeze these."""
-    low, high = _span(focus) or _span(all_) or (0.0, 1.0)
-    if include_zero:
-        low, high = min(low, 0.0), max(high, 0.0)
-    room = ROOM * ((high - low) or abs(high) or 1.0)
-    near = [e for e in all_ if (ends := _span([e])) and ends[0] >= low - room and ends[1] <= high + room]
-    low, high = min([low, *(_ends(e)[0] for e in near)]), max([high, *(_ends(e)[1] for e in near)])
-    margin = 0.08 * ((high - low) or abs(high) or 1.0)
-    return low - margin, high + margin
-
-
-def _span(estimates: Sequence[Estimate]) -> tuple[float, float] | None:
-    ends = [end for e in estimates if e.mean is not None for end in _ends(e)]
-    return (min(ends), max(ends)) if ends else None
-
-
-def _ends(e: Estimate) -> tuple[float, float]:
-    mean = e.mean or 0.0
-    return (mean if e.low is None else e.low, mean if e.high is None else e.high)
-
-
 def _dot(
     panel: Axes,
-    place: int,
+    place: float,
     row: MatrixRow,
     each: Estimate,
     marks: style.Marks,
@@ -113,7 +95,7 @@ def _dot(
                    markerfacecolor="white" if row.reference else colour)  # fmt: skip
 
 
-def _off_scale(panel: Axes, place: int, value: float, colour: str, scale: tuple[float, float], *, sign: bool) -> None:
+def _off_scale(panel: Axes, place: float, value: float, colour: str, scale: tuple[float, float], *, sign: bool) -> None:
     """An arrow at the edge with the number: far arms must not squeeze the near ones."""
     right = value > scale[1]
     text = numbers.signed(value, 1) if sign else numbers.number(value, 1)
@@ -130,11 +112,17 @@ def _off_scale(panel: Axes, place: int, value: float, colour: str, scale: tuple[
 
 
 def _finish(
-    panel: Axes, rows: Sequence[MatrixRow], metric: MetricInfo, scale: tuple[float, float], *, title: str
+    panel: Axes,
+    rows: Sequence[MatrixRow],
+    places: Sequence[float],
+    height: float,
+    scale: tuple[float, float],
+    *,
+    title: str,
 ) -> None:
     panel.set_xlim(*scale)
-    panel.set_ylim(len(rows) - 0.4, -0.6)
-    panel.set_yticks(range(len(rows)), [style.wrap(row.label) for row in rows])
+    panel.set_ylim(height, 0)
+    panel.set_yticks(places, [style.wrap(row.label, WRAP) for row in rows])
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color=style.GRID, linewidth=0.5)
     panel.set_axisbelow(True)
@@ -142,9 +130,18 @@ def _finish(
     panel.set_title(title, loc="left")
 
 
-def _row_height(rows: Sequence[MatrixRow]) -> float:
-    """Inches: room for the longest label, which may have several lines."""
-    return max(ROW_IN, LINE_IN * max(style.wrap(row.label).count("\n") + 1 for row in rows) + 0.04)
+def _places(rows: Sequence[MatrixRow], below: float = 0.0) -> tuple[list[float], float]:
+    """Where each row stands and how high all of them are, in inches: a label of several lines takes more room.
+
+    `below` is kept free under every row's mark.
+    """
+    places, top = [], 0.0
+    for row in rows:
+        lines = style.wrap(row.label, WRAP).count("\n") + 1
+        height = max(ROW_IN, LINE_IN * lines + 0.05) + below / 2
+        places.append(top + (height - below / 2) / 2)
+        top += height
+    return places, top
 
 
 def _bracketed(unit: str) -> str:

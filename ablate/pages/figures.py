@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ablate.claims.analysis import Analysis
 from ablate.claims.results import Results
-from ablate.pages import dots, lines, style
+from ablate.pages import cost, density, dots, factor, lines, style, tuning
 
 # What `report.gallery` names: arm label → arrays of examples.npz (inputs, target/…, output/…, index) → a figure.
 Gallery = Callable[[Mapping[str, Mapping[str, np.ndarray]]], Figure]
@@ -21,12 +21,20 @@ Gallery = Callable[[Mapping[str, Mapping[str, np.ndarray]]], Figure]
 
 @dataclass(frozen=True)
 class Pictures:
-    """File names of the figures that were drawn, by what they show; `note` says why the gallery is missing."""
+    """File names of the figures that were drawn, by what they show; `note` says why the gallery is missing.
+
+    The tables of `densities`, `cost`, `tuning`, `importances` and `factor` are in `tables_figures`, by these names.
+    """
 
     matrix: str | None = None
     differences: str | None = None
     curves: str | None = None
     conditions: Mapping[str, str] = field(default_factory=dict)  # by column
+    densities: Mapping[str, str] = field(default_factory=dict)  # by column: density_<column>.png
+    factor: Mapping[str, str] = field(default_factory=dict)  # by metric: factor_<metric>.png
+    cost: str | None = None
+    tuning: str | None = None
+    importances: str | None = None
     gallery: str | None = None
     note: str = ""
 
@@ -35,24 +43,48 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
     """Draw into `folder`. Figures that have nothing to show are left out."""
     # a gallery gives its i-th arm the i-th mark of the same palette: the arms that it is given come first
     marks = style.Marks(list(dict.fromkeys([*lines.drawn(analysis), *analysis.labels])))
-    columns = list(dict.fromkeys(table.column for table in analysis.conditions))
     with style.look():
-        conditions = {
-            column: _save(
-                lines.by_condition([t for t in analysis.conditions if t.column == column], analysis, marks),
-                folder / f"by_{column}.png",
-            )
-            for column in columns
-        }
         picture, note = gallery_of(analysis, results)
+        single = {
+            "matrix": dots.matrix(analysis, marks),
+            "differences": dots.differences(analysis, marks),
+            "learning_curves": lines.learning_curves(analysis, marks),
+            "cost": cost.cost(analysis.tradeoff, analysis.metrics[0], analysis.focus, marks),
+            "tuning": tuning.history(analysis.tuning, marks) if analysis.tuning else None,
+            "importances": tuning.importances(analysis.tuning, marks) if analysis.tuning else None,
+            "gallery": picture,
+        }
+        saved = {name: _save(drawing, folder / f"{name}.png") for name, drawing in single.items()}
         return Pictures(
-            matrix=_save(dots.matrix(analysis, marks), folder / "matrix.png"),
-            differences=_save(dots.differences(analysis, marks), folder / "differences.png"),
-            curves=_save(lines.learning_curves(analysis, marks), folder / "learning_curves.png"),
-            conditions={column: name for column, name in conditions.items() if name},
-            gallery=_save(picture, folder / "gallery.png"),
+            matrix=saved["matrix"],
+            differences=saved["differences"],
+            curves=saved["learning_curves"],
+            conditions=_save_each("by", _conditions(analysis, marks), folder),
+            densities=_save_each("density", _densities(analysis), folder),
+            factor=_save_each("factor", {c.metric.name: factor.factor(c) for c in analysis.factor}, folder),
+            cost=saved["cost"],
+            tuning=saved["tuning"],
+            importances=saved["importances"],
+            gallery=saved["gallery"],
             note=note,
         )
+
+
+def _conditions(analysis: Analysis, marks: style.Marks) -> dict[str, Figure | None]:
+    columns = dict.fromkeys(table.column for table in analysis.conditions)
+    return {
+        column: lines.by_condition([t for t in analysis.conditions if t.column == column], analysis, marks)
+        for column in columns
+    }
+
+
+def _densities(analysis: Analysis) -> dict[str, Figure | None]:
+    return {table.column: density.density(table, lines.drawn(analysis)) for table in analysis.densities}
+
+
+def _save_each(kind: str, drawings: Mapping[str, Figure | None], folder: Path) -> dict[str, str]:
+    saved = {name: _save(drawing, folder / f"{kind}_{name}.png") for name, drawing in drawings.items()}
+    return {name: file for name, file in saved.items() if file}
 
 
 def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:

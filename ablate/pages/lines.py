@@ -16,17 +16,24 @@ from ablate.claims import numbers
 from ablate.claims.analysis import Analysis
 from ablate.claims.conditions import ConditionTable
 from ablate.claims.curves import CurvePanel
-from ablate.pages import style
+from ablate.pages import scales, style
 
 MAX_LINES = 4  # more cross each other beyond reading; the tables have every arm
 MAX_LARGE = 2  # round panels above each other; more of them stand in two columns
-LOG_FROM = 8.0  # a curve that falls by more than this factor is drawn on a logarithmic scale
 
 
 def drawn(analysis: Analysis) -> list[str]:
-    """The arms that line figures show: those the answer is about, then others in study order, at most four."""
+    """The arms that line figures show, at most four: those the answer is about, then others in study order.
+
+    Along a factor these are more than four: the families at its first and last level, else at the last alone.
+    """
     arms = [row.arm for row in analysis.matrix if not row.reference]
-    chosen = list(dict.fromkeys(chain(analysis.focus, arms)))[:MAX_LINES]
+    first = list(analysis.focus)
+    if analysis.factor and len(first) > MAX_LINES:
+        series = [each.arms for each in analysis.factor[0].series if each.arms]
+        both = [arm for found in series for arm in (found[0], found[-1])]
+        first = both if len(both) <= MAX_LINES else [found[-1] for found in series]
+    chosen = list(dict.fromkeys(chain(first, arms)))[:MAX_LINES]
     return [arm for arm in arms if arm in chosen]
 
 
@@ -55,7 +62,7 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
     arms = [arm for arm in drawn(analysis) if any(arm in table.scores for table in tables)]
     if not arms:
         return None
-    round_ = tables[0].bins.period is not None
+    round_ = tables[0].bins.period is not None and not any(_negative(table, arms) for table in tables)
     drawing, axes = _round_panels(len(tables)) if round_ else _straight_panels(len(tables))
     for axis, table in zip(axes, tables, strict=True):
         for arm in arms:
@@ -69,6 +76,11 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
             _straight_axis(axis, table, last=table is tables[-1])
     style.legend_above(drawing, axes[0])
     return drawing
+
+
+def _negative(table: ConditionTable, arms: Sequence[str]) -> bool:
+    """A signed metric has no place around a circle, where a radius starts at 0."""
+    return any((e.mean or 0.0) < 0 for arm in arms for e in table.scores.get(arm, ()))
 
 
 def _straight_panels(count: int) -> tuple[Figure, list[Axes]]:
@@ -98,7 +110,7 @@ def _curve(axis: Axes, panel: CurvePanel, arm: str, analysis: Analysis, marks: s
 def _curve_scale(axis: Axes, panel: CurvePanel, arms: Sequence[str]) -> None:
     tables = [panel.arms[arm] for arm in arms if arm in panel.arms]
     low, high = min(t.low.min() for t in tables), max(t.high.max() for t in tables)
-    if low > 0 and high / low > LOG_FROM:
+    if scales.logarithmic((low, high)):
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

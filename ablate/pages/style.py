@@ -16,7 +16,7 @@ WIDTH_IN = 3.4  # one column of a two-column paper
 DPI = 250
 # Okabe & Ito (2008), without the yellow that vanishes on white: told apart by colour-blind readers.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "d", "*", "8")  # an eighth arm has a first's colour
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 1.5)),
@@ -85,9 +85,11 @@ def wrap(text: str, width: int = 18) -> str:
     return "\n".join(textwrap.wrap(text, width)) or text
 
 
-def legend_above(drawing: Figure, axes: Axes, *, columns: int = 2) -> None:
-    """One legend for the whole figure, above its panels."""
-    handles, labels = axes.get_legend_handles_labels()
+def legend_above(drawing: Figure, *axes: Axes, columns: int = 2) -> None:
+    """One legend for the whole figure, above its panels; every label once."""
+    found = [axis.get_legend_handles_labels() for axis in axes]
+    entries = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
+    labels, handles = list(entries), list(entries.values())
     drawing.legend(
         handles,
         [wrap(label, 26) for label in labels],

@@ -52,28 +52,6 @@ def matrix(analysis: Analysis) -> TextTable:
     return TextTable((*header, *([SEEDS] if seeds else [])), tuple(rows), words=1 + len(analysis.information))
 
 
-def comparisons(analysis: Analysis) -> TextTable:
-    """The comparisons of the answer: difference, interval, size, adjusted p, verdict."""
-    header = ("Arm", "Against", "Metric", "Verdict", "Difference [95 % interval]", "Pairs", "d_z", "p (Holm)")
-    rows = []
-    for c in analysis.comparisons:
-        gap = c.effect.difference
-        words = c.verdict + (f" ({c.effect.note})" if c.effect.note else "")
-        rows.append(
-            _cells(
-                c.label,
-                c.against_label,
-                named(c.metric),
-                words,
-                numbers.difference(gap, c.places),
-                str(gap.n),
-                numbers.signed(c.effect.d_z, 2),
-                numbers.p_value(c.p_adjusted),
-            )
-        )
-    return TextTable(header, tuple(rows), words=4)
-
-
 def parameters(analysis: Analysis) -> TextTable:
     """Total and named parts of every trained arm's parameters, and what it adds to the baseline."""
     parts = list(analysis.parameters[0].parts) if analysis.parameters else []
@@ -97,8 +75,8 @@ def parameters(analysis: Analysis) -> TextTable:
 
 
 def budget(analysis: Analysis) -> TextTable:
-    """Trials, epochs, examples and time of every trained arm."""
-    tuning = ("Trials allotted", "finished", "failed", "Epochs a trial", "Tuning time") if analysis.tuned else ()
+    """Trials, epochs, examples and time of every trained arm: used of what was allotted."""
+    tuning = ("Trials", "failed", "Tuning epochs", "Examples seen tuning", "Tuning time") if analysis.tuned else ()
     header = ("Arm", *tuning, "Runs", "Epochs a run", "Examples seen a run", "Training time a run")
     return TextTable(header, tuple(_budget_row(row, tuned=analysis.tuned) for row in analysis.budget))
 
@@ -119,16 +97,20 @@ def condition(table: ConditionTable, analysis: Analysis) -> TextTable:
     compared = [arm for arm in analysis.focus if arm in table.effects]
     places = numbers.decimals((e for arm in arms for e in table.scores[arm]), coarse=True)
     gaps = numbers.decimals(e.difference for arm in compared for e in table.effects[arm])
-    header = [table.label, "Examples", *(analysis.labels[arm] for arm in arms)]
-    header += [f"Δ {analysis.labels[arm]}" for arm in compared]
-    rows = [
-        (
-            *_cells(name, str(table.examples[i]), *(numbers.score(table.scores[arm][i], places) for arm in arms)),
-            *(_effect_cell(table.effects[arm][i], gaps) for arm in compared),
-        )
-        for i, name in enumerate(table.bins.labels)
-    ]
-    return TextTable(tuple(header), tuple(rows))
+    noted, people = any(table.notes), table.people
+    header = [table.label, *(["Note"] if noted else []), "Examples", *(["People"] if people else [])]
+    header += [*(analysis.labels[arm] for arm in arms), *(f"Δ {analysis.labels[arm]}" for arm in compared)]
+    rows = []
+    for i, name in enumerate(table.bins.labels):
+        where = [
+            name,
+            *([table.notes[i]] if noted else []),
+            str(table.examples[i]),
+            *([str(people[i])] if people else []),
+        ]
+        scores = (numbers.score(table.scores[arm][i], places) for arm in arms)
+        rows.append((*_cells(*where, *scores), *(_effect_cell(table.effects[arm][i], gaps) for arm in compared)))
+    return TextTable(tuple(header), tuple(rows), words=2 if noted else 1)
 
 
 def gaps(analysis: Analysis) -> TextTable:
@@ -145,10 +127,10 @@ def named(metric: MetricInfo) -> str:
 
 def _budget_row(row: BudgetRow, *, tuned: bool) -> tuple[Cell, ...]:
     trials = (
-        GAP if row.allotted is None else str(row.allotted),
-        str(row.finished_trials),
+        _used(row.used, row.allotted),
         str(row.failed_trials),
-        GAP if row.tuning_epochs is None else str(row.tuning_epochs),
+        _used(row.used_epochs, row.allotted_epochs),
+        numbers.count(row.used_examples),
         numbers.seconds(row.tuning_seconds),
     )
     return _cells(
@@ -159,6 +141,13 @@ def _budget_row(row: BudgetRow, *, tuned: bool) -> tuple[Cell, ...]:
         numbers.count(row.examples),
         numbers.seconds(row.training_seconds),
     )
+
+
+def _used(used: float | None, allotted: int | None) -> str:
+    """`6 of 8`; what is not known is a gap."""
+    if allotted is None:
+        return GAP
+    return f"{numbers.count(used)} of {numbers.count(allotted)}"
 
 
 def _difference(row: MatrixRow, metric: MetricInfo, places: int) -> Cell:

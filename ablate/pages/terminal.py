@@ -2,65 +2,98 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ablate.claims import numbers
 from ablate.claims.analysis import Analysis, analyse
 from ablate.claims.results import Results
-from ablate.claims.statistics import estimate
 from ablate.pages import tables
 from ablate.pages.tables import Cell, TextTable
 
 
 def print_results(results: Results, console: Console | None = None) -> None:
-    """The question, the answer, the matrix, and how many runs are missing."""
+    """The question, the answer, the warnings, the matrix, and how many runs are missing."""
     analysis = analyse(results)
     console = console or Console()
     console.print(f"[bold]{escape(analysis.question)}[/bold]")
     for answer in analysis.answers:
         console.print(escape(answer))
-    console.print(result_table(analysis))
-    if not analysis.tuned:
-        console.print("Untuned: no arm's nuisance settings were tuned.")
+    for warning in analysis.warnings:
+        console.print(f"[bold]Warning.[/bold] {escape(warning)}")
+    print_table(console, result_table(analysis), title=analysis.name, caption=_caption(analysis))
     if analysis.gaps:
         console.print(f"Failed or missing runs, which count as no number: {len(analysis.gaps)}")
 
 
-def result_table(analysis: Analysis) -> Table:
-    """The report's first table, without the columns that a terminal is too narrow for."""
-    baseline = analysis.labels[analysis.baseline]
+def result_table(analysis: Analysis) -> TextTable:
+    """The report's first table without the columns of words and runs, which the page has."""
     table = tables.matrix(analysis)
     kept = [i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables.SEEDS]
-    narrow = TextTable(tuple(table.header[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in table.rows))
-    caption = f"Test data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
-    return _rich(narrow, title=analysis.name, caption=caption)
+    return _columns(table, kept)
 
 
-def print_scores(scores: pd.DataFrame, *, title: str, console: Console | None = None) -> None:
-    """Mean ± 95 % interval over seeds of a tidy frame (arm, seed, metric, score): a row an arm, a column a metric."""
-    metrics = list(dict.fromkeys(scores.metric))
-    estimates = {
-        (arm, metric): estimate(rows.score.tolist()) for (arm, metric), rows in scores.groupby(["arm", "metric"])
-    }
-    places = {m: numbers.decimals(e for (_, metric), e in estimates.items() if metric == m) for m in metrics}
-    rows = []
-    for arm in dict.fromkeys(scores.arm):
-        of_arm = [estimates.get((arm, metric)) for metric in metrics]
-        texts = [numbers.score(e, places[m]) if e else numbers.GAP for m, e in zip(metrics, of_arm, strict=True)]
-        rows.append((Cell(str(arm)), *map(Cell, texts)))
-    (console or Console()).print(_rich(TextTable(("Arm", *metrics), tuple(rows)), title=title, caption=""))
+def print_table(console: Console, table: TextTable, *, title: str, caption: str = "") -> None:
+    """The table so that no number breaks: what is too wide becomes two tables, scores first and differences (Δ) next.
+
+    Columns that still do not fit are left out from the right, and named below.
+    """
+    numbers = range(table.words, len(table.header))
+    gaps = [i for i in numbers if table.header[i].startswith("Δ")]
+    scores = [i for i in numbers if i not in gaps]
+    words = list(range(table.words))
+    whole = _width(table) <= console.width or not (gaps and scores)
+    parts = [[*words, *numbers]] if whole else [[*words, *scores], [*words, *gaps]]
+    left_out: list[str] = []
+    for place, kept in enumerate(parts):
+        while _width(_columns(table, kept)) > console.width and len(kept) > table.words + 1:
+            left_out.insert(0, table.header[kept.pop()])
+        last = place == len(parts) - 1
+        part = _columns(table, kept)
+        console.print(rich_table(part, title="" if place else title, caption=caption if last else ""))
+    if left_out:
+        console.print(f"Too wide for this terminal: {escape(', '.join(left_out))}", style="dim")
 
 
-def _rich(table: TextTable, *, title: str, caption: str) -> Table:
-    shown = Table(title=escape(title), caption=escape(caption) or None, title_justify="left", caption_justify="left")
+def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
+    """A table of text for a terminal: words left, wrapped where they must; numbers right and never broken."""
+    shown = Table(
+        title=escape(title) or None, caption=escape(caption) or None, title_justify="left", caption_justify="left"
+    )
     for place, name in enumerate(table.header):
-        shown.add_column(escape(name), justify="left" if place < table.words else "right")
+        if place < table.words:
+            shown.add_column(escape(name), justify="left", overflow="fold")
+        else:
+            shown.add_column(escape(name), justify="right", width=_column_width(table, place))
     for row in table.rows:
         shown.add_row(*(_styled(cell) for cell in row))
     return shown
+
+
+def _caption(analysis: Analysis) -> str:
+    baseline = analysis.labels[analysis.baseline]
+    return f"Test data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
+
+
+def _columns(table: TextTable, kept: Sequence[int]) -> TextTable:
+    words = sum(i < table.words for i in kept)
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return TextTable(tuple(table.header[i] for i in kept), rows, words)
+
+
+def _width(table: TextTable) -> int:
+    """Characters that the table needs at least, with rich's frame: a space either side of a cell and a line between."""
+    return sum(_column_width(table, place) + 3 for place in range(len(table.header))) + 1
+
+
+def _column_width(table: TextTable, place: int) -> int:
+    """Of numbers the widest, of words the longest word; a header may wrap at its spaces."""
+    cells = [row[place].text for row in table.rows]
+    parts = [word for text in cells for word in text.split()] if place < table.words else cells
+    return max(map(cell_len, [*parts, *table.header[place].split()]), default=1)
 
 
 def _styled(cell: Cell) -> str:

@@ -43,6 +43,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     wanted = {"factory": str, "settings": dict, "inputs_shape": list}
     if not isinstance(document, dict) or any(not isinstance(document.get(k), t) for k, t in wanted.items()):
         raise InputError(Problem(str(path), "", f"must hold {', '.join(wanted)}", str(document)[:80]))
+    if "factory" in document["settings"]:  # it would name another factory than the one that is shown
+        problem = Problem(str(path), "settings.factory", "must not stand among the settings")
+        raise InputError(problem._replace(value=str(document["settings"]["factory"])[:80]))
     return document
 
 
@@ -52,7 +55,7 @@ def load_model(folder: Path) -> torch.nn.Module:
     Raises InputError when a file is missing or damaged, or the weights do not fit the network.
     """
     document = read_settings(folder)
-    section = {"factory": document["factory"], **document["settings"]}
+    section = {**document["settings"], "factory": document["factory"]}
     model: torch.nn.Module = components.bind(section, place="model", file=str(folder / SETTINGS))()
     load_weights(model, folder)
     return model.eval()

@@ -19,7 +19,11 @@ class Batch(NamedTuple):
 
 
 class Data(Protocol):
-    """Made by `settings.data.factory(device=…, **rest)`; a setting named `file` arrives as a found `Path`."""
+    """Made by `settings.data.factory(device=…, **rest)`; a setting named `file` arrives as a found `Path`.
+
+    Optional, for controls: `inputs: Mapping[str, tuple[int, int]]` names ranges of `Batch.inputs`' last dimension,
+    `joints: Sequence[str]` names the places of its dimension 1; a target "subject" (batch,) says whose example it is.
+    """
 
     digest: str  # of the content actually used
     train_size: int
@@ -46,6 +50,14 @@ class Fits(Protocol):
     """A model without gradient training: a torch.nn.Module that is given one epoch of training batches instead."""
 
     def fit(self, batches: Iterable[Batch]) -> None: ...
+
+
+@runtime_checkable
+class Told(Protocol):
+    """A yardstick told part of the truth: it answers whole batches, and on inputs alone it knows nothing."""
+
+    def answer(self, batch: Batch) -> Any:
+        """Output as a network's, each tensor with first dimension batch."""
 
 
 class Loss(Protocol):

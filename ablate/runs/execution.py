@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ablate.design import components
-from ablate.runs import cost, evaluation, provenance
+from ablate.runs import controls, cost, evaluation, provenance
 from ablate.runs.checkpoints import ResumeCheckpoint, save_model
 from ablate.runs.contract import Batch, Data, Split
 from ablate.runs.seeding import derive, stream
@@ -28,7 +28,7 @@ from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, Traini
 
 Listen = Callable[[Mapping[str, float]], None]
 
-PICTURES = 6  # test examples kept per run for the report's gallery
+PICTURES = 6  # test examples kept per run for the report's gallery, beside the median and the worst one
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Context:
     """What belongs to the machine or to the reading of results, never to a run's key."""
 
     catalogue: str
-    curve_metrics: tuple[str, ...]  # scored on validation after every epoch
+    curve_metrics: tuple[str, ...]  # scored on validation after every epoch; the first is the study's primary
     study_dir: Path
     work: Path  # checkpoints and fresh artifacts
     logs: Path
@@ -101,17 +101,10 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
         journal.say("float16 on a CPU: bfloat16 is used instead")
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
-    validation = data.examples("val")
     curve = [catalogue[name] for name in context.curve_metrics]
-
-    def validate(model: torch.nn.Module) -> dict[str, float]:
-        with trainer.autocast():
-            output = evaluation.predict(model, validation.inputs)
-        return {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
-
     code = _code_digest(spec)
     checkpoint = ResumeCheckpoint(folder / f"checkpoint-{code}.pt")  # other code starts anew
-    trainer = Trainer(data, loss, training, stream(spec), device, validate, journal.epoch, checkpoint)
+    trainer = trainer_of(spec, data, loss, curve, device, journal.epoch, checkpoint)
     progress = trainer.run(model)
     if progress.resumed:
         journal.say(f"continued from a checkpoint after epoch {progress.resumed}")
@@ -120,13 +113,46 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
     checkpoint.delete()
     timings = {f"time/{name}_s": value for name, value in progress.seconds.items()}
     timings["time/total_s"] = time.perf_counter() - started
-    counts = {"count/epochs": float(len(progress.history)), "count/examples": float(_seen(trainer, progress))}
+    counts = {
+        "count/epochs": float(len(progress.history)),
+        "count/examples": float(_seen(trainer, progress)),
+        "count/train_examples": float(data.train_size),
+    }
     origin = {
         "data_digest": data.digest,
         "source_digest": code,
         **provenance.environment(context.device, training.threads),
+        **_found(spec),
     }
     return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, origin, artifacts)
+
+
+def trainer_of(
+    spec: RunSpec,
+    data: Data,
+    loss: Any,
+    curve: Sequence[Metric],
+    device: torch.device,
+    on_epoch: Callable[[Mapping[str, float]], None],
+    checkpoint: ResumeCheckpoint | None = None,
+) -> Trainer:
+    """The training loop of a run; after every epoch it scores `curve` on validation, in the training's precision."""
+    validation = data.examples("val")
+
+    def validate(model: torch.nn.Module) -> dict[str, float]:
+        with trainer.autocast():
+            output = evaluation.predict(model, validation)
+        return {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
+
+    training = TrainingSettings(**spec.settings["training"])
+    trainer = Trainer(data, loss, training, stream(spec), device, validate, on_epoch, checkpoint)
+    return trainer
+
+
+def _found(spec: RunSpec) -> dict[str, str]:
+    """What a control looked for: the width at which the parameters match."""
+    match = spec.settings.get("control", {}).get("match_parameters")
+    return {f"matched/{match['by']}": str(controls.width(spec.settings))} if match else {}
 
 
 def _seen(trainer: Trainer, progress: Progress) -> int:
@@ -136,17 +162,28 @@ def _seen(trainer: Trainer, progress: Progress) -> int:
 def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, torch.nn.Module, Any]:
     """Data, model and loss of a run, the model initialised from the run's seed and on the device."""
     components.importable([context.study_dir])
-    data = load_data(spec.settings["data"], context, device)
+    control = spec.settings.get("control", {})
+    data = load_data(spec.settings["data"], context, device, control=control)
+    section = controls.matched(spec.settings)
     torch.manual_seed(derive(stream(spec), "init"))
-    model = components.bind(spec.settings["model"], place="settings.model", file=spec.study)()
+    model = components.bind(section, place="settings.model", file=spec.study)()
+    controls.freeze(model, control.get("freeze", []))
     loss = components.bind(spec.settings["loss"], place="settings.loss", file=spec.study)()
     return data, model.to(device), loss
 
 
-def load_data(section: Mapping[str, Any], context: Context, device: torch.device, *, to_train: bool = True) -> Data:
-    """The data component, its `file` setting (if any) replaced by the path where the file was found.
+def load_data(
+    section: Mapping[str, Any],
+    context: Context,
+    device: torch.device,
+    *,
+    to_train: bool = True,
+    control: Mapping[str, Any] | None = None,
+) -> Data:
+    """The data component as `control` shows it, its `file` setting (if any) replaced by the path where it was found.
 
-    Raises InputError when there is nothing to train on, unless it is for evaluation only (`to_train=False`).
+    Raises InputError when there is nothing to train on, unless it is for evaluation only (`to_train=False`), and when
+    the control names what the data does not have.
     """
     section = dict(section)
     if "file" in section:
@@ -158,6 +195,7 @@ def load_data(section: Mapping[str, Any], context: Context, device: torch.device
     if to_train and data.train_size < 1:
         name = str(section.get("file", section["factory"]))
         raise InputError(Problem(name, "", "has no training examples", "every subject is held out"))
+    data = controls.controlled(data, control or {})
     return Few(data, context.limit) if context.limit else data
 
 
@@ -195,26 +233,26 @@ def _conclude(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     validation = data.examples("val")
-    output = evaluation.predict(model, validation.inputs)
+    output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]
     scores = {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
-    scores |= cost.count(model, validation.inputs)
+    scores |= cost.count(model, validation.inputs) | controls.trained_parameters(model)
     if spec.phase != "tune":
-        save_model(model, spec.settings["model"], list(validation.inputs.shape[1:]), out / "model")
+        save_model(model, controls.matched(spec.settings), list(validation.inputs.shape[1:]), out / "model")
     if spec.phase == "compare":
-        scores |= _evaluate(model, data.examples("test"), list(catalogue.values()), out)
+        test = data.examples("test")
+        scores |= _evaluate(model, test, list(catalogue.values()), curve[0], out)
+        scores["count/test_examples"] = float(len(test.inputs))
     return scores, out
 
 
-def _evaluate(model: torch.nn.Module, test: Batch, metrics: list[Metric], out: Path) -> dict[str, float]:
-    output = evaluation.predict(model, test.inputs)
-    frame = evaluation.example_frame(output, test.targets, metrics)
-    # floats of one column differ in their low bytes only: split by byte they take two thirds of the space
-    split = dict.fromkeys(frame.columns, "BYTE_STREAM_SPLIT")
-    frame.to_parquet(
-        out / "scores.parquet", compression="zstd", index=False, use_dictionary=False, column_encoding=split
-    )
-    arrays: dict[str, Any] = evaluation.example_arrays(test, output, count=PICTURES)
+def _evaluate(
+    model: torch.nn.Module, test: Batch, metrics: list[Metric], primary: Metric, out: Path
+) -> dict[str, float]:
+    output = evaluation.predict(model, test)
+    evaluation.save_frame(evaluation.score_frame(output, test.targets, metrics), out / "scores.parquet")
+    evaluation.save_frame(evaluation.condition_frame(test.targets), out / "conditions.parquet")
+    arrays: dict[str, Any] = evaluation.example_arrays(test, output, primary, spread=PICTURES)
     np.savez_compressed(out / "examples.npz", **arrays)
     return {f"test/{k}": v for k, v in evaluation.score(output, test.targets, metrics).items()}
 

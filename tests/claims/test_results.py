@@ -81,6 +81,56 @@ def test_examples_hold_every_metric_and_condition(found: Results) -> None:
     assert {"azimuth_mae_deg", "azimuth_deg", "elevation_deg"} <= set(frame.columns)
 
 
+def kept(folder: Path, metrics: dict[str, dict[str, object]], **tables_: pd.DataFrame) -> Results:
+    """Results of one finished run that kept these tables."""
+    toy = Toy(folder, arms={"existing": {}}, seeds=[1])
+    store = MemoryTracker()
+    store.open("toy", {**toy.document(), "metrics": {**toy.document()["metrics"], **metrics}})
+    spec = again("existing", 1, "")
+    for name, table in tables_.items():
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+    store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {}, artifacts=folder))
+    return tables.load(store, "toy")
+
+
+INFO = {"label": "L", "unit": "°", "direction": "lower", "reduction": "mean"}
+
+
+def test_examples_join_scores_and_conditions_under_every_metrics_name(tmp_path: Path) -> None:
+    metrics = {
+        "azimuth_median_deg": {**INFO, "reduction": "median", "column": "azimuth_mae_deg", "pooled": False},
+        "elevation_r2": {**INFO, "column": "", "pooled": True},
+        "input_mpjpe_mm": {**INFO, "column": "input_mpjpe_mm", "pooled": False},
+        "elevation_deg": {**INFO, "column": "elevation_deg", "pooled": False},
+    }
+    scores = pd.DataFrame({"azimuth_mae_deg": [1.0, 2.0], "elevation_deg": [5.0, 6.0]})
+    conditions = pd.DataFrame({"subject": [7, 8], "input_mpjpe_mm": [60.0, 70.0], "elevation_deg": [0.0, 0.0]})
+    found = kept(tmp_path, metrics, scores=scores, conditions=conditions)
+    frame = found.examples("existing", 1)
+    assert frame is not None
+    assert frame["azimuth_median_deg"].tolist() == frame["azimuth_mae_deg"].tolist() == [1.0, 2.0]
+    assert frame["input_mpjpe_mm"].tolist() == [60.0, 70.0]
+    assert frame["subject"].tolist() == [7, 8]
+    assert frame["elevation_deg"].tolist() == [5.0, 6.0]  # a metric goes before a condition of its name
+    assert "elevation_r2" not in frame
+    assert found.metrics["elevation_r2"].pooled
+
+
+def test_examples_of_a_snapshot_that_kept_conditions_alone(tmp_path: Path) -> None:
+    nothing, conditions = pd.DataFrame(index=range(2)), pd.DataFrame({"subject": [7, 8]})
+    frame = kept(tmp_path, {}, scores=nothing, conditions=conditions).examples("existing", 1)
+    assert frame is not None
+    assert frame["subject"].tolist() == [7, 8]
+
+
+def test_examples_of_an_older_store_are_all_in_one_file(tmp_path: Path) -> None:
+    everything = pd.DataFrame({"azimuth_deg": [10.0], "azimuth_mae_deg": [1.0], "azimuth_median_deg": [1.5]})
+    metrics = {"azimuth_median_deg": {**INFO, "reduction": "median"}}
+    found = kept(tmp_path, metrics, scores=everything)
+    pd.testing.assert_frame_equal(found.examples("existing", 1), everything)
+    assert found.metrics["azimuth_median_deg"].column == "azimuth_median_deg"
+
+
 def test_csv_bytes(found: Results, tmp_path: Path) -> None:
     scores, timings = tables.write_csv(found, tmp_path)
     lines = scores.read_text().splitlines()

@@ -11,10 +11,11 @@ import pytest
 import torch
 from standing_person import PERFECT, mocap_arrays, write
 
-from ablate.depth_refinement.data import PoseData, Sampling, mocap, synthetic, thin
+from ablate.depth_refinement.data import PoseData, Sampling, mocap, synthetic
 from ablate.depth_refinement.noise import DetectorErrors
 from ablate.depth_refinement.simulation import Cameras
 from ablate.depth_refinement.sources.mocap import read
+from ablate.depth_refinement.sources.splits import thin
 from ablate.runs.contract import Batch, Data
 from ablate.study import InputError
 
@@ -124,6 +125,106 @@ def test_fewer_training_poses_leave_the_other_splits_whole(file: Path) -> None:
     assert make(file, max_train_poses=1000).digest == full.digest
 
 
+def test_fewer_evaluated_poses_leave_training_whole(file: Path) -> None:
+    full, few = make(file), make(file, max_eval_poses=4)
+    assert few.train_size == full.train_size == 40
+    assert [len(few.examples(name).inputs) for name in ("val", "test")] == [4, 4]
+    assert same(few.examples("all"), full.examples("all")), "nothing is thinned out of all"
+    kept = read(file).joints[np.flatnonzero(read(file).split == 2)[[0, 3, 6, 9]]]  # ten poses: first, last, between
+    assert np.allclose(few.examples("test").targets["pose_world"][:, 0], kept[:, 0] - (kept[:, 11] + kept[:, 12]) / 2)
+    assert few.digest != full.digest
+    assert make(file, max_eval_poses=1000).digest == full.digest
+
+
+def who(data: PoseData) -> list[set[int]]:
+    return [set(data.poses.subject_id[data.poses.split == split].tolist()) for split in range(3)]
+
+
+def test_a_split_seed_deals_the_subjects_out_anew(file: Path) -> None:
+    own, dealt = make(file), [who(make(file, split_seed=seed)) for seed in range(40)]
+    assert all([len(names) for names in sets] == [8, 2, 2] for sets in dealt)
+    assert all(set.union(*sets) == set(range(12)) for sets in dealt)
+    assert dealt[3] == who(make(file, split_seed=3, seed=8)), "the data seed has no say"
+    tested = np.bincount([name for sets in dealt for name in sets[2]], minlength=12)
+    assert tested.min() >= 1  # 6.7 expected of each
+    assert tested.max() <= 16
+    assert same(make(file, split_seed=1).examples("all"), own.examples("all"))
+    assert make(file, split_seed=1).digest == make(file, split_seed=1).digest != own.digest
+
+
+def test_each_split_seed_is_simulated_anew(file: Path) -> None:
+    """The same cameras before other people would tie the draws together."""
+    views = [make(file, split_seed=seed).examples("test").targets["distance_m"] for seed in (1, 1, 2)]
+    assert torch.equal(views[0], views[1])
+    assert not torch.isclose(views[0], views[2]).any()
+    assert not torch.isclose(views[0], make(file).examples("test").targets["distance_m"]).any()
+
+
+@pytest.mark.parametrize("folds", [3, 5, 12])
+def test_folds_test_every_subject_once(file: Path, folds: int) -> None:
+    sets = [who(make(file, fold=fold, folds=folds)) for fold in range(folds)]
+    assert sorted(name for _, _, tested in sets for name in tested) == list(range(12))
+    sizes = [len(tested) for _, _, tested in sets]
+    assert max(sizes) - min(sizes) <= 1
+    assert all(len(validation) == 2 and len(training) == 10 - len(tested) for training, validation, tested in sets)
+    assert all(set.union(*three) == set(range(12)) for three in sets)
+    assert sets != [who(make(file, fold=fold, folds=folds, seed=1)) for fold in range(folds)]
+    assert who(make(file, fold=1, folds=folds, noise_level=2.0)) == sets[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"fold": 0}, "fold and folds go together"),
+        ({"folds": 3}, "fold and folds go together"),
+        ({"fold": 3, "folds": 3}, "fold must be less than folds, 3 of 3"),
+        ({"fold": -1, "folds": 3}, "fold: Input should be greater than or equal to 0"),
+        ({"fold": 0, "folds": 1}, "folds: Input should be greater than or equal to 2"),
+        ({"fold": 0, "folds": 3, "split_seed": 1}, "give one"),
+        ({"split_seed": -1}, "split_seed: Input should be"),
+        ({"max_eval_poses": 0}, "max_eval_poses: Input should be"),
+        ({"fold": 0, "folds": 13}, "folds: the 12 subjects must leave some to train on"),
+    ],
+)
+def test_impossible_splits_are_refused(file: Path, settings: dict[str, int], rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        make(file, **settings)
+
+
+def test_folds_need_subjects_to_train_on(tmp_path: Path) -> None:
+    three = write(tmp_path, mocap_arrays(subjects=3))  # all training by their own split
+    with pytest.raises(InputError, match="3 subjects must leave some to train on besides a fold and 1 of validation"):
+        make(three, fold=0, folds=2)
+    assert [len(names) for names in who(make(three, fold=2, folds=3))] == [1, 1, 1]
+
+
+def test_procedural_people_are_dealt_out_too() -> None:
+    people = {"device": "cpu", "subjects": 10, "poses_per_subject": 3}
+    own, dealt = synthetic(**people), synthetic(**people, split_seed=5)
+    assert [len(names) for names in who(dealt)] == [len(names) for names in who(own)]
+    assert who(dealt) != who(own)
+    assert len(who(synthetic(**people, fold=0, folds=5))[2]) == 2
+    assert len(synthetic(**people, max_eval_poses=2).examples("test").inputs) == 2
+
+
+def test_examples_tell_what_only_a_judge_needs(file: Path) -> None:
+    """Training goes without, and is the faster for it."""
+    data = make(file, eval_views=2)
+    targets, drawn = data.examples("test").targets, draw(data).targets
+    assert set(targets) - set(drawn) == {"clip", "pose_world", "input_mpjpe_mm", "input_depth_mae_mm"}
+    assert torch.equal(targets["clip"], 2 * targets["subject"])
+    assert targets["clip"].dtype == torch.int64
+    world = targets["pose_world"]
+    assert torch.equal(world[0::2], world[1::2]), "the two views are of one pose"
+
+
+def test_inputs_and_joints_have_names(file: Path) -> None:
+    data = make(file)
+    assert data.inputs == {"pose_2d": (0, 2), "pose_3d": (2, 5), "visibility": (5, 6)}
+    assert len(data.joints) == 17
+    assert data.joints[5] == "l_shoulder"
+
+
 def test_mirrored_training_poses_are_mirrored_as_a_whole(file: Path) -> None:
     """Camera and label are drawn after the mirror, so the 3D shown still explains the label: a left is a left."""
     plain, mirrored = (draw(make(file, mirror_probability=p, **PERFECT)) for p in (0.0, 1.0))
@@ -169,4 +270,5 @@ def test_real_poses_give_finite_examples_fast(data_root: Path) -> None:
         times.append(time.thread_time() - start)
     assert batch.inputs.isfinite().all()
     assert all(value.isfinite().all() for value in batch.targets.values())
+    assert all(value.isfinite().all() for value in data.examples("test").targets.values())
     assert min(times) < 0.02  # processor time; measured 0.005

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ablate.depth_refinement.losses import bone_term, camera_term, pose_loss, pose_term, symmetry_term
+from ablate.depth_refinement.losses import (
+    absolute_camera_term,
+    bone_term,
+    camera_term,
+    pose_loss,
+    pose_term,
+    symmetry_term,
+)
 from ablate.depth_refinement.skeleton import L_ANKLE, L_ELBOW, L_KNEE, L_WRIST, NOSE
 from ablate.study import InputError
 
@@ -64,9 +71,53 @@ def test_camera_term_ignores_the_length_of_sin_and_cos(length: float, azimuth: f
     assert camera(angles(azimuth, 0, length), true, 0) == pytest.approx(camera(angles(azimuth, 0), true, 0), abs=1e-3)
 
 
-def test_gradients_are_finite_at_length_zero_and_coinciding_joints() -> None:
+@pytest.mark.parametrize(
+    ("predicted", "true", "cost"),
+    [
+        ((0, 0), (0, 0), 0.0),
+        ((180, 0), (0, 0), 1.0),  # half of 2 sin 90°
+        ((60, 20), (0, 0), math.sin(math.radians(30)) + math.radians(20) / 2),
+        ((359, -4), (1, 1), math.sin(math.radians(1)) + math.radians(5) / 2),
+    ],
+)
+def test_absolute_camera_term_by_hand(predicted: tuple[float, float], true: tuple[float, float], cost: float) -> None:
+    labelled = [torch.full((4,), float(value)) for value in true]
+    assert float(absolute_camera_term(angles(*predicted), *labelled)) == pytest.approx(cost, abs=2e-4)
+    output, targets = {"angles": angles(*predicted), "pose_3d": pose()}, labels(*map(float, true))
+    loss = pose_loss(camera=2.0, pose=0.0, bone=0.0, symmetry=0.0, absolute_angles=True)
+    assert float(loss(output, targets)) == pytest.approx(2 * cost, abs=4e-4)
+
+
+def pull(absolute: bool, azimuth: float, elevation: float) -> Tensor:
+    """Gradient of the camera term at a prediction that is off by these angles, by azimuth and elevation in radians."""
+    off = torch.tensor([math.radians(azimuth), math.radians(elevation)], requires_grad=True)
+    term = absolute_camera_term if absolute else camera_term
+    term(torch.stack([off[0].sin(), off[0].cos(), off[1]])[None], torch.zeros(1), torch.zeros(1)).backward()
+    assert off.grad is not None
+    return off.grad
+
+
+def test_the_absolute_terms_pull_does_not_fade_near_the_truth() -> None:
+    for error in (1.0, 10.0, 40.0):
+        half = torch.tensor([math.cos(math.radians(error / 2)) / 2, 0.5])
+        assert torch.allclose(pull(True, error, error), half, atol=1e-3)
+    assert pull(False, 1.0, 1.0)[0] < 0.02
+
+
+@pytest.mark.parametrize(("azimuth", "elevation"), [(0, 0), (180, 90), (-180, -90), (0, 30), (90, 0)])
+def test_the_absolute_terms_gradient_is_finite_at_exact_agreement_and_opposite(
+    azimuth: float, elevation: float
+) -> None:
+    gradient = pull(True, azimuth, elevation)
+    assert gradient.isfinite().all()
+    if (azimuth, elevation) == (0, 0):
+        assert gradient.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_gradients_are_finite_at_length_zero_and_coinciding_joints(absolute: bool) -> None:
     raw, joints = torch.zeros(4, 3, requires_grad=True), torch.zeros(4, 17, 3, requires_grad=True)
-    pose_loss()({"angles": raw, "pose_3d": joints}, labels(30.0, 10.0)).backward()
+    pose_loss(absolute_angles=absolute)({"angles": raw, "pose_3d": joints}, labels(30.0, 10.0)).backward()
     assert raw.grad is not None
     assert joints.grad is not None
     assert raw.grad.isfinite().all()

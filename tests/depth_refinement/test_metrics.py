@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ablate.depth_refinement import geometry
 from ablate.depth_refinement.metrics import METRICS
+from ablate.runs import evaluation
 from ablate.study import Metric
 
 AZIMUTHS = st.floats(0, 359.99)
@@ -61,7 +62,7 @@ def test_accuracies_are_shares_of_examples_within_the_limit() -> None:
 
 def test_missing_labels_stay_missing() -> None:
     for name, metric in METRICS.items():
-        if metric.unit != "mm":
+        if metric.unit != "mm" or name.startswith("input_"):
             assert math.isnan(value(name, (0, 0), (math.nan, math.nan))), name
 
 
@@ -95,6 +96,111 @@ def test_direction_error_agrees_with_the_geometry(a: float, e: float, b: float, 
     assert error <= value("azimuth_mae_deg", (a, e), (b, f)) + value("elevation_mae_deg", (a, e), (b, f)) + 1e-2
 
 
+def split(name: str, predicted: list[tuple[float, float]], true: list[tuple[float, float]]) -> tuple[Tensor, float]:
+    """Values and score of a metric over examples given as (azimuth, elevation)."""
+    a, e = (torch.tensor(column).deg2rad() for column in zip(*predicted, strict=True))
+    azimuth, elevation = (torch.tensor(column) for column in zip(*true, strict=True))
+    targets = {"azimuth_deg": azimuth, "elevation_deg": elevation}
+    output = {"angles": torch.stack([a.sin(), a.cos(), e], -1)}
+    values = METRICS[name].per_example(output, targets)
+    assert values.shape == (len(true),)
+    assert values.dtype == torch.float32
+    return values, evaluation.reduce(METRICS[name], values)
+
+
+def test_root_mean_squares_by_hand() -> None:
+    predicted, true = [(3.0, 30.0), (356.0, 0.0)], [(0.0, 23.0), (0.0, 1.0)]
+    assert split("azimuth_rmse_deg", predicted, true)[1] == pytest.approx(math.sqrt((9 + 16) / 2), abs=1e-4)
+    assert split("elevation_rmse_deg", predicted, true)[1] == pytest.approx(5, abs=1e-4)
+
+
+def test_signed_errors_are_predicted_minus_true_the_short_way() -> None:
+    predicted, true = [(10.0, 5.0), (350.0, -5.0), (90.0, 0.0)], [(350.0, 10.0), (10.0, -10.0), (270.0, 0.0)]
+    values, score = split("azimuth_bias_deg", predicted, true)
+    assert values.tolist() == pytest.approx([20, -20, -180], abs=1e-3)
+    assert score == pytest.approx(-60, abs=1e-3)
+    values, score = split("elevation_bias_deg", predicted, true)
+    assert values.tolist() == pytest.approx([-5, 5, 0], abs=1e-4)
+    assert score == pytest.approx(0, abs=1e-4)
+
+
+def test_the_circular_bias_of_errors_around_180_is_180() -> None:
+    predicted, true = [(170.0, 0.0), (190.0, 0.0)], [(0.0, 0.0), (0.0, 0.0)]
+    assert split("azimuth_bias_deg", predicted, true)[1] == pytest.approx(0, abs=1e-3)  # the plain mean is blind to it
+    values, score = split("azimuth_circular_bias_deg", predicted, true)
+    assert abs(score) == pytest.approx(180, abs=1e-3)
+    assert values[0] == values[1]
+    missing = [*true, (math.nan, 0.0)]
+    values, score = split("azimuth_circular_bias_deg", [(30.0, 0.0), (50.0, 0.0), (9.0, 0.0)], missing)
+    assert score == pytest.approx(40, abs=1e-3)
+    assert values.isnan().tolist() == [False, False, True]
+
+
+@settings(max_examples=30, deadline=None)
+@given(errors=st.lists(st.floats(-60, 60), min_size=1, max_size=6), turn=AZIMUTHS)
+def test_turning_every_prediction_turns_the_circular_bias(errors: list[float], turn: float) -> None:
+    true = [(0.0, 0.0)] * len(errors)
+    _, before = split("azimuth_circular_bias_deg", [(e, 0.0) for e in errors], true)
+    _, after = split("azimuth_circular_bias_deg", [(e + turn, 0.0) for e in errors], true)
+    assert math.cos(math.radians(after - before - turn)) == pytest.approx(1, abs=1e-6)
+
+
+def test_r2_and_skill_by_hand() -> None:
+    true = [(0.0, e) for e in (0.0, 10.0, 20.0, 50.0)]  # mean 20, variance 350; median 15, mean distance 15
+    predicted = [(0.0, e) for e in (2.0, 10.0, 16.0, 50.0)]  # squared errors 4, 0, 16, 0; errors 2, 0, 4, 0
+    assert split("elevation_r2", predicted, true)[1] == pytest.approx(1 - 5 / 350, abs=1e-5)
+    assert split("elevation_skill", predicted, true)[1] == pytest.approx(1 - 1.5 / 15, abs=1e-5)
+    assert split("elevation_r2", true, true)[1] == 1
+    assert split("elevation_r2", [(0.0, 20.0)] * 4, true)[1] == pytest.approx(0, abs=1e-5)
+    assert split("elevation_skill", [(0.0, 12.0)] * 4, true)[1] == pytest.approx(0, abs=1e-5)
+    unlabelled = [*true, (0.0, math.nan)]
+    assert split("elevation_r2", [*predicted, (0.0, 0.0)], unlabelled)[1] == pytest.approx(1 - 5 / 350, abs=1e-5)
+
+
+def test_elevations_that_do_not_vary_explain_nothing() -> None:
+    for name in ("elevation_r2", "elevation_skill"):
+        values, score = split(name, [(0.0, 1.0), (0.0, 2.0), (0.0, 3.0)], [(0.0, 10.1)] * 3)
+        assert values.isnan().all()
+        assert math.isnan(score)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "mistake"),
+    [
+        ((60, 20), (60, 20), None),
+        ((300, -20), (60, 20), "flip"),
+        ((240, 20), (60, 20), "swap"),
+        ((120, -20), (60, 20), "both"),
+        ((300, 20), (60, 20), "flip"),  # 40° from where a flip leads, 56° from where a swap does
+        ((60, 70), (60, 20), None),  # wrong by 50°, and nowhere near
+        ((20, 0), (-20, 0), None),  # a flip, but wrong by 40° only
+        ((180, 0), (0, 0), "swap"),
+        ((-90, 0), (90, 0), "flip"),  # a swap leads there too: the first counts
+        ((30, 0), (0, 0), None),  # a flip of a front view is the truth
+        ((0, 89), (0, 0), None),  # far from everything
+    ],
+)
+def test_failures_by_hand(predicted: tuple[float, float], true: tuple[float, float], mistake: str | None) -> None:
+    found = {kind: value(f"direction_{kind}", predicted, true) for kind in ("flip", "swap", "both")}
+    assert found == {kind: float(kind == mistake) for kind in found}
+
+
+@settings(max_examples=50, deadline=None)
+@given(a=AZIMUTHS, e=ELEVATIONS, b=AZIMUTHS, f=ELEVATIONS)
+def test_an_example_makes_at_most_one_mistake_and_only_when_it_is_wrong(a: float, e: float, b: float, f: float) -> None:
+    made = sum(value(f"direction_{kind}", (a, e), (b, f)) for kind in ("flip", "swap", "both"))
+    assert made in (0, 1)
+    assert made == 0 or value("direction_mae_deg", (a, e), (b, f)) > 45
+
+
+def test_errors_of_the_input_are_what_the_data_says() -> None:
+    output = {"angles": torch.zeros(3, 3)}
+    metric = METRICS["input_mpjpe_mm"]
+    assert metric.per_example(output, {"input_mpjpe_mm": torch.tensor([1.0, 2.0, 6.0])}).tolist() == [1, 2, 6]
+    for name in ("input_mpjpe_mm", "input_depth_mae_mm"):
+        assert METRICS[name].per_example(output, {}).isnan().tolist() == [True] * 3
+
+
 def pose_scores(name: str, offset: Tensor) -> list[float]:
     true = torch.randn(2, 17, 3, generator=torch.Generator().manual_seed(0))
     zeros = torch.zeros(2)
@@ -117,9 +223,11 @@ def test_the_catalogue_is_complete_and_consistent() -> None:
         assert isinstance(metric, Metric)
         assert metric.name == name
         assert metric.label
-        assert metric.unit in {"°", "share", "mm"}
+        assert metric.unit in ({""} if metric.pooled and metric.direction == "higher" else {"°", "share", "mm"})
         assert (metric.reduction == "median") == ("median" in name)
-        assert (metric.direction == "higher") == ("_acc_" in name)
+        assert (metric.reduction == "rms") == ("rmse" in name)
+        assert (metric.direction == "higher") == ("_acc_" in name or name in {"elevation_r2", "elevation_skill"})
+    assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
 
 
 def test_importing_the_metrics_imports_neither_torch_nor_mlflow() -> None:

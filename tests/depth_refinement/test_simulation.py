@@ -9,7 +9,16 @@ from standing_person import PERFECT, standing
 
 from ablate.depth_refinement.geometry import angle_difference, mirror, pelvis, trunk, view_angles
 from ablate.depth_refinement.noise import DetectorErrors
-from ablate.depth_refinement.simulation import Cameras, normalise_image, place_cameras, simulate, wrap_degrees
+from ablate.depth_refinement.simulation import (
+    INPUTS,
+    Cameras,
+    assemble,
+    described,
+    normalise_image,
+    place_cameras,
+    simulate,
+    wrap_degrees,
+)
 from ablate.runs.contract import Batch
 
 UP = torch.tensor([0.0, 1.0, 0.0])
@@ -41,12 +50,50 @@ def test_targets_are_complete_and_shaped() -> None:
     assert batch.inputs.shape == (5, 17, 6)
     assert batch.inputs.dtype == torch.float32
     assert set(batch.targets) == {
-        "azimuth_deg", "elevation_deg", "pose_3d", "lean_deg", "visible_joints", "distance_m", "noise_level", "subject"
+        "azimuth_deg", "elevation_deg", "pose_3d", "lean_deg", "visible_joints", "distance_m", "noise_level", "subject",
+        "image_2d", "image_sd",
     }  # fmt: skip
-    assert batch.targets["pose_3d"].shape == (5, 17, 3)
-    assert all(value.shape == (5,) for name, value in batch.targets.items() if name != "pose_3d")
+    shapes = {"pose_3d": (5, 17, 3), "image_2d": (5, 17, 2), "image_sd": (5, 17)}
+    assert all(value.shape == shapes.get(name, (5,)) for name, value in batch.targets.items())
     assert batch.targets["subject"].tolist() == [0, 1, 2, 3, 4]
     assert batch.targets["lean_deg"].abs().max() < 0.01
+
+
+def test_what_only_a_judge_needs_is_true_to_the_examples() -> None:
+    """The 3D input pushed by 3 cm to the side and 4 cm in depth at every joint is 50 mm and 40 mm off."""
+    joints = standing(6)
+    seen = perfect(joints)
+    seen.inputs[..., 2:5] += torch.tensor([0.03, 0.0, -0.04])
+    batch = described(seen, joints, torch.arange(6) + 40)
+    assert torch.allclose(batch.targets["input_mpjpe_mm"], torch.tensor(50.0), atol=1e-2)
+    assert torch.allclose(batch.targets["input_depth_mae_mm"], torch.tensor(40.0), atol=1e-2)
+    assert batch.targets["clip"].tolist() == [40, 41, 42, 43, 44, 45]
+    world, camera = batch.targets["pose_world"], batch.targets["pose_3d"]
+    assert torch.equal(world, joints - pelvis(joints).unsqueeze(-2))
+    assert torch.allclose(torch.cdist(world, world), torch.cdist(camera, camera), atol=1e-4)
+    assert set(seen.targets) < set(batch.targets), "the examples themselves are left alone"
+
+
+def test_the_2d_is_told_in_image_units_with_its_deviation() -> None:
+    """Gaussian errors alone, the same person 4000 times: in units of the told SD they have SD 1."""
+    gaussian = PERFECT | {"noise_level": 1.0, "noise_level_spread": 1.5}
+    joints = standing(4000)
+    errors = DetectorErrors(**gaussian)
+    batch = simulate(joints, torch.zeros(4000).long(), Cameras(), errors, generator=generator())
+    distance, pose = batch.targets["distance_m"], batch.targets["pose_3d"]
+    true = pose[..., :2] / (pose[..., 2:] + distance[:, None, None])
+    unit = (batch.targets["image_2d"] - true) / batch.targets["image_sd"].unsqueeze(-1)
+    assert unit.std((0, 2)).min() > 0.96
+    assert unit.std((0, 2)).max() < 1.04
+    assert torch.allclose(normalise_image(batch.targets["image_2d"]), batch.inputs[..., :2], atol=1e-5)
+
+
+def test_inputs_are_named_by_what_they_hold() -> None:
+    parts = torch.rand(3, 17, 2), torch.rand(3, 17, 3), torch.rand(3, 17)
+    inputs = assemble(*parts)
+    assert torch.equal(inputs[..., slice(*INPUTS["pose_2d"])], normalise_image(parts[0]))
+    assert torch.equal(inputs[..., slice(*INPUTS["pose_3d"])], parts[1] - pelvis(parts[1]).unsqueeze(-2))
+    assert torch.equal(inputs[..., slice(*INPUTS["visibility"])], parts[2].unsqueeze(-1))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

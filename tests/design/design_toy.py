@@ -140,3 +140,12 @@ def problems_of(*edits: tuple[str, str]) -> list[str]:
     except InputError as error:
         return str(error).splitlines()
     return []
+
+
+FACTOR = """
+[factor]
+setting = "model.dropout"
+levels = [0.0, 0.5, 1]
+label = "Dropout"
+arms = ["plain", "extra"]
+"""

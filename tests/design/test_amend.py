@@ -40,6 +40,7 @@ def test_the_document_is_plain_and_complete(old: dict[str, object], study: Study
     assert Study.model_validate(old["study"]) == study
     assert old["metrics"]["accuracy"] == {  # type: ignore[index]
         "label": "Accuracy", "unit": "share", "direction": "higher", "reduction": "mean",
+        "pooled": False, "column": "error_deg",  # the toy's two metrics have one function
     }  # fmt: skip
     assert (old["created"], old["amendments"], old["command"]) == ("2025-01-31", [], "ablate run toy.toml")
 

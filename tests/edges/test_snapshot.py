@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ import toy_runs as toy
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
+from ablate.edges import archive
 from ablate.edges import snapshot as dvc
 from ablate.edges import snapshot_store as stores
 from ablate.edges.tracking import MlflowTracker
@@ -190,6 +192,102 @@ class TestThroughGit:
         with pytest.raises(InputError, match="storage"):
             dvc.restore(clone, clone / "mlruns")
         assert not (clone / "mlruns").exists()
+
+
+STUDY = {
+    "name": "slim",
+    "question": "Is it small?",
+    "baseline": "hybrid",
+    "seeds": [2, 1],
+    "metrics": ["error"],
+    "catalogue": "toy:METRICS",
+    "settings": {},
+    "arms": {"hybrid": {}},
+    "report": {"conditions": {"height": {}}},
+}
+METRICS = {
+    "error": {"label": "Error", "unit": "", "direction": "lower", "reduction": "mean", "column": "first"},
+    "other": {"label": "Other", "unit": "", "direction": "lower", "reduction": "mean", "column": "other"},
+}
+
+
+class TestReportsOnly:
+    @pytest.fixture
+    def slim(self, clone: Path, empty_store: Path, tmp_path: Path) -> Path:
+        """The clone, with the study "slim" added to the snapshot for its reports only."""
+        mlruns = new_store(empty_store, clone)
+        tracker = MlflowTracker(None, mlruns)
+        tracker.open("slim", {**toy.DOCUMENT, "study": STUDY, "metrics": METRICS})
+        for seed in (1, 2):
+            folder = toy.artifacts(tmp_path / f"slim-{seed}", seed)
+            values = pd.DataFrame({"first": [0.5, seed], "other": [1.0, 2.0]})
+            values.to_parquet(folder / "scores.parquet")
+            pd.DataFrame({"height": [1.5, 1.8], "weight": [60.0, 80.0], "subject": [1.0, 2.0]}).to_parquet(
+                folder / "conditions.parquet"
+            )
+            toy.run(tracker, toy.spec("slim", "hybrid", seed), folder)
+        tracker.close("slim", finished=True)
+        said = dvc.snapshot("slim", clone, mlruns, reports_only=True)
+        assert said.startswith("slim: 2 runs and 0 models")
+        assert "other, slim, toy in" in said
+        return clone
+
+    def test_what_the_report_reads_comes_back_and_the_rest_does_not(self, slim: Path) -> None:
+        before = MlflowTracker(None, slim / "mlruns").records("slim")
+        _artifact_repos_cache.clear()
+        said = dvc.restore(slim, slim / "elsewhere")
+        assert said.splitlines()[1:] == ["slim: 2 runs and 0 models restored", "toy: 6 runs and 2 models restored"]
+        tracker = MlflowTracker(None, slim / "elsewhere")
+        assert tracker.records("slim") == before
+        for record in before:
+            table = tracker.artifact(record.run_id, "scores.parquet")
+            assert table is not None
+            assert pd.read_parquet(table).to_dict("list") == {"first": [0.5, record.seed]}
+            conditions = tracker.artifact(record.run_id, "conditions.parquet")
+            assert conditions is not None
+            assert list(pd.read_parquet(conditions)) == ["height", "subject"]
+            pictures = tracker.artifact(record.run_id, "examples.npz")
+            assert (pictures is not None) == (record.seed == 2)  # the study's first seed
+            assert tracker.artifact(record.run_id, "model") is None
+            assert len(tracker.history(record.run_id)) == 3
+        assert len(tracker.records("toy")) == 6  # the plain part of the snapshot
+
+    def test_the_store_itself_keeps_everything(self, slim: Path) -> None:
+        tracker = MlflowTracker(None, slim / "mlruns")
+        table = tracker.artifact(tracker.records("slim")[0].run_id, "scores.parquet")
+        assert table is not None
+        assert list(pd.read_parquet(table)) == ["first", "other"]
+
+    def test_again_and_whole(self, slim: Path) -> None:
+        assert "other, slim, toy in" in dvc.snapshot("slim", slim, slim / "mlruns", reports_only=True)
+        said = dvc.snapshot("slim", slim, slim / "mlruns")
+        assert said.startswith("slim: 2 runs and 1 models")
+        assert "other, slim, toy in" in said
+
+
+class TestArchive:
+    def test_round_trip_with_the_same_bytes(self, tmp_path: Path) -> None:
+        (tmp_path / "in" / "deep").mkdir(parents=True)
+        (tmp_path / "in" / "deep" / "file").write_bytes(b"content")
+        for name in ("a.tar.xz", "b.tar.xz"):
+            archive.pack(tmp_path / "in", tmp_path / name)
+            os.utime(tmp_path / "in" / "deep" / "file", (0, 0))
+        assert (tmp_path / "a.tar.xz").read_bytes() == (tmp_path / "b.tar.xz").read_bytes()
+        archive.unpack(tmp_path / "a.tar.xz", tmp_path / "out")
+        assert (tmp_path / "out" / "deep" / "file").read_bytes() == b"content"
+
+    def test_a_damaged_one_and_one_that_reaches_out_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "file").write_bytes(bytes(range(256)) * 100)
+        archive.pack(tmp_path / "in", tmp_path / "a.tar.xz")
+        whole = (tmp_path / "a.tar.xz").read_bytes()
+        (tmp_path / "a.tar.xz").write_bytes(whole[: len(whole) // 2])
+        with tarfile.open(tmp_path / "b.tar.xz", "w:xz") as hostile:
+            hostile.addfile(tarfile.TarInfo("../outside"))
+        for name in ("a.tar.xz", "b.tar.xz"):
+            with pytest.raises(InputError, match="cannot be unpacked"):
+                archive.unpack(tmp_path / name, tmp_path / "out")
+        assert not (tmp_path / "outside").exists()
 
 
 def _mentions(folder: Path, text: str) -> list[Path]:

@@ -55,6 +55,12 @@ class TestTrackerContract:
         with pytest.raises(LookupError, match=study):
             tracker.start(toy.spec(study))
 
+    def test_lists_the_studies_that_were_opened(self, tracker: Tracker, study: str) -> None:
+        assert tracker.studies() == []
+        for name in (study, "another", study):
+            tracker.open(name, toy.DOCUMENT)
+        assert tracker.studies() == ["another", study]
+
     def test_keeps_the_latest_document(self, tracker: Tracker, study: str) -> None:
         tracker.open(study, toy.DOCUMENT)
         tracker.close(study, finished=False)
@@ -151,6 +157,13 @@ class TestTrackerContract:
         assert np.load(examples, allow_pickle=False)["inputs"].shape == (1, 17, 6)
         assert torch.equal(load_model(model).weight, toy.linear(7).weight)
         assert opened.artifact(run_id, "nothing.parquet") is None
+
+    def test_keeps_every_table_of_a_run(self, opened: Tracker, study: str, tmp_path: Path) -> None:
+        folder = toy.artifacts(tmp_path / "out")
+        pd.DataFrame({"subject": [3, 4]}).to_parquet(folder / "conditions.parquet")
+        conditions = opened.artifact(toy.run(opened, toy.spec(study), folder), "conditions.parquet")
+        assert conditions is not None
+        assert pd.read_parquet(conditions)["subject"].tolist() == [3, 4]
 
     def test_studies_do_not_mix(self, opened: Tracker, study: str) -> None:
         opened.open(f"{study}-b", {**toy.DOCUMENT, "created": "2025-12-31"})

@@ -55,6 +55,7 @@ class TestFinished:
             "val/absolute_error",
             *(f"test/{metric}" for metric in ("absolute_error", "median_error", "close")),
             *("cost/parameters", "cost/parameters_weights", "cost/flops", "count/epochs", "count/examples"),
+            *("count/train_examples", "count/test_examples"),
         }
         assert (result.scores["count/epochs"], result.scores["count/examples"]) == (3, 3 * 64)
         assert [entry["epoch"] for entry in result.history] == [1, 2, 3]
@@ -66,6 +67,7 @@ class TestFinished:
         assert {path.name for path in result.artifacts.iterdir()} == {
             "model",
             "scores.parquet",
+            "conditions.parquet",
             "examples.npz",
             "run.log",
         }
@@ -78,13 +80,23 @@ class TestFinished:
         with torch.no_grad():
             errors = (load_model(result.artifacts / "model")(test.inputs) - test.targets["price"]).abs()
         frame = pd.read_parquet(result.artifacts / "scores.parquet")
-        assert list(frame.columns) == ["price", "size", "absolute_error", "median_error", "close"]
-        assert np.array_equal(frame["absolute_error"].to_numpy(), errors.numpy())
+        assert list(frame.columns) == ["absolute_error", "close"]  # the median's values are those of the mean
+        np.testing.assert_allclose(frame["absolute_error"], errors.numpy(), rtol=5e-4)
+        conditions = pd.read_parquet(result.artifacts / "conditions.parquet")
+        assert list(conditions.columns) == ["price", "size"]
+        assert np.array_equal(conditions["price"].to_numpy(), test.targets["price"].numpy())
         assert result.scores["test/absolute_error"] == pytest.approx(errors.double().mean().item(), rel=1e-12)
         assert result.scores["test/median_error"] == pytest.approx(float(np.median(errors.double())), rel=1e-12)
+        order = errors.argsort(stable=True)
         with np.load(result.artifacts / "examples.npz", allow_pickle=False) as pictures:
-            assert pictures["index"].tolist() == [0, 6, 12, 18, 24, 31]
+            assert pictures["index"].tolist() == [int(order[15]), int(order[-1]), 0, 6, 12, 18, 24, 31]
+            assert pictures["role"].tolist() == [1, 2, 0, 0, 0, 0, 0, 0]
             assert np.array_equal(pictures["inputs"], test.inputs[pictures["index"]].numpy())
+
+    def test_runs_on_the_same_examples_keep_the_same_conditions(self, context: Context) -> None:
+        found = [execute(spec(seed=seed), context).artifacts for seed in (1, 2)]
+        one, two = ((folder / "conditions.parquet").read_bytes() for folder in found if folder)
+        assert one == two
 
     def test_depends_on_settings_and_seed_alone(self, context: Context, tmp_path: Path) -> None:
         first = execute(spec(), context)

@@ -82,7 +82,7 @@ def _require(file: Path, problems: list[Problem]) -> None:
 
 def _load(file: Path) -> Arrays:
     if not file.is_file():
-        raise InputError(Problem(str(file), "", "no such file"))
+        raise InputError(Problem(str(file), "", "is a folder, not an .npz file" if file.is_dir() else "no such file"))
     try:
         archive = np.load(file, allow_pickle=False) if zipfile.is_zipfile(file) else None
     except _UNREADABLE as error:

@@ -23,3 +23,4 @@ METRICS = {
     "median_error": Metric("median_error", "Median error", "k€", "lower", absolute_error, reduction="median"),
     "close": Metric("close", "Within 0.5", "%", "higher", close),
 }
+PRICES = {"absolute_error": METRICS["absolute_error"]}  # of data without a size

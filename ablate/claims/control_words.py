@@ -1,0 +1,205 @@
+"""What the outcome of a control means, as sentences. Knows findings; computes no number.
+
+An interval that includes 0 is "not shown", never "equal": equality takes a whole interval inside a margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ablate.claims.statistics import Effect
+from ablate.claims.words import Shown, listed, margin_text, measure, sentence, signed_size, size
+from ablate.study import Control
+
+if TYPE_CHECKING:
+    from ablate.claims.controls import ControlFinding, ControlRow
+
+Kind = Literal["match parameters", "shuffle input", "drop input", "drop joints", "freeze", "same information"]
+
+# What it means for a gain of `of` over `base`, by what is shown of the difference between `of` and the control.
+EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
+    "match parameters": {
+        "better": "more parameters alone do not explain its gain over {base}",
+        "equal": "the gain over {base} could be had by widening {things}",
+        "not shown": "it is not shown that its gain over {base} takes more than widening {things} gives",
+        "worse": "as many parameters do more than its gain over {base} where they widen {things}",
+    },
+    "shuffle input": {
+        "better": "its gain over {base} depends on what {things} tells of the example at hand",
+        "equal": "its gain over {base} does not come from what {things} tells of the example at hand",
+        "not shown": "it is not shown that its gain over {base} comes from what {things} tells of the example at hand",
+        "worse": "its gain over {base} does not come from what {things} tells, for it does better with another's",
+    },
+    "drop input": {
+        "better": "its gain over {base} depends on {things}",
+        "equal": "its gain over {base} can be had without {things}",
+        "not shown": "it is not shown that its gain over {base} takes {things}",
+        "worse": "its gain over {base} is larger without {things}",
+    },
+    "freeze": {
+        "better": "random features in {things} do not give all of its gain over {base}",
+        "equal": "random features in {things} give its gain over {base} as well as trained ones",
+        "not shown": "it is not shown that its gain over {base} takes trained features in {things}",
+        "worse": "its gain over {base} is larger with random features in {things}",
+    },
+    "same information": {
+        "better": "the same information without the design gives less than its gain over {base}",
+        "equal": "its gain over {base} can be had from the information without the design",
+        "not shown": "it is not shown that the design gives more than the information does",
+        "worse": "the same information does more than its gain over {base} without the design",
+    },
+}
+# The same where the controlled arm is the baseline itself: there is no gain, only what it needs.
+NEEDS: Mapping[Shown, str] = {
+    "better": "it needs {things}",
+    "equal": "it does as well without {things}",
+    "not shown": "it is not shown that it needs {things}",
+    "worse": "it does better without {things}",
+}
+
+
+def kinds_of(control: Control) -> dict[Kind, str]:
+    """What a control does, each with the things that it does it to, in words."""
+    match = control.match_parameters
+    found: dict[Kind, str] = {
+        "match parameters": match.by if match else "",
+        "shuffle input": listed(control.shuffle_input),
+        "drop input": listed(control.drop_input),
+        "drop joints": listed(control.drop_joints),
+        "freeze": listed(control.freeze),
+        "same information": control.same_information,
+    }
+    return {kind: things for kind, things in found.items() if things}
+
+
+def what_was_done(kinds: Mapping[Kind, str], of: str) -> str:
+    """`as many parameters as Hybrid, by widening model.feedforward_dim`; several things are joined."""
+    words: Mapping[Kind, str] = {
+        "match parameters": "as many parameters as {of}, by widening {things}",
+        "shuffle input": "another example's {things}",
+        "drop input": "without {things}",
+        "drop joints": "without the joints {things}",
+        "freeze": "random, untrained features in {things}",
+        "same information": "the information of {of} without its design",
+    }
+    return listed([words[kind].format(of=of, things=things) for kind, things in kinds.items()])
+
+
+def meaning(finding: ControlFinding, row: ControlRow, things: str) -> str:
+    """The outcome in one metric, as one or two sentences."""
+    if row.gain is not None and row.gain_shown != "better":
+        return _no_gain(finding, row, row.gain)
+    if row.remaining_shown == "no interval":
+        return sentence(
+            f"{_unknown(finding, row.remaining, row)}: nothing can be said of what {finding.label} rules out"
+        )
+    said = _difference(finding, row)
+    if row.gain is None:
+        what = f"trained features in {things}" if finding.kinds[0] == "freeze" else things
+        return sentence(f"{said}: {NEEDS[row.remaining_shown].format(things=what)}")
+    kind: Kind = "drop input" if finding.kinds[0] == "drop joints" else finding.kinds[0]
+    text = EXPLAINS[kind][row.remaining_shown].format(base=finding.baseline_label, things=things)
+    gain = size(row.gain.difference, row.metric, row.places)
+    own = f"; {finding.label} itself has a gain" if row.control_shown == "better" else ""
+    return sentence(f"{said}: {text}. That gain is {gain}{own}")
+
+
+def closing(found: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
+    """The three explanations of one arm's gain in one metric together; empty unless each has its control."""
+    by_kind = {finding.kinds[0]: (finding, row) for finding, row in reversed(found)}
+    if "match parameters" not in by_kind or "same information" not in by_kind:
+        return ""
+    finding, row = by_kind["match parameters"]
+    gain = row.gain
+    name = f"{finding.of_label}'s gain over {finding.baseline_label} in {row.metric.in_text}"
+    if gain is None or row.gain_shown != "better":
+        return f"{name} is not shown: there is none for parameters, information or design to explain."
+    parts = [
+        f"more parameters {_parameters(*by_kind['match parameters'])}",
+        f"more information {_information(*by_kind['same information'])}",
+        *(_needed(*by_kind[kind]) for kind in ("shuffle input", "drop input") if kind in by_kind),
+        f"the design {_design(*by_kind['same information'])}",
+    ]
+    return f"What {name}, {_short(gain, row)}, comes from: {'; '.join(parts)}."
+
+
+def _no_gain(finding: ControlFinding, row: ControlRow, gain: Effect) -> str:
+    where = f"in {row.metric.in_text}"
+    of, base, gap = finding.of_label, finding.baseline_label, gain.difference
+    if row.gain_shown == "no interval":
+        return sentence(f"{_unknown(finding, gain, row)}: there is no gain to explain yet")
+    if row.gain_shown == "worse":
+        said = f"{where}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
+    else:
+        said = f"no gain of {of} over {base} is shown {where} ({signed_size(gap, row.metric, row.places)})"
+    text = sentence(f"{said}: there is no gain to explain")
+    if row.control_shown != "better":
+        return text
+    own = size(row.control.difference, row.metric, row.places)
+    return f"{text} {sentence(f'{finding.label} is itself better than {base} by {own}')}"
+
+
+def _difference(finding: ControlFinding, row: ControlRow) -> str:
+    """`in azimuth error, Hybrid is better than Existing, wide by 0.25° (95 % interval …)`."""
+    of, control, gap = finding.of_label, finding.label, row.remaining.difference
+    where = f"in {row.metric.in_text}"
+    if row.remaining_shown in ("better", "worse"):
+        return f"{where}, {of} is {row.remaining_shown} than {control} by {size(gap, row.metric, row.places)}"
+    signed = signed_size(gap, row.metric, row.places)
+    if row.remaining_shown == "equal":
+        margin = margin_text(row.margin or 0.0, row.metric)
+        return f"{where}, {of} and {control} differ by less than the margin of {margin} ({signed})"
+    return f"{where}, no difference between {of} and {control} could be shown ({signed})"
+
+
+def _unknown(finding: ControlFinding, effect: Effect, row: ControlRow) -> str:
+    reason = effect.note if effect.difference.n else "no seed has both runs"
+    return f"in {row.metric.in_text}, {finding.label} has no interval to go by ({reason})"
+
+
+def _parameters(finding: ControlFinding, row: ControlRow) -> str:
+    of, wide = finding.of_label, finding.label
+    return {
+        "better": f"do not explain it alone ({of} is still better than {wide} by {_short(row.remaining, row)})",
+        "equal": f"could give it ({of} and {wide} differ by less than the margin)",
+        "not shown": f"are not ruled out (no difference between {of} and {wide} could be shown)",
+        "worse": f"could give more than it ({wide} is better than {of} by {_short(row.remaining, row)})",
+        "no interval": "are not known to do",
+    }[row.remaining_shown]
+
+
+def _information(finding: ControlFinding, row: ControlRow) -> str:
+    informed, base = finding.label, finding.baseline_label
+    return {
+        "better": f"gives a gain by itself ({informed} is better than {base} by {_short(row.control, row)})",
+        "equal": f"gives no more than the margin by itself ({informed} against {base})",
+        "not shown": f"is not shown to give a gain by itself (no difference between {informed} and {base} shown)",
+        "worse": f"gives no gain by itself ({informed} is worse than {base} by {_short(row.control, row)})",
+        "no interval": "is not known to give a gain by itself",
+    }[row.control_shown]
+
+
+def _needed(finding: ControlFinding, row: ControlRow) -> str:
+    of, other = finding.of_label, finding.label
+    return {
+        "better": f"without it {of} loses {_short(row.remaining, row)} ({other})",
+        "equal": f"without it {of} loses less than the margin ({other})",
+        "not shown": f"without it {of} is not shown to lose ({other})",
+        "worse": f"without it {of} is better by {_short(row.remaining, row)} ({other})",
+        "no interval": f"what {of} is without it is not known ({other})",
+    }[row.remaining_shown]
+
+
+def _design(finding: ControlFinding, row: ControlRow) -> str:
+    return {
+        "better": f"adds {_short(row.remaining, row)} to what the information gives",
+        "equal": "adds less than the margin to what the information gives",
+        "not shown": "is not shown to add to what the information gives",
+        "worse": f"takes {_short(row.remaining, row)} from what the information gives",
+        "no interval": "is not known to add to it",
+    }[row.remaining_shown]
+
+
+def _short(effect: Effect, row: ControlRow) -> str:
+    return measure(abs(effect.difference.mean or 0.0), row.metric, row.places)

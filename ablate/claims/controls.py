@@ -1,0 +1,127 @@
+"""What each control rules out: the two differences that matter, and a sentence. Pure: Results in, dataclasses out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ablate.claims.control_words import Kind, closing, kinds_of, meaning, what_was_done
+from ablate.claims.costs import count, label
+from ablate.claims.effects import effect, effect_places
+from ablate.claims.records import MetricInfo
+from ablate.claims.results import Results
+from ablate.claims.statistics import Effect
+from ablate.claims.words import Shown, shown
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """One metric of a finding. A difference is its first arm minus its second, as everywhere."""
+
+    metric: MetricInfo
+    gain: Effect | None  # controlled arm minus baseline; None where the controlled arm is the baseline itself
+    remaining: Effect  # controlled arm minus control
+    control: Effect  # control minus the baseline
+    gain_shown: Shown | None
+    remaining_shown: Shown
+    control_shown: Shown
+    places: int  # decimals of the differences
+    margin: float | None  # of the hypothesis about the controlled arm in this metric, if any
+    sentence: str  # what the outcome means
+
+
+@dataclass(frozen=True)
+class ControlFinding:
+    """A control beside what it controls for. `of` is the controlled arm, `baseline` what both are measured by."""
+
+    control: str
+    label: str
+    kinds: tuple[Kind, ...]
+    what: str  # what was done to it: "another example's pose_2d"
+    of: str
+    of_label: str
+    baseline: str
+    baseline_label: str
+    parameters: Mapping[str, float | None]  # by arm: control, controlled, baseline
+    rows: tuple[ControlRow, ...]  # one a metric of the study, the primary one first
+    sentence: str  # the primary metric's
+
+
+def control_findings(results: Results) -> tuple[ControlFinding, ...]:
+    """A finding for every arm with a control, in study order."""
+    return tuple(
+        _finding(results, name, kinds_of(arm.control))
+        for name, arm in results.study.arms.items()
+        if arm.control is not None and kinds_of(arm.control)
+    )
+
+
+def explanations(findings: Sequence[ControlFinding]) -> tuple[str, ...]:
+    """A paragraph for every controlled arm and metric whose three explanations all have a control.
+
+    These are more parameters, more information, and the design.
+    """
+    said = []
+    for of in dict.fromkeys(f.of for f in findings if f.of != f.baseline):
+        group = [f for f in findings if f.of == of]
+        said += [closing([(f, f.rows[place]) for f in group]) for place in range(len(group[0].rows))]
+    return tuple(text for text in said if text)
+
+
+def _finding(results: Results, name: str, kinds: Mapping[Kind, str]) -> ControlFinding:
+    of, base = _controlled(results, name), results.study.baseline_of(name)
+    labels = {arm: label(results, arm) if arm in results.study.arms else arm for arm in (name, of, base)}
+    draft = ControlFinding(
+        control=name,
+        label=labels[name],
+        kinds=tuple(kinds),
+        what=what_was_done(kinds, labels[of]),
+        of=of,
+        of_label=labels[of],
+        baseline=base,
+        baseline_label=labels[base],
+        parameters={arm: count(results, arm) for arm in dict.fromkeys((name, of, base))},
+        rows=(),
+        sentence="",
+    )
+    rows = tuple(_row(results, draft, kinds[draft.kinds[0]], metric) for metric in results.study.metrics)
+    return replace(draft, rows=rows, sentence=rows[0].sentence)
+
+
+def _controlled(results: Results, name: str) -> str:
+    """The arm it controls for: of `match_parameters`, `same_information` or `like`, else the baseline.
+
+    Where a factor has put an arm a level in the place of that one, it is the one at the control's own level.
+    """
+    study, arm = results.study, results.study.arms[name]
+    assert arm.control is not None
+    match = arm.control.match_parameters.of if arm.control.match_parameters else ""
+    named = match or arm.control.same_information or arm.like or study.baseline_of(name)
+    levels = {a.level: n for n, a in study.arms.items() if a.family == named}
+    return named if named in study.arms else levels.get(arm.level, named)
+
+
+def _row(results: Results, finding: ControlFinding, things: str, name: str) -> ControlRow:
+    of, base, metric = finding.of, finding.baseline, results.metrics[name]
+    margin = _margin(results, finding, name)
+    gain = effect(results, of, base, name) if of != base else None
+    remaining, own = effect(results, of, finding.control, name), effect(results, finding.control, base, name)
+    draft = ControlRow(
+        metric=metric,
+        gain=gain,
+        remaining=remaining,
+        control=own,
+        gain_shown=shown(gain, metric, margin) if gain else None,
+        remaining_shown=shown(remaining, metric, margin),
+        control_shown=shown(own, metric, margin),
+        places=effect_places(results, name),
+        margin=margin,
+        sentence="",
+    )
+    return replace(draft, sentence=meaning(finding, draft, things))
+
+
+def _margin(results: Results, finding: ControlFinding, metric: str) -> float | None:
+    """Of the hypothesis that compares the controlled arm with the control, else with the baseline."""
+    margins = {(h.arm, h.against): h.margin for h in results.study.hypotheses if h.metric == metric and h.margin > 0}
+    return margins.get((finding.of, finding.control)) or margins.get((finding.of, finding.baseline))

@@ -1,0 +1,224 @@
+"""Find and read OpenPose's JSON files, a file a camera and frame, in a folder or a .tar archive. Knows no joints.
+
+Nothing is ever unpacked onto the disk. Hostile archives and documents are refused: links, devices, paths that lead
+outside, more bytes than a recording can have, numbers that are not finite, documents nested like no detector's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.study import InputError, Problem
+
+MAX_FILES = 400_000  # an hour of two cameras at 50 fps
+MAX_JSON_BYTES = 5_000_000  # a crowd of a thousand people has 1 MB
+MAX_ARCHIVE_BYTES = 1_000_000_000  # of all members, unpacked
+MAX_DEPTH = 6  # OpenPose: document, people, person, list
+MAX_PEOPLE = 1000
+MAX_NUMBERS = 3 * 200  # of one person: BODY_135 has 3 · 135
+_ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError)
+# Where two problems say enough, a hundred thousand files do not get one each.
+_TOLD = 20
+
+# A string, closed or not, or a bracket. Never backtracks: a hostile document costs no more than an honest one.
+_TOKEN = re.compile(rb'"(?:\\.|[^"\\])*+"?|[\[{]|[\]}]', re.DOTALL)
+
+Person = NDArray[np.float64]  # (points, 3) x, y in pixels, confidence
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The files of one recording: those whose cameras' folders lie side by side."""
+
+    name: str  # path of the folder that holds the cameras' folders
+    cameras: tuple[str, ...]  # names of the cameras' folders, in natural order
+    frames: tuple[tuple[tuple[Person, ...], ...], ...]  # by camera, then frame, then person
+
+
+def read(source: Path, *, trial: str = "") -> Clip:
+    """The recording in a folder or archive (.tar, .tar.gz, …) whose path contains `trial`.
+
+    Raises InputError when there is none, or more than one, and with the problems of the first damaged files.
+    """
+    if not source.exists():
+        raise InputError(Problem(str(source), "", "no such folder or archive"))
+    wanted: dict[str, dict[str, dict[str, tuple[Person, ...]]]] = {}
+    names: set[str] = set()
+    problems: list[Problem] = []
+    for path, read_text in _members(source):
+        clip, camera = _place(path)
+        names.add(clip)
+        if trial not in clip:
+            continue
+        try:
+            wanted.setdefault(clip, {}).setdefault(camera, {})[path.name] = people(read_text(), f"{source}: {path}")
+        except InputError as error:
+            problems += error.problems
+        if len(problems) >= _TOLD:
+            break
+    if problems:
+        raise InputError(*problems)
+    name = _one(source, trial, sorted(wanted), sorted(names))
+    return _clip(source, name, wanted[name])
+
+
+def people(text: bytes, file: str) -> tuple[Person, ...]:
+    """Everybody in one JSON document; a person without keypoints is left out. Raises InputError naming `file`."""
+    if _depth(text) > MAX_DEPTH:
+        raise InputError(Problem(file, "", f"is nested more than {MAX_DEPTH} deep: not OpenPose's"))
+    try:
+        document = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or a number of too many digits
+        raise InputError(Problem(file, "", "must be OpenPose's JSON", str(error)[:120])) from None
+    listed = document.get("people") if isinstance(document, dict) else None
+    if not isinstance(listed, list) or len(listed) > MAX_PEOPLE:
+        rule = f'must hold "people", a list of at most {MAX_PEOPLE}'
+        raise InputError(Problem(file, "", rule, type(document).__name__))
+    found = []
+    for number, person in enumerate(listed):
+        flat = person.get("pose_keypoints_2d", []) if isinstance(person, dict) else None
+        if flat:
+            found.append(_person(flat, file, f"people[{number}].pose_keypoints_2d"))
+        elif flat is None or not isinstance(flat, list):
+            raise InputError(Problem(file, f"people[{number}]", "must be an OpenPose person"))
+    return tuple(found)
+
+
+def _person(flat: Any, file: str, place: str) -> Person:
+    numbers = isinstance(flat, list) and all(type(value) in (int, float) for value in flat)
+    if not numbers or len(flat) % 3 or len(flat) > MAX_NUMBERS:
+        raise InputError(Problem(file, place, "must be x, y, confidence of every point, all numbers"))
+    try:
+        array = np.array(flat, dtype=np.float64).reshape(-1, 3)
+    except OverflowError:
+        array = np.full((1, 3), np.inf)
+    if not np.isfinite(array).all() or (array[:, 2] < 0).any() or (array[:, 2] > 1.5).any():
+        raise InputError(Problem(file, place, "must be finite, with confidences between 0 and 1"))
+    return array
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _depth(text: bytes) -> int:
+    """How deep brackets nest, strings left out; cheap, and before any parser recurses."""
+    depth = deepest = 0
+    for token in _TOKEN.finditer(text):
+        first = token.group()[:1]
+        if first in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _members(source: Path) -> Iterator[tuple[PurePosixPath, Any]]:
+    """Path and reader of every JSON file, in no particular order. Raises InputError."""
+    if source.is_dir():
+        yield from _in_folder(source)
+        return
+    try:
+        with tarfile.open(source, "r:*") as archive:
+            yield from _in_archive(archive, str(source))
+    except _ARCHIVE_ERRORS as error:
+        raise InputError(Problem(str(source), "", "must be a folder or a .tar archive", str(error)[:120])) from None
+
+
+def _in_folder(source: Path) -> Iterator[tuple[PurePosixPath, Any]]:
+    for count, path in enumerate(sorted(source.rglob("*.json"))):
+        if count >= MAX_FILES:
+            raise InputError(Problem(str(source), "", f"must hold at most {MAX_FILES:,} JSON files"))
+        if path.is_file():
+            yield PurePosixPath(path.relative_to(source).as_posix()), lambda path=path: _limited(path)
+
+
+def _limited(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return _whole(file, str(path))
+    except OSError as error:
+        raise InputError(Problem(str(path), "", "cannot be read", error.strerror or "")) from None
+
+
+def _whole(file: IO[bytes], name: str) -> bytes:
+    text = file.read(MAX_JSON_BYTES + 1)
+    if len(text) > MAX_JSON_BYTES:
+        raise InputError(Problem(name, "", f"must have at most {MAX_JSON_BYTES:,} bytes"))
+    return text
+
+
+def _in_archive(archive: tarfile.TarFile, source: str) -> Iterator[tuple[PurePosixPath, Any]]:
+    count = size = 0
+    for member in archive:
+        path = PurePosixPath(member.name)
+        count, size = count + 1, size + member.size
+        if path.is_absolute() or ".." in path.parts or "\\" in member.name:
+            raise InputError(Problem(source, member.name[:200], "leads outside of the archive"))
+        if not (member.isfile() or member.isdir()) or member.sparse is not None:
+            raise InputError(
+                Problem(source, member.name[:200], "must be a plain file or a folder, not a link or device")
+            )
+        if count > 2 * MAX_FILES or size > MAX_ARCHIVE_BYTES:
+            rule = f"must hold at most {MAX_FILES:,} files and {MAX_ARCHIVE_BYTES:,} bytes"
+            raise InputError(Problem(source, "", rule))
+        if member.isfile() and path.suffix == ".json":
+            yield path, lambda member=member: _member(archive, member, source)
+
+
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str) -> bytes:
+    file = archive.extractfile(member)
+    if file is None:
+        raise InputError(Problem(source, member.name, "cannot be read"))
+    with file:
+        return _whole(file, f"{source}: {member.name}")
+
+
+def _place(path: PurePosixPath) -> tuple[str, str]:
+    """The clip and the camera that a file belongs to: its folder's folder, and its folder."""
+    return path.parent.parent.as_posix(), path.parent.name
+
+
+def _one(source: Path, trial: str, found: list[str], every: list[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    exact = [name for name in found if name.endswith(f"/{trial}") or name == trial]
+    if trial and len(exact) == 1:
+        return exact[0]
+    if not every:
+        raise InputError(Problem(str(source), "", "holds no OpenPose JSON: cameras' folders with a .json a frame"))
+    rule = "must be part of the path of one recording" if trial else "holds several recordings: choose one by --trial"
+    place, listed = ("--trial", found or every) if trial else (str(source), every)
+    shown = "; ".join(listed[:8]) + (f"; and {len(listed) - 8} more" if len(listed) > 8 else "")
+    raise InputError(Problem(place, "", rule, trial, shown))
+
+
+def _clip(source: Path, name: str, cameras: dict[str, dict[str, tuple[Person, ...]]]) -> Clip:
+    counts = {camera: len(files) for camera, files in cameras.items()}
+    if len(counts) < 2:
+        rule = "must hold a folder of JSON files for each of at least two cameras"
+        raise InputError(Problem(str(source), name, rule, ", ".join(counts)))
+    if len(set(counts.values())) > 1:
+        rule = "every camera must have the same number of frames"
+        raise InputError(Problem(str(source), name, rule, ", ".join(f"{c} {n}" for c, n in sorted(counts.items()))))
+    order = sorted(cameras, key=natural)
+    frames = tuple(tuple(cameras[camera][file] for file in sorted(cameras[camera], key=natural)) for camera in order)
+    return Clip(name, tuple(order), frames)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which cam2 comes before cam10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part[:300]), "") if part.isdigit() else (1, 0, part) for part in parts]

@@ -1,0 +1,236 @@
+"""An external test: score a study's stored models on data from elsewhere, and record the scores beside the others.
+
+Knows no subject: which factory reads a file is the study's own data factory, an installed reader, or the user's word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate import workflow
+from ablate.design import components
+from ablate.design.resolve import resolve
+from ablate.design.wording import shown
+from ablate.loading import Workspace, resolve_device
+from ablate.study import InputError, Metric, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablate.claims.results import Results
+    from ablate.runs.contract import Batch, Data
+
+READERS = "ablate.external"  # entry points: data factories with an attribute `reads(file) -> bool`
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
+# Settings of a data factory that say which part of a source is trained on: other data is used whole.
+PARTITION = ("file", "split_seed", "fold", "folds")
+
+Tell = Callable[[int, int, str], None]  # runs done, runs in all, the run at hand
+
+
+@dataclass(frozen=True)
+class External:
+    """What an external test gave. `scores` is tidy: arm, seed, metric, score; `notes` say what could not be scored."""
+
+    study: str
+    name: str
+    file: Path
+    examples: int
+    scores: pd.DataFrame
+    notes: tuple[str, ...]
+    results: Results  # of the study, as they were before
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        head = {"study": self.study, "name": self.name, "file": str(self.file), "examples": self.examples}
+        return {**head, "scores": json.loads(self.scores.to_json(orient="records")), "notes": list(self.notes)}
+
+
+def evaluate(
+    study: str,
+    workspace: Workspace,
+    data: Path,
+    *,
+    name: str | None = None,
+    factory: str | None = None,
+    tell: Tell = lambda done, total, run: None,
+) -> External:
+    """Score every finished run that kept its model on all examples of `data`, with every metric of the catalogue.
+
+    `study`: a file or a name in the store; `data`: a path, or a name under the data root. The scores are recorded in
+    the store as `external/<name>/<metric>`, with `external/<name>/examples`; the same name again replaces them.
+    Raises InputError before anything is recorded.
+    """
+    folder = Path(study).resolve().parent if study.endswith(".toml") else Path.cwd()
+    found = workflow.results(workflow.study_name(study), workspace)
+    components.importable([folder, Path.cwd()])
+    file = data if data.is_file() else components.find_data_file(
+        str(data), data_root=workspace.data_root, study_dir=folder
+    )  # fmt: skip
+    name = label(name, file)
+    scorer = _Scorer(found, workspace, folder, file, factory)
+    models = {place: path for place in scorer.places() if (path := found.artifact(*place, "model"))}
+    if not models:
+        raise InputError(_no_model(found))
+    scores: dict[tuple[str, int], dict[str, float]] = {}
+    for count, (place, path) in enumerate(models.items()):
+        tell(count, len(models), f"{place[0]} seed {place[1]}")
+        result = scorer.score(place, path)
+        if result:
+            scores[place] = result
+    tell(len(models), len(models), "")
+    missing = len(scorer.places()) - len(models)
+    notes = [*scorer.notes, *([f"{missing} finished runs kept no model and could not be scored"] if missing else [])]
+    if not scores:
+        raise InputError(*(Problem(str(file), "", note) for note in dict.fromkeys(notes)))
+    _record(found, name, scores, scorer.examples)
+    return External(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), found)
+
+
+def label(name: str | None, file: Path) -> str:
+    """The name under which scores are recorded: as given, else the file's stem. Raises InputError for a bad one."""
+    if name is None:
+        name = re.sub(r"[^A-Za-z0-9_.\-]", "_", file.stem).lstrip("_.-")[:60] or "data"
+    if not NAME.fullmatch(name):
+        rule = "must be letters, digits, dots, dashes and underscores, at most 60, the first a letter or digit"
+        raise InputError(Problem("--name", "", rule, shown(name)))
+    return name
+
+
+class _Scorer:
+    """The data of each arm, made once for all arms that see the same, and the study's metrics on it."""
+
+    def __init__(self, found: Results, workspace: Workspace, folder: Path, file: Path, factory: str | None) -> None:
+        import torch
+
+        self.found, self.folder, self.file, self.data_root = found, folder, file.resolve(), workspace.data_root
+        self.device = torch.device(resolve_device(workspace.device))
+        place = found.study.name
+        catalogue = components.load_component(found.study.catalogue, file=place, place="catalogue")
+        self.catalogue: list[Metric] = list(catalogue.values())
+        self.factory = factory or reader(str(found.study.settings["data"]["factory"]), self.file)
+        self.examples = 0
+        self.notes: list[str] = []
+        self._data: dict[str, Data] = {}
+        self._batches: dict[str, Batch | None] = {}
+
+    def places(self) -> list[tuple[str, int]]:
+        """Every finished run: arm and seed."""
+        done = self.found.done()
+        return [(str(arm), int(seed)) for arm, seed in zip(done.arm, done.seed, strict=True)]
+
+    def score(self, place: tuple[str, int], path: Path) -> dict[str, float] | None:
+        """One number a metric; None, and a note, for a run that cannot be scored."""
+        from ablate.runs import evaluation
+        from ablate.runs.checkpoints import load_model
+
+        batch = self._examples(place[0])
+        if batch is None:
+            return None
+        try:
+            output = evaluation.predict(load_model(path).to(self.device), batch)
+            return evaluation.score(output, batch.targets, self.catalogue)
+        except InputError as error:
+            reason = str(error)
+        except Exception as error:  # a person's model or metric may raise anything; the other runs still count
+            reason = f"{type(error).__name__}: {error}"
+        self.notes.append(f"{place[0]} seed {place[1]} could not be scored: {reason}")
+        return None
+
+    def _examples(self, arm: str) -> Batch | None:
+        """All examples as the arm's control shows them; None, and a note, where it cannot."""
+        from ablate.runs.controls import controlled
+
+        settings = resolve(self.found.study, arm)
+        section, control = self._section(settings["data"]), settings.get("control", {})
+        identity = json.dumps([section, control], sort_keys=True, default=str)
+        if identity not in self._batches:
+            data = self._load(section)
+            try:
+                self._batches[identity] = controlled(data, control).examples("all")
+            except InputError as error:  # one person alone leaves nobody to shuffle with
+                if not control:
+                    raise
+                self._batches[identity] = None
+                self.notes.append(f"{arm} could not be scored: {error}")
+        batch = self._batches[identity]
+        self.examples = self.examples if batch is None else len(batch.inputs)
+        return batch
+
+    def _section(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The arm's data settings, as far as the factory that reads the file takes them.
+
+        An arm that was given data of another kind is judged on the study's settings.
+        """
+        theirs = self.found.study.settings["data"]
+        settings = own if own["factory"] == theirs["factory"] else theirs
+        factory = self.factory or str(theirs["factory"])
+        kept = {k: v for k, v in settings.items() if k not in ("factory", *PARTITION)}
+        if factory != settings["factory"]:
+            kept = {key: value for key, value in kept.items() if components.takes(factory, key)}
+        return {"factory": factory, **kept, "file": str(self.file)}
+
+    def _load(self, section: Mapping[str, Any]) -> Data:
+        from ablate.runs.execution import Context, load_data
+
+        identity = json.dumps(section, sort_keys=True, default=str)
+        if identity in self._data:
+            return self._data[identity]
+        if not components.takes(str(section["factory"]), "file"):
+            rule = f"{section['factory']} reads no file to put --data in place of"
+            raise InputError(Problem(self.found.study.name, "settings.data.factory", rule))
+        context = Context(self.found.study.catalogue, (), self.folder, Path(), Path(), str(self.device), self.data_root)
+        try:
+            data = load_data(section, context, self.device, to_train=False)
+        except InputError:
+            raise
+        except Exception as error:  # a person's data source may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(Problem(str(self.file), "", "cannot be read as data of this study", reason)) from None
+        self._data[identity] = data
+        trained = {origin.get("data_digest") for origin in self.found.provenance.values()}
+        if data.digest in trained:
+            self.notes.append("this is the data that the study was trained and tested on: no external test")
+        return data
+
+
+def reader(own: str, file: Path) -> str | None:
+    """The installed factory that says it reads this file; None: the study's own factory `own` has to.
+
+    Only readers of the package that `own` comes from are asked: they make the same kind of examples.
+    """
+    package = own.partition(":")[0].rpartition(".")[0]
+    for entry in sorted(entry_points(group=READERS), key=lambda e: e.name):
+        if entry.module.rpartition(".")[0] == package and package:
+            found = components.load_component(entry.value, file=READERS, place=entry.name)
+            if found.reads(file):
+                return entry.value
+    return None
+
+
+def _no_model(found: Results) -> Problem:
+    name = found.study.name
+    if found.done().empty:
+        return Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first")
+    return Problem(name, "", "no finished run kept its model, so none can be evaluated", nearest="`ablate run --rerun`")
+
+
+def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[str, float]], examples: int) -> None:
+    done = found.done()
+    ids = {(str(r.arm), int(str(r.seed))): str(r.run_id) for r in done.itertuples()}
+    for place, values in scores.items():
+        logged = {f"external/{name}/{metric}": value for metric, value in values.items()}
+        found.tracker.add_scores([ids[place]], {**logged, f"external/{name}/examples": float(examples)})
+
+
+def _tidy(scores: Mapping[tuple[str, int], Mapping[str, float]]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [(*place, metric, value) for place, values in scores.items() for metric, value in values.items()]
+    return pd.DataFrame(rows, columns=["arm", "seed", "metric", "score"])

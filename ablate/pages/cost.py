@@ -1,0 +1,104 @@
+"""What an arm achieves against what it costs: a mark an arm, one panel a cost. Draws CostPoints; computes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ablate.claims import numbers
+from ablate.claims.records import MetricInfo
+from ablate.claims.tradeoff import COSTS, CostPoint
+from ablate.pages import scales, style
+
+PANEL_IN, LINE_IN = 1.6, 0.1
+NEAR = 0.018  # of the axis: nearer marks stand this far apart
+NONE = "none"  # the slot of what has no parameters: a logarithm has no zero
+PER_LINE = 60
+
+
+def cost(points: Sequence[CostPoint], metric: MetricInfo, focus: Sequence[str], marks: style.Marks) -> Figure | None:
+    """One panel a cost, along a logarithmic axis: mean over seeds with its 95 % interval. References are hollow."""
+    shown = [key for key in COSTS if sum(bool(point.costs[key]) for point in points) > 1]
+    if not shown:
+        return None
+    near = [point.scores[metric.name] for point in points if point.arm in focus]
+    limits = scales.limits(near, [point.scores[metric.name] for point in points], include_zero=False)
+    inside = [p for p in points if limits[0] <= _mean(p, metric) <= limits[1]]
+    drawing = style.figure(PANEL_IN * len(shown) + LINE_IN * (3 + len(inside)))
+    panels = drawing.subplots(len(shown), 1, squeeze=False, sharey=True)[:, 0]
+    for panel, key in zip(panels, shown, strict=True):
+        _panel(panel, key, inside, metric, marks)
+        panel.set_ylim(*limits)
+    outside = [
+        f"{p.label} {numbers.with_unit(numbers.number(_mean(p, metric), 1), metric.unit)}"
+        for p in points
+        if p not in inside
+    ]
+    if outside:
+        drawing.supxlabel(style.wrap(f"Off the scale: {', '.join(outside)}", PER_LINE), fontsize=6.5, color=style.GREY)
+    style.legend_above(drawing, *panels)
+    return drawing
+
+
+def _mean(point: CostPoint, metric: MetricInfo) -> float:
+    mean = point.scores[metric.name].mean
+    return math.nan if mean is None else mean
+
+
+def _panel(panel: Axes, key: str, points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) -> None:
+    known = [value for point in points if (value := point.costs[key])]
+    slot = min(known) / 2.5 if known and any(point.costs[key] == 0 for point in points) else None
+    given = [(point, value or slot) for point in points if (value := point.costs[key]) is not None]
+    places = {point.arm: place for point, place in given if place}
+    drawn = _beside(places)
+    for point in points:
+        if point.arm in drawn:
+            _mark(panel, drawn[point.arm], point, metric, marks)
+    _scale(panel, list(drawn.values()), slot)
+    panel.set_xlabel(COSTS[key])
+    unit = numbers.unit_text(metric.unit)
+    panel.set_title(f"{metric.short} ({unit})" if unit else metric.short, loc="left")
+
+
+def _beside(places: Mapping[str, float]) -> dict[str, float]:
+    """Marks of nearly one cost stand side by side, else those with the same network would hide each other."""
+    step = NEAR * (math.log(max(places.values()) / min(places.values())) or 1.0)
+    groups: list[list[str]] = []
+    for arm in sorted(places, key=lambda arm: places[arm]):
+        if groups and math.log(places[arm] / places[groups[-1][0]]) < step:
+            groups[-1].append(arm)
+        else:
+            groups.append([arm])
+    return {
+        arm: places[arm] * math.exp(step * (place - (len(group) - 1) / 2))
+        for group in groups
+        for place, arm in enumerate(group)
+    }
+
+
+def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: style.Marks) -> None:
+    score, colour = point.scores[metric.name], style.GREY if point.reference else marks.colour(point.arm)
+    if score.low is not None and score.high is not None:
+        panel.plot([x, x], [score.low, score.high], color=colour, linewidth=1.2, solid_capstyle="butt", zorder=2)
+    panel.plot(x, score.mean, marker=marks.marker(point.arm), color=colour, markersize=5, linestyle="none",
+               markerfacecolor="white" if point.reference else colour, label=point.label, zorder=3)  # fmt: skip
+
+
+def _scale(panel: Axes, places: Sequence[float], slot: float | None) -> None:
+    low, high = min(places), max(places)
+    room = (high / low) ** 0.07 if high > low else 1.35
+    panel.set_xscale("log")
+    panel.set_xlim(low / room, high * room)
+    decades = math.log10(high / low) if high > low else 0.0
+    wanted = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12).tick_values(low, high)
+    ticks = [t for t in wanted if (slot or 0.0) * 1.6 < t and low / room <= t <= high * room]
+    texts = [numbers.count(t) if t >= 1000 else f"{t:g}" for t in ticks]
+    panel.set_xticks([*([slot] if slot else []), *ticks], [*([NONE] if slot else []), *texts])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.locator_params(axis="y", nbins=5)
+    panel.grid(axis="y", color=style.GRID, linewidth=0.5)
+    panel.set_axisbelow(True)

@@ -1,0 +1,40 @@
+"""The page of a study as blocks, in reading order: answer, numbers, caveats, origin. Knows no format."""
+
+from __future__ import annotations
+
+from ablate.claims.analysis import Analysis
+from ablate.claims.results import Results
+from ablate.pages.blocks import Block, unique
+from ablate.pages.figures import Pictures
+from ablate.pages.sections_answer import answer_section, matrix_section, warnings_section
+from ablate.pages.sections_claims import controls_section, external_section, hypotheses_section, population_section
+from ablate.pages.sections_conditions import conditions_section, examples_section
+from ablate.pages.sections_costs import budget_section, curves_section, parameters_section
+from ablate.pages.sections_figures import cost_section, density_section, factor_section, tuning_section
+from ablate.pages.sections_origin import caveats_section, gaps_section, origin_section
+
+
+def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_file: str = "") -> list[Block]:
+    """The whole page. `study_file` names the study in the command to run it again where the store has not kept it."""
+    blocks = [
+        *answer_section(analysis),
+        *warnings_section(analysis),
+        *matrix_section(analysis, pictures),
+        *hypotheses_section(analysis),
+        *factor_section(analysis, pictures),
+        *controls_section(analysis),
+        *population_section(analysis),
+        *external_section(analysis),
+        *parameters_section(analysis),
+        *cost_section(analysis, pictures),
+        *budget_section(analysis),
+        *tuning_section(analysis, pictures),
+        *curves_section(analysis, pictures),
+        *density_section(analysis, pictures),
+        *conditions_section(analysis, pictures),
+        *examples_section(pictures),
+        *gaps_section(analysis),
+        *caveats_section(analysis, results),
+        *origin_section(analysis, results, study_file),
+    ]
+    return unique(blocks)

@@ -1,0 +1,55 @@
+"""Where a difference comes from: scores along conditions, and examples. Words and tables; computes nothing."""
+
+from __future__ import annotations
+
+from ablate.claims.analysis import Analysis
+from ablate.claims.conditions import ConditionTable
+from ablate.pages import lines, records, tables
+from ablate.pages.blocks import Block, Heading, Picture, Table, paragraph
+from ablate.pages.figures import Pictures
+
+
+def conditions_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+    """A picture for every condition, with a folded table for every metric."""
+    columns = dict.fromkeys(table.column for table in analysis.conditions)
+    blocks: list[Block] = []
+    for column in columns:
+        found = [table for table in analysis.conditions if table.column == column]
+        label = found[0].label
+        blocks.append(Heading(f"By {label[:1].lower() + label[1:]}"))
+        if column in pictures.conditions:
+            blocks.append(Picture(pictures.conditions[column], f"Scores by {column}"))
+        blocks += [_table(table, analysis) for table in found]
+    return [*blocks, paragraph(_words(analysis))] if blocks else []
+
+
+def examples_section(pictures: Pictures) -> list[Block]:
+    """The subject's gallery, or why there is none."""
+    if pictures.gallery:
+        return [
+            Heading("Examples"),
+            Picture(pictures.gallery, "Test examples with true and predicted values"),
+            paragraph("Chosen by their place in the test split, not by how well an arm does."),
+        ]
+    return [Heading("Examples"), paragraph(pictures.note)] if pictures.note else []
+
+
+def _table(table: ConditionTable, analysis: Analysis) -> Table:
+    return Table(
+        f"by_{table.column}-{table.metric.name}",
+        tables.condition(table, analysis),
+        caption=f"{tables.named(table.metric)}: the table",
+        folded=True,
+        records=records.condition(table),
+    )
+
+
+def _words(analysis: Analysis) -> str:
+    drawn = [analysis.labels[arm] for arm in lines.drawn(analysis)]
+    trained = [row for row in analysis.matrix if not row.reference]
+    shown = f"The pictures show {', '.join(drawn)}; the tables have every arm. " if len(drawn) < len(trained) else ""
+    return (
+        f"{shown}Bands and ± are 95 % intervals over seeds; a band that reaches past the frame is cut. Δ is the paired "
+        f"difference to {analysis.labels[analysis.baseline]}. These tables look for where a difference comes from; "
+        "their intervals are not corrected for their number."
+    )

@@ -1,0 +1,40 @@
+"""What the arms cost and what was spent on them: parameters, budget, curves. Words and tables; computes nothing."""
+
+from __future__ import annotations
+
+from ablate.claims.analysis import Analysis
+from ablate.pages import records, tables
+from ablate.pages.blocks import Block, Heading, Picture, Table, paragraph
+from ablate.pages.figures import Pictures
+
+
+def parameters_section(analysis: Analysis) -> list[Block]:
+    """Parameters, operations and latency of every trained arm."""
+    return [
+        Heading("Parameters"),
+        Table("parameters", tables.parameters(analysis), records=records.parameters(analysis)),
+        paragraph("FLOPs are theoretical: operations the counter does not know count as zero."),
+    ]
+
+
+def budget_section(analysis: Analysis) -> list[Block]:
+    """What every arm was given and used, and the settings that tuning chose."""
+    budget = Table("budget", tables.budget(analysis), records=records.budget(analysis))
+    blocks: list[Block] = [Heading("Budget and tuned settings"), budget]
+    tuned = tables.tuned(analysis)
+    if tuned:
+        words = "Every arm was allotted the same trials, epochs and space. What each ran with:"
+        return [*blocks, paragraph(words), Table("tuned", tuned, records=records.tuned(analysis))]
+    return [*blocks, paragraph("No trial has finished yet." if analysis.tuned else "This study is untuned.")]
+
+
+def curves_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+    """Scores over the epochs of training."""
+    if not pictures.curves:
+        return []
+    caption = "Scores over the epochs of training"
+    return [
+        Heading("Learning curves"),
+        Picture(pictures.curves, caption, name="learning_curves", records=records.curves(analysis)),
+        paragraph("Mean over seeds; the band reaches from the lowest to the highest seed."),
+    ]

@@ -1,0 +1,73 @@
+"""Figures that have a section of their own: factor, true against predicted, cost, tuning. Words; computes nothing."""
+
+from __future__ import annotations
+
+from ablate.claims.analysis import Analysis
+from ablate.pages import records, tables_figures
+from ablate.pages.blocks import Block, Heading, Picture, Strong, Table, paragraph
+from ablate.pages.figures import Pictures
+from ablate.pages.tables import named
+
+
+def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+    """Every metric along the study's factor, and what it says in words."""
+    if not analysis.factor:
+        return []
+    label = analysis.factor[0].label
+    blocks: list[Block] = [Heading(f"Along {label[:1].lower() + label[1:]}")]
+    for curve in analysis.factor:
+        name = curve.metric.name
+        if curve.answer:
+            blocks.append(paragraph(Strong(curve.answer)))
+        if name in pictures.factor:
+            blocks.append(Picture(pictures.factor[name], f"{named(curve.metric)} along {label}"))
+        table = tables_figures.factor(curve)
+        caption = f"{named(curve.metric)} at every level"
+        blocks.append(Table(f"factor_{name}", table, caption, records=records.factor(curve)))
+    words = "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level."
+    return [*blocks, paragraph(words)]
+
+
+def density_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+    """True against predicted values: where answers lie that are far off."""
+    blocks: list[Block] = []
+    for table in analysis.densities:
+        blocks.append(Heading(f"True and predicted {table.label[:1].lower() + table.label[1:]}"))
+        if table.column in pictures.densities:
+            blocks.append(Picture(pictures.densities[table.column], f"Predicted against true {table.label}"))
+        found = tables_figures.density(table)
+        blocks.append(Table(f"density_{table.column}", found, records=records.density(table)))
+    words = "Shares of the test examples, means over seeds ± 95 % interval; the picture has all seeds together."
+    return [*blocks, paragraph(words)] if blocks else []
+
+
+def cost_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+    """The primary metric against what an arm costs."""
+    if not pictures.cost:
+        return []
+    primary = analysis.metrics[0]
+    return [
+        Picture(pictures.cost, f"{named(primary)} against parameters and latency"),
+        Table(
+            "cost",
+            tables_figures.cost(analysis.tradeoff, primary),
+            f"{named(primary)} and cost: the table",
+            folded=True,
+            records=records.cost(analysis.tradeoff),
+        ),
+    ]
+
+
+def tuning_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+    """How tuning went, and which settings mattered."""
+    history = analysis.tuning
+    if history is None:
+        return []
+    blocks: list[Block] = [Heading("How tuning went", 3)]
+    if pictures.tuning:
+        blocks.append(Picture(pictures.tuning, "Every trial's score on validation, and the best so far"))
+    blocks.append(Table("tuning", tables_figures.tuning(history), records=records.tuning(history)))
+    if pictures.importances:
+        blocks.append(Picture(pictures.importances, "How settings and score went together"))
+    importances = Table("importances", tables_figures.importances(history), records=records.importances(history))
+    return [*blocks, importances, paragraph(tables_figures.importances_note(history))]

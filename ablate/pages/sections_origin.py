@@ -1,0 +1,107 @@
+"""The end of a page: gaps, what the page does not say, where its numbers come from. Words; claims nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ablate.claims.analysis import Analysis
+from ablate.claims.results import Results
+from ablate.pages import tables
+from ablate.pages.blocks import Block, Bullets, Code, Heading, Link, Listing, Span, Table, paragraph
+from ablate.pages.sections_answer import GAPS_TITLE
+from ablate.pages.tables import Cell, TextTable
+
+FIRST_FACTS = ("commit", "dirty", "data_digest", "source_digest", "device", "instruction_set", "threads", "python")
+FEW_SEEDS = 5
+NOT_NOTHING = "No difference shown is not the same as no difference."
+
+Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact → value
+
+
+def gaps_section(analysis: Analysis) -> list[Block]:
+    """The runs that gave no number, and what to do about them."""
+    if not analysis.gaps:
+        return []
+    words: tuple[Span, ...] = (Code("ablate run"), " does missing runs; ", Code("ablate run --rerun failed"))
+    return [
+        Heading(GAPS_TITLE),
+        Table("gaps", tables.gaps(analysis)),
+        paragraph(*words, " does failed ones again."),
+    ]
+
+
+def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
+    """What the page does not say, and what was changed on the way."""
+    settings = "these tuned settings" if analysis.tuned else "these settings"
+    seeds = len(analysis.seeds)
+    few = f"{seeds} seed{'s are' if seeds > 1 else ' is'} few: only a large difference can show. "
+    lines = [
+        f"The conclusions hold for {settings}, this training length and this data. Settings that no arm tuned are a "
+        "condition of the result, not part of it.",
+        "The intervals cover what changes from seed to seed. They do not cover the choice of test examples: other "
+        "people, cameras or recordings can give other numbers.",
+        (few if seeds < FEW_SEEDS else "") + NOT_NOTHING,
+    ]
+    mixed = mixed_provenance(analysis, results.provenance)
+    lines += [f"Runs of one arm were not made alike. {line}." for line in mixed]
+    lines += analysis.remarks
+    lines += [f"Amended {a['date']}: {a['what']}." for a in results.document.get("amendments") or []]
+    return [Heading("What this does not say"), Bullets(tuple((line,) for line in lines))]
+
+
+def origin_section(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
+    """Provenance, the commands that do it again, and the files beside the page."""
+    command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
+    facts = provenance_table(results.provenance)
+    words = (
+        "source_digest is that of the training loop and of an arm's model, data and loss code: arms with other "
+        "components have another."
+    )
+    files: tuple[Span, ...] = (Link("results.csv", "results.csv"), " has every score, ")
+    blocks: list[Block] = [Heading("Where it comes from"), Table("provenance", facts), paragraph(words)]
+    opened = _opened(results.document)
+    if opened:
+        blocks.append(paragraph(*opened))
+    return [
+        *blocks,
+        paragraph("To do it again, and to write this page again from the store:"),
+        Listing(f"{command}\nablate report {analysis.name}"),
+        paragraph(*files, Link("timings.csv", "timings.csv"), " every measured time."),
+    ]
+
+
+def provenance_table(provenance: Provenance) -> TextTable:
+    """A row a fact; where runs differ, every value with the number of its runs."""
+    names = {name for facts in provenance.values() for name in facts}
+    ordered = [n for n in FIRST_FACTS if n in names] + sorted(names - set(FIRST_FACTS))
+    counts = {name: Counter(facts.get(name, "not recorded") for facts in provenance.values()) for name in ordered}
+    rows = [(Cell(name), Cell(_distinct(found))) for name, found in counts.items()]
+    return TextTable(("Fact", "Value"), tuple(rows), words=2)
+
+
+def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:
+    """The facts in which runs of one arm differ, as `arm label: fact, fact`."""
+    lines = []
+    for arm, label in analysis.labels.items():
+        runs = [facts for (name, _), facts in provenance.items() if name == arm]
+        keys = sorted({key for facts in runs for key in facts})
+        mixed = [key for key in keys if len({facts.get(key) for facts in runs}) > 1]
+        if mixed:
+            lines.append(f"{label}: {', '.join(mixed)}")
+    return lines
+
+
+def _opened(document: Mapping[str, object]) -> list[Span]:
+    spans: list[Span] = []
+    if document.get("created"):
+        spans.append(f"Study opened {document['created']}. ")
+    if document.get("hypotheses_digest"):
+        spans += ["Digest of its hypotheses: ", Code(str(document["hypotheses_digest"])), "."]
+    return spans
+
+
+def _distinct(found: Counter[str]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(found.items()))

@@ -1,0 +1,124 @@
+"""Two arms side by side on a terminal, or as JSON. Computes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from ablate.claims import numbers
+from ablate.claims.statistics import Estimate
+from ablate.claims.versus import Pair, Versus
+from ablate.pages import terminal, tidy
+from ablate.pages.tables import Cell, TextTable
+
+SCORE_DIGITS = 4  # significant ones of a seed's score: enough to check a difference by hand
+
+
+def print_versus(study: str, found: Sequence[Versus], console: Console | None = None) -> None:
+    """For each metric every seed's scores and difference, then what they say together."""
+    console = console or Console()
+    first = found[0]
+    console.print(f"[bold]{escape(f'{first.label} against {first.against_label}')}[/bold] ({escape(study)}, test data)")
+    for each in found:
+        console.print()
+        terminal.print_table(console, seeds(each), title=f"{each.metric.label}, {_better(each)}")
+        for line in summary(each):
+            console.print(escape(line), soft_wrap=False)
+
+
+def document(study: str, found: Sequence[Versus]) -> str:
+    """The same as JSON; what is no number is null."""
+    return json.dumps({"study": study, "comparisons": tidy.plain(found)}, ensure_ascii=False, allow_nan=False)
+
+
+def seeds(each: Versus) -> TextTable:
+    """A row a seed: both scores and their difference; then the means over the pairs."""
+    places = max(each.places, _score_places(each.pairs))
+    header = ("Seed", each.label, each.against_label, f"Difference{_unit(each)}")
+    rows = [_row(str(p.seed), p.arm, p.against, p.difference, places) for p in each.pairs]
+    whole = [p for p in each.pairs if p.difference is not None]
+    if len(whole) > 1:
+        ours, theirs = (sum(v or 0.0 for v in side) / len(whole) for side in _sides(whole))
+        rows.append(_row("Mean", ours, theirs, each.effect.difference.mean, places, strong=True))
+    return TextTable(header, tuple(rows))
+
+
+def summary(each: Versus) -> list[str]:
+    """What the seeds, the tests, the people and the declared hypothesis say; a line each."""
+    return [
+        *(f"Left out: seed {p.seed}: {p.reason}." for p in each.pairs if p.difference is None),
+        f"Difference  {_estimate(each.effect.difference, each)}, {_counted(each.effect.difference.n, 'pair')}",
+        *_tests(each),
+        f"People      {_people(each)}",
+        f"Verdict     {_verdict(each)}",
+    ]
+
+
+def _tests(each: Versus) -> list[str]:
+    effect = each.effect
+    if effect.p is None:
+        return [f"Test        none: {effect.difference.note or 'too few pairs'}"]
+    lines = [f"d_z         {numbers.signed(effect.d_z, 2)} (mean difference over its standard deviation)"]
+    flip = "" if effect.p_sign_flip is None else f", sign-flip {numbers.p_value(effect.p_sign_flip)} (exact)"
+    lines.append(f"p           t {numbers.p_value(effect.p)}{flip}; two-sided, not corrected")
+    if effect.overlap:
+        lines.append(f"Overlap     {effect.overlap:.2g} test examples a training example: the interval allows for it")
+    return lines
+
+
+def _people(each: Versus) -> str:
+    people = each.population
+    if people.difference.mean is None:
+        return people.note or "no people are named in the test data"
+    kind = "descriptive only" if people.descriptive else "interval over people, not seeds"
+    note = f"; {people.note}" if people.note else ""
+    return f"{_estimate(people.difference, each)}, {people.subjects} people; {kind}{note}"
+
+
+def _verdict(each: Versus) -> str:
+    if not each.declared:
+        return "exploratory: no hypothesis of the study asks for this comparison"
+    margin = f", margin {numbers.with_unit(f'{each.margin:g}', each.metric.unit)}" if each.margin else ""
+    p = "" if each.p_adjusted is None else f", adjusted p {numbers.p_value(each.p_adjusted)}"
+    reason = f": {each.reason}" if each.reason else ""
+    return f"{each.verdict} (declared hypothesis{margin}{p}){reason}"
+
+
+def _estimate(found: Estimate, each: Versus) -> str:
+    mean = numbers.with_unit(numbers.signed(found.mean, each.places), each.metric.unit)
+    if found.low is None or found.low == found.high:
+        return mean
+    return f"{mean}, 95 % interval {numbers.interval(found, each.places)}"
+
+
+def _row(
+    name: str, ours: float | None, theirs: float | None, gap: float | None, places: int, *, strong: bool = False
+) -> tuple[Cell, ...]:
+    texts = (name, numbers.number(ours, places), numbers.number(theirs, places), numbers.signed(gap, places))
+    return tuple(Cell(text, strong=strong) for text in texts)
+
+
+def _score_places(pairs: Sequence[Pair]) -> int:
+    values = [abs(v) for p in pairs for v in (p.arm, p.against) if v]
+    largest = Estimate(max(values), None, None, 1) if values else Estimate(1.0, None, None, 1)
+    return numbers.decimals([largest]) + SCORE_DIGITS - 3
+
+
+def _sides(pairs: Sequence[Pair]) -> tuple[list[float | None], list[float | None]]:
+    return [p.arm for p in pairs], [p.against for p in pairs]
+
+
+def _better(each: Versus) -> str:
+    return f"{each.metric.direction} is better"
+
+
+def _unit(each: Versus) -> str:
+    unit = numbers.unit_text(each.metric.unit)
+    return f" ({unit})" if unit else ""
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"
