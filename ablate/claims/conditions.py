@@ -97,15 +97,14 @@ def make_bins(column: np.ndarray, condition: Condition, *, categorical: bool = F
 
 def condition_tables(results: Results) -> list[ConditionTable]:
     """A table for every condition and metric of the study's report that its examples have; a pooled metric has none."""
-    wanted = results.study.report.conditions
-    bins = {column: _bins_of(results, column, condition) for column, condition in wanted.items()}
+    bins = _all_bins(results)
     pairs = [
         (column, metric)
-        for column, condition in wanted.items()
+        for column, condition in results.study.report.conditions.items()
         for metric in condition.metrics or results.study.metrics
-        if bins[column] is not None and metric in results.metrics
+        if column in bins and metric in results.metrics
     ]
-    cells = _cells(results, pairs, {column: cut for column, cut in bins.items() if cut is not None})
+    cells = _cells(results, pairs, bins)
     tables = (_table(results, column, metric, bins[column], cells) for column, metric in pairs)
     return [table for table in tables if table is not None]
 
@@ -121,14 +120,26 @@ class _Cell(NamedTuple):
 _Cells = dict[tuple[str, str, str, int], dict[int, _Cell]]  # (column, metric, arm, seed) → bin → cell
 
 
-def _bins_of(results: Results, column: str, condition: Condition) -> Bins | None:
-    """From the examples of all runs, so that every arm is cut alike; None when no run has a value of the column."""
-    runs = (results.examples(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
-    found = [frame[column].to_numpy() for frame in runs if frame is not None and column in frame]
-    values = np.concatenate(found) if found else np.zeros(0)
-    if not np.isfinite(values.astype(float)).any():
-        return None
-    return make_bins(values, condition, categorical=column == PEOPLE or np.issubdtype(values.dtype, np.integer))
+def _all_bins(results: Results) -> dict[str, Bins]:
+    """Of every condition that any run has values of; from the examples of all runs, so that every arm is cut alike."""
+    wanted = results.study.report.conditions
+    found: dict[str, list[np.ndarray]] = {column: [] for column in wanted}
+    for run in results.done().itertuples():
+        frame = results.examples(str(run.arm), int(str(run.seed)))
+        for column in wanted if frame is not None else ():
+            if frame is not None and column in frame:
+                found[column].append(frame[column].to_numpy())
+    values = {column: np.concatenate(parts) for column, parts in found.items() if parts}
+    return {
+        column: make_bins(each, wanted[column], categorical=_is_name(column, each))
+        for column, each in values.items()
+        if np.isfinite(each.astype(float)).any()
+    }
+
+
+def _is_name(column: str, values: np.ndarray) -> bool:
+    """Whole numbers that a data set stores as such name something: a person, a clip, an action."""
+    return column == PEOPLE or np.issubdtype(values.dtype, np.integer)
 
 
 def _cells(results: Results, pairs: Sequence[tuple[str, str]], bins: Mapping[str, Bins]) -> _Cells:
@@ -155,9 +166,9 @@ def _cell(frame: pd.DataFrame, place: np.ndarray, metric: str, info: MetricInfo)
     return found
 
 
-def _table(results: Results, column: str, metric: str, bins: Bins | None, cells: _Cells) -> ConditionTable | None:
+def _table(results: Results, column: str, metric: str, bins: Bins, cells: _Cells) -> ConditionTable | None:
     of_pair = {(arm, seed): found for (c, m, arm, seed), found in cells.items() if (c, m) == (column, metric)}
-    if bins is None or not of_pair:
+    if not of_pair:
         return None
     places = range(len(bins.labels))
     arms = [arm for arm in trained(results) if any(a == arm for a, _ in of_pair)]

@@ -70,9 +70,17 @@ class Results:
 
     def artifact(self, arm: str, seed: int, path: str) -> Path | None:
         """Local path of a finished run's artifact, or None."""
-        done = self.done()
-        found = done[(done.arm == arm) & (done.seed == seed)]
-        return None if found.empty else self.tracker.artifact(str(found.run_id.iloc[0]), path)
+        place = (arm, seed, path)
+        if place not in self._paths:
+            done = self.done()
+            found = done[(done.arm == arm) & (done.seed == seed)]
+            self._paths[place] = None if found.empty else self.tracker.artifact(str(found.run_id.iloc[0]), path)
+        return self._paths[place]
+
+    @cached_property
+    def _paths(self) -> dict[tuple[str, int, str], Path | None]:
+        """Where artifacts were found: asking the store takes longer than reading them."""
+        return {}
 
     def examples(self, arm: str, seed: int) -> pd.DataFrame | None:
         """A row a test example: every target that is one number and every metric that is not pooled, under its own

@@ -32,7 +32,7 @@ from ablate.depth_refinement.occlusion import occluded_joints
 from ablate.depth_refinement.simulation import INPUTS, assemble, described, wrap_degrees
 from ablate.depth_refinement.skeleton import FACE, JOINTS, L_HIP, L_SHOULDER, LIMBS, NUM_JOINTS, R_HIP, R_SHOULDER
 from ablate.depth_refinement.sources import recording as layout
-from ablate.depth_refinement.sources.recording import Recording, is_recording
+from ablate.depth_refinement.sources.recording import Array, Mask, Recording, is_recording
 from ablate.runs.contract import Batch, Split
 from ablate.study import Frozen, InputError, Problem
 
@@ -92,7 +92,7 @@ class RecordingData:
 _DETECTIONS, _ERRORS = RealDetections(), DetectorErrors()
 
 
-@plain_arguments
+@plain_arguments  # type: ignore[arg-type]  # its types are those of poses behind simulated cameras
 def recording(
     *,
     file: Path,
@@ -123,8 +123,8 @@ recording.reads = is_recording  # type: ignore[attr-defined]  # how `ablate eval
 def _views(found: Recording, wanted: RealDetections, source: str) -> _Views:
     rig, truth = found.rig, layout.complete_heads(found.joints3d)
     plane = rig.undistort(found.kp2d)
-    seen = np.isfinite(plane).all(-1)  # (F, C, 17)
-    enough = seen.sum(-1) >= wanted.min_detected
+    seen: Mask = np.isfinite(plane).all(-1)  # (F, C, 17)
+    enough: Mask = seen.sum(-1) >= wanted.min_detected
     enough &= seen[..., TRUNK].all(-1) & seen[..., FACE].any(-1)
     enough &= np.isfinite(truth).all((-1, -2))[:, None]
     axes = np.einsum("cij,fkj->fcki", rig.R, truth) + rig.t[:, None]
@@ -155,7 +155,7 @@ def _views(found: Recording, wanted: RealDetections, source: str) -> _Views:
     )
 
 
-def fill(plane: np.ndarray, detected: np.ndarray) -> np.ndarray:
+def fill(plane: Array, detected: Mask) -> Array:
     """Image points (n, 17, 2) with undetected ones set from detected ones of the same picture.
 
     A limb's joint goes where the next joint of its limb towards the trunk is, a face joint to the mean of the
@@ -172,10 +172,10 @@ def fill(plane: np.ndarray, detected: np.ndarray) -> np.ndarray:
     return filled
 
 
-def upright(world_up: np.ndarray) -> np.ndarray:
+def upright(world_up: Array) -> Array:
     """The shortest rotation (3, 3) that turns `world_up` to +z, then a quarter turn of +z to +Y."""
     onto_z = minimal_rotation(torch.from_numpy(world_up)).numpy()
-    return np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]) @ onto_z
+    return np.asarray(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]) @ onto_z)
 
 
 def _examples(views: _Views, wanted: RealDetections, errors: DetectorErrors) -> Batch:
@@ -228,5 +228,5 @@ def _digest(found: Recording) -> str:
     return sha.hexdigest()
 
 
-def _float(array: np.ndarray) -> Tensor:
+def _float(array: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -183,8 +183,8 @@ CASES: dict[str, tuple[list[tuple[str, str]], str, list[str]]] = {
 def test_a_claim_names_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert problems_of(("[report]\n", f"{FACTOR}\n[report]\n")) == [
-        "study.toml: hypotheses[0].arm: is not an arm of this study (got \"extra\"); did you mean 'extra@1' or 'extra@0.5'?",
-        "study.toml: hypotheses[0].against: is not an arm of this study (got \"plain\"); did you mean 'plain@1' or 'plain@0.5'?",
+        "study.toml: hypotheses[0].arm: is not an arm of this study (got \"extra\"); did you mean 'extra@1'?",
+        "study.toml: hypotheses[0].against: is not an arm of this study (got \"plain\"); did you mean 'plain@1'?",
     ]
 
 

@@ -72,7 +72,8 @@ def import_openpose(
     """Read JSON files (folder or .tar archive) and a Pose2Sim calibration, triangulate, and write `out` (.npz).
 
     Cameras are paired in natural order of folder names and order of the calibration's tables. `limit_px`: a camera
-    that is further off than this is left out of a joint; by default `usual_limit_px`. Raises InputError; then nothing is written.
+    that is further off than this is left out of a joint; by default `usual_limit_px`. Raises InputError; then nothing
+    is written.
     """
     _check_settings(out, model, up_axis, fps, limit_px, distortion_factor, overwrite)
     rig = read_toml(calibration, distortion_factor=distortion_factor)

@@ -26,11 +26,13 @@ from ablate.depth_refinement.sources.calibration import Rig, rig_problems
 from ablate.study import InputError, Problem
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 REQUIRED = ("kp2d", "conf", "K", "dist", "R", "t", "joints3d", "world_up")
 OPTIONAL = ("image_size", "cam_names", "joint_names", "fps")
 _UNREADABLE = (ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 MAX_ARRAY_BYTES = 2_000_000_000  # of one array, unpacked: an hour of eight cameras at 60 fps has 0.4 GB
-STATURE_SHARE_M = (0.25, 1.0)  # trunk length of a person in metres
+TRUNK_M = (0.25, 1.0)  # mid-hip to mid-shoulder, a child's to a giant's
+LEVEL = 0.85  # horizontal part of the mean trunk direction beyond which an axis is wrong: nobody lies all the time
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def read(file: Path) -> Recording:
     cameras = len(arrays["K"])
     names = arrays.get("cam_names", np.array([f"camera {i + 1}" for i in range(cameras)]))
     size = arrays.get("image_size", np.full((cameras, 2), np.nan)).astype(np.float64)
-    columns = [arrays[key].astype(np.float64) for key in ("K", "dist", "R", "t")]
-    rig = Rig(tuple(map(str, names)), *columns, size)
+    k, dist, rotation, shift = (arrays[key].astype(np.float64) for key in ("K", "dist", "R", "t"))
+    rig = Rig(tuple(map(str, names)), k, dist, rotation, shift, size)
     _require(file, rig_problems(rig))
     confidence = np.nan_to_num(arrays["conf"].astype(np.float64), nan=0.0)
     seen = (confidence > 0) & np.isfinite(arrays["kp2d"]).all(-1)
@@ -119,8 +121,8 @@ def complete_heads(joints3d: Array) -> Array:
     Frames with fewer, and other missing joints, stay as they are.
     """
     face = joints3d[:, list(FACE)]
-    found = np.isfinite(face).all(-1)
-    whole = found.all(-1)
+    found: Mask = np.isfinite(face).all(-1)
+    whole: Mask = found.all(-1)
     filled = joints3d.copy()
     if not whole.any():
         return filled
@@ -159,14 +161,16 @@ def plausibility_problems(recording: Recording) -> list[Problem]:
     if not len(trunk):
         return [Problem("", "joints3d", "no frame has both hips and both shoulders")]
     length = float(np.median(np.linalg.norm(trunk, axis=-1)))
-    low, high = STATURE_SHARE_M
+    low, high = TRUNK_M
     if not low <= length <= high:
         rule = f"the trunk (mid-hip to mid-shoulder) must have {low} to {high} m; is the calibration in metres?"
         return [Problem("", "joints3d", rule, f"{length:.3g} m")]
     mean = (trunk / np.linalg.norm(trunk, axis=-1, keepdims=True)).mean(0)
-    if float(mean @ recording.world_up) < -0.5 or np.linalg.norm(mean - (mean @ recording.world_up)) > 1.9:
+    rise = float(mean @ recording.world_up)
+    if rise < -0.5 or float(np.linalg.norm(mean - rise * recording.world_up)) > LEVEL:
         rule = "must point against gravity; the mean direction from hips to shoulders is"
-        return [Problem("", "world_up", rule, "({:.2f}, {:.2f}, {:.2f})".format(*mean))]
+        hint = f"world_up is ({', '.join(f'{x:g}' for x in recording.world_up)})"
+        return [Problem("", "world_up", rule, "({:.2f}, {:.2f}, {:.2f})".format(*mean), hint)]
     return []
 
 
