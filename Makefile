@@ -31,6 +31,7 @@ lint: $(STAMP)
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/calibration.py
 
 # torch is asked for exactly: a range would let pip take the newest build, with gigabytes of CUDA packages.
 $(STAMP): pyproject.toml constraints.txt

@@ -252,7 +252,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(done.plain()))
     else:
-        page.print_scores(done.results, done.scores, title=f"{done.name}, {done.examples:,} examples")
+        page.print_scores(done.results, done.name)
         typer.echo(f"recorded as external/{done.name}/…; `ablate report {done.study}` shows it", err=True)
 
 

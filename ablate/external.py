@@ -44,7 +44,7 @@ class External:
     examples: int
     scores: pd.DataFrame
     notes: tuple[str, ...]
-    results: Results  # of the study, as they were before
+    results: Results  # of the study, these scores among them
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -90,7 +90,8 @@ def evaluate(
     if not scores:
         raise InputError(*(Problem(str(file), "", note) for note in dict.fromkeys(notes)))
     _record(found, name, scores, scorer.examples)
-    return External(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), found)
+    now = workflow.results(found.study.name, workspace)
+    return External(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), now)
 
 
 def label(name: str | None, file: Path) -> str:
@@ -222,11 +223,13 @@ def _no_model(found: Results) -> Problem:
 
 
 def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[str, float]], examples: int) -> None:
+    from ablate.claims.external import EXAMPLES, PREFIX
+
     done = found.done()
     ids = {(str(r.arm), int(str(r.seed))): str(r.run_id) for r in done.itertuples()}
     for place, values in scores.items():
-        logged = {f"external/{name}/{metric}": value for metric, value in values.items()}
-        found.tracker.add_scores([ids[place]], {**logged, f"external/{name}/examples": float(examples)})
+        logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
+        found.tracker.add_scores([ids[place]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
 
 
 def _tidy(scores: Mapping[tuple[str, int], Mapping[str, float]]) -> pd.DataFrame:

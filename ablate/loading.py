@@ -214,10 +214,12 @@ def _misfit(section: str, made: object, where: str, file: str) -> Iterator[Probl
 def _unknown_conditions(loaded: Loaded, data: Data) -> Iterator[Problem]:
     """A report condition must be a column of the scores: a metric, or a target that is one number an example."""
     columns = {name for name, value in data.examples("val").targets.items() if value.ndim == 1} | set(loaded.catalogue)
-    for name in loaded.study.report.conditions:
-        if name not in columns:
-            where = place("report", "conditions", name)
-            yield Problem(str(loaded.path), where, "no such per-example column", "", nearest(name, columns))
+    report = loaded.study.report
+    cut = [("conditions", name, report.column_of(name)) for name in report.conditions]
+    for kind, name, column in [*cut, *(("densities", name, name) for name in report.densities)]:
+        if column not in columns:
+            where = place("report", kind, name)
+            yield Problem(str(loaded.path), where, "no such per-example column", column, nearest(column, columns))
 
 
 def check_folder(option: str, folder: Path) -> None:

@@ -153,6 +153,7 @@ class Condition(Frozen):
     """A per-example column along which the report shows each metric; `period` makes the figure polar."""
 
     label: str = ""
+    column: str = ""  # default: the name under which the condition stands
     period: float | None = Field(default=None, gt=0)
     bins: int = Field(default=8, ge=2)
     metrics: list[str] = []  # default: the study's metrics
@@ -181,6 +182,10 @@ class ReportSettings(Frozen):
     conditions: dict[str, Condition] = {}
     densities: dict[str, Density] = {}  # by the column of true values
     gallery: str | None = None  # "module:attribute", draws example pictures; see pages/figures.py
+
+    def column_of(self, condition: str) -> str:
+        """The per-example column that a condition cuts: two conditions may cut one column differently."""
+        return self.conditions[condition].column or condition
 
 
 class Study(Frozen):

@@ -107,19 +107,6 @@ class TestResults:
             provenance
         )
 
-    def test_other_data_can_be_scored(
-        self, in_finished: Project, cli: Cli, tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(in_finished.folder)
-        np.savez(tmp_path / "village.npz", houses=np.random.default_rng(0).normal(size=(40, 3)))
-        answer = cli("evaluate", "linear.toml", "--data", str(tmp_path / "village.npz"), "--json")
-        assert answer.code == 0
-        scores = pd.DataFrame(json.loads(answer.out))
-        assert list(scores.columns) == ["arm", "seed", "metric", "score"]
-        assert len(scores) == 3 * 2 * 2
-        error = scores[scores.metric == "absolute_error"].groupby("arm").score.mean()
-        assert error["garden"] < error["plain"] < error["mean"]
-
 
 def test_a_smoke_pass_records_nothing(project: Project, cli: Cli, threads: None) -> None:
     answer = cli("run", "linear.toml", "--smoke", "--json", "--workers", "1")

@@ -119,7 +119,8 @@ def _measured(c: Comparison) -> str:
         return "not measured: no seed has both runs"
     better = (gap.mean < 0) == (c.metric.direction == "lower")
     value, details = unsigned(gap, c.metric, c.places)
-    way = "" if gap.mean == 0 else " better" if better else " worse"
+    none = numbers.number(gap.mean, c.places) == numbers.number(0.0, c.places)
+    way = "" if none else " better" if better else " worse"
     reason = f"; {c.judgement.reason}" if c.judgement.outcome == "no verdict" else ""
     return f"measured {value}{way}, {details}{reason}"
 

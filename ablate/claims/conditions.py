@@ -117,22 +117,23 @@ class _Cell(NamedTuple):
     people: int | None
 
 
-_Cells = dict[tuple[str, str, str, int], dict[int, _Cell]]  # (column, metric, arm, seed) → bin → cell
+_Cells = dict[tuple[str, str, str, int], dict[int, _Cell]]  # (condition, metric, arm, seed) → bin → cell
 
 
 def _all_bins(results: Results) -> dict[str, Bins]:
     """Of every condition that any run has values of; from the examples of all runs, so that every arm is cut alike."""
     wanted = results.study.report.conditions
-    found: dict[str, list[np.ndarray]] = {column: [] for column in wanted}
+    column_of = results.study.report.column_of
+    found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
     for run in results.done().itertuples():
         frame = results.examples(str(run.arm), int(str(run.seed)))
-        for column in wanted if frame is not None else ():
-            if frame is not None and column in frame:
-                found[column].append(frame[column].to_numpy())
-    values = {column: np.concatenate(parts) for column, parts in found.items() if parts}
+        for name in wanted if frame is not None else ():
+            if frame is not None and column_of(name) in frame:
+                found[name].append(frame[column_of(name)].to_numpy())
+    values = {name: np.concatenate(parts) for name, parts in found.items() if parts}
     return {
-        column: make_bins(each, wanted[column], categorical=_is_name(column, each))
-        for column, each in values.items()
+        name: make_bins(each, wanted[name], categorical=_is_name(column_of(name), each))
+        for name, each in values.items()
         if np.isfinite(each.astype(float)).any()
     }
 
@@ -147,10 +148,11 @@ def _cells(results: Results, pairs: Sequence[tuple[str, str]], bins: Mapping[str
     for arm in trained(results):
         for seed in results.study.seeds:
             frame = results.examples(arm, seed)
-            for column, metric in pairs if frame is not None else ():
+            for name, metric in pairs if frame is not None else ():
+                column = results.study.report.column_of(name)
                 if frame is not None and column in frame and metric in frame:
-                    place = bins[column].place(frame[column].to_numpy(float))
-                    cells[column, metric, arm, seed] = _cell(frame, place, metric, results.metrics[metric])
+                    place = bins[name].place(frame[column].to_numpy(float))
+                    cells[name, metric, arm, seed] = _cell(frame, place, metric, results.metrics[metric])
     return cells
 
 
@@ -187,7 +189,8 @@ def _table(results: Results, column: str, metric: str, bins: Bins, cells: _Cells
     examples, people = _sizes(of_pair.values(), places)
     notes = tuple(_note(*size) for size in zip(examples, people or [None] * len(places), strict=True))
     # every slice of one person is one person: what is asked is how people differ
-    sound = [n >= MIN_EXAMPLES and (column == PEOPLE or not note) for n, note in zip(examples, notes, strict=True)]
+    by_person = results.study.report.column_of(column) == PEOPLE
+    sound = [n >= MIN_EXAMPLES and (by_person or not note) for n, note in zip(examples, notes, strict=True)]
     bases = {arm: base for arm in arms if (base := baseline_of(results, arm)) in arms and base is not None}
     return ConditionTable(
         column=column,

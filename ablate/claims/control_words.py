@@ -50,12 +50,30 @@ EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
         "worse": "the same information does more than its gain over {base} without the design",
     },
 }
+# The same where several things were changed at once: none of them can be told from the others.
+SEVERAL: Mapping[Shown, str] = {
+    "better": "not all of its gain over {base} is left with {what}",
+    "equal": "its gain over {base} is left with {what}",
+    "not shown": "it is not shown that any of its gain over {base} is lost with {what}",
+    "worse": "its gain over {base} is larger with {what}",
+}
 # The same where the controlled arm is the baseline itself: there is no gain, only what it needs.
 NEEDS: Mapping[Shown, str] = {
     "better": "it needs {things}",
     "equal": "it does as well without {things}",
     "not shown": "it is not shown that it needs {things}",
     "worse": "it does better without {things}",
+}
+# And where the control was made even with the baseline in something.
+EVEN: Mapping[Shown, str] = {
+    "better": "with {even}, {base} does better",
+    "equal": "with {even}, neither does better",
+    "not shown": "with {even}, neither is shown to do better",
+    "worse": "with {even}, {control} does better, so that {even} cannot be why",
+}
+EVENED: Mapping[Kind, str] = {
+    "match parameters": "the same number of parameters",
+    "same information": "the same information",
 }
 
 
@@ -91,44 +109,57 @@ def meaning(finding: ControlFinding, row: ControlRow, things: str) -> str:
     if row.gain is not None and row.gain_shown != "better":
         return _no_gain(finding, row, row.gain)
     if row.remaining_shown == "no interval":
-        return sentence(
-            f"{_unknown(finding, row.remaining, row)}: nothing can be said of what {finding.label} rules out"
-        )
+        unknown = _unknown(finding.label, row.remaining, row)
+        return sentence(f"{unknown}: nothing can be said of what it rules out")
     said = _difference(finding, row)
     if row.gain is None:
-        what = f"trained features in {things}" if finding.kinds[0] == "freeze" else things
-        return sentence(f"{said}: {NEEDS[row.remaining_shown].format(things=what)}")
-    kind: Kind = "drop input" if finding.kinds[0] == "drop joints" else finding.kinds[0]
-    text = EXPLAINS[kind][row.remaining_shown].format(base=finding.baseline_label, things=things)
+        return sentence(f"{said}: {_need(finding, row.remaining_shown, things)}")
     gain = size(row.gain.difference, row.metric, row.places)
     own = f"; {finding.label} itself has a gain" if row.control_shown == "better" else ""
-    return sentence(f"{said}: {text}. That gain is {gain}{own}")
+    return sentence(f"{said}: {_explained(finding, row.remaining_shown, things)}. That gain is {gain}{own}")
+
+
+def _explained(finding: ControlFinding, outcome: Shown, things: str) -> str:
+    base, kind = finding.baseline_label, finding.kinds[0]
+    if len(finding.kinds) > 1:
+        return SEVERAL[outcome].format(base=base, what=finding.what)
+    return EXPLAINS["drop input" if kind == "drop joints" else kind][outcome].format(base=base, things=things)
+
+
+def _need(finding: ControlFinding, outcome: Shown, things: str) -> str:
+    kind, base = finding.kinds[0], finding.baseline_label
+    if kind in EVENED:
+        return EVEN[outcome].format(even=EVENED[kind], base=base, control=finding.label)
+    return NEEDS[outcome].format(things=f"trained features in {things}" if kind == "freeze" else things)
 
 
 def closing(found: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
-    """The three explanations of one arm's gain in one metric together; empty unless each has its control."""
-    by_kind = {finding.kinds[0]: (finding, row) for finding, row in reversed(found)}
+    """The three explanations of one arm's gain in one metric together; empty unless each has its control.
+
+    A control that changes several things at once tells none of them from the others, and stays out.
+    """
+    by_kind = {finding.kinds[0]: (finding, row) for finding, row in reversed(found) if len(finding.kinds) == 1}
     if "match parameters" not in by_kind or "same information" not in by_kind:
         return ""
     finding, row = by_kind["match parameters"]
     gain = row.gain
-    name = f"{finding.of_label}'s gain over {finding.baseline_label} in {row.metric.in_text}"
+    of, base, where = finding.of_label, finding.baseline_label, f"in {row.metric.in_text}"
     if gain is None or row.gain_shown != "better":
-        return f"{name} is not shown: there is none for parameters, information or design to explain."
+        return f"No gain of {of} over {base} is shown {where}: parameters, information and design have none to explain."
     parts = [
         f"more parameters {_parameters(*by_kind['match parameters'])}",
         f"more information {_information(*by_kind['same information'])}",
         *(_needed(*by_kind[kind]) for kind in ("shuffle input", "drop input") if kind in by_kind),
         f"the design {_design(*by_kind['same information'])}",
     ]
-    return f"What {name}, {_short(gain, row)}, comes from: {'; '.join(parts)}."
+    return f"What {of}'s gain over {base} {where}, {_short(gain, row)}, comes from: {'; '.join(parts)}."
 
 
 def _no_gain(finding: ControlFinding, row: ControlRow, gain: Effect) -> str:
     where = f"in {row.metric.in_text}"
     of, base, gap = finding.of_label, finding.baseline_label, gain.difference
     if row.gain_shown == "no interval":
-        return sentence(f"{_unknown(finding, gain, row)}: there is no gain to explain yet")
+        return sentence(f"{_unknown(of, gain, row)}: there is no gain to explain yet")
     if row.gain_shown == "worse":
         said = f"{where}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
     else:
@@ -153,9 +184,9 @@ def _difference(finding: ControlFinding, row: ControlRow) -> str:
     return f"{where}, no difference between {of} and {control} could be shown ({signed})"
 
 
-def _unknown(finding: ControlFinding, effect: Effect, row: ControlRow) -> str:
+def _unknown(arm: str, effect: Effect, row: ControlRow) -> str:
     reason = effect.note if effect.difference.n else "no seed has both runs"
-    return f"in {row.metric.in_text}, {finding.label} has no interval to go by ({reason})"
+    return f"in {row.metric.in_text}, {arm} has no interval to go by ({reason})"
 
 
 def _parameters(finding: ControlFinding, row: ControlRow) -> str:

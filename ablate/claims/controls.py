@@ -89,16 +89,11 @@ def _finding(results: Results, name: str, kinds: Mapping[Kind, str]) -> ControlF
 
 
 def _controlled(results: Results, name: str) -> str:
-    """The arm it controls for: of `match_parameters`, `same_information` or `like`, else the baseline.
-
-    Where a factor has put an arm a level in the place of that one, it is the one at the control's own level.
-    """
-    study, arm = results.study, results.study.arms[name]
-    assert arm.control is not None
-    match = arm.control.match_parameters.of if arm.control.match_parameters else ""
-    named = match or arm.control.same_information or arm.like or study.baseline_of(name)
-    levels = {a.level: n for n, a in study.arms.items() if a.family == named}
-    return named if named in study.arms else levels.get(arm.level, named)
+    """The arm it controls for: of `match_parameters`, `same_information` or `like`, else the baseline."""
+    arm = results.study.arms[name]
+    match = arm.control.match_parameters if arm.control else None
+    same = arm.control.same_information if arm.control else ""
+    return (match.of if match else "") or same or arm.like or results.study.baseline_of(name)
 
 
 def _row(results: Results, finding: ControlFinding, things: str, name: str) -> ControlRow:

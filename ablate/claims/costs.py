@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ablate.claims.results import Results
+from ablate.design.factor import level_text
 from ablate.study import Scalar
 
 PARAMETERS = "cost/parameters"
@@ -56,28 +57,21 @@ class BudgetRow:
 
 
 def label(results: Results, arm: str) -> str:
-    """The arm's label, else its name; both where another arm has the same label. A factor's arm names its level."""
+    """The arm's label, else its name; both where another arm has the same label."""
     arms = results.study.arms
-    if arms[arm].family:
-        return f"{family_label(results, arms[arm].family)}, {level_text(arms[arm].level)}"
     own = arms[arm].label or arm
     shared = sum((other.label or name) == own for name, other in arms.items()) > 1
     return f"{own} ({arm})" if shared else own
 
 
 def family_label(results: Results, family: str) -> str:
-    """The label of what a factor made arms of; of an arm that it left alone, that arm's."""
+    """The label of what a factor made an arm a level of, without the level; of an arm it left alone, that arm's."""
     if family in results.study.arms:
         return label(results, family)
     made = next((arm for arm in results.study.arms.values() if arm.family == family), None)
-    return family if made is None else made.label or family
-
-
-def level_text(level: Scalar | None) -> str:
-    """A factor's level as it is written: `0.25`, `2048`, `true`, `gru`."""
-    if isinstance(level, bool) or level is None:
-        return str(level).lower()
-    return f"{level:g}" if isinstance(level, float) else str(level)
+    if made is None or made.level is None or not made.label:
+        return family
+    return made.label.removesuffix(f" @ {level_text(made.level)}")
 
 
 def trained(results: Results) -> list[str]:

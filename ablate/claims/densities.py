@@ -16,7 +16,6 @@ from ablate.study import Density
 
 BINS = 36  # 10° of a full turn
 ROOM = 0.05  # of the true values' range, on either side: predictions reach a little beyond it
-FAR = 4  # a quarter of the scale: more is another answer, not an inexact one
 NICE = (5.0, 2.5, 2.0, 1.0)
 
 
@@ -54,8 +53,8 @@ def density_tables(results: Results) -> tuple[DensityTable, ...]:
 
 def predicted(true: np.ndarray, error: np.ndarray, period: float | None) -> np.ndarray:
     """What was predicted, from error = predicted − true; in [0, period) on a periodic scale."""
-    values = true + error
-    return values if period is None else np.mod(values, period)
+    values: np.ndarray = true + error
+    return values if period is None else values % period
 
 
 def _table(results: Results, column: str, density: Density) -> DensityTable | None:
@@ -112,9 +111,15 @@ def _arm(
     true = np.concatenate([t for t, _ in pairs])
     guess = np.concatenate([predicted(t, e, period) for t, e in pairs])
     counts = np.histogram2d(true if period is None else np.mod(true, period), guess, bins=(edges, edges))[0].astype(int)
-    shares = tuple(estimate([100 * float(np.mean(test(np.abs(e)))) for _, e in pairs]) for test in tests)
+    shares = tuple(estimate([100 * float(np.mean(test(_size(e, period)))) for _, e in pairs]) for test in tests)
     outside = len(true) - int(counts.sum())
     return ArmDensity(arm, name, tuple(tuple(row) for row in counts.tolist()), outside, len(pairs), shares)
+
+
+def _size(error: np.ndarray, period: float | None) -> np.ndarray:
+    """Absolute errors; around a circle the short way."""
+    size: np.ndarray = np.abs(error if period is None else (error + period / 2) % period - period / 2)
+    return size
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,9 @@ class _Test:
 def _tests(scale: float, unit: str, *, periodic: bool) -> dict[str, _Test]:
     """Name → what is counted: near the truth, far from it, and (around a circle) at the opposite of it."""
     said = partial(_said, unit=unit)
-    near = [scale / 16, scale / 8] if periodic else [_nice(scale / 16), _nice(scale / 8)]
-    far = scale / FAR if periodic else _nice(scale / FAR)
-    tests = {f"Within {said(limit)}": _Test(0.0, limit) for limit in near}
+    near = scale / 16 if periodic else _nice(scale / 16)
+    far = 4 * near  # a quarter of the scale or less: more is another answer, not an inexact one
+    tests = {f"Within {said(limit)}": _Test(0.0, limit) for limit in (near, 2 * near)}
     tests[f"Off by over {said(far)}"] = _Test(math.nextafter(far, math.inf), math.inf)
     if periodic:
         half = scale / 2

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ablate.claims import numbers
-from ablate.claims.costs import family_label, label, level_text
+from ablate.claims.costs import family_label, label
 from ablate.claims.effects import baseline_of, difference, effect, score
 from ablate.claims.records import MetricInfo
 from ablate.claims.results import Results
 from ablate.claims.statistics import Effect, Estimate
 from ablate.claims.words import Shown, listed, sentence, shown, signed_size
+from ablate.design.factor import level_text
 from ablate.study import Factor, Scalar
+
+EXPLORATORY = "Exploratory, every interval by itself: "
 
 
 @dataclass(frozen=True)
@@ -120,28 +123,27 @@ def _lines(results: Results, metric: str) -> tuple[FactorLine, ...]:
 def _answer(curve: FactorCurve, baseline_label: str) -> str:
     others = [each for each in curve.series if not each.baseline and each.effects]
     if not others:
-        return f"Along {curve.label} there is nothing to compare in {curve.metric.in_text}."
-    return " ".join(_family_answer(curve, each, baseline_label) for each in others)
+        return sentence(f"along {_small(curve.label)} there is nothing to compare in {curve.metric.in_text}")
+    return EXPLORATORY + " ".join(_family_answer(curve, each, baseline_label) for each in others)
 
 
 def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> str:
     """Where the interval excludes 0, and how the difference moves from the first level to the last."""
     outcomes = [shown(each, curve.metric) for each in series.effects]
     say: dict[tuple[Shown, ...], str] = {
-        ("better",): f"is better than {baseline}",
-        ("worse",): f"is worse than {baseline}",
-        ("not shown", "equal"): f"shows no difference to {baseline}",
-        ("no interval",): f"has no interval against {baseline}",
+        ("better",): "is better than {}",
+        ("worse",): "is worse than {}",
+        ("not shown", "equal"): "shows no difference to {}",
+        ("no interval",): "has no interval against {}",
     }
     clauses: list[str] = []
     for kinds, words in say.items():
         levels = [name for name, each in zip(curve.level_labels, outcomes, strict=True) if each in kinds]
         if levels:
             where = "at every level" if len(levels) == len(outcomes) else f"at {listed(levels)}"
-            clauses.append(f"{words if not clauses else words.replace(baseline, 'it')} {where}")
-    return sentence(
-        f"along {curve.label}, {series.label} {', '.join(clauses)} in {curve.metric.in_text}{_moves(curve, series)}"
-    )
+            clauses.append(f"{words.format('it' if clauses else baseline)} {where}")
+    found = f"in {curve.metric.in_text}, {series.label} {', '.join(clauses)}"
+    return sentence(f"along {_small(curve.label)}, {found}{_moves(curve, series)}")
 
 
 def _moves(curve: FactorCurve, series: FactorSeries) -> str:
@@ -156,3 +158,7 @@ def _moves(curve: FactorCurve, series: FactorSeries) -> str:
         f"; from {curve.level_labels[0]} to {curve.level_labels[-1]} the difference goes from {first} to {last}, "
         f"a change of {signed_size(gap, curve.metric, curve.places)}{moved}"
     )
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text

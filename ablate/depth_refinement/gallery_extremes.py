@@ -62,13 +62,14 @@ def body_frame(pose: np.ndarray) -> np.ndarray:
     left = np.array([across[0], 0.0, across[2]])
     left = left / (np.linalg.norm(left) or 1.0)
     up = np.array([0.0, 1.0, 0.0])
-    return (pose - pose[[L_HIP, R_HIP]].mean(0)) @ np.stack([left, up, np.cross(left, up)]).T
+    body: np.ndarray = (pose - pose[[L_HIP, R_HIP]].mean(0)) @ np.stack([left, up, np.cross(left, up)]).T
+    return body
 
 
 def towards(azimuth: float, elevation: float) -> np.ndarray:
     """Unit direction (left, up, forward) of a camera; the azimuth turns from forward to the subject's right."""
-    flat = np.array([-np.sin(azimuth), 0.0, np.cos(azimuth)])
-    return np.cos(elevation) * flat + np.array([0.0, np.sin(elevation), 0.0])
+    flat = np.cos(elevation)
+    return np.array([-np.sin(azimuth) * flat, np.sin(elevation), np.cos(azimuth) * flat])
 
 
 def seen_from(azimuth: float, elevation: float) -> np.ndarray:

@@ -123,10 +123,10 @@ recording.reads = is_recording  # type: ignore[attr-defined]  # how `ablate eval
 def _views(found: Recording, wanted: RealDetections, source: str) -> _Views:
     rig, truth = found.rig, layout.complete_heads(found.joints3d)
     plane = rig.undistort(found.kp2d)
-    seen: Mask = np.isfinite(plane).all(-1)  # (F, C, 17)
+    seen: Mask = np.asarray(np.isfinite(plane).all(-1))  # (F, C, 17)
     enough: Mask = seen.sum(-1) >= wanted.min_detected
     enough &= seen[..., TRUNK].all(-1) & seen[..., FACE].any(-1)
-    enough &= np.isfinite(truth).all((-1, -2))[:, None]
+    enough &= np.asarray(np.isfinite(truth).all((-1, -2)))[:, None]
     axes = np.einsum("cij,fkj->fcki", rig.R, truth) + rig.t[:, None]
     enough &= (axes[..., 2] > 0.1).all(-1)  # NaN compares as False
     if not enough.any():

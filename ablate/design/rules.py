@@ -155,6 +155,8 @@ def _report(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
     for name, condition in study.report.conditions.items():
         for index, metric in enumerate(condition.metrics):
             yield from _metric(metric, place("report", "conditions", name, "metrics", index), catalogue)
+    for name, density in study.report.densities.items():
+        yield from _metric(density.error, place("report", "densities", name, "error"), catalogue)
 
 
 def _gallery(study: Study, _: Catalogue) -> Iterator[Problem]:

@@ -42,8 +42,8 @@ def _columns(study: Study, metrics: Mapping[str, Mapping[str, str]]) -> Iterator
     """Names of the per-example columns that a report reads; targets and metrics."""
     yield PEOPLE
     names = [*study.metrics, *(hypothesis.metric for hypothesis in study.hypotheses)]
-    for column, condition in study.report.conditions.items():
-        yield column
+    for condition_name, condition in study.report.conditions.items():
+        yield study.report.column_of(condition_name)
         names += condition.metrics
     for column, density in study.report.densities.items():
         yield column

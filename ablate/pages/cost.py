@@ -14,24 +14,25 @@ from ablate.claims.records import MetricInfo
 from ablate.claims.tradeoff import COSTS, CostPoint
 from ablate.pages import scales, style
 
-PANEL_IN, LINE_IN = 1.6, 0.1
-NEAR = 0.018  # of the axis: nearer marks stand this far apart
+PANEL_IN, LINE_IN = 1.85, 0.1
+NEAR = 0.018  # of the axis: nearer marks of nearly one height stand this far apart
+TALL = 0.12  # of the axis: nearly one height
 NONE = "none"  # the slot of what has no parameters: a logarithm has no zero
 PER_LINE = 60
 
 
-def cost(points: Sequence[CostPoint], metric: MetricInfo, focus: Sequence[str], marks: style.Marks) -> Figure | None:
+def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) -> Figure | None:
     """One panel a cost, along a logarithmic axis: mean over seeds with its 95 % interval. References are hollow."""
-    shown = [key for key in COSTS if sum(bool(point.costs[key]) for point in points) > 1]
-    if not shown:
-        return None
-    near = [point.scores[metric.name] for point in points if point.arm in focus]
+    near = [point.scores[metric.name] for point in points if not point.reference]
     limits = scales.limits(near, [point.scores[metric.name] for point in points], include_zero=False)
     inside = [p for p in points if limits[0] <= _mean(p, metric) <= limits[1]]
+    shown = [key for key in COSTS if sum(bool(point.costs[key]) for point in inside) > 1]
+    if not shown:
+        return None
     drawing = style.figure(PANEL_IN * len(shown) + LINE_IN * (3 + len(inside)))
     panels = drawing.subplots(len(shown), 1, squeeze=False, sharey=True)[:, 0]
     for panel, key in zip(panels, shown, strict=True):
-        _panel(panel, key, inside, metric, marks)
+        _panel(panel, key, inside, metric, limits[1] - limits[0], marks)
         panel.set_ylim(*limits)
     outside = [
         f"{p.label} {numbers.with_unit(numbers.number(_mean(p, metric), 1), metric.unit)}"
@@ -49,12 +50,14 @@ def _mean(point: CostPoint, metric: MetricInfo) -> float:
     return math.nan if mean is None else mean
 
 
-def _panel(panel: Axes, key: str, points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) -> None:
+def _panel(
+    panel: Axes, key: str, points: Sequence[CostPoint], metric: MetricInfo, span: float, marks: style.Marks
+) -> None:
     known = [value for point in points if (value := point.costs[key])]
     slot = min(known) / 2.5 if known and any(point.costs[key] == 0 for point in points) else None
     given = [(point, value or slot) for point in points if (value := point.costs[key]) is not None]
     places = {point.arm: place for point, place in given if place}
-    drawn = _beside(places)
+    drawn = _beside(places, {point.arm: _mean(point, metric) for point in points}, span)
     for point in points:
         if point.arm in drawn:
             _mark(panel, drawn[point.arm], point, metric, marks)
@@ -64,15 +67,22 @@ def _panel(panel: Axes, key: str, points: Sequence[CostPoint], metric: MetricInf
     panel.set_title(f"{metric.short} ({unit})" if unit else metric.short, loc="left")
 
 
-def _beside(places: Mapping[str, float]) -> dict[str, float]:
-    """Marks of nearly one cost stand side by side, else those with the same network would hide each other."""
+def _beside(places: Mapping[str, float], heights: Mapping[str, float], span: float) -> dict[str, float]:
+    """Marks that would hide each other stand side by side: controls have the very cost of what they control for."""
     step = NEAR * (math.log(max(places.values()) / min(places.values())) or 1.0)
     groups: list[list[str]] = []
     for arm in sorted(places, key=lambda arm: places[arm]):
-        if groups and math.log(places[arm] / places[groups[-1][0]]) < step:
-            groups[-1].append(arm)
-        else:
+        hidden = (
+            group
+            for group in groups
+            if math.log(places[arm] / places[group[0]]) < step
+            and any(abs(heights[arm] - heights[other]) < TALL * span for other in group)
+        )
+        found = next(hidden, None)
+        if found is None:
             groups.append([arm])
+        else:
+            found.append(arm)
     return {
         arm: places[arm] * math.exp(step * (place - (len(group) - 1) / 2))
         for group in groups
@@ -84,7 +94,7 @@ def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: st
     score, colour = point.scores[metric.name], style.GREY if point.reference else marks.colour(point.arm)
     if score.low is not None and score.high is not None:
         panel.plot([x, x], [score.low, score.high], color=colour, linewidth=1.2, solid_capstyle="butt", zorder=2)
-    panel.plot(x, score.mean, marker=marks.marker(point.arm), color=colour, markersize=5, linestyle="none",
+    panel.plot(x, _mean(point, metric), marker=marks.marker(point.arm), color=colour, markersize=5, linestyle="none",
                markerfacecolor="white" if point.reference else colour, label=point.label, zorder=3)  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def _colour_bar(drawing: Figure, image: Any) -> None:
     bar.set_ticks([0.1, 1, 10, 100], labels=["≤ 0.1", "1", "10", "100"])
     bar.ax.xaxis.set_minor_locator(NullLocator())
     bar.ax.tick_params(labelsize=6.5, width=0.6)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]  # matplotlib's stubs call it a Spine
+    bar.outline.set_linewidth(0.5)
 
 
 def _small(text: str) -> str:

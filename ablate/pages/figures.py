@@ -49,7 +49,7 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
             "matrix": dots.matrix(analysis, marks),
             "differences": dots.differences(analysis, marks),
             "learning_curves": lines.learning_curves(analysis, marks),
-            "cost": cost.cost(analysis.tradeoff, analysis.metrics[0], analysis.focus, marks),
+            "cost": cost.cost(analysis.tradeoff, analysis.metrics[0], marks),
             "tuning": tuning.history(analysis.tuning, marks) if analysis.tuning else None,
             "importances": tuning.importances(analysis.tuning, marks) if analysis.tuning else None,
             "gallery": picture,

@@ -31,6 +31,7 @@ SECTIONS = {2: "section", 3: "subsection"}
 LINE, LANDSCAPE = 105, 145
 WRAP, WRAP_FEW, WRAP_NARROW = 26, 64, 18  # of a column of words: usual, in a table of few columns, in a wide one
 HEADER = 10  # narrower headers become towers
+PIECE = 16  # characters of a word that may be broken
 LONG = 45  # rows: more do not fit on a page
 
 
@@ -63,6 +64,8 @@ def tabular(table: TextTable) -> str:
     rows = [
         _row([_cell(row[i], _cell_lines(table, i, row[i].text, shape), sides[i]) for i in places]) for row in table.rows
     ]
+    if shape.stacked:  # rows of several lines stand apart
+        rows = [f"{row}[2pt]" for row in rows]
     if len(rows) > LONG:
         start = [f"\\begin{{longtable}}{{@{{}}{sides}@{{}}}}", "\\toprule", head, "\\midrule", "\\endhead"]
         return "\n".join(["% needs booktabs and longtable", *start, *rows, "\\bottomrule", "\\end{longtable}", ""])
@@ -122,7 +125,7 @@ def _span(span: Span) -> str:
         case Strong(words):
             return f"\\textbf{{{escape(words)}}}"
         case Code(words):
-            return f"\\texttt{{{escape(words)}}}"
+            return f"\\texttt{{{_breakable(words)}}}"
         case Link(words, href):
             return (
                 f"\\hyperlink{{{href[1:]}}}{{{escape(words)}}}"
@@ -131,6 +134,12 @@ def _span(span: Span) -> str:
             )
         case str():
             return escape(span)
+
+
+def _breakable(words: str) -> str:
+    """A digest has no space at which a line could end."""
+    pieces = [words[i : i + PIECE] for i in range(0, len(words), PIECE)]
+    return "\\allowbreak{}".join(map(escape, pieces)) if " " not in words else escape(words)
 
 
 def _row(cells: Sequence[str]) -> str:

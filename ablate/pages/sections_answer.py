@@ -5,10 +5,11 @@ from __future__ import annotations
 from ablate.claims.analysis import Analysis
 from ablate.claims.numbers import GAP
 from ablate.pages import records, tables
-from ablate.pages.blocks import Block, Bullets, Heading, Link, Picture, Strong, Table, paragraph
+from ablate.pages.blocks import Block, Bullets, Heading, Link, Paragraph, Picture, Strong, Table, paragraph
 from ablate.pages.figures import Pictures
 
 GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
+MATTER = 20  # characters: a longer beginning of a warning is no title
 
 
 def answer_section(analysis: Analysis) -> list[Block]:
@@ -22,7 +23,7 @@ def answer_section(analysis: Analysis) -> list[Block]:
 
 def warnings_section(analysis: Analysis) -> list[Block]:
     """What a reader must know before the numbers."""
-    found = [paragraph(Strong("Warning."), f" {text}", serious=True) for text in analysis.warnings]
+    found = [_warning(text) for text in analysis.warnings]
     if analysis.behind:
         found.append(paragraph(Strong("Behind a yardstick."), " " + " ".join(analysis.behind), serious=True))
     if analysis.gaps:
@@ -46,11 +47,24 @@ def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     return blocks
 
 
+def _warning(text: str) -> Paragraph:
+    """`Untuned: no arm's …` names its matter itself."""
+    matter, colon, rest = text.partition(":")
+    if colon and len(matter) <= MATTER:
+        return paragraph(Strong(f"{matter}:"), rest, serious=True)
+    return paragraph(Strong("Warning:"), f" {text}", serious=True)
+
+
 def _matrix_words(analysis: Analysis) -> str:
     examples = f", on {analysis.test_examples:,} test examples" if analysis.test_examples else ""
     yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
+    redrawn = (
+        "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). "
+        if analysis.overlap
+        else ""
+    )
     return (
         f"Scores are means over {len(analysis.seeds)} seeds ± 95 % t interval{examples}. Δ is the difference to "
         f"{analysis.labels[analysis.baseline]}, paired by seed, with its 95 % interval; bold where the interval "
-        f"excludes zero. {yardsticks}{GAP} means no number."
+        f"excludes zero. {redrawn}{yardsticks}{GAP} means no number."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ablate.claims.analysis import Analysis
 from ablate.pages import records, tables_figures
-from ablate.pages.blocks import Block, Heading, Picture, Strong, Table, paragraph
+from ablate.pages.blocks import Block, Heading, Picture, Table, paragraph
 from ablate.pages.figures import Pictures
 from ablate.pages.tables import named
 
@@ -18,7 +18,7 @@ def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     for curve in analysis.factor:
         name = curve.metric.name
         if curve.answer:
-            blocks.append(paragraph(Strong(curve.answer)))
+            blocks.append(paragraph(curve.answer))
         if name in pictures.factor:
             blocks.append(Picture(pictures.factor[name], f"{named(curve.metric)} along {label}"))
         table = tables_figures.factor(curve)

@@ -13,7 +13,6 @@ from ablate.pages.sections_answer import GAPS_TITLE
 from ablate.pages.tables import Cell, TextTable
 
 FIRST_FACTS = ("commit", "dirty", "data_digest", "source_digest", "device", "instruction_set", "threads", "python")
-FEW_SEEDS = 5
 NOT_NOTHING = "No difference shown is not the same as no difference."
 
 Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact → value
@@ -34,14 +33,12 @@ def gaps_section(analysis: Analysis) -> list[Block]:
 def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
     """What the page does not say, and what was changed on the way."""
     settings = "these tuned settings" if analysis.tuned else "these settings"
-    seeds = len(analysis.seeds)
-    few = f"{seeds} seed{'s are' if seeds > 1 else ' is'} few: only a large difference can show. "
     lines = [
         f"The conclusions hold for {settings}, this training length and this data. Settings that no arm tuned are a "
         "condition of the result, not part of it.",
         "The intervals cover what changes from seed to seed. They do not cover the choice of test examples: other "
         "people, cameras or recordings can give other numbers.",
-        (few if seeds < FEW_SEEDS else "") + NOT_NOTHING,
+        NOT_NOTHING,
     ]
     mixed = mixed_provenance(analysis, results.provenance)
     lines += [f"Runs of one arm were not made alike. {line}." for line in mixed]

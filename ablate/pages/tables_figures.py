@@ -79,7 +79,7 @@ def importances_note(found: TuningHistory) -> str:
 def factor(curve: FactorCurve) -> TextTable:
     """A row a level: the scores of families and of arms outside the factor, then the differences at that level."""
     compared = [each for each in curve.series if each.effects]
-    header = [curve.label, *(each.label for each in (*curve.series, *curve.lines))]
+    header = [curve.label, *(each.label for each in curve.series), *(line.label for line in curve.lines)]
     header += [f"Δ {each.label}" for each in compared]
     same = [Cell(numbers.score(line.score, curve.score_places), faint=line.reference) for line in curve.lines]
     rows = [

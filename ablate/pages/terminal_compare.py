@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from ablate.claims import numbers
 from ablate.claims.statistics import Estimate
@@ -24,9 +25,11 @@ def print_versus(study: str, found: Sequence[Versus], console: Console | None = 
     console.print(f"[bold]{escape(f'{first.label} against {first.against_label}')}[/bold] ({escape(study)}, test data)")
     for each in found:
         console.print()
-        terminal.print_table(console, seeds(each), title=f"{each.metric.label}, {_better(each)}")
-        for line in summary(each):
-            console.print(escape(line), soft_wrap=False)
+        terminal.print_table(console, seeds(each), title=f"{each.metric.label}, {each.metric.direction} is better")
+        lines = Table.grid(padding=(0, 2))
+        for name, text in summary(each):
+            lines.add_row(name, escape(text))
+        console.print(lines)
 
 
 def document(study: str, found: Sequence[Versus]) -> str:
@@ -46,26 +49,26 @@ def seeds(each: Versus) -> TextTable:
     return TextTable(header, tuple(rows))
 
 
-def summary(each: Versus) -> list[str]:
-    """What the seeds, the tests, the people and the declared hypothesis say; a line each."""
+def summary(each: Versus) -> list[tuple[str, str]]:
+    """What the seeds, the tests, the people and the declared hypothesis say: a name and its words, a line each."""
     return [
-        *(f"Left out: seed {p.seed}: {p.reason}." for p in each.pairs if p.difference is None),
-        f"Difference  {_estimate(each.effect.difference, each)}, {_counted(each.effect.difference.n, 'pair')}",
+        *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
+        ("Difference", f"{_estimate(each.effect.difference, each)}, {_counted(each.effect.difference.n, 'pair')}"),
         *_tests(each),
-        f"People      {_people(each)}",
-        f"Verdict     {_verdict(each)}",
+        ("People", _people(each)),
+        ("Verdict", _verdict(each)),
     ]
 
 
-def _tests(each: Versus) -> list[str]:
+def _tests(each: Versus) -> list[tuple[str, str]]:
     effect = each.effect
     if effect.p is None:
-        return [f"Test        none: {effect.difference.note or 'too few pairs'}"]
-    lines = [f"d_z         {numbers.signed(effect.d_z, 2)} (mean difference over its standard deviation)"]
+        return [("p", f"none: {effect.difference.note or 'too few pairs'}")]
     flip = "" if effect.p_sign_flip is None else f", sign-flip {numbers.p_value(effect.p_sign_flip)} (exact)"
-    lines.append(f"p           t {numbers.p_value(effect.p)}{flip}; two-sided, not corrected")
+    lines = [("d_z", f"{numbers.signed(effect.d_z, 2)} (mean difference over its standard deviation)")]
+    lines.append(("p", f"t {numbers.p_value(effect.p)}{flip}; two-sided, not corrected"))
     if effect.overlap:
-        lines.append(f"Overlap     {effect.overlap:.2g} test examples a training example: the interval allows for it")
+        lines.append(("Overlap", f"{effect.overlap:.2g} test examples a training example: the interval allows for it"))
     return lines
 
 
@@ -73,18 +76,15 @@ def _people(each: Versus) -> str:
     people = each.population
     if people.difference.mean is None:
         return people.note or "no people are named in the test data"
-    kind = "descriptive only" if people.descriptive else "interval over people, not seeds"
-    note = f"; {people.note}" if people.note else ""
-    return f"{_estimate(people.difference, each)}, {people.subjects} people; {kind}{note}"
+    note = people.note or f"interval over {people.subjects} people, not over seeds"
+    return f"{_estimate(people.difference, each)}; {note}"
 
 
 def _verdict(each: Versus) -> str:
     if not each.declared:
         return "exploratory: no hypothesis of the study asks for this comparison"
     margin = f", margin {numbers.with_unit(f'{each.margin:g}', each.metric.unit)}" if each.margin else ""
-    p = "" if each.p_adjusted is None else f", adjusted p {numbers.p_value(each.p_adjusted)}"
-    reason = f": {each.reason}" if each.reason else ""
-    return f"{each.verdict} (declared hypothesis{margin}{p}){reason}"
+    return f"{each.verdict} (declared hypothesis{margin})" + (f": {each.reason}" if each.reason else "")
 
 
 def _estimate(found: Estimate, each: Versus) -> str:
@@ -109,10 +109,6 @@ def _score_places(pairs: Sequence[Pair]) -> int:
 
 def _sides(pairs: Sequence[Pair]) -> tuple[list[float | None], list[float | None]]:
     return [p.arm for p in pairs], [p.against for p in pairs]
-
-
-def _better(each: Versus) -> str:
-    return f"{each.metric.direction} is better"
 
 
 def _unit(each: Versus) -> str:

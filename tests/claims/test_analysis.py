@@ -1,100 +1,154 @@
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from toy_results import ARMS, Toy
+from toy_scores import AZIMUTH, around, asked, load
 
 from ablate.claims import results as tables
 from ablate.claims.analysis import Analysis, analyse
-from ablate.claims.conditions import make_bins
 from ablate.claims.statistics import paired
 from ablate.edges.memory import MemoryTracker
-from ablate.study import Condition, RunResult, RunSpec
 
 
-def said(
-    tmp_path: Path, scores: Mapping[str, Mapping[int, float]], *, hypotheses: list[dict[str, Any]] | None = None
-) -> Analysis:
-    """The analysis of a study in one metric whose runs scored exactly this: arm → seed → degrees."""
-    toy = Toy(tmp_path, {arm: ARMS[arm] for arm in scores}, seeds=(1, 2, 3), tuned=False, hypotheses=hypotheses or [])
-    document = toy.document()
-    document["study"]["metrics"] = ["azimuth_mae_deg"]
-    store = MemoryTracker()
-    store.open("toy", json.loads(json.dumps(document)))
-    for arm, by_seed in scores.items():
-        for seed, score in by_seed.items():
-            spec = RunSpec("toy", arm, seed, "compare", {"arm": arm}, "d")
-            found = {"test/azimuth_mae_deg": score, "cost/parameters": 2e6 if arm == "existing" else 6.8e6}
-            store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", found))
-    return analyse(tables.load(store, "toy"))
+def said(scores: Mapping[str, Mapping[int, float]], **more: Any) -> Analysis:
+    return analyse(load(scores, **more))
 
 
 EXISTING = {1: 7.0, 2: 7.2, 3: 7.1}
 BETTER = {1: 6.5, 2: 6.8, 3: 6.65}  # differences -0.5, -0.4, -0.45: mean -0.45, half width 0.1242
+FIVE = dict(zip(range(1, 6), (7.0, 7.2, 7.1, 7.3, 7.15), strict=True))
+# differences -0.5, -0.4, -0.45, -0.55, -0.5: mean -0.48, deviation 0.0570, half width 2.776 · 0.0255 = 0.0708
+LOWER = dict(zip(range(1, 6), (6.5, 6.8, 6.65, 6.75, 6.65), strict=True))
 
 
-def test_the_answer_when_an_arm_is_better(tmp_path: Path) -> None:
-    found = said(tmp_path, {"existing": EXISTING, "hybrid": BETTER})
+def test_without_hypotheses_everything_is_exploratory() -> None:
+    found = said({"existing": EXISTING, "hybrid": BETTER})
     assert found.answers == (
-        "Hybrid has a lower azimuth error than Existing only by 0.45° (95 % interval 0.33° to 0.57°, 3 seeds), "
-        "at +4.8M parameters.",
+        "Exploratory, no hypothesis was declared: Hybrid has a lower azimuth error than Existing only by 0.45° "
+        "(95 % interval 0.33° to 0.57°, 3 seeds), at +4.8M parameters.",
     )
+    (comparison,) = found.comparisons
+    assert not found.declared
+    assert (comparison.verdict, comparison.p_adjusted, comparison.judgement) == ("exploratory", None, None)
+    assert comparison.effect.p is not None
+    assert comparison.effect.p_sign_flip == 0.25  # three of one sign: 2 of 8 patterns
 
 
-def test_the_answer_when_an_arm_is_worse(tmp_path: Path) -> None:
+def test_the_exploratory_answer_when_an_arm_is_worse() -> None:
     worse = {seed: score + 1.0 + 0.05 * seed for seed, score in EXISTING.items()}
-    found = said(tmp_path, {"existing": EXISTING, "elepose": worse})
-    assert found.answers[0].startswith("ElePose only is worse than Existing only in azimuth error by 1.10° (95 %")
+    found = said({"existing": EXISTING, "elepose": worse})
+    assert "ElePose only is worse than Existing only in azimuth error by 1.10° (95 %" in found.answers[0]
 
 
-def test_the_answer_when_nothing_can_be_shown(tmp_path: Path) -> None:
-    found = said(tmp_path, {"existing": EXISTING, "hybrid": {1: 7.2, 2: 6.9, 3: 7.1}})
-    assert found.answers[0].startswith(
-        "No difference between Hybrid and Existing only could be shown in azimuth error (−0.03°, 95 % interval "
-    )
+def test_the_exploratory_answer_when_nothing_can_be_shown() -> None:
+    found = said({"existing": EXISTING, "hybrid": {1: 7.2, 2: 6.9, 3: 7.1}})
+    words = "No difference between Hybrid and Existing only could be shown in azimuth error (−0.03°, 95 % interval "
+    assert words in found.answers[0]
 
 
-def test_the_answer_with_one_seed_or_none(tmp_path: Path) -> None:
-    one = said(tmp_path, {"existing": EXISTING, "hybrid": {1: 6.5}})
-    assert one.answers[0].startswith(
-        "One seed alone shows nothing about Hybrid and Existing only (azimuth error −0.500°"
-    )
-    none = said(tmp_path, {"existing": EXISTING, "hybrid": {}})
-    assert none.answers == ("There is no answer yet: Hybrid and Existing only have no finished seed in common.",)
+def test_the_exploratory_answer_with_one_seed_or_none() -> None:
+    one = said({"existing": EXISTING, "hybrid": {1: 6.5}})
+    words = "Nothing can be shown about Hybrid and Existing only (azimuth error −0.500°, 1 seed, no interval)"
+    assert words in one.answers[0]
+    none = said({"existing": EXISTING, "hybrid": {}})
+    assert "There is no answer yet, for Hybrid and Existing only have no finished seed in common" in none.answers[0]
     assert [gap.status for gap in none.gaps] == ["missing"] * 3
-    alone = said(tmp_path, {"existing": EXISTING})
+    alone = said({"existing": EXISTING})
     assert "nothing to compare" in alone.answers[0]
 
 
-def test_a_hypothesis_chooses_the_pair_and_its_margin_is_judged(tmp_path: Path) -> None:
-    asked = {"arm": "hybrid", "against": "existing", "metric": "azimuth_mae_deg", "margin": 0.3}
-    scores = {"existing": EXISTING, "elepose": BETTER, "hybrid": BETTER}
-    found = said(tmp_path, scores, hypotheses=[asked])
-    assert [c.arm for c in found.comparisons] == ["hybrid"]
+@pytest.mark.parametrize(
+    ("margin", "verdict", "words"),
+    [
+        (0.0, "supported", "it is supported that Hybrid improves on Existing only in azimuth error"),
+        (0.3, "supported", "it is supported that Hybrid improves on Existing only by more than 0.3° in azimuth error"),
+        (0.7, "refuted", "it is refuted that Hybrid improves on Existing only by more than 0.7° in azimuth error"),
+        (0.45, "inconclusive", "it stays open whether Hybrid improves on Existing only by more than 0.45° in azimuth"),
+    ],
+)
+def test_a_declared_hypothesis_gets_a_verdict(margin: float, verdict: str, words: str) -> None:
+    found = said({"existing": FIVE, "elepose": LOWER, "hybrid": LOWER}, hypotheses=[asked(margin)])
+    (comparison,) = found.comparisons
+    assert found.declared
+    assert (comparison.arm, comparison.verdict, comparison.margin) == ("hybrid", verdict, margin)
     assert found.focus == ("existing", "hybrid")
-    assert found.comparisons[0].verdict == "better, more than the margin of 0.3°"
-    short = said(tmp_path, scores, hypotheses=[asked | {"margin": 0.4}])
-    assert short.comparisons[0].verdict == "better, not shown to reach the margin of 0.4°"
-    same = {"existing": EXISTING, "hybrid": {1: 7.01, 2: 7.19, 3: 7.1}}
-    near = said(tmp_path, same, hypotheses=[asked])
-    assert near.comparisons[0].verdict == "no difference shown, any is below the margin of 0.3°"
+    assert found.answers[0].startswith(f"For these untuned settings and this data, {words}")
+    assert "(measured 0.480° better, 95 % interval 0.409° to 0.551°, 5 seeds), at +4.8M par" in found.answers[0]
+    assert comparison.judgement is not None
+    sides = comparison.judgement.p_supported, comparison.judgement.p_refuted
+    assert comparison.p_adjusted == {"supported": sides[0], "refuted": sides[1]}.get(verdict, min(filter(None, sides)))
 
 
-def test_several_comparisons_are_corrected_for_their_number(tmp_path: Path) -> None:
-    edge = {1: 6.6, 2: 6.92, 3: 6.58}  # differences -0.4, -0.28, -0.52: p = 0.029, twice that is too much
-    one = said(tmp_path, {"existing": EXISTING, "hybrid": edge}).comparisons[0]
-    two = said(tmp_path, {"existing": EXISTING, "hybrid": edge, "elepose": {1: 7.2, 2: 6.9, 3: 7.1}}).comparisons
-    hybrid = next(c for c in two if c.arm == "hybrid")
-    assert one.effect.p is not None
-    assert hybrid.p_adjusted == pytest.approx(2 * one.effect.p)
-    assert hybrid.outcome == "open"
-    assert one.outcome == "better"
-    assert hybrid.verdict == "no difference shown after correction"
+def test_a_worse_arm_refutes_and_the_measured_way_is_told() -> None:
+    found = said({"existing": LOWER, "hybrid": FIVE}, hypotheses=[asked()])
+    assert found.comparisons[0].verdict == "refuted"
+    assert "(measured 0.480° worse, 95 % interval 0.409° to 0.551°, 5 seeds)" in found.answers[0]
+
+
+def test_hypotheses_of_one_pair_share_a_sentence_and_all_are_one_family() -> None:
+    more = {"test/accuracy": {"existing": around(60.0), "hybrid": around(60.0, 2)}}
+    claims = [asked(), asked(0.3) | {"metric": "accuracy"}, asked(against="elepose")]
+    scores = {"existing": FIVE, "hybrid": LOWER, "elepose": FIVE}
+    found = said(scores, other=more, metrics=[AZIMUTH, "accuracy"], hypotheses=claims)
+    assert [c.verdict for c in found.comparisons] == ["supported", "refuted", "supported"]
+    assert [c.family for c in found.comparisons] == [3, 3, 3]
+    assert len(found.answers) == 2
+    assert "; it is refuted that it improves by more than 0.3 % in accuracy (measured 0.000 %, " in found.answers[0]
+
+
+def test_no_verdict_below_five_seeds_and_the_reason_is_told() -> None:
+    four = {seed: FIVE[seed] for seed in (1, 2, 3, 4)}
+    found = said({"existing": four, "hybrid": LOWER}, hypotheses=[asked()])
+    assert found.comparisons[0].verdict == "no verdict"
+    assert found.comparisons[0].p_adjusted is None
+    assert found.answers[0].startswith(
+        "For these untuned settings and this data, there is no verdict on whether Hybrid improves on Existing only"
+    )
+    assert "4 paired seeds: a verdict needs at least 5; without seed 5)" in found.answers[0]
+    never = said({"existing": FIVE, "hybrid": {}}, hypotheses=[asked()])
+    assert "(not measured: no seed has both runs)" in never.answers[0]
+
+
+def test_a_missing_pair_or_a_score_that_is_no_number_is_left_out_and_told() -> None:
+    six = {**FIVE, 6: 7.1}
+    found = said({"existing": six, "hybrid": {**LOWER, 6: math.nan}}, hypotheses=[asked()])
+    assert found.comparisons[0].verdict == "supported"
+    assert found.comparisons[0].reason.endswith("without seed 6")
+    assert found.comparisons[0].effect.note == "5 of 6 seeds have a score of both"
+
+
+def test_differences_without_variation_give_neither_p_nor_verdict() -> None:
+    same = {seed: score - 0.5 for seed, score in FIVE.items()}
+    judged = said({"existing": FIVE, "hybrid": same}, hypotheses=[asked()])
+    assert (judged.comparisons[0].verdict, judged.comparisons[0].effect.p) == ("no verdict", None)
+    assert "without variation there is no test" in judged.answers[0]
+    seen = said({"existing": FIVE, "hybrid": same})
+    assert "(azimuth error −0.500°, the same at 5 seeds, no spread to judge it by)" in seen.answers[0]
+
+
+def test_a_constant_metric_shows_nothing() -> None:
+    flat = dict.fromkeys(range(1, 6), 7.0)
+    found = said({"existing": flat, "hybrid": flat}, hypotheses=[asked()])
+    assert found.comparisons[0].verdict == "no verdict"
+    assert not found.matrix[1].effects[AZIMUTH].difference.excludes_zero
+
+
+def test_splits_that_every_seed_redraws_widen_every_interval() -> None:
+    counts = {"count/test_examples": 100.0, "count/train_examples": 400.0}
+    other = {key: {arm: dict.fromkeys(FIVE, value) for arm in ("existing", "hybrid")} for key, value in counts.items()}
+    plain = said({"existing": FIVE, "hybrid": LOWER}, other=other)
+    split = said({"existing": FIVE, "hybrid": LOWER}, other=other, vary=["init", "order", "split"])
+    assert (plain.overlap, split.overlap) == (None, 0.25)
+    # (1/5 + 1/4) / (1/5) = 2.25 times the variance, 1.5 times the interval
+    widths = [a.comparisons[0].effect.difference.half_width for a in (plain, split)]
+    assert widths[1] == pytest.approx(1.5 * (widths[0] or 0))
+    scores = [a.matrix[0].scores[AZIMUTH].half_width for a in (plain, split)]
+    assert scores[1] == pytest.approx(1.5 * (scores[0] or 0))
 
 
 @pytest.fixture(scope="module")
@@ -138,21 +192,6 @@ def test_the_budget_table(whole: tuple[tables.Results, Analysis]) -> None:
     assert (row.epochs, row.examples, row.training_seconds) == (6, 2400, 101.5)
 
 
-def test_a_condition_is_the_mean_of_its_bin_by_hand(whole: tuple[tables.Results, Analysis]) -> None:
-    results, analysis = whole
-    table = next(t for t in analysis.conditions if (t.column, t.metric.name) == ("azimuth_deg", "azimuth_mae_deg"))
-    means = []
-    for seed in (1, 2, 3):
-        frame = results.examples("hybrid", seed)
-        assert frame is not None
-        front = frame[(frame.azimuth_deg >= 337.5) | (frame.azimuth_deg < 22.5)]
-        means.append(front.azimuth_mae_deg.astype(float).mean())
-    assert table.examples[0] == len(front)
-    assert table.scores["hybrid"][0].mean == pytest.approx(np.mean(means))
-    assert sum(table.examples) == analysis.test_examples == 400
-    assert set(table.effects) == {"elepose", "hybrid"}
-
-
 def test_curves_have_the_spread_over_seeds(whole: tuple[tables.Results, Analysis]) -> None:
     results, analysis = whole
     assert [panel.key for panel in analysis.curves] == [
@@ -163,27 +202,6 @@ def test_curves_have_the_spread_over_seeds(whole: tuple[tables.Results, Analysis
     table = analysis.curves[0].arms["existing"]
     first = results.curves.query("arm == 'existing' and epoch == 1 and metric == 'train/loss'").score
     assert (table.low[0], table["mean"][0], table.high[0]) == (first.min(), pytest.approx(first.mean()), first.max())
-
-
-def test_periodic_bins_are_centred_on_zero() -> None:
-    bins = make_bins(np.array([0.0]), Condition(period=360.0, bins=4))
-    values = np.array([0.0, 44.0, 46.0, 90.0, 180.0, 300.0, 316.0, 359.9, np.nan])
-    assert bins.place(values).tolist() == [0, 0, 1, 1, 2, 3, 0, 0, -1]
-    assert bins.centres == (0.0, 90.0, 180.0, 270.0)
-
-
-def test_straight_bins_have_round_edges_and_hold_every_value() -> None:
-    values = np.linspace(-34.2, 57.9, 500)
-    bins = make_bins(values, Condition(bins=5))
-    assert bins.labels == ("−40 to −20", "−20 to 0", "0 to 20", "20 to 40", "40 to 60")
-    assert bins.place(np.array([-40.0, -20.0, 59.9, 60.0, 61.0, -40.1])).tolist() == [0, 1, 4, 4, -1, -1]
-    assert (bins.place(values) >= 0).all()
-
-
-def test_few_values_are_a_bin_each() -> None:
-    bins = make_bins(np.array([0.5, 1.0, 4.0, 1.0]), Condition())
-    assert bins.labels == ("0.5", "1", "4")
-    assert bins.place(np.array([1.0, 4.0, 2.0, 0.5])).tolist() == [1, 2, -1, 0]
 
 
 def test_arms_that_share_a_label_are_told_apart(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from toy_results import pictures, standing
 
-from ablate.depth_refinement import gallery
+from ablate.depth_refinement import gallery, gallery_extremes, geometry
 from ablate.depth_refinement.skeleton import L_WRIST, NOSE, R_WRIST
 
 
@@ -60,3 +61,61 @@ def test_the_toy_person_keeps_the_conventions() -> None:
 def test_the_gallery_needs_no_torch() -> None:
     code = "import sys, ablate.depth_refinement.gallery; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def extremes(level: float) -> dict[str, np.ndarray]:
+    """The example of row 1 is the median, that of row 4 the worst; the world's pose is the body's, turned."""
+    found = arrays(level)
+    turn = np.array([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0], [-0.8, 0.0, 0.6]])
+    upright = standing(0.0, 0.0) * [1.0, -1.0, -1.0]  # camera axes in front of the person → left, up, forward
+    found["target/pose_world"] = np.stack([upright @ turn] * 6)
+    return found | {"role": np.array([0, 1, 0, 0, 2, 0])}
+
+
+def test_every_arm_has_its_own_median_and_worst_pose() -> None:
+    one, other = extremes(7), extremes(3)
+    other["index"] = other["index"] + 1000  # no example in common: each arm shows its own
+    figure = gallery.draw({"Existing": one, "Hybrid": other})
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert len(titles) == 8
+    assert [bool(title) for title in titles] == [True, False] * 4
+    true, (sin, cos, _) = one["target/azimuth_deg"][4], one["output/angles"][4]
+    off = abs((np.rad2deg(np.arctan2(sin, cos)) - true + 180) % 360 - 180)
+    assert titles[2].startswith(f"Worst: azimuth off {off:.1f}°,")
+
+
+def test_without_roles_the_gallery_is_the_spread() -> None:
+    assert len(gallery.draw({"Existing": extremes(7), "Old": arrays(3)}).axes) == 12
+    nothing = extremes(7) | {"role": np.zeros(6, dtype=int)}  # the primary metric was nowhere defined
+    assert not gallery_extremes.has_extremes({"Existing": nothing})
+
+
+def test_the_body_frame_is_that_of_the_labels() -> None:
+    pose = extremes(7)["target/pose_world"][0]
+    axes = geometry.body_axes(torch.tensor(pose), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+    centred = pose - pose[[11, 12]].mean(0)
+    assert gallery_extremes.body_frame(pose) == pytest.approx(centred @ axes.numpy().T)
+    direction = geometry.angles_direction(
+        torch.tensor(1.1), torch.tensor(0.4), torch.eye(3)
+    )  # in the body's own axes: left, up, forward
+    assert gallery_extremes.towards(1.1, 0.4) == pytest.approx(direction.numpy(), abs=1e-6)
+
+
+def test_seen_from_the_front_the_left_hand_is_on_the_right() -> None:
+    view = gallery_extremes.seen_from(0.0, 0.0)
+    assert np.array([1.0, 0, 0]) @ view == pytest.approx([1, 0])
+    assert np.array([0.0, 1, 0]) @ view == pytest.approx([0, 1])
+    from_the_right = gallery_extremes.seen_from(np.pi / 2, 0.0)  # the person faces right on the page
+    assert np.array([0.0, 0, 1]) @ from_the_right == pytest.approx([1, 0])
+
+
+def test_the_true_camera_stands_at_the_right_of_its_scene() -> None:
+    for azimuth in (0.0, 1.0, 3.0, 5.0):
+        view = gallery_extremes.seen_from(azimuth + gallery_extremes.FROM_AZIMUTH, 0.3)
+        assert (gallery_extremes.towards(azimuth, 0.2) @ view)[0] > 0.5
+
+
+def test_errors_go_the_short_way_around() -> None:
+    assert gallery_extremes.errors_deg((np.deg2rad(350), 0.1), (np.deg2rad(10), -0.1)) == pytest.approx(
+        (20, np.rad2deg(0.2))
+    )

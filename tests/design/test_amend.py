@@ -131,3 +131,34 @@ def test_changed_tuning_and_catalogue_are_refused(old: dict[str, object], tmp_pa
 
 
 OTHER = design_toy.METRICS
+
+
+def test_a_control_that_changes_runs_is_refused_and_one_that_says_what_for_shows(
+    old: dict[str, object], tmp_path: Path
+) -> None:
+    width = 'set."model.width" = 16'
+    told = design_toy.study(tmp_path, (width, f'{width}\ncontrol.same_information = "extra"'))
+    assert changes(old, told) == ['same_information of arm wide changed from "" to "extra"']
+    new = design_toy.study(tmp_path, (width, f'{width}\ncontrol.drop_input = ["hat"]'))
+    hint = "give the changed study another name, or run the arm again with --rerun wide"
+    assert refused(old, new) == [
+        "toy.toml: settings.control.drop_input: cannot change under finished runs of wide "
+        f'(got ["hat"], was absent); {hint}'
+    ]
+
+
+def test_what_a_seed_draws_cannot_change_and_folds_keep_their_seeds(old: dict[str, object], tmp_path: Path) -> None:
+    fold = 'seeds = [1, 2, 3]\nvary = ["order", "init", "fold"]'
+    folded = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", fold))
+    assert refused(old, folded) == [
+        "toy.toml: vary: cannot change under finished runs "
+        '(got ["fold", "init", "order"], was ["init", "order"]); give the changed study another name'
+    ]
+    again = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", fold.replace("[1, 2, 3]", "[1, 2, 3, 4]")))
+    made = amend.document(folded, design_toy.METRICS, command="", today="2025-01-31")
+    assert refused(made, again) == [
+        "toy.toml: seeds: cannot change under finished runs (got [1, 2, 3, 4], was [1, 2, 3]); "
+        "give the changed study another name"
+    ]
+    reordered = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", fold.replace('"order", "init"', '"init", "order"')))
+    assert changes(made, reordered) == []

@@ -213,3 +213,23 @@ def test_only_refuses_what_the_study_has_not(study: Study) -> None:
         'toy.toml: --only plain:: no such seed (got ""); valid: 1, 2, 3',
         'toy.toml: --only wide:one: no such seed (got "one"); valid: 1, 2, 3',
     ]
+
+
+SPLIT, FOLD = (f'seeds = [1, 2, 3]\nvary = ["init", "order", "{what}"]' for what in ("split", "fold"))
+
+
+def test_every_seed_redraws_the_split_for_all_arms_alike(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", SPLIT))
+    cells = plan.make_plan(study.model_copy(update={"tuning": None}), [], lambda _: "").cells
+    assert {(c.seed, c.spec.settings["data"]["split_seed"]) for c in cells if c.spec} == {(1, 1), (2, 2), (3, 3)}
+    trials = plan.trial_specs(study, "plain", 0, ADAM)
+    assert [s.settings["data"]["split_seed"] for s in trials] == [101, 102]
+    assert [s.settings["training"]["epochs"] for s in trials] == [2, 2]
+
+
+def test_every_seed_takes_a_fold_and_tuning_the_studys_own_split(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", FOLD.replace("1, 2, 3", "7, 5, 3")))
+    data = [plan.compare_spec(study, "extra", seed).settings["data"] for seed in study.seeds]
+    assert [(d["fold"], d["folds"]) for d in data] == [(0, 3), (1, 3), (2, 3)]
+    own = plan.trial_specs(study, "plain", 0, ADAM)[0].settings["data"]
+    assert own == {"factory": "design_toy:data", "examples": 10}

@@ -14,7 +14,7 @@ from ablate.design import studyfile
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "study-files.md"
 MODELS = (
     study.Study, study.TrainingSettings, study.Arm, study.Tuning, study.FloatSpace, study.CategoricalSpace,
-    study.Hypothesis, study.ReportSettings, study.Condition,
+    study.Hypothesis, study.ReportSettings, study.Condition, study.Density, study.Control, study.Match, study.Factor,
 )  # fmt: skip
 
 
@@ -44,10 +44,18 @@ def test_the_example_loads(tmp_path: Path) -> None:
 
 
 def test_the_fragments_load_within_the_example(tmp_path: Path) -> None:
-    whole, changes, _, twin, space = examples()
+    whole, changes, _, twin, controls, factor, space = examples()
     model = 'optimizer_hint = "none"\nmomentum = 0.9\nhead = { depth = 1 }'
     whole = whole.replace('optimizer_hint = "none"', model)
     (tmp_path / "all.toml").write_text("\n".join([whole, changes, twin, space]), encoding="utf-8")
     loaded = studyfile.load(tmp_path / "all.toml")
     assert studyfile.resolve(loaded, "wide")["model"]["head"]["depth"] == 2
     assert loaded.arms["plain-again"].replicate == 1
+    (tmp_path / "controls.toml").write_text("\n".join([whole, controls]), encoding="utf-8")
+    loaded = studyfile.load(tmp_path / "controls.toml")
+    assert {len(studyfile.resolve(loaded, arm).get("control", {})) for arm in list(loaded.arms)[3:]} == {0, 1}
+    claim = ('arm = "extra"\nagainst = "plain"', 'arm = "extra@16"\nagainst = "plain@16"')
+    (tmp_path / "factor.toml").write_text("\n".join([whole.replace(*claim), factor]), encoding="utf-8")
+    assert [a for a in studyfile.load(tmp_path / "factor.toml").arms if "@" in a] == [
+        f"{arm}@{level}" for arm in ("plain", "extra") for level in (16, 32, 64)
+    ]

@@ -9,7 +9,9 @@ from toy_results import Toy
 
 from ablate.claims import results as tables
 from ablate.claims.analysis import analyse
-from ablate.pages import figures, report
+from ablate.pages import figures, markdown, report
+from ablate.pages.blocks import Bullets, Code, Heading, Paragraph, Table, paragraph, unique
+from ablate.pages.outline import outline
 from ablate.pages.tables import Cell, TextTable
 
 
@@ -32,17 +34,25 @@ def built(toy: Toy, out: Path) -> str:
 def page(toy: Toy) -> str:
     """The text alone, as if no figure could be drawn."""
     found = tables.load(toy.store(), "toy")
-    return report.render(analyse(found), found, figures.Pictures(), study_file="studies/toy.toml")
+    return rendered(found, study_file="studies/toy.toml")
+
+
+def rendered(found: tables.Results, pictures: figures.Pictures | None = None, *, study_file: str = "") -> str:
+    return markdown.render(outline(analyse(found), found, pictures or figures.Pictures(), study_file=study_file))
 
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_the_same_store_gives_the_same_bytes(toy: Toy, folder: Path, tmp_path: Path) -> None:
-    report.build(tables.load(replace(toy, folder=tmp_path / "runs").store(), "toy"), tmp_path / "again")
-    assert files(tmp_path / "again") == files(folder)
+def test_the_same_store_gives_the_same_bytes_in_every_format(toy: Toy, folder: Path, tmp_path: Path) -> None:
+    for name in ("once", "again"):
+        store = replace(toy, folder=tmp_path / "runs" / name).store()
+        report.build(tables.load(store, "toy"), tmp_path / name, formats=tuple(report.FORMATS))
+    assert files(tmp_path / "once") == files(tmp_path / "again")
+    assert files(folder).items() <= files(tmp_path / "once").items()
     assert set(files(folder)) >= {"report.md", "results.csv", "timings.csv", "figures/matrix.png"}
+    assert set(files(tmp_path / "once")) >= {"report.html", "report.tex", "report.json", "tables/matrix.csv"}
 
 
 def test_the_first_screen_has_question_answer_and_matrix(folder: Path) -> None:
@@ -50,7 +60,7 @@ def test_the_first_screen_has_question_answer_and_matrix(folder: Path) -> None:
     parts = [
         "# toy",
         "Does fusing ElePose",
-        "**ElePose only is worse",
+        "**Exploratory, no hypothesis was declared: ElePose only is worse",
         "**Incomplete.** 2 of 9 runs",
         "| **Existing only**",
     ]
@@ -90,13 +100,13 @@ def test_the_command_is_the_stores_and_else_names_the_study_file(toy: Toy, folde
 
 def test_an_untuned_study_says_so_on_its_first_page(tmp_path: Path) -> None:
     text = page(Toy(tmp_path, seeds=(1,), tuned=False))
-    assert "**Untuned.**" in text.split("| Arm |")[0]
+    assert "**Untuned:**" in text.split("| Arm |")[0]
 
 
 def test_one_seed_makes_a_report_without_intervals(tmp_path: Path) -> None:
     text = built(Toy(tmp_path / "runs", seeds=(1,)), tmp_path / "out")
     assert "**One seed alone shows nothing about" in text
-    assert "1 seed is few" in text
+    assert "**1 seed:** fewer than 5 give no verdict" in text.split("| Arm |")[0]
 
 
 def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_a_broken_gallery_is_a_note(gallery: str, reason: str, tmp_path: Path) -
     picture, note = figures.gallery_of(analyse(found), found)
     assert picture is None
     assert reason in note
-    assert reason in report.render(analyse(found), found, figures.Pictures(note=note)).replace("\\", "")
+    assert reason in rendered(found, figures.Pictures(note=note)).replace("\\", "")
 
 
 def test_a_report_replaces_its_own_files_and_no_others(toy: Toy, tmp_path: Path) -> None:
@@ -132,6 +142,17 @@ def test_a_report_replaces_its_own_files_and_no_others(toy: Toy, tmp_path: Path)
     assert (out / "notes.md").read_text() == "mine"
     assert not (out / "figures" / "old.png").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["toy"]
+
+
+def test_tables_of_a_kind_replace_those_of_that_kind_alone(toy: Toy, tmp_path: Path) -> None:
+    out = tmp_path / "toy"
+    (out / "tables").mkdir(parents=True)
+    for name in ("old.csv", "old.tex", "mine.txt"):
+        (out / "tables" / name).write_text("old")
+    report.build(tables.load(toy.store(), "toy"), out, formats=("csv",))
+    kept = {path.name for path in (out / "tables").iterdir() if path.read_text() == "old"}
+    assert kept == {"old.tex", "mine.txt"}
+    assert not (out / "report.md").exists()
 
 
 def test_a_report_that_fails_leaves_the_old_one(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,19 +170,34 @@ def test_a_report_that_fails_leaves_the_old_one(toy: Toy, tmp_path: Path, monkey
 
 
 def test_text_from_a_study_cannot_be_markup() -> None:
-    assert report.text("a|b\n*c* <img> `d` $x$") == r"a\|b \*c\* \<img> \`d\` \$x\$"
-    assert report.text("[link](http://x)") == r"[link\](http://x)"
-    assert report.text("training.learning_rate _x_ [1, 2]") == r"training.learning_rate \_x\_ [1, 2]"
+    assert markdown.text("a|b\n*c* <img> `d` $x$") == r"a\|b \*c\* \<img> \`d\` \$x\$"
+    assert markdown.text("[link](http://x)") == r"[link\](http://x)"
+    assert markdown.text("training.learning_rate _x_ [1, 2]") == r"training.learning_rate \_x\_ [1, 2]"
+    assert markdown.spans((Code("a`b"), " <i>")) == r"`` a`b `` \<i>"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"), [("# no", r"\# no"), ("- no", r"\- no"), ("1. no", r"1\. no"), ("−1", "−1")]
+)
+def test_a_line_that_begins_like_markup_is_text(words: str, line: str) -> None:
+    assert markdown.render([paragraph(words)]) == f"{line}\n"
+    assert markdown.render([Bullets(((words,),))]) == f"- {line}\n"
 
 
 def test_markdown_table() -> None:
     table = TextTable(("Arm", "x"), ((Cell("a", strong=True), Cell("1")), (Cell("b", faint=True), Cell("2"))))
-    assert report.markdown(table) == "| Arm | x |\n| --- | ---: |\n| **a** | 1 |\n| *b* | 2 |"
+    assert markdown.table(table) == "| Arm | x |\n| --- | ---: |\n| **a** | 1 |\n| *b* | 2 |"
+
+
+def test_tables_of_one_name_get_files_of_their_own() -> None:
+    table = TextTable(("x",), ())
+    blocks = unique([Table("By Lean (°)", table), Heading("x"), Table("by-lean", table), Paragraph(())])
+    assert [b.name for b in blocks if isinstance(b, Table)] == ["by-lean", "by-lean-2"]
 
 
 def test_runs_of_one_arm_that_were_made_differently_are_told(tmp_path: Path) -> None:
     found = tables.load(Toy(tmp_path / "runs", gallery=None).store(), "toy")
     found.provenance["hybrid", 2]["commit"] = "fedcba"  # type: ignore[index]
-    text = report.render(analyse(found), found, figures.Pictures())
+    text = rendered(found)
     assert "Runs of one arm were not made alike. Hybrid: commit." in text
     assert "| commit | 0123abc (8 runs); fedcba (1 run) |" in text

@@ -3,12 +3,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 from toy_results import Toy
 
 from ablate.claims import results as tables
+from ablate.claims.analysis import analyse
 from ablate.pages import terminal
+from ablate.pages.tables import Cell, TextTable
 
 
 def console() -> Console:
@@ -34,11 +35,30 @@ def test_the_terminal_says_question_answer_matrix_and_gaps(tmp_path: Path) -> No
     assert "information" not in text
 
 
-def test_scores_of_other_data(tmp_path: Path) -> None:
-    rows = [("hybrid", 1, "azimuth_mae_deg", 6.0), ("hybrid", 2, "azimuth_mae_deg", 7.0)]
-    rows += [("hybrid", 1, "direction", 3.0), ("existing", 1, "direction", 8.0)]
-    out = console()
-    terminal.print_scores(pd.DataFrame(rows, columns=["arm", "seed", "metric", "score"]), title="other", console=out)
-    text = printed(out)
-    assert "6.5 ± 6.4" in text
-    assert "–" in text
+def test_the_table_has_the_arms_and_their_numbers(tmp_path: Path) -> None:
+    table = terminal.result_table(analyse(tables.load(Toy(tmp_path, tuned=False).store(), "toy")))
+    assert (table.header[0], table.words) == ("Arm", 1)
+    assert sum(name.startswith("Δ ") for name in table.header) * 2 == len(table.header) - 2  # parameters have no Δ
+    assert "Hybrid" in {row[0].text for row in table.rows}
+
+
+def narrow(table: TextTable) -> str:
+    out = Console(file=io.StringIO(), width=80, color_system=None)
+    terminal.print_table(out, table, title="narrow")
+    return printed(out)
+
+
+def test_scores_and_differences_that_do_not_fit_side_by_side_become_two_tables() -> None:
+    header = ("Arm", "Azimuth error (°)", "Elevation error (°)", "Δ Azimuth error (°)", "Δ Elevation error (°)")
+    cells = ("12.34 ± 0.56", "6.54 ± 0.32", "−0.41 [−0.72, −0.10]", "+0.21 [−0.02, +0.40]")
+    text = narrow(TextTable(header, ((Cell("Existing with 2D tokens"), *map(Cell, cells)),)))
+    assert all(cell in text for cell in cells)  # no number breaks
+    assert text.count("Existing") == 2
+    assert "Too wide" not in text
+
+
+def test_what_does_not_fit_at_all_is_named() -> None:
+    header = ("Arm", *(f"Metric {i}" for i in range(9)))
+    text = narrow(TextTable(header, ((Cell("Hybrid"), *[Cell("123.45 ± 6.78")] * 9),)))
+    assert text.count("123.45 ± 6.78") == 4  # 16 columns each, and an arm
+    assert "Too wide for this terminal: Metric 4, Metric 5, Metric 6, Metric 7, Metric 8" in " ".join(text.split())

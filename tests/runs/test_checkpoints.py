@@ -52,6 +52,11 @@ class TestModelFolder:
             ("model.json", b"{", "must be readable JSON"),
             ("model.json", b"[1]", "must hold factory, settings, inputs_shape"),
             ("model.json", b'{"factory": 1, "settings": {}, "inputs_shape": []}', "must hold factory"),
+            (
+                "model.json",
+                b'{"factory": "torch.nn:Linear", "settings": {"factory": "os:system"}, "inputs_shape": [3]}',
+                "settings.factory: must not stand among the settings .got os:system",
+            ),
             ("model.json", b"\xff\xfe", "must be readable JSON"),
             ("weights.safetensors", None, "weights.safetensors: a model folder holds this file"),
             ("weights.safetensors", b"garbage", "must hold the weights of the network"),

@@ -75,7 +75,7 @@ def read(source: Path, *, trial: str = "") -> Clip:
 
 def people(text: bytes, file: str) -> tuple[Person, ...]:
     """Everybody in one JSON document; a person without keypoints is left out. Raises InputError naming `file`."""
-    if _depth(text) > MAX_DEPTH:
+    if _too_deep(text):
         raise InputError(Problem(file, "", f"is nested more than {MAX_DEPTH} deep: not OpenPose's"))
     try:
         document = json.loads(text, parse_constant=_no_constant)
@@ -112,17 +112,15 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _depth(text: bytes) -> int:
-    """How deep brackets nest, strings left out; cheap, and before any parser recurses."""
-    depth = deepest = 0
+def _too_deep(text: bytes) -> bool:
+    """Whether brackets nest too deep, strings left out; cheap, and before any parser recurses."""
+    depth = 0
     for token in _TOKEN.finditer(text):
         first = token.group()[:1]
-        if first in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif first in b"]}":
-            depth -= 1
-    return deepest
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _members(source: Path) -> Iterator[tuple[PurePosixPath, Any]]:

@@ -121,8 +121,8 @@ def complete_heads(joints3d: Array) -> Array:
     Frames with fewer, and other missing joints, stay as they are.
     """
     face = joints3d[:, list(FACE)]
-    found: Mask = np.isfinite(face).all(-1)
-    whole: Mask = found.all(-1)
+    found: Mask = np.asarray(np.isfinite(face).all(-1))
+    whole: Mask = np.asarray(found.all(-1))
     filled = joints3d.copy()
     if not whole.any():
         return filled
@@ -193,7 +193,7 @@ def _load(file: Path) -> dict[str, NDArray[Any]]:
     except _UNREADABLE as error:
         raise InputError(Problem(str(file), "", f"is damaged or no .npz archive: {error}")) from error
     if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(Problem(str(file), "", "is not an .npz archive"))
+        raise InputError(Problem(str(file), "", "is no .npz archive"))
     arrays: dict[str, NDArray[Any]] = {}
     problems = [Problem("", name, "array is missing") for name in REQUIRED if name not in archive.files]
     with archive:
