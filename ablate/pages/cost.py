@@ -16,6 +16,7 @@ from ablate.pages import scales, style
 
 PANEL_IN, LINE_IN = 1.85, 0.1
 NEAR = 0.018  # of the axis: nearer marks of nearly one height stand this far apart
+SAME = 0.01  # share by which costs differ less than anybody can see: an axis must not end where it begins
 TALL = 0.12  # of the axis: nearly one height
 NONE = "none"  # the slot of what has no parameters: a logarithm has no zero
 PER_LINE = 60
@@ -69,7 +70,8 @@ def _panel(
 
 def _beside(places: Mapping[str, float], heights: Mapping[str, float], span: float) -> dict[str, float]:
     """Marks that would hide each other stand side by side: controls have the very cost of what they control for."""
-    step = NEAR * (math.log(max(places.values()) / min(places.values())) or 1.0)
+    reach = math.log(max(places.values()) / min(places.values()))
+    step = NEAR * (reach if reach > SAME else 1.0)
     groups: list[list[str]] = []
     for arm in sorted(places, key=lambda arm: places[arm]):
         hidden = (
@@ -100,7 +102,7 @@ def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: st
 
 def _scale(panel: Axes, places: Sequence[float], slot: float | None) -> None:
     low, high = min(places), max(places)
-    room = (high / low) ** 0.07 if high > low else 1.35
+    room = (high / low) ** 0.07 if math.log(high / low) > SAME else 1.35
     panel.set_xscale("log")
     panel.set_xlim(low / room, high * room)
     decades = math.log10(high / low) if high > low else 0.0
