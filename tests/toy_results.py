@@ -62,6 +62,8 @@ class Toy:
     hypotheses: Sequence[Mapping[str, Any]] = ()
     gallery: str | None = "ablate.depth_refinement.gallery:draw"
     command: str = "ablate run studies/toy.toml"
+    more: Mapping[str, Any] = field(default_factory=dict)  # further fields of the study, such as its factor
+    external: str = ""  # name of other data that every run was scored on
 
     def study(self) -> dict[str, Any]:
         tuning = {
@@ -88,6 +90,7 @@ class Toy:
                 },
                 "gallery": self.gallery,
             },
+            **self.more,
         }
 
     def document(self) -> dict[str, Any]:
@@ -130,8 +133,10 @@ class Toy:
         tracker.finish(run_id, spec, result)
 
     def _result(self, key: str, arm: str, seed: int) -> RunResult:
-        rng = np.random.default_rng([seed, list(LEVELS).index(arm)])
-        azimuth, elevation, parameters = LEVELS[arm]
+        family = str(self.arms[arm].get("family") or arm)
+        rng = np.random.default_rng([seed, list(LEVELS).index(family)])
+        azimuth, elevation, parameters = LEVELS[family]
+        azimuth *= self.arms[arm].get("level", 1.0)
         frame = examples(azimuth, elevation, rng)
         folder = self.folder / f"{arm}-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +146,8 @@ class Toy:
         scores |= {"cost/parameters": float(parameters), "cost/parameters_angle_path": parameters * 0.6}
         scores |= {"cost/flops": 4.1 * parameters, "count/epochs": EPOCHS, "count/examples": 2400.0}
         scores["val/azimuth_mae_deg"] = azimuth + 0.3
+        if self.external:
+            scores |= {f"external/{self.external}/{name}": scores[f"test/{name}"] + 2 for name in METRICS}
         timings = {"time/train_s": 100.0 + seed, "time/total_s": 120.0 + seed, "cost/latency_ms_p50": 3.21 + seed / 100}
         provenance = {"commit": "0123abc", "dirty": "no", "data_digest": "d" * 8, "version/torch": "2.13.0"}
         return RunResult(key, "FINISHED", scores, history(azimuth, elevation, rng), timings, provenance, folder)

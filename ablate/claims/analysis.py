@@ -225,18 +225,24 @@ def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
 
 
 def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo) -> str:
-    """Which arms do not beat the best yardstick's mean, as a sentence; empty when all do or there is none.
+    """Which arms do not beat the yardsticks' means, in words; empty when all do or there is none.
 
-    A comparison of networks means little while a constant or a formula does as well.
+    A comparison of networks means little while a constant or a formula does as well. A yardstick that is ahead of
+    every arm, as one that is told part of the truth, must not hide what the others say.
     """
     sign = 1 if metric.direction == "lower" else -1
     means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
-    yardsticks = [(mean, row.label) for row, mean in means if row.reference]
-    if not yardsticks:
-        return ""
-    best, name = min(yardsticks)
-    behind = [row.label for row, mean in means if not row.reference and mean >= best]
-    return f"{name} does as well as or better than {listed(behind)} in {metric.in_text}." if behind else ""
+    arms = [(row.label, mean) for row, mean in means if not row.reference]
+    said = []
+    for best, name in sorted((mean, row.label) for row, mean in means if row.reference):
+        behind = [label for label, mean in arms if mean >= best]
+        if not behind:
+            break
+        whom = "every arm" if len(behind) == len(arms) else listed(behind)
+        said.append(f"{name} does as well as or better than {whom} in {metric.in_text}.")
+        if whom != "every arm":
+            break
+    return " ".join(said)
 
 
 def gaps(results: Results) -> tuple[Gap, ...]:

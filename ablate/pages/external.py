@@ -45,6 +45,7 @@ def print_scores(results: Results, name: str, console: Console | None = None) ->
     """The report's table of one external test, with what its numbers are."""
     table = next(found for found in external_tables(results) if found.name == name)
     baseline = label(results, results.study.baseline)
-    caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline}. Exploratory. {table.note}".strip()
+    note = table.note[:1].upper() + table.note[1:]
+    caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline}. Exploratory. {note}".strip()
     examples = f", {table.examples:,} examples" if table.examples else ""
     print_table(console or Console(), tables_claims.external(table), title=f"{name}{examples}", caption=caption)

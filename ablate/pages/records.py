@@ -48,6 +48,7 @@ def matrix(analysis: Analysis) -> Records:
             **_fields(row, "arm label reference parameters runs expected_runs"),
             **_named(metric),
             **flat(row.scores[metric.name]),
+            "against": analysis.baselines.get(row.arm),
             **_effect(row.effects.get(metric.name)),
         }
         for row in analysis.matrix

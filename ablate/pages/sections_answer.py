@@ -25,12 +25,12 @@ def warnings_section(analysis: Analysis) -> list[Block]:
     """What a reader must know before the numbers."""
     found = [_warning(text) for text in analysis.warnings]
     if analysis.behind:
-        found.append(paragraph(Strong("Behind a yardstick."), " " + " ".join(analysis.behind), serious=True))
+        found.append(paragraph(Strong("Behind a yardstick:"), " " + " ".join(analysis.behind), serious=True))
     if analysis.gaps:
         expected = len(analysis.seeds) * len(analysis.matrix)
         words = f" {len(analysis.gaps)} of {expected} runs failed or are missing; they count as no number. "
         link = Link("Which and why", GAPS_ANCHOR)
-        found.append(paragraph(Strong("Incomplete."), words, link, ".", serious=True))
+        found.append(paragraph(Strong("Incomplete:"), words, link, ".", serious=True))
     return list(found)
 
 

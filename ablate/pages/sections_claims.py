@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ablate.claims.analysis import Analysis
 from ablate.claims.statistics import ALPHA
 from ablate.claims.verdicts import MIN_SEEDS
+from ablate.claims.words import sentence
 from ablate.pages import records, tables_claims
 from ablate.pages.blocks import Block, Bullets, Heading, Table, paragraph
 
@@ -41,7 +42,7 @@ def controls_section(analysis: Analysis) -> list[Block]:
         "the control does not explain. Paired by seed, with 95 % intervals, bold where they exclude zero; exploratory, "
         "unless a hypothesis above names it."
     )
-    sentences = [row.sentence for finding in findings for row in finding.rows if row.sentence]
+    sentences = list(dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence))
     return [
         Heading("Controls"),
         *(paragraph(text) for text in analysis.explanations),
@@ -73,7 +74,7 @@ def external_section(analysis: Analysis) -> list[Block]:
         examples = f"{table.examples:,} examples. " if table.examples else ""
         words = (
             f"{examples}The same trained networks on data that no part of the study has seen; means over seeds ± 95 % "
-            f"interval, Δ paired with the baseline, exploratory. {table.note}"
+            f"interval, Δ paired with the baseline, exploratory. {sentence(table.note) if table.note else ''}"
         )
         found = tables_claims.external(table)
         blocks += [Heading(f"On other data: {table.name}")]

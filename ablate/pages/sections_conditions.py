@@ -29,7 +29,10 @@ def examples_section(pictures: Pictures) -> list[Block]:
         return [
             Heading("Examples"),
             Picture(pictures.gallery, "Test examples with true and predicted values"),
-            paragraph("Chosen by their place in the test split, not by how well an arm does."),
+            paragraph(
+                "Of each arm's first finished seed. Median and worst are by the study's first metric; examples without "
+                "these words are chosen by their place in the test split, not by how well an arm does."
+            ),
         ]
     return [Heading("Examples"), paragraph(pictures.note)] if pictures.note else []
 

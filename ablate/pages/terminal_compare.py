@@ -88,6 +88,8 @@ def _verdict(each: Versus) -> str:
 
 
 def _estimate(found: Estimate, each: Versus) -> str:
+    if found.mean is None:
+        return numbers.GAP
     mean = numbers.with_unit(numbers.signed(found.mean, each.places), each.metric.unit)
     if found.low is None or found.low == found.high:
         return mean
