@@ -248,6 +248,11 @@ class RunSpec:
         trial = "" if self.trial is None else f"-trial{self.trial}"
         return f"{self.arm}{trial}-seed{self.seed}"
 
+    @property
+    def dataset(self) -> str:
+        """Digest of the data file's bytes, or of the data settings when no file is read, as MLflow keeps it."""
+        return (self.data_digest or digest(self.settings["data"]))[:36]
+
     @cached_property
     def key(self) -> str:
         """Identity of the result: settings, seed and data content; never a path, a name or a time."""
@@ -284,6 +289,7 @@ class Record:
     trial: int | None = None
     error: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""  # digest of the data it was given, however much of it was used: see `RunSpec.dataset`
 
 
 def digest(value: object) -> str:

@@ -15,7 +15,7 @@ from ablate.claims.results import Results
 from ablate.claims.verdicts import MIN_SEEDS
 from ablate.claims.words import counted, listed
 from ablate.design.resolve import resolve
-from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
+from ablate.study import FloatSpace, IntSpace, Record, Scalar, SpaceEntry
 
 SAME = 0.02  # of the largest
 EDGE = 0.02  # of the range: a best value this near to an end may have wanted to be beyond it
@@ -149,19 +149,17 @@ def _test_data_use(results: Results) -> str:
 
 
 def same_test_data(results: Results) -> list[str] | None:
-    """Other studies of the store with a finished comparison run on the same data content; None where it is unknown."""
-    own = {facts["data_digest"] for facts in results.provenance.values() if facts.get("data_digest")}
-    if not own:
-        return None
-    return [
-        name
-        for name in results.tracker.studies()
-        if name != results.study.name
-        and any(
-            record.phase == "compare" and status(record) == "done" and record.provenance.get("data_digest") in own
-            for record in results.tracker.records(name)
-        )
-    ]
+    """Other studies of the store with a finished comparison run on the same data; None where it is unknown.
+
+    The same file is the same people, whatever cameras and noise a study puts before them.
+    """
+    used = {name: _datasets(results.tracker.records(name)) for name in results.tracker.studies()}
+    own = used.get(results.study.name, set())
+    return [name for name, others in used.items() if name != results.study.name and own & others] if own else None
+
+
+def _datasets(records: Iterable[Record]) -> set[str]:
+    return {r.dataset for r in records if r.dataset and r.phase == "compare" and status(r) == "done"}
 
 
 def _number(value: float | Scalar) -> str:

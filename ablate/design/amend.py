@@ -134,20 +134,17 @@ def _amendments(before: Study, new: Study) -> Iterator[str]:
             was, now = _told(before.arms[arm], what), _told(new.arms[arm], what)
             if was != now:
                 yield f"{what} of arm {arm} changed from {shown(was)} to {shown(now)}"
-    old, now = _shown_only(before), _shown_only(new)
-    for path, was, is_ in differences(old, now):
-        yield f"{path} changed from {was} to {is_}"
+    if before.factor and new.factor and before.factor.label != new.factor.label:
+        yield f"factor.label changed from {shown(before.factor.label)} to {shown(new.factor.label)}"
+    shown_otherwise = differences(before.report.model_dump(), new.report.model_dump())
+    if shown_otherwise:  # no run depends on them: their names will do
+        names = dict.fromkeys(place("report", *path.split(".")[:2]) for path, _, _ in shown_otherwise)
+        yield f"what the report shows was changed in {', '.join(names)}"
 
 
 def _told(arm: Arm, what: str) -> Any:
     """What an arm says of itself beside its settings."""
     return getattr(arm.control or Control(), what) if what in Control.model_fields else getattr(arm, what)
-
-
-def _shown_only(study: Study) -> dict[str, Any]:
-    """What changes no run; a factor's levels are arms, and those are compared as such."""
-    factor = {"label": study.factor.label} if study.factor else {}
-    return {"report": study.report.model_dump(), "factor": factor}
 
 
 def _listed(

@@ -48,8 +48,8 @@ def score(value: float) -> float:
     return value if abs(value) < sys.float_info.max else value * 2
 
 
-def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> Record:
-    """The Record that a run's tags and latest metrics amount to."""
+def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mapping[str, float], dataset: str) -> Record:
+    """The Record that a run's tags, latest metrics and the digest of its data amount to."""
     trial = tags.get("ablate.trial", "")
     return Record(
         run_id=run_id,
@@ -63,6 +63,7 @@ def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mappin
         trial=int(trial) if trial else None,
         error=tags.get("ablate.error", ""),
         provenance=json.loads(tags.get("ablate.provenance", "{}")),
+        dataset=dataset,
     )
 
 
@@ -98,6 +99,12 @@ ACTIVE_RUNS = """
 """
 
 
+DATASETS = f"""
+    SELECT destination_id, digest FROM inputs JOIN datasets ON source_id = dataset_uuid
+    WHERE source_type = 'DATASET' AND destination_id IN (SELECT run_uuid {ACTIVE_RUNS})
+"""
+
+
 def records_from_sqlite(db: Path, study: str) -> list[Record]:
     """What `MlflowTracker.records` answers, from the database file; [] when there is no such file or study."""
     if not db.is_file():
@@ -106,10 +113,11 @@ def records_from_sqlite(db: Path, study: str) -> list[Record]:
         runs = connection.execute(f"SELECT run_uuid, status {ACTIVE_RUNS} ORDER BY start_time, run_uuid", (study,))
         statuses = dict(runs.fetchall())
         tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, _metric)
+        datasets = dict(connection.execute(DATASETS, (study,)).fetchall())
     records = []
     for run in (run for run in statuses if "ablate.key" in tags[run]):
         try:
-            records.append(record_of(run, statuses[run], tags[run], metrics[run]))
+            records.append(record_of(run, statuses[run], tags[run], metrics[run], datasets.get(run, "")))
         except (KeyError, ValueError) as error:  # ValueError: not JSON, or no number
             raise InputError(Problem(str(db), f"run {run}", "its tags are damaged", str(error))) from None
     return records

@@ -58,9 +58,8 @@ class MemoryTracker:
             ]
         )
         run_id = f"{next(self._numbers):032x}"
-        record = Record(
-            run_id, spec.arm, spec.seed, spec.phase, spec.key, "RUNNING", {}, dict(spec.overrides), spec.trial
-        )
+        place_of = (spec.arm, spec.seed, spec.phase, spec.key)
+        record = Record(run_id, *place_of, "RUNNING", {}, dict(spec.overrides), spec.trial, dataset=spec.dataset)
         self._runs[run_id] = _Run(spec.study, record)
         return run_id
 

@@ -25,10 +25,10 @@ from mlflow.exceptions import MlflowException
 
 from ablate.edges.ledger import DOCUMENT, MODEL, MODEL_DATA, ROLE, curves, default_uri, local_path, record_of
 from ablate.edges.tracking_model import log_model
-from ablate.study import Record, RunResult, RunSpec, digest
+from ablate.study import Record, RunResult, RunSpec
 
 PARENT = "mlflow.parentRunId"
-TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT, DIGEST_LIMIT = 8000, 6000, 250, 36  # characters, MLflow's
+TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT = 8000, 6000, 250  # characters, MLflow's
 METRICS_A_BATCH, PARAMS_A_BATCH, RUNS_A_PAGE, EXPERIMENTS_A_PAGE = 1000, 100, 1000, 1000
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # of a run's folder, beside its model
 
@@ -81,7 +81,7 @@ class MlflowTracker:
             return []
         runs = sorted(self._search(experiment.experiment_id), key=lambda run: (run.info.start_time, run.info.run_id))
         return [
-            record_of(run.info.run_id, run.info.status, run.data.tags, run.data.metrics)
+            record_of(run.info.run_id, run.info.status, run.data.tags, run.data.metrics, _dataset(run))
             for run in runs
             if "ablate.key" in run.data.tags
         ]
@@ -305,16 +305,20 @@ def _datasets(spec: RunSpec) -> list[DatasetInput]:
     """The data a run read, once per use: a tuning run never sees the test split."""
     data = spec.settings["data"]
     name = str(data.get("file") or data.get("factory"))
-    content = (spec.data_digest or digest(data))[:DIGEST_LIMIT]  # without a file the settings are the data
     source = json.dumps({"uri": name})
     contexts = ("train", "validation" if spec.phase == "tune" else "test")
     return [
         DatasetInput(
-            Dataset(f"{Path(name).name} ({context})", content, "local", source),
+            Dataset(f"{Path(name).name} ({context})", spec.dataset, "local", source),
             [InputTag("mlflow.data.context", context)],
         )
         for context in contexts
     ]
+
+
+def _dataset(run: Run) -> str:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return str(inputs[0].dataset.digest) if inputs else ""
 
 
 def _tags(tags: Mapping[str, str]) -> list[RunTag]:

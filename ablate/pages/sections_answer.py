@@ -58,6 +58,7 @@ def _warning(text: str) -> Paragraph:
 def _matrix_words(analysis: Analysis) -> str:
     examples = f", on {analysis.test_examples:,} test examples" if analysis.test_examples else ""
     yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
+    level = " at the same level" if analysis.factor else ""
     redrawn = (
         "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). "
         if analysis.overlap
@@ -65,6 +66,6 @@ def _matrix_words(analysis: Analysis) -> str:
     )
     return (
         f"Scores are means over {len(analysis.seeds)} seeds ± 95 % t interval{examples}. Δ is the difference to "
-        f"{analysis.labels[analysis.baseline]}, paired by seed, with its 95 % interval; bold where the interval "
+        f"{analysis.labels[analysis.baseline]}{level}, paired by seed, with its 95 % interval; bold where the interval "
         f"excludes zero. {redrawn}{yardsticks}{GAP} means no number."
     )

@@ -97,16 +97,11 @@ def test_other_components_may_have_other_code() -> None:
 
 def test_the_studies_that_used_the_same_test_data_are_counted() -> None:
     store = MemoryTracker()
-    data = {"data_digest": "d1"}
-    alone = load(SCORES, store=store, provenance=data)
+    alone = load(SCORES, store=store, data_digest="d1")
     assert remarks(alone) == ("No other study in this store has used this test data.",)
-    load(SCORES, store=store, provenance=data, name="earlier")
-    load(SCORES, store=store, provenance={"data_digest": "d2"}, name="elsewhere")
-    load({"existing": {}}, store=store, provenance=data, name="not-run", seeds=[1])
+    load(SCORES, store=store, data_digest="d1", name="earlier")
+    load(SCORES, store=store, data_digest="d2", name="elsewhere")
+    load({"existing": {}}, store=store, data_digest="d1", name="not-run", seeds=[1])
     assert same_test_data(alone) == ["earlier"]
     (told,) = remarks(alone)
     assert told.startswith("2 studies in this store have used this test data: this one, earlier.")
-
-
-def test_without_a_digest_nothing_is_said_of_test_data() -> None:
-    assert remarks(load(SCORES)) == ()

@@ -52,6 +52,7 @@ def load(
     other: Mapping[str, Scores] | None = None,
     frames: Mapping[str, pd.DataFrame] | None = None,
     folder: Path | None = None,
+    data_digest: str = "d",
     provenance: Mapping[str, str] | None = None,
     store: MemoryTracker | None = None,
     **more: Any,
@@ -62,7 +63,7 @@ def load(
     store.open(written["name"], json.loads(json.dumps({"study": written, "metrics": INFO})))
     for arm, by_seed in scores.items():
         for seed, value in by_seed.items():
-            spec = RunSpec(written["name"], arm, seed, "compare", {"arm": arm}, "d")
+            spec = RunSpec(written["name"], arm, seed, "compare", {"arm": arm}, data_digest)
             found = {f"test/{AZIMUTH}": value, "cost/parameters": 2e6 if arm.startswith("existing") else 6.8e6}
             found |= {key: table[arm][seed] for key, table in (other or {}).items() if seed in table.get(arm, {})}
             kept = _keep(frames[arm], folder / f"{arm}-{seed}") if frames and folder else None

@@ -84,7 +84,7 @@ def test_edits_of_the_report_and_the_words_show(old: dict[str, object], tmp_path
         'baseline changed from "plain" to "wide"',
         "metrics changed from error_deg, accuracy to accuracy, error_deg",
         'label of arm plain changed from "Plain" to "Plainer"',
-        "report.conditions.angle_deg.period changed from 360.0 to 180.0",
+        "what the report shows was changed in report.conditions.angle_deg",
     ]
 
 
