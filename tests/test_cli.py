@@ -176,7 +176,7 @@ def refused(answer: Any, message: str, project: Project) -> None:
     assert answer.out == ""
     assert message in answer.err
     assert "Traceback" not in answer.err
-    left = {path.name for path in project.folder.iterdir()} - {"linear.toml", "linear_toy"}
+    left = {path.name for path in project.folder.iterdir()} - {"linear.toml", "linear_toy", "terraces.toml"}
     assert left == set()
 
 

@@ -112,7 +112,7 @@ def test_a_smoke_pass_records_nothing(project: Project, cli: Cli, threads: None)
     answer = cli("run", "linear.toml", "--smoke", "--json", "--workers", "1")
     assert answer.code == 0
     assert as_json(answer.out) == {"done": 3, "failed": 0, "missing": 0, "errors": {}, "report": None}
-    assert {path.name for path in project.folder.iterdir()} <= {"linear.toml", "linear_toy"}
+    assert {path.name for path in project.folder.iterdir()} <= {"linear.toml", "linear_toy", "terraces.toml"}
 
 
 def test_a_smoke_pass_that_fails_says_so(project: Project, cli: Cli, threads: None) -> None:

@@ -139,7 +139,9 @@ def analyse(results: Results) -> Analysis:
         conditions=tuple(condition_tables(results)),
         curves=tuple(curve_panels(results)),
         gaps=gaps(results),
-        behind=tuple(filter(None, (behind_yardstick(rows, results.metrics[name]) for name in study.metrics))),
+        behind=tuple(
+            text for name in study.metrics for text in _behind_at_every_level(results, rows, results.metrics[name])
+        ),
         places={metric: effect_places(results, metric) for metric in study.metrics},
         densities=density_tables(results),
         tradeoff=tradeoff(results),
@@ -224,11 +226,21 @@ def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*first, *(pairs or made)]))
 
 
-def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo) -> str:
+def _behind_at_every_level(results: Results, rows: Sequence[MatrixRow], metric: MetricInfo) -> list[str]:
+    """An arm made by a factor is held against the yardsticks of its own level; where one is ahead, its curve shows."""
+    level = {row.arm: results.study.arms[row.arm].level for row in rows}
+    levels = list(dict.fromkeys(level[row.arm] for row in rows if not row.reference))
+    among = [[row for row in rows if level[row.arm] == each or (row.reference and level[row.arm] is None)]
+             for each in levels]  # fmt: skip
+    whole = len(levels) == 1
+    return [text for each in among if (text := behind_yardstick(each, metric, of_all=whole))]
+
+
+def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: bool = True) -> str:
     """Which arms do not beat the yardsticks' means, in words; empty when all do or there is none.
 
     A comparison of networks means little while a constant or a formula does as well. A yardstick that is ahead of
-    every arm, as one that is told part of the truth, must not hide what the others say.
+    every arm, as one that is told part of the truth, must not hide what the others say; `of_all` says it too.
     """
     sign = 1 if metric.direction == "lower" else -1
     means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
@@ -239,7 +251,8 @@ def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo) -> str:
         if not behind:
             break
         whom = "every arm" if len(behind) == len(arms) else listed(behind)
-        said.append(f"{name} does as well as or better than {whom} in {metric.in_text}.")
+        if of_all or whom != "every arm":
+            said.append(f"{name} does as well as or better than {whom} in {metric.in_text}.")
         if whom != "every arm":
             break
     return " ".join(said)

@@ -24,6 +24,7 @@ class FactorSeries:
     family: str
     label: str
     baseline: bool
+    reference: bool
     arms: tuple[str, ...]
     scores: tuple[Estimate, ...]
     effects: tuple[Effect, ...]  # to the baseline at the same level; empty for the baseline
@@ -102,6 +103,7 @@ def _series(results: Results, factor: Factor, family: str, metric: str) -> Facto
         family=family,
         label=family_label(results, family),
         baseline=family == results.study.baseline,
+        reference=any(results.study.arms[arm].reference for arm in arms),
         arms=arms,
         scores=tuple(score(results, results.by_seed(arm, key)) for arm in arms),
         effects=effects if len(effects) == len(arms) else (),
@@ -121,9 +123,9 @@ def _lines(results: Results, metric: str) -> tuple[FactorLine, ...]:
 
 
 def _answer(curve: FactorCurve, baseline_label: str) -> str:
-    others = [each for each in curve.series if not each.baseline and each.effects]
+    others = [each for each in curve.series if each.effects and not (each.baseline or each.reference)]
     if not others:
-        return sentence(f"along {_small(curve.label)} there is nothing to compare in {curve.metric.in_text}")
+        return sentence(f"along {numbers.in_text(curve.label)} there is nothing to compare in {curve.metric.in_text}")
     return EXPLORATORY + " ".join(_family_answer(curve, each, baseline_label) for each in others)
 
 
@@ -143,7 +145,7 @@ def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> s
             where = "at every level" if len(levels) == len(outcomes) else f"at {listed(levels)}"
             clauses.append(f"{words.format('it' if clauses else baseline)} {where}")
     found = f"in {curve.metric.in_text}, {series.label} {', '.join(clauses)}"
-    return sentence(f"along {_small(curve.label)}, {found}{_moves(curve, series)}")
+    return sentence(f"along {numbers.in_text(curve.label)}, {found}{_moves(curve, series)}")
 
 
 def _moves(curve: FactorCurve, series: FactorSeries) -> str:
@@ -158,7 +160,3 @@ def _moves(curve: FactorCurve, series: FactorSeries) -> str:
         f"; from {curve.level_labels[0]} to {curve.level_labels[-1]} the difference goes from {first} to {last}, "
         f"a change of {signed_size(gap, curve.metric, curve.places)}{moved}"
     )
-
-
-def _small(text: str) -> str:
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text

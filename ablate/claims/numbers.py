@@ -86,6 +86,12 @@ def signed_count(value: float | None) -> str:
     return text if text in (GAP, "0") or text.startswith(MINUS) else f"+{text}"
 
 
+def in_text(label: str) -> str:
+    """A label inside a sentence: `Azimuth error` → `azimuth error`, but `MPJPE` and `ElePose width` stay."""
+    first = label.split(" ")[0]
+    return label[:1].lower() + label[1:] if first[1:].islower() else label
+
+
 def p_value(p: float | None) -> str:
     """`0.031`, `< 0.001`, or the gap."""
     return GAP if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"

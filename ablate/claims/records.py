@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ablate.claims.numbers import in_text
 from ablate.study import Direction, Phase, Record, Reduction
 
 Status = Literal["done", "failed", "missing"]
@@ -34,7 +35,7 @@ class MetricInfo:
     @property
     def in_text(self) -> str:
         """The label inside a sentence: `Azimuth error` → `azimuth error`, but `MPJPE` stays."""
-        return self.short[:1].lower() + self.short[1:] if self.short[1:2].islower() else self.short
+        return in_text(self.short)
 
     @property
     def test(self) -> str:

@@ -104,7 +104,7 @@ def _words(outcome: Outcome, claim: Claim) -> str:
             "refuted": f"shown not to be better by as much as {margin}",
         }.get(outcome, f"the improvement was shown neither to exceed {margin} nor to fall short of it")
     return {"supported": "shown to be better", "refuted": "shown to be worse"}.get(
-        outcome, "shown to be neither better nor worse"
+        outcome, "not shown to be better, nor to be worse"
     )
 
 

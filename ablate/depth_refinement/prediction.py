@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ablate.depth_refinement.simulation import assemble
 from ablate.depth_refinement.skeleton import JOINTS, NUM_JOINTS
-from ablate.design.wording import shown
 from ablate.loading import check_file
 from ablate.runs import evaluation
 from ablate.runs.checkpoints import SETTINGS, load_model, read_settings
@@ -57,11 +56,6 @@ def _check_factory(folder: Path) -> None:
     factory = document["factory"]
     if factory not in FACTORIES:
         raise InputError(Problem(str(folder), "factory", "unknown network", factory, f"one of {', '.join(FACTORIES)}"))
-    if "factory" in document["settings"]:  # would take the place of the one above
-        rule = "the factory stands beside the settings, not among them"
-        raise InputError(
-            Problem(str(folder / SETTINGS), "settings.factory", rule, shown(document["settings"]["factory"]))
-        )
 
 
 def _load(folder: Path) -> torch.nn.Module:

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
+from ablate.claims import numbers
 from ablate.claims.densities import ArmDensity, DensityTable
 from ablate.pages import style
 
@@ -80,7 +81,7 @@ def _label(panel: Axes, table: DensityTable, *, left: bool, last: bool) -> None:
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panel.tick_params(axis="x", labelbottom=last, labelsize=6.5)
     panel.tick_params(axis="y", labelsize=6.5)
-    panel.set_xlabel(style.wrap(f"True: {_small(table.label)}", 26) if last else "", fontsize=7)
+    panel.set_xlabel(style.wrap(f"True: {numbers.in_text(table.label)}", 26) if last else "", fontsize=7)
     panel.set_ylabel("predicted" if left else "", fontsize=7)
 
 
@@ -91,7 +92,3 @@ def _colour_bar(drawing: Figure, image: Any) -> None:
     bar.ax.xaxis.set_minor_locator(NullLocator())
     bar.ax.tick_params(labelsize=6.5, width=0.6)
     bar.outline.set_linewidth(0.5)
-
-
-def _small(text: str) -> str:
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -21,17 +21,19 @@ LINE_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)))
 
 def factor(curve: FactorCurve) -> Figure | None:
     """Above: a line a family with 95 % intervals, level lines for arms outside the factor. Below: differences."""
-    series = [each for each in curve.series if any(e.n for e in each.scores)]
+    known = [each for each in curve.series if any(e.n for e in each.scores)]
+    series = [each for each in known if not each.reference]
     if not series:
         return None
+    yardsticks = [each for each in known if each.reference]
     marks = style.Marks([each.family for each in curve.series])
     compared = [each for each in series if any(e.difference.n for e in each.effects)]
     rows = 2 if compared else 1
-    entries = len(series) + len(curve.lines)
+    entries = len(known) + len(curve.lines)
     drawing = style.figure(0.55 + 1.7 + 1.35 * (rows - 1) + 0.14 * math.ceil(entries / 2))
     panels = drawing.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
     x, logarithmic = _positions(curve)
-    _scores(panels[0], curve, series, _Dodge(x, logarithmic, len(series)), marks)
+    _scores(panels[0], curve, series, yardsticks, _Dodge(x, logarithmic, len(known)), marks)
     if compared:
         _differences(panels[1], curve, compared, _Dodge(x, logarithmic, len(compared)), marks)
     _axis(panels[-1], curve, x, logarithmic=logarithmic)
@@ -58,12 +60,27 @@ def _positions(curve: FactorCurve) -> tuple[np.ndarray, bool]:
     return np.array(curve.positions, dtype=float), scales.logarithmic(curve.positions)
 
 
-def _scores(panel: Axes, curve: FactorCurve, series: Sequence[FactorSeries], dodge: _Dodge, marks: style.Marks) -> None:
-    limits = scales.limits([e for each in series for e in each.scores], [line.score for line in curve.lines],
-                           include_zero=False)  # fmt: skip
+def _scores(
+    panel: Axes,
+    curve: FactorCurve,
+    series: Sequence[FactorSeries],
+    yardsticks: Sequence[FactorSeries],
+    dodge: _Dodge,
+    marks: style.Marks,
+) -> None:
+    """The scale is that of the arms; yardsticks beyond it are named with their values."""
+    others = [*(line.score for line in curve.lines), *(e for each in yardsticks for e in each.scores)]
+    limits = scales.limits([e for each in series for e in each.scores], others, include_zero=False)
     for place, each in enumerate(series):
         _line(panel, dodge(place), each.scores, each, marks)
     absent = []
+    for place, each in enumerate(yardsticks, start=len(series)):
+        means = [e.mean for e in each.scores if e.mean is not None]
+        if limits[0] <= min(means) and max(means) <= limits[1]:
+            _line(panel, dodge(place), each.scores, each, marks)
+        else:
+            ends = dict.fromkeys(numbers.number(m, curve.score_places) for m in (means[0], means[-1]))
+            absent.append(f"{each.label} {numbers.with_unit(' to '.join(ends), curve.metric.unit)}")
     for place, line in enumerate(curve.lines):
         if line.score.mean is not None and limits[0] <= line.score.mean <= limits[1]:
             _level(panel, line, place)

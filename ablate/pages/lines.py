@@ -204,7 +204,7 @@ def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
     axis.tick_params(axis="y", labelsize=6.5)
     axis.grid(color=style.GRID, linewidth=0.5)
     axis.spines["polar"].set_visible(False)
-    title = f"{table.metric.short}{_bracketed(table.metric.unit)} by {_small(table.label).partition(' (')[0]}"
+    title = f"{table.metric.short}{_bracketed(table.metric.unit)} by {numbers.in_text(table.label).partition(' (')[0]}"
     axis.set_title(style.wrap(title, 24) if small else title, loc="center" if small else "left", pad=9)
 
 
@@ -215,7 +215,3 @@ def _bracketed(unit: str) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _small(text: str) -> str:
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -19,8 +19,8 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
     blocks = [
         *answer_section(analysis),
         *warnings_section(analysis),
+        *factor_section(analysis, pictures),  # of a study over a factor the matrix is the long way to say it
         *matrix_section(analysis, pictures),
-        *factor_section(analysis, pictures),
         *hypotheses_section(analysis),
         *controls_section(analysis),
         *population_section(analysis),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ablate.claims import numbers
 from ablate.claims.analysis import Analysis
 from ablate.claims.conditions import ConditionTable
 from ablate.pages import lines, records, tables
@@ -16,7 +17,7 @@ def conditions_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     for column in columns:
         found = [table for table in analysis.conditions if table.column == column]
         label = found[0].label
-        blocks.append(Heading(f"By {label[:1].lower() + label[1:]}"))
+        blocks.append(Heading(f"By {numbers.in_text(label)}"))
         if column in pictures.conditions:
             blocks.append(Picture(pictures.conditions[column], f"Scores by {column}"))
         blocks += [_table(table, analysis) for table in found]

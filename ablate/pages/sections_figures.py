@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ablate.claims import numbers
 from ablate.claims.analysis import Analysis
 from ablate.pages import records, tables_figures
 from ablate.pages.blocks import Block, Heading, Picture, Table, paragraph
@@ -10,15 +11,13 @@ from ablate.pages.tables import named
 
 
 def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
-    """Every metric along the study's factor, and what it says in words."""
+    """Every metric along the study's factor; what it says in words is the page's answer."""
     if not analysis.factor:
         return []
     label = analysis.factor[0].label
-    blocks: list[Block] = [Heading(f"Along {label[:1].lower() + label[1:]}")]
+    blocks: list[Block] = [Heading(f"Along {numbers.in_text(label)}")]
     for curve in analysis.factor:
         name = curve.metric.name
-        if curve.answer:
-            blocks.append(paragraph(curve.answer))
         if name in pictures.factor:
             blocks.append(Picture(pictures.factor[name], f"{named(curve.metric)} along {label}"))
         table = tables_figures.factor(curve)
@@ -32,7 +31,7 @@ def density_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """True against predicted values: where answers lie that are far off."""
     blocks: list[Block] = []
     for table in analysis.densities:
-        blocks.append(Heading(f"True and predicted {table.label[:1].lower() + table.label[1:]}"))
+        blocks.append(Heading(f"True and predicted {numbers.in_text(table.label)}"))
         if table.column in pictures.densities:
             blocks.append(Picture(pictures.densities[table.column], f"Predicted against true {table.label}"))
         found = tables_figures.density(table)

@@ -78,14 +78,14 @@ def importances_note(found: TuningHistory) -> str:
 
 def factor(curve: FactorCurve) -> TextTable:
     """A row a level: the scores of families and of arms outside the factor, then the differences at that level."""
-    compared = [each for each in curve.series if each.effects]
+    compared = [each for each in curve.series if each.effects and not each.reference]
     header = [curve.label, *(each.label for each in curve.series), *(line.label for line in curve.lines)]
     header += [f"Δ {each.label}" for each in compared]
     same = [Cell(numbers.score(line.score, curve.score_places), faint=line.reference) for line in curve.lines]
     rows = [
         (
             Cell(name),
-            *(Cell(numbers.score(each.scores[level], curve.score_places)) for each in curve.series),
+            *(Cell(numbers.score(e.scores[level], curve.score_places), faint=e.reference) for e in curve.series),
             *same,
             *(_effect(each, level, curve.places) for each in compared),
         )

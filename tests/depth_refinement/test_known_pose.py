@@ -196,4 +196,4 @@ def test_saved_and_loaded_it_answers_the_same(noisy: Batch, tmp_path: Path) -> N
     loaded = load_model(tmp_path / "model")
     output = evaluation.predict(loaded, noisy)
     assert torch.equal(output["angles"], evaluation.predict(known_pose(), noisy)["angles"])
-    assert cost.latency(tmp_path / "model", threads=1, device="cpu")["cost/latency_ms_p50"] >= 0
+    assert cost.latency(tmp_path / "model", threads=1, device="cpu") == {}  # without the truth it does no work

@@ -59,6 +59,7 @@ def noisy() -> FactorCurve:
             name,
             label,
             name == "existing",
+            False,
             tuple(f"{name}@{level:g}" for level in levels),
             tuple(estimate(list(each.values())) for each in found),
             () if name == "existing" else tuple(paired(a, b) for a, b in zip(found, scores, strict=True)),
