@@ -96,7 +96,7 @@ def _pack(study: str, mlruns: Path, staged: Path) -> stores.Copied:
         stores.create(store, stores.database(mlruns), portable=True)
         copied = stores.copy_study(study, mlruns, store, statuses=FINISHED, models_of=(), portable=True)
         slimming.slim(store, _document(study, mlruns))
-        stores.compact(store)
+        slimming.to_text(store)
         archive.pack(store, staged / f"{study}{archive.SUFFIX}")
     return copied
 
@@ -115,6 +115,7 @@ def _stores(staged: Path) -> Iterator[tuple[str, Path]]:
         with tempfile.TemporaryDirectory(prefix="ablate-snapshot-") as scratch:
             store = Path(scratch, "mlruns")
             archive.unpack(file, store)
+            slimming.from_text(store)
             yield file.name.removesuffix(archive.SUFFIX), store
 
 

@@ -22,7 +22,7 @@ import toy_runs as toy
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from ablate.edges import archive
+from ablate.edges import archive, slimming
 from ablate.edges import snapshot as dvc
 from ablate.edges import snapshot_store as stores
 from ablate.edges.tracking import MlflowTracker
@@ -203,7 +203,7 @@ STUDY = {
     "catalogue": "toy:METRICS",
     "settings": {},
     "arms": {"hybrid": {}},
-    "report": {"conditions": {"height": {}}},
+    "report": {"conditions": {"height": {}}, "gallery": "toy:draw"},
 }
 METRICS = {
     "error": {"label": "Error", "unit": "", "direction": "lower", "reduction": "mean", "column": "first"},
@@ -251,6 +251,12 @@ class TestReportsOnly:
             assert tracker.artifact(record.run_id, "model") is None
             assert len(tracker.history(record.run_id)) == 3
         assert len(tracker.records("toy")) == 6  # the plain part of the snapshot
+
+    def test_text_that_reaches_for_other_files_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "mlflow.sql").write_text(f"ATTACH '{tmp_path / 'other.db'}' AS other; CREATE TABLE other.t (x);")
+        with pytest.raises(InputError, match="no database of a snapshot"):
+            slimming.from_text(tmp_path)
+        assert not (tmp_path / "other.db").exists()
 
     def test_the_store_itself_keeps_everything(self, slim: Path) -> None:
         tracker = MlflowTracker(None, slim / "mlruns")
