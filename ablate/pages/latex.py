@@ -40,6 +40,11 @@ class _Shape(NamedTuple):
     stacked: bool
 
 
+# No wider than the line, then no taller than the page leaves beside a caption.
+FIT = "{\\setbox0=\\hbox{\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
+FITTED = "}}\\ifdim\\dimexpr\\ht0+\\dp0\\relax>0.85\\vsize\\resizebox*{!}{0.85\\vsize}{\\box0}\\else\\box0\\fi}"
+
+
 def render(blocks: Iterable[Block]) -> str:
     """The document; its tables are `tables/<name>.tex`, its pictures `figures/<file>`."""
     preamble = files("ablate.pages").joinpath("templates", "preamble.tex").read_text(encoding="utf-8")
@@ -70,8 +75,9 @@ def tabular(table: TextTable) -> str:
         start = [f"\\begin{{longtable}}{{@{{}}{sides}@{{}}}}", "\\toprule", head, "\\midrule", "\\endhead"]
         return "\n".join(["% needs booktabs and longtable", *start, *rows, "\\bottomrule", "\\end{longtable}", ""])
     start = [f"\\begin{{tabular}}{{@{{}}{sides}@{{}}}}", "\\toprule", head, "\\midrule"]
-    fitted = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
-    return "\n".join(["% needs booktabs and graphicx", fitted, *start, *rows, "\\bottomrule", "\\end{tabular}}", ""])
+    return "\n".join(
+        ["% needs booktabs and graphicx", FIT, *start, *rows, "\\bottomrule", "\\end{tabular}", FITTED, ""]
+    )
 
 
 def width(table: TextTable) -> int:
