@@ -173,7 +173,7 @@ class Factor(Frozen):
     setting: str
     levels: list[Scalar] = Field(min_length=2)
     label: str = ""
-    arms: list[str] = []  # default: every arm that is not a reference
+    arms: list[str] = []  # default: every arm that is not a reference; of a data setting, every arm
 
 
 class ReportSettings(Frozen):

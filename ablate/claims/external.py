@@ -12,6 +12,7 @@ from ablate.claims.effects import baseline_of, difference, score
 from ablate.claims.records import MetricInfo
 from ablate.claims.results import Results
 from ablate.claims.statistics import Effect, Estimate
+from ablate.claims.words import listed
 
 PREFIX, EXAMPLES = "external/", "examples"  # keys: external/<name>/<metric>, external/<name>/examples
 
@@ -70,7 +71,7 @@ def _table(results: Results, name: str, keys: Sequence[str]) -> ExternalTable:
         places={
             m: numbers.decimals(r.effects[m].difference for r in rows if r.effects and not r.reference) for m in metrics
         },
-        note=_note(rows, counts),
+        note=_note(rows, counts, [label(results, arm) for arm in arms if arm not in {row.arm for row in rows}]),
     )
 
 
@@ -94,9 +95,9 @@ def _by_seed(results: Results, name: str, arm: str, metric: str) -> dict[int, fl
     return results.by_seed(arm, f"{PREFIX}{name}/{metric}")
 
 
-def _note(rows: Sequence[ExternalRow], counts: set[int]) -> str:
+def _note(rows: Sequence[ExternalRow], counts: set[int], missing: Sequence[str]) -> str:
     runs = sorted({row.runs for row in rows})
-    said = []
+    said = [f"not scored: {listed(missing)}"] if missing else []
     if runs and runs[0] == 1:
         said.append("one run of some arms: a number without an interval, which claims nothing" if len(runs) > 1 else
                     "one run an arm: numbers without intervals, which claim nothing")  # fmt: skip

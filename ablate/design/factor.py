@@ -53,8 +53,12 @@ def expand(study: Study) -> Study:
 
 
 def families_of(study: Study, factor: Factor) -> list[str]:
-    """The arms that run through the levels, before any has: those named, else all that are not references."""
-    return factor.arms or [name for name, arm in study.arms.items() if not arm.reference]
+    """The arms that run through the levels, before any has: those named, else all that are not references.
+
+    Where the factor is one of the data, every arm: what was scored on other data is no value at any level.
+    """
+    every = factor.setting.startswith("data.")
+    return factor.arms or [name for name, arm in study.arms.items() if every or not arm.reference]
 
 
 def _at_level(name: str, arm: Arm, setting: str, level: Scalar, value: Scalar, families: list[str]) -> Arm:
@@ -89,6 +93,10 @@ def factor_rules(study: Study) -> Iterator[Problem]:
     unknown = [arm for arm in factor.arms if arm not in study.arms]
     for arm in unknown:
         yield Problem("", "factor.arms", "is not an arm of this study", shown(arm), nearest(arm, study.arms))
+    left_out = [arm for arm in study.arms if arm not in factor.arms]
+    if factor.setting.startswith("data.") and factor.arms and left_out:
+        rule = "must name every arm where the factor is one of the data; left out, it means every arm"
+        yield Problem("", "factor.arms", rule, f"without {', '.join(left_out)}")
     for arm, count in Counter(factor.arms).items():
         if count > 1:
             yield Problem("", "factor.arms", "must not repeat an arm", shown(arm))
