@@ -6,6 +6,7 @@ Knows no subject: which factory reads a file is the study's own data factory, an
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -136,7 +137,11 @@ class _Scorer:
             return None
         try:
             output = evaluation.predict(load_model(path).to(self.device), batch)
-            return evaluation.score(output, batch.targets, self.catalogue)
+            scores = evaluation.score(output, batch.targets, self.catalogue)
+            primary = self.found.study.metrics[0]
+            if math.isfinite(scores[primary]):
+                return scores
+            reason = f"{primary} has no value, as where inputs are not finite"
         except InputError as error:
             reason = str(error)
         except Exception as error:  # a person's model or metric may raise anything; the other runs still count
@@ -161,6 +166,8 @@ class _Scorer:
                 self._batches[identity] = None
                 self.notes.append(f"{arm} could not be scored: {error}")
         batch = self._batches[identity]
+        if batch is not None and not len(batch.inputs):
+            raise InputError(Problem(str(self.file), "", "holds no example"))
         self.examples = self.examples if batch is None else len(batch.inputs)
         return batch
 

@@ -130,6 +130,10 @@ class TestScores:
         assert "no module named 'nowhere'" in refused(village, factory="nowhere:at_all")
         (tmp_path / "text.npz").write_text("no archive")
         assert "cannot be read as data of this study" in refused(tmp_path / "text.npz")
+        np.savez(tmp_path / "none.npz", houses=np.zeros((0, 3)))
+        assert "none.npz: holds no example" in refused(tmp_path / "none.npz")
+        np.savez(tmp_path / "undefined.npz", houses=np.full((4, 3), np.nan))
+        assert "has no value, as where inputs are not finite" in refused(tmp_path / "undefined.npz")
         assert not any(key.startswith("external/") for record in compared(store) for key in record.scores)
 
     def test_runs_without_a_model_cannot_be_scored(self, store: Path, village: Path) -> None:

@@ -40,6 +40,9 @@ def control_rules(study: Study, arms: Mapping[str, Settings]) -> Iterator[Proble
         if arm.control.same_information:
             where = place("arms", name, "control", "same_information")
             yield from _other_arm(study, name, arm.control.same_information, where)
+        if arm.control.shuffle_input and arms.get(name, {}).get("training", {}).get("batch_size") == 1:
+            where = place("arms", name, "control", "shuffle_input")
+            yield Problem("", where, "needs at least two examples in a batch", "training.batch_size = 1")
         if arm.reference:
             yield from _on_reference(name, arm.control)
         yield from _match(study, name, arm, arms)

@@ -93,6 +93,8 @@ def factor_rules(study: Study) -> Iterator[Problem]:
     unknown = [arm for arm in factor.arms if arm not in study.arms]
     for arm in unknown:
         yield Problem("", "factor.arms", "is not an arm of this study", shown(arm), nearest(arm, study.arms))
+    if not factor.arms and "arms" in factor.model_fields_set:
+        yield Problem("", "factor.arms", "must not be empty", "[]", "left out, it has a default")
     left_out = [arm for arm in study.arms if arm not in factor.arms]
     if factor.setting.startswith("data.") and factor.arms and left_out:
         rule = "must name every arm where the factor is one of the data; left out, it means every arm"

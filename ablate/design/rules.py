@@ -144,6 +144,8 @@ def _hypothesis_arms(study: Study, _: Catalogue) -> Iterator[Problem]:
                 yield _problem(where, "is not an arm of this study", arm, nearest(arm, study.arms))
         if hypothesis.arm == hypothesis.against:
             yield _problem(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
+        if hypothesis in study.hypotheses[:index]:  # it would count twice in the correction
+            yield _problem(place("hypotheses", index), "must not repeat a hypothesis")
 
 
 def _hypothesis_metrics(study: Study, catalogue: Catalogue) -> Iterator[Problem]:

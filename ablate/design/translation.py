@@ -87,6 +87,8 @@ def _translate(detail: ErrorDetails) -> Located:
         return Located(parts, "must be text, a number, true or false", shown(detail["input"]))
     context = detail.get("ctx", {})
     rule = _RULES.get(kind, detail["msg"]).format(**context)
+    if kind == "too_short" and context["min_length"] > 1:
+        rule = f"must hold at least {context['min_length']}"
     if kind == "union_tag_not_found":
         return Located((*parts, "type"), rule, "", "valid: categorical, float, int")
     value = "" if kind in ("missing", "too_short") else shown(detail["input"])

@@ -38,6 +38,10 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             "arms.wide.control.match_parameters.off: unknown key; did you mean 'of'?",
         ],
     ),
+    "shuffled within batches of one": (
+        [*wide(f'{WIDE}\ncontrol.shuffle_input = ["hat"]'), ("epochs = 4", "epochs = 4\nbatch_size = 1")],
+        ["arms.wide.control.shuffle_input: needs at least two examples in a batch (got training.batch_size = 1)"],
+    ),
     "like an unknown arm": (
         wide('like = "extr"'),
         ["arms.wide.like: is not an arm of this study (got extr); did you mean 'extra'?"],

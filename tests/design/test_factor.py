@@ -99,7 +99,12 @@ def test_a_new_level_is_an_amendment_and_another_setting_is_refused(tmp_path: Pa
 
 # name: (edits, the [factor] table, problems without the name of the file)
 CASES: dict[str, tuple[list[tuple[str, str]], str, list[str]]] = {
-    "one level": ([], FACTOR.replace("[0.0, 0.5, 1]", "[0.5]"), ["factor.levels: must not be empty"]),
+    "one level": ([], FACTOR.replace("[0.0, 0.5, 1]", "[0.5]"), ["factor.levels: must hold at least 2"]),
+    "no arms": (
+        [],
+        FACTOR.replace('["plain", "extra"]', "[]"),
+        ["factor.arms: must not be empty (got []); left out, it has a default"],
+    ),
     "unknown key": (
         [],
         FACTOR.replace("levels", "level"),

@@ -101,6 +101,15 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         [('against = "plain"', 'against = "extra"')],
         ['hypotheses[0]: must compare two different arms (got "extra")'],
     ),
+    "hypothesis declared twice": (
+        [
+            (
+                "[report]",
+                '[[hypotheses]]\narm = "extra"\nagainst = "plain"\nmetric = "error_deg"\nmargin = 0.5\n[report]',
+            )
+        ],
+        ["hypotheses[1]: must not repeat a hypothesis"],
+    ),
     "hypothesis on an unknown metric": (
         [('metric = "error_deg"\nmargin', 'metric = "error"\nmargin')],
         [
