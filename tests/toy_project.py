@@ -21,6 +21,11 @@ TOY = Path(__file__).parent / "toy"
 PATIENCE_S = 300  # a busy machine takes ten times as long as an idle one
 
 
+def _hear_ctrl_c() -> None:
+    """A script's background job ignores SIGINT and its children inherit that; a terminal's child does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the toy study and what its commands wrote beside it."""
@@ -77,6 +82,7 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_hear_ctrl_c,
         )
         self.processes.append(process)
         return process
