@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ablate.design import plan
-from ablate.edges import tuning
+from ablate.agenda import Agenda, CellId, cell_id
 from ablate.runs.execution import Context, execute
-from ablate.study import Record, RunResult, RunSpec, Scalar, Study, Tracker
+from ablate.study import Record, RunResult, RunSpec, Study, Tracker
 
 POLL_SECONDS = 0.3
 ATTEMPTS = 3  # a cell whose worker dies this often is recorded as FAILED
 
 Submit = Callable[[RunSpec, Context], RunResult]
-CellId = tuple[str, str, str, int | None]  # key, phase, arm, trial: two trials may choose the same values
 
 
 class View(Protocol):
@@ -42,12 +40,12 @@ class Flight:
 
     @property
     def cell_id(self) -> CellId:
-        return _cell_id(self.spec)
+        return cell_id(self.spec)
 
 
 @dataclass
 class Driver:
-    """Runs every cell of `study` that `wanted` accepts and the store does not hold."""
+    """Runs every cell on its `agenda`: what of `study` the store does not hold and `wanted` accepts."""
 
     study: Study
     tracker: Tracker
@@ -62,10 +60,9 @@ class Driver:
     execute: Submit = execute
 
     def __post_init__(self) -> None:
-        self.records: list[Record] = self.tracker.records(self.study.name)
+        self.agenda = Agenda(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
         self.flights: dict[Future[RunResult], Flight] = {}
         self.deaths: dict[CellId, int] = {}  # of workers, by the cell they were at
-        self.proposed: dict[tuple[str, int], Mapping[str, Scalar]] = {}
 
     def run(self) -> None:
         """Until nothing is missing. A pool that lost a worker is replaced; Ctrl-C leaves runs KILLED, resumable."""
@@ -82,6 +79,15 @@ class Driver:
             if isinstance(error, KeyboardInterrupt):
                 self.view.note("interrupted; the same command continues where this one stopped")
             raise
+
+    @property
+    def records(self) -> list[Record]:
+        """What the store holds, with what this driver added."""
+        return self.agenda.records
+
+    def ready(self) -> list[RunSpec]:
+        """Cells that can start now, in order."""
+        return self.agenda.ready({flight.cell_id for flight in self.flights.values()})
 
     def _drain(self, pool: Executor) -> None:
         while True:
@@ -102,7 +108,7 @@ class Driver:
         if free < 1 or any(flight.cell_id in self.deaths for flight in self.flights.values()):
             return []
         ready = self.ready()
-        suspects = [spec for spec in ready if _cell_id(spec) in self.deaths]
+        suspects = [spec for spec in ready if cell_id(spec) in self.deaths]
         return suspects[:1] if suspects else ready[:free]
 
     def _submit(self, pool: Executor, spec: RunSpec) -> None:
@@ -133,7 +139,7 @@ class Driver:
         if self.dirty_diff and result.artifacts:
             (result.artifacts / "uncommitted.diff").write_text(self.dirty_diff, encoding="utf-8")
         self.tracker.finish(flight.run_id, flight.spec, result)
-        self.records.append(_as_record(flight, result))
+        self.agenda.add(_as_record(flight, result))
         shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
         self.view.ended(flight.spec, result)
 
@@ -154,64 +160,6 @@ class Driver:
             return
         reason = f"the worker process died {deaths} times (killed, or out of memory?)"
         self._record(flight, RunResult(flight.spec.key, "FAILED", error=reason))
-
-    def ready(self) -> list[RunSpec]:
-        """Cells that can start now, in order: tuning before comparison, since comparison waits for it."""
-        busy = {flight.cell_id for flight in self.flights.values()}
-        specs = [spec for arm in self.study.arms for spec in self._next(arm)]
-        specs.sort(key=lambda spec: spec.phase != "tune")
-        return [spec for spec in specs if _cell_id(spec) not in busy and self.wanted(spec)]
-
-    def _next(self, arm: str) -> list[RunSpec]:
-        digest = self.data_digests[arm]
-        overrides: Mapping[str, Scalar] = {}
-        if self.study.tuning and not self.study.arms[arm].reference:
-            outcomes = plan.trial_outcomes(self.study, arm, self.records, digest)
-            trials = self._trials(arm, outcomes)
-            if trials:
-                return trials
-            try:
-                overrides = plan.best(outcomes, plan.tuning_direction(self.study))
-            except plan.TuningFailed:
-                return []  # nothing to compare with: the arm's row stays a gap
-        return self._missing(plan.compare_spec(self.study, arm, seed, overrides, digest) for seed in self.study.seeds)
-
-    def _trials(self, arm: str, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
-        """What is left of the trials begun, else the next of the arm's chain; quasi-random ones go side by side."""
-        assert self.study.tuning is not None
-        left = self._missing(spec for outcome in outcomes for spec in outcome.specs)
-        begun = {outcome.index for outcome in outcomes}
-        new = [trial for trial in range(self.study.tuning.trials) if trial not in begun]
-        if self.study.tuning.sampler != "qmc":
-            new = [] if left else new[:1]
-        return [*left, *(spec for trial in new for spec in self._propose(arm, trial, outcomes))]
-
-    def _propose(self, arm: str, trial: int, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
-        if (arm, trial) not in self.proposed:
-            earlier = [outcome for outcome in outcomes if outcome.index < trial]
-            self.proposed[arm, trial] = self._ask(arm, trial, earlier)
-        return plan.trial_specs(self.study, arm, trial, self.proposed[arm, trial], self.data_digests[arm])
-
-    def _ask(self, arm: str, trial: int, outcomes: Sequence[plan.TrialOutcome]) -> Mapping[str, Scalar]:
-        assert self.study.tuning is not None
-        return tuning.propose(
-            self.study.tuning.space,
-            [(outcome.overrides, outcome.value) for outcome in outcomes],
-            index=trial,
-            total=self.study.tuning.trials,
-            seed=plan.tuning_seed(self.study.name, arm, trial),
-            sampler=self.study.tuning.sampler,
-            direction=plan.tuning_direction(self.study),
-            defaults=plan.setting_values(self.study, arm),
-        )
-
-    def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        ended = {(r.key, r.phase, r.arm, r.trial) for r in self.records if r.status in ("FINISHED", "FAILED")}
-        return [spec for spec in specs if _cell_id(spec) not in ended]
-
-
-def _cell_id(spec: RunSpec) -> CellId:
-    return spec.key, spec.phase, spec.arm, spec.trial
 
 
 def _result(future: Future[RunResult], spec: RunSpec) -> RunResult:

@@ -87,7 +87,7 @@ def run(
         if rerun is not None:
             tracker.discard(sorted(_chosen(loaded, old, rerun, wanted)))
         driver = _driver(loaded, replace(workspace, device=device), tracker, view)
-        driver.wanted = wanted
+        driver.agenda.wanted = wanted
         _warn_of_stale(loaded, driver.records, view)
         driver.run()
         if not only:

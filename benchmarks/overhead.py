@@ -103,11 +103,11 @@ def measure(loaded: Loaded, workspace: Workspace) -> tuple[list[float], list[flo
         pool.submit(warm_up).result()
         while ready := driver.ready():
             spec = ready[0]
-            driver.wanted = lambda s, key=spec.key: s.key == key  # this cell alone, then back to the clock
+            driver.agenda.wanted = lambda s, key=spec.key: s.key == key  # this cell alone, then back to the clock
             started = time.perf_counter()
             driver._drain(pool)
             ours.append(time.perf_counter() - started)
-            driver.wanted = lambda s: True
+            driver.agenda.wanted = lambda s: True
             bares.append(pool.submit(bare, spec, context).result())
     return ours, bares
 

@@ -52,6 +52,12 @@ def unit_text(unit: str, *, spaced: bool = False) -> str:
     return symbol if symbol in ("", "°") else f" {symbol}" if spaced else symbol
 
 
+def in_brackets(unit: str) -> str:
+    """The unit behind a label: ` (°)`; empty where there is none."""
+    text = unit_text(unit)
+    return f" ({text})" if text else ""
+
+
 def score(estimate: Estimate, places: int) -> str:
     """`7.10 ± 0.21`, `7.10` when there is no interval, or the gap."""
     half = estimate.half_width
@@ -84,6 +90,11 @@ def signed_count(value: float | None) -> str:
     """`+4.8M`, `−12.0k`, `0`."""
     text = count(value)
     return text if text in (GAP, "0") or text.startswith(MINUS) else f"+{text}"
+
+
+def capital(text: str) -> str:
+    """With a capital first letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def in_text(label: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ablate.claims.costs import label, trained
 from ablate.claims.effects import baseline_of, effect_places
-from ablate.claims.population import Population, population
+from ablate.claims.population import Population, populations
 from ablate.claims.records import MetricInfo
 from ablate.claims.results import Results
 from ablate.claims.words import signed_size
@@ -32,18 +32,24 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
     asked = [(h.arm, h.against, h.metric) for h in results.study.hypotheses]
     pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
     every = dict.fromkeys([*asked, *((*pair, metric) for pair in pairs for metric in results.study.metrics)])
-    rows = [_population_row(results, *place, declared=place in asked) for place in every]
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for arm, against, metric in every:
+        metrics.setdefault((arm, against), []).append(metric)
+    found = {pair: populations(results, *pair, names) for pair, names in metrics.items()}
+    rows = [_population_row(results, *e, found[e[0], e[1]][e[2]], declared=e in asked) for e in every]
     return tuple(row for row in rows if row.declared or row.population.subjects)
 
 
-def _population_row(results: Results, arm: str, against: str, metric: str, *, declared: bool) -> PopulationRow:
+def _population_row(
+    results: Results, arm: str, against: str, metric: str, found: Population, *, declared: bool
+) -> PopulationRow:
     row = PopulationRow(
         arm=arm,
         label=label(results, arm),
         against=against,
         against_label=label(results, against),
         metric=results.metrics[metric],
-        population=population(results, arm, against, metric),
+        population=found,
         declared=declared,
         places=effect_places(results, metric),
         sentence="",

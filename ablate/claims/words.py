@@ -70,7 +70,7 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 def sentence(text: str) -> str:
     """With a capital, and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{numbers.capital(text)}."
 
 
 def _details(gap: Estimate, low: float | None, high: float | None, metric: MetricInfo, places: int, of: str) -> str:

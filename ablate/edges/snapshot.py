@@ -40,10 +40,9 @@ def snapshot(study: str, root: Path, mlruns: Path, *, reports_only: bool = False
     with _workspace(root) as staged:
         if earlier:
             _check_out(root, staged)
-            for found, store in _stores(staged):
-                if found == study:  # runs that another clone recorded must not be lost
-                    _same_schema(store, mlruns)
-                    stores.copy_study(study, store, mlruns)
+            for _, store in _stores(staged, only=study):  # runs that another clone recorded must not be lost
+                _same_schema(store, mlruns)
+                stores.copy_study(study, store, mlruns)
             _forget(study, staged)
         staged.mkdir(exist_ok=True)
         copied = (_pack if reports_only else _add)(study, mlruns, staged)
@@ -107,11 +106,11 @@ def _held(staged: Path) -> list[str]:
     return sorted([*plain, *(file.name.removesuffix(archive.SUFFIX) for file in staged.glob(f"*{archive.SUFFIX}"))])
 
 
-def _stores(staged: Path) -> Iterator[tuple[str, Path]]:
-    """Every study of a snapshot with a store that holds it, unpacked for as long as the iteration stays there."""
+def _stores(staged: Path, only: str | None = None) -> Iterator[tuple[str, Path]]:
+    """The studies of a snapshot, each with a store that holds it, unpacked for as long as the iteration stays there."""
     if stores.database(staged).is_file():
-        yield from ((study, staged) for study in stores.studies(staged))
-    for file in sorted(staged.glob(f"*{archive.SUFFIX}")):
+        yield from ((study, staged) for study in stores.studies(staged) if only in (None, study))
+    for file in sorted(staged.glob(f"{only or '*'}{archive.SUFFIX}")):
         with tempfile.TemporaryDirectory(prefix="ablate-snapshot-") as scratch:
             store = Path(scratch, "mlruns")
             archive.unpack(file, store)

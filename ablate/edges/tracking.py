@@ -28,6 +28,8 @@ from ablate.edges.tracking_model import log_model
 from ablate.study import Record, RunResult, RunSpec
 
 PARENT = "mlflow.parentRunId"
+# Scored once a run, so no curve: the store has a request for every name asked.
+ONCE = ("test/", "cost/", "count/", "time/", "external/")
 TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT = 8000, 6000, 250  # characters, MLflow's
 METRICS_A_BATCH, PARAMS_A_BATCH, RUNS_A_PAGE, EXPERIMENTS_A_PAGE = 1000, 100, 1000, 1000
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # of a run's folder, beside its model
@@ -87,7 +89,7 @@ class MlflowTracker:
         ]
 
     def history(self, run_id: str) -> list[dict[str, float]]:
-        names = self.client.get_run(run_id).data.metrics
+        names = [name for name in self.client.get_run(run_id).data.metrics if not name.startswith(ONCE)]
         points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
         return curves((point.key, point.value, point.step, point.timestamp) for point in points)
 

@@ -32,7 +32,7 @@ def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
         scale = scales.limits(focus, estimates, include_zero=False)
         for place, row, each in zip(places, rows, estimates, strict=True):
             _dot(panel, place, row, each, marks, scale)
-        _finish(panel, rows, places, height, scale, title=f"{metric.short}{_bracketed(metric.unit)}")
+        _finish(panel, rows, places, height, scale, title=f"{metric.short}{numbers.in_brackets(metric.unit)}")
     return drawing
 
 
@@ -59,7 +59,7 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
             )
             _dot(panel, place, row, effect.difference, marks, scale, sign=True)
         better = "left" if metric.direction == "lower" else "right"
-        title = f"{metric.short}{_bracketed(metric.unit)} minus\n{baseline}'s{level} ({better} is better)"
+        title = f"{metric.short}{numbers.in_brackets(metric.unit)} minus\n{baseline}'s{level} ({better} is better)"
         _finish(panel, rows, places, height, scale, title=title)
     return drawing
 
@@ -142,8 +142,3 @@ def _places(rows: Sequence[MatrixRow], below: float = 0.0) -> tuple[list[float],
         places.append(top + (height - below / 2) / 2)
         top += height
     return places, top
-
-
-def _bracketed(unit: str) -> str:
-    text = numbers.unit_text(unit)
-    return f" ({text})" if text else ""

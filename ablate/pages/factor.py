@@ -88,7 +88,7 @@ def _scores(
             value = numbers.number(line.score.mean, curve.score_places)
             absent.append(f"{line.label} {numbers.with_unit(value, curve.metric.unit)}")
     panel.set_ylim(*limits)
-    _finish(panel, f"{curve.metric.short}{_bracketed(curve.metric.unit)}")
+    _finish(panel, f"{curve.metric.short}{numbers.in_brackets(curve.metric.unit)}")
     if absent:
         panel.annotate(style.wrap(f"off the scale: {', '.join(absent)}", 60), (0, 1), xycoords="axes fraction",
                        fontsize=6, color=style.GREY, va="top", xytext=(2, 0), textcoords="offset points")  # fmt: skip
@@ -140,8 +140,3 @@ def _finish(panel: Axes, title: str) -> None:
     panel.grid(axis="y", color=style.GRID, linewidth=0.5)
     panel.set_axisbelow(True)
     panel.set_title(title, loc="left")
-
-
-def _bracketed(unit: str) -> str:
-    text = numbers.unit_text(unit)
-    return f" ({text})" if text else ""

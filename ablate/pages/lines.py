@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ablate.claims import numbers
 from ablate.claims.analysis import Analysis
@@ -50,7 +50,7 @@ def learning_curves(analysis: Analysis, marks: style.Marks) -> Figure | None:
             if arm in panel.arms:
                 _curve(axis, panel, arm, analysis, marks)
         _curve_scale(axis, panel, arms)
-        axis.set_title(f"{_capital(panel.label)}{_bracketed(panel.unit)}", loc="left")
+        axis.set_title(f"{numbers.capital(panel.label)}{numbers.in_brackets(panel.unit)}", loc="left")
         if place == len(panels) - 1:
             axis.set_xlabel("epoch")
     style.legend_above(drawing, axes[0])
@@ -110,13 +110,7 @@ def _curve(axis: Axes, panel: CurvePanel, arm: str, analysis: Analysis, marks: s
 def _curve_scale(axis: Axes, panel: CurvePanel, arms: Sequence[str]) -> None:
     tables = [panel.arms[arm] for arm in arms if arm in panel.arms]
     low, high = min(t.low.min() for t in tables), max(t.high.max() for t in tables)
-    if scales.logarithmic((low, high)):
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-    else:
-        axis.locator_params(axis="y", nbins=5)
+    scales.stretch(axis, (low, high))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     axis.grid(axis="y", color=style.GRID, linewidth=0.5)
     axis.set_axisbelow(True)
@@ -176,7 +170,7 @@ def _line(
 
 
 def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
-    axis.set_title(f"{table.metric.short}{_bracketed(table.metric.unit)}", loc="left")
+    axis.set_title(f"{table.metric.short}{numbers.in_brackets(table.metric.unit)}", loc="left")
     axis.set_xlabel(table.label if last else "")
     axis.locator_params(axis="y", nbins=5)
     if table.bins.values:
@@ -204,14 +198,6 @@ def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
     axis.tick_params(axis="y", labelsize=6.5)
     axis.grid(color=style.GRID, linewidth=0.5)
     axis.spines["polar"].set_visible(False)
-    title = f"{table.metric.short}{_bracketed(table.metric.unit)} by {numbers.in_text(table.label).partition(' (')[0]}"
+    condition = numbers.in_text(table.label).partition(" (")[0]
+    title = f"{table.metric.short}{numbers.in_brackets(table.metric.unit)} by {condition}"
     axis.set_title(style.wrap(title, 24) if small else title, loc="center" if small else "left", pad=9)
-
-
-def _bracketed(unit: str) -> str:
-    text = numbers.unit_text(unit)
-    return f" ({text})" if text else ""
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

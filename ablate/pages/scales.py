@@ -1,8 +1,11 @@
-"""Axis limits that the arms in focus decide: far arms become a number at the edge. Knows estimates, draws nothing."""
+"""How far an axis reaches, and whether it is logarithmic. Far arms become a number at the edge."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ablate.claims.statistics import Estimate
 
@@ -33,6 +36,17 @@ def ends(e: Estimate) -> tuple[float, float]:
     """The interval's, else the mean twice."""
     mean = e.mean or 0.0
     return (mean if e.low is None else e.low, mean if e.high is None else e.high)
+
+
+def stretch(panel: Axes, values: Iterable[float]) -> None:
+    """A y axis fit for these values: logarithmic with plain numbers at 1, 2 and 5, else straight with few ticks."""
+    if logarithmic(values):
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        panel.locator_params(axis="y", nbins=5)
 
 
 def logarithmic(values: Iterable[float]) -> bool:

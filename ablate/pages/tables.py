@@ -38,7 +38,7 @@ def matrix(analysis: Analysis) -> TextTable:
     trained = [row for row in analysis.matrix if not row.reference]
     places = {m.name: numbers.decimals((r.scores[m.name] for r in trained), coarse=True) for m in analysis.metrics}
     seeds = any(row.runs < row.expected_runs for row in analysis.matrix)
-    header = ["Arm", *(f"{_capital(key)} information" for key in analysis.information), "Parameters"]
+    header = ["Arm", *(f"{numbers.capital(key)} information" for key in analysis.information), "Parameters"]
     header += [named(m) for m in analysis.metrics] + [f"Δ {named(m)}" for m in analysis.metrics]
     rows = []
     for row in analysis.matrix:
@@ -164,7 +164,3 @@ def _cells(*texts: str) -> tuple[Cell, ...]:
 
 def _value(value: object) -> str:
     return GAP if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

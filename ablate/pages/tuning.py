@@ -7,7 +7,7 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedLocator
 
 from ablate.claims import numbers
 from ablate.claims.tuning_history import ArmHistory, TuningHistory
@@ -79,13 +79,7 @@ def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
 
 
 def _scale(panel: Axes, found: TuningHistory, arms: list[ArmHistory]) -> None:
-    if scales.logarithmic(trial.value for arm in arms for trial in arm.finished if trial.value is not None):
-        panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        panel.yaxis.set_minor_formatter(NullFormatter())
-    else:
-        panel.locator_params(axis="y", nbins=5)
+    scales.stretch(panel, (trial.value for arm in arms for trial in arm.finished if trial.value is not None))
     last = max(len(arm.trials) for arm in arms)
     panel.set_xlim(0.5, last + 0.5)
     ticks = range(1, last + 1) if last <= MAX_TICKS else sorted({round(t) for t in np.linspace(1, last, 5)})
