@@ -156,6 +156,7 @@ class Condition(Frozen):
     column: str = ""  # default: the name under which the condition stands
     period: float | None = Field(default=None, gt=0)
     bins: int = Field(default=8, ge=2)
+    groups: dict[str, list[float]] = {}  # instead of bins: a name for some values, as an action for its clips
     metrics: list[str] = []  # default: the study's metrics
 
 

@@ -34,6 +34,7 @@ class Bins:
     centres: tuple[float, ...]
     edges: tuple[float, ...] = ()  # of an unperiodic scale: half open, the last bin closed
     values: tuple[float, ...] = ()  # or one bin for each of few values
+    groups: tuple[int, ...] = ()  # of each value the bin that it shares with others
     period: float | None = None
     categorical: bool = False  # the values are names: their order means nothing, and `centres` are places in a row
 
@@ -45,7 +46,8 @@ class Bins:
             index = np.floor(np.where(known, column, 0.0) / width + 0.5).astype(int) % len(self.labels)
         elif self.values:
             matches = np.isclose(column[:, None], np.array(self.values))
-            index = np.where(matches.any(axis=1), matches.argmax(axis=1), -1)
+            of_value = np.array(self.groups or range(len(self.values)))
+            index = np.where(matches.any(axis=1), of_value[matches.argmax(axis=1)], -1)
         else:
             index = np.searchsorted(self.edges, column, side="right") - 1
             index = np.where(column == self.edges[-1], len(self.labels) - 1, index)
@@ -73,7 +75,7 @@ class ConditionTable:
 
 
 def make_bins(column: np.ndarray, condition: Condition, *, categorical: bool = False) -> Bins:
-    """Cut a column: equally around a period, by value where there are few or they are names, else at round numbers.
+    """Cut a column: by the condition's groups, equally around a period, by few values or names, or at round numbers.
 
     At round numbers the count of bins is near `condition.bins`, not exactly it. Of names the most frequent 40 are kept.
     """
@@ -81,6 +83,8 @@ def make_bins(column: np.ndarray, condition: Condition, *, categorical: bool = F
         width = condition.period / condition.bins
         centres = tuple(i * width for i in range(condition.bins))
         return Bins(tuple(f"{c:g} ± {width / 2:g}" for c in centres), centres, period=condition.period)
+    if condition.groups:
+        return _grouped(condition.groups)
     found, counts = np.unique(column[np.isfinite(column)].astype(float), return_counts=True)
     if categorical:
         found = np.sort(found[np.argsort(-counts, kind="stable")[:MAX_NAMES]])
@@ -92,6 +96,17 @@ def make_bins(column: np.ndarray, condition: Condition, *, categorical: bool = F
     pairs = list(itertools.pairwise(edges))
     return Bins(
         tuple(f"{_plain(a)} to {_plain(b)}" for a, b in pairs), tuple((a + b) / 2 for a, b in pairs), edges=tuple(edges)
+    )
+
+
+def _grouped(groups: Mapping[str, Sequence[float]]) -> Bins:
+    named = [(float(value), place) for place, values in enumerate(groups.values()) for value in values]
+    return Bins(
+        tuple(groups),
+        tuple(float(place) for place in range(len(groups))),
+        values=tuple(value for value, _ in named),
+        groups=tuple(place for _, place in named),
+        categorical=True,
     )
 
 

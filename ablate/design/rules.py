@@ -15,7 +15,7 @@ from ablate.design.resolve import Settings, as_written, control_section, lookup,
 from ablate.design.space_rules import space_rules
 from ablate.design.translation import training_problems
 from ablate.design.wording import nearest, place, shown
-from ablate.study import InputError, Metric, Problem, Study, digest
+from ablate.study import Condition, InputError, Metric, Problem, Study, digest
 
 Catalogue = Mapping[str, Metric]
 SECTIONS = ("model", "data", "loss", "training")
@@ -157,8 +157,21 @@ def _report(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
     for name, condition in study.report.conditions.items():
         for index, metric in enumerate(condition.metrics):
             yield from _metric(metric, place("report", "conditions", name, "metrics", index), catalogue)
+        yield from _groups(condition, place("report", "conditions", name, "groups"))
     for name, density in study.report.densities.items():
         yield from _metric(density.error, place("report", "densities", name, "error"), catalogue)
+
+
+def _groups(condition: Condition, where: str) -> Iterator[Problem]:
+    if condition.groups and condition.period is not None:
+        yield _problem(where, "and a period exclude each other", condition.period)
+    seen: dict[float, str] = {}
+    for name, values in condition.groups.items():
+        if not values:
+            yield _problem(f"{where}.{name}", "must list values")
+        for value in values:
+            if seen.setdefault(value, name) != name:
+                yield _problem(f"{where}.{name}", f"shares a value with {seen[value]}", f"{value:g}")
 
 
 def _gallery(study: Study, _: Catalogue) -> Iterator[Problem]:

@@ -66,6 +66,21 @@ def test_few_values_are_a_bin_each() -> None:
     assert bins.place(np.array([1.0, 4.0, 2.0, 0.5])).tolist() == [1, 2, -1, 0]
 
 
+def test_values_share_a_named_group() -> None:
+    bins = make_bins(np.array([7.0, 9.0, 12.0]), Condition(groups={"walk": [7, 12], "dance": [9]}))
+    assert bins.labels == ("walk", "dance")
+    assert bins.place(np.array([12.0, 9.0, 7.0, 8.0, np.nan])).tolist() == [0, 1, 0, -1, -1]
+    assert bins.categorical
+
+
+def test_a_group_without_examples_says_so(tmp_path: Path) -> None:
+    groups = {"walk": [1, 2], "dance": [3], "climb": [4]}
+    (table,) = tabled(tmp_path, {"kind": {"groups": groups}}, kind=np.repeat([1.0, 2.0, 3.0], [30, 40, 8]))
+    assert table.examples == (70, 8, 0)
+    assert table.notes[1].startswith("too few examples: 8")
+    assert table.notes[2] == "no example"
+
+
 def test_a_bin_with_few_examples_says_so_and_has_no_effect(tmp_path: Path) -> None:
     (table,) = tabled(tmp_path, {"kind": {}}, kind=np.repeat([1.0, 2.0], [40, 8]))
     assert table.examples == (40, 8)

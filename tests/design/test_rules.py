@@ -122,6 +122,18 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             "report.conditions.angle_deg.metrics[0]: is not a metric of the catalogue (got \"accuracies\"); did you mean 'accuracy'?"
         ],
     ),
+    "groups that share a value, and an empty one": (
+        [
+            (
+                "[report.conditions.angle_deg]",
+                "[report.conditions.clip.groups]\nwalk = [1, 2]\ndance = [2]\nrest = []\n[report.conditions.angle_deg]",
+            )
+        ],
+        [
+            'report.conditions.clip.groups.dance: shares a value with walk (got "2")',
+            "report.conditions.clip.groups.rest: must list values",
+        ],
+    ),
     "gallery no import path": (
         [('gallery = "design_toy:model"', 'gallery = "design_toy.model"')],
         ['report.gallery: must be an import path "module:attribute" (got "design_toy.model")'],
