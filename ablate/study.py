@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,19 @@ Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
 Scalar = bool | int | float | str
+
+
+# What turns a terminal's or a reader's head: controls (but not line breaks and tabs), overrides of the direction of
+# writing, halves of surrogate pairs, which no file takes.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+MESSAGE_LIMIT = 4000  # characters of one problem
+
+
+def printable(text: str) -> str:
+    """The text with what cannot be printed safely as an escape, `\\x1b`: for words that come out of files."""
+    return _UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class Problem(NamedTuple):
@@ -32,7 +46,8 @@ class Problem(NamedTuple):
         where = f"{self.file}: {self.place}" if self.place else self.file
         got = f" (got {self.value})" if self.value else ""
         hint = f"; {self.nearest}" if self.nearest else ""
-        return f"{where}: {self.rule}{got}{hint}"
+        text = printable(f"{where}: {self.rule}{got}{hint}")
+        return text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]} …"
 
 
 class InputError(Exception):
@@ -204,6 +219,7 @@ class Study(Frozen):
     hypotheses: list[Hypothesis] = []
     vary: list[Purpose] = ["init", "order"]  # what a seed draws anew; "split" or "fold": the subjects' split too
     factor: Factor | None = None
+    retries: int = Field(default=0, ge=0, le=10)  # how often a failed run is tried again; part of no run's key
     report: ReportSettings = ReportSettings()
 
     def baseline_of(self, arm: str) -> str:
@@ -299,12 +315,23 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+SCHEMA = 1  # of a store's records: their tags, artifacts and document; 0: written before records said so
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be used just now (server away, database locked, disk full): the same call may succeed later."""
+
+
 class Tracker(Protocol):
     """The store of finished work. The driver alone writes; everyone may read.
 
     A study's *document* is plain JSON: {"study": Study as JSON, "metrics": {name: {"label", "unit", "direction",
     "reduction", "pooled", "column"}}, "created": ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str,
-    "command": str}; "column" is the metric under whose name the values of examples lie, "" for a pooled one.
+    "command": str, "schema": SCHEMA}; "column" is the metric under whose name the values of examples lie, "" for a
+    pooled one.
+
+    Every call raises StoreUnavailable while the store cannot be used, and may then be made again, whatever of it was
+    done before.
     """
 
     def studies(self) -> list[str]:
@@ -322,11 +349,17 @@ class Tracker(Protocol):
     def records(self, study: str) -> list[Record]:
         """Every run of the study that is not discarded, oldest first; tuning trials included."""
 
+    def sweep(self, study: str) -> int:
+        """Mark KILLED what a driver that is no more left RUNNING, and delete half-written models; how many runs."""
+
     def start(self, spec: RunSpec) -> str:
         """A new RUNNING run; unfinished runs of the same key, phase and arm are discarded. Returns the run id."""
 
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
         """One entry of `RunResult.history` ("epoch" is the step)."""
+
+    def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
+        """Several of them at once."""
 
     def finish(self, run_id: str, spec: RunSpec, result: RunResult) -> None:
         """Record scores, timings, provenance, artifacts and the model; the run ends FINISHED or FAILED."""
@@ -337,11 +370,20 @@ class Tracker(Protocol):
     def discard(self, run_ids: Sequence[str]) -> None:
         """Forget runs that are to be done again (kept in the store as deleted)."""
 
+    def forget(self, study: str) -> None:
+        """Forget a study and all its runs (kept in the store as deleted)."""
+
+    def summarise(self, study: str) -> None:
+        """Bring up to date whatever makes reading a large study quick. `close` does it too; nothing depends on it."""
+
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         """Scores measured after the run ended (latency, measured alone)."""
 
     def history(self, run_id: str) -> list[dict[str, float]]:
         """The per-epoch entries as logged, by epoch; keys with a "/" and "epoch"."""
+
+    def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
+        """Run id and history of many runs of one study, in any order: one answer of the store for all of them."""
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """Local path of "scores.parquet", "conditions.parquet", "examples.npz" or the folder "model"; None when the

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ablate.design import components
+from ablate.design.wording import shown
+from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem
 
 WEIGHTS, SETTINGS = "weights.safetensors", "model.json"
+MAX_SETTINGS_BYTES = 200_000  # of model.json; more is cut off and then no JSON
+MAGIC, DIGEST_SIZE = b"ablate checkpoint 1\n", hashlib.sha256().digest_size
 
 
 def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: list[int], folder: Path) -> None:
@@ -26,7 +31,7 @@ def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape:
     settings = {key: value for key, value in section.items() if key != "factory"}
     document = {"factory": section["factory"], "settings": settings, "inputs_shape": inputs_shape}
     tensors = {name: tensor.detach().contiguous().cpu().clone() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(tensors))  # save_file() hides the system's error in one of its own
     (folder / SETTINGS).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -34,18 +39,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """`model.json` of a model folder. Raises InputError when it is missing, not JSON or incomplete."""
     path = folder / SETTINGS
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            document = json.loads(stream.read(MAX_SETTINGS_BYTES).decode("utf-8"))
     except FileNotFoundError:
         problem = Problem(str(folder), SETTINGS, "a model folder holds this file", nearest=f"and {WEIGHTS} beside it")
         raise InputError(problem) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(Problem(str(path), "", "must be readable JSON", str(error))) from None
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, a number without end
+        raise InputError(Problem(str(path), "", "must be readable JSON", str(error)[:80])) from None
     wanted = {"factory": str, "settings": dict, "inputs_shape": list}
     if not isinstance(document, dict) or any(not isinstance(document.get(k), t) for k, t in wanted.items()):
-        raise InputError(Problem(str(path), "", f"must hold {', '.join(wanted)}", str(document)[:80]))
+        raise InputError(Problem(str(path), "", f"must hold {', '.join(wanted)}", shown(document)))
     if "factory" in document["settings"]:  # it would name another factory than the one that is shown
         problem = Problem(str(path), "settings.factory", "must not stand among the settings")
-        raise InputError(problem._replace(value=str(document["settings"]["factory"])[:80]))
+        raise InputError(problem._replace(value=shown(document["settings"]["factory"])))
     return document
 
 
@@ -74,26 +80,51 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
 
 
 class ResumeCheckpoint:
-    """The state of one run in flight: a file replaced atomically, so a kill leaves the last whole one."""
+    """The state of one run in flight and the one before it: a kill or a damaged file costs one of the two.
+
+    A file holds MAGIC, the SHA-256 of the rest, and the rest as `torch.save` writes it.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.previous = path, path.with_suffix(".previous")
+        self.damage = ""  # what the last `load` found wrong, for people
 
     def save(self, state: Mapping[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        torch.save(dict(state), partial)
-        os.replace(partial, self.path)
+        """Raises OSError where the place cannot be written; what was saved before stays as it was."""
+        # in memory first: a full disk is then the system's own error, not one of torch's without a number
+        written = io.BytesIO()
+        torch.save(dict(state), written)
+        payload = written.getbuffer()
+        write_whole(self.path, [MAGIC, hashlib.sha256(payload).digest(), payload], previous=self.previous)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The last saved state, or None when there is none or it cannot be read (the run then starts anew)."""
-        if not self.path.is_file():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
-        except Exception:  # a damaged file costs time, not the study
-            return None
+        """The last state saved whole, or None where there is none (the run then starts anew); see `damage`."""
+        found, state = list[str](), None
+        for path in (self.path, self.previous):
+            try:
+                state = _read_state(path, device)
+                break
+            except FileNotFoundError:
+                continue
+            except Exception as error:  # a damaged file costs time, not the study
+                found.append(f"damaged checkpoint {path.name} ({' '.join(str(error).split())[:200]})")
+                if not isinstance(error, OSError):  # else the next save would make it the one before
+                    path.unlink(missing_ok=True)
+        outcome = "the run starts anew" if state is None else "the one before was used"
+        self.damage = "; ".join([*found, outcome]) if found else ""
         return state
 
     def delete(self) -> None:
-        self.path.unlink(missing_ok=True)
+        for path in (self.path, self.previous):
+            path.unlink(missing_ok=True)
+
+
+def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    content = memoryview(path.read_bytes())
+    head, payload = len(MAGIC), content[len(MAGIC) + DIGEST_SIZE :]
+    if content[:head] != MAGIC:
+        raise ValueError("it does not begin as a checkpoint does")
+    if content[head : head + DIGEST_SIZE] != hashlib.sha256(payload).digest():
+        raise ValueError("its checksum does not match")
+    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+    return state

@@ -8,6 +8,9 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ablate.runs.halts import Stopped as Stopped
+from ablate.runs.halts import Unavailable as Unavailable
+
 Split = Literal["val", "test", "all"]
 
 

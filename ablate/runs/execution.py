@@ -22,11 +22,12 @@ from ablate.design import components
 from ablate.runs import controls, cost, evaluation, provenance
 from ablate.runs.checkpoints import ResumeCheckpoint, save_model
 from ablate.runs.contract import Batch, Data, Split
+from ablate.runs.descent import Progress
+from ablate.runs.halts import Stopped, unavailable
+from ablate.runs.journal import Journal, Listen
 from ablate.runs.seeding import derive, stream
-from ablate.runs.training import NonFiniteLoss, Progress, Trainer
-from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings
-
-Listen = Callable[[Mapping[str, float]], None]
+from ablate.runs.training import NonFiniteLoss, Signals, Trainer
+from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, digest
 
 PICTURES = 6  # test examples kept per run for the report's gallery, beside the median and the worst one
 
@@ -47,49 +48,59 @@ class Context:
     def folder(self, spec: RunSpec) -> Path:
         return self.work / f"{spec.phase}-{spec.name}-{spec.key}"
 
+    @property
+    def stop_file(self) -> Path:
+        """While it exists, runs stop at their next safe point."""
+        return self.work / "stop"
+
     def log_file(self, spec: RunSpec) -> Path:
         return self.logs / f"{spec.name}.log"
 
 
-class Journal:
-    """The run's log for people and its progress file for the driver, one line an epoch each."""
-
-    def __init__(self, log: Path, progress: Path, listen: Listen | None) -> None:
-        self.log, self.progress, self.listen = log, progress, listen
-        for path in (log, progress):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        progress.write_text("", encoding="utf-8")
-
-    def say(self, text: str) -> None:
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    def epoch(self, entry: Mapping[str, float]) -> None:
-        with self.progress.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(entry)) + "\n")
-        if self.listen:
-            self.listen(entry)
-        self.say("  ".join(f"{name} {value:.4g}" for name, value in entry.items()))
-
-
 def execute(spec: RunSpec, context: Context, listen: Listen | None = None) -> RunResult:
-    """Do the run. Its failure is a result (FAILED, with the reason); the traceback goes to the run's log file.
+    """Do the run. Its failure is a result: FAILED, with the reason, and the log with the traceback as its artifact.
 
-    `listen` hears every epoch's entry, for callers in the same process; others read `progress.jsonl`.
+    `listen` hears every epoch's entry, for callers in the same process; others read `progress.jsonl`. Raises Stopped
+    when `context.stop_file` appears, and Unavailable when the run's folders cannot be written; the same run can be
+    done again after either and goes on from its last checkpoint.
     """
-    folder = context.folder(spec)
-    journal = Journal(context.log_file(spec), folder / "progress.jsonl", listen)
+    try:
+        return _attempt(spec, context, listen)
+    except Exception as error:
+        halt = unavailable(error, (context.work, context.logs))
+        if halt is None:
+            raise
+        raise halt from error
+
+
+def _attempt(spec: RunSpec, context: Context, listen: Listen | None) -> RunResult:
+    folder, log = context.folder(spec), context.log_file(spec)
+    journal = Journal(log, folder, context.stop_file, listen)
     journal.say(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
     try:
         result = _execute(spec, context, folder, journal)
-    except NonFiniteLoss as error:
-        journal.say(str(error))
-        result = RunResult(spec.key, "FAILED", error=str(error))
+    except Stopped:
+        journal.say("stopped; the same run again goes on from here")
+        raise
     except (Exception, SystemExit) as error:  # SystemExit in a component would end the driver
+        if unavailable(error, (context.work, context.logs)):
+            raise
         journal.say(traceback.format_exc())
-        result = RunResult(spec.key, "FAILED", error=f"{type(error).__name__}: {error}")
+        return _failed(spec, error, log, folder / "out")
     journal.say(result.status)
     return result
+
+
+def _failed(spec: RunSpec, error: BaseException, log: Path, out: Path) -> RunResult:
+    reason = str(error) if isinstance(error, NonFiniteLoss) else f"{type(error).__name__}: {error}"
+    _fresh(out)
+    shutil.copy(log, out / "run.log")
+    return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
+
+
+def _fresh(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) -> RunResult:
@@ -99,18 +110,19 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
     device = torch.device(context.device)
     if training.precision == "float16" and device.type == "cpu":
         journal.say("float16 on a CPU: bfloat16 is used instead")
+    _safe_point(journal)
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
     curve = [catalogue[name] for name in context.curve_metrics]
     code = _code_digest(spec)
-    checkpoint = ResumeCheckpoint(folder / f"checkpoint-{code}.pt")  # other code starts anew
-    trainer = trainer_of(spec, data, loss, curve, device, journal.epoch, checkpoint)
+    checkpoint = _checkpoint(folder, code, device)
+    trainer = trainer_of(spec, data, loss, curve, device, journal.epoch, checkpoint, journal)
+    _safe_point(journal)
     progress = trainer.run(model)
-    if progress.resumed:
-        journal.say(f"continued from a checkpoint after epoch {progress.resumed}")
+    _safe_point(journal)
     scores, artifacts = _conclude(spec, context, model, data, catalogue, folder / "out")
+    journal.beat()
     shutil.copy(context.log_file(spec), artifacts / "run.log")
-    checkpoint.delete()
     timings = {f"time/{name}_s": value for name, value in progress.seconds.items()}
     timings["time/total_s"] = time.perf_counter() - started
     counts = {
@@ -123,8 +135,22 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
         "source_digest": code,
         **provenance.environment(context.device, training.threads),
         **_found(spec),
+        **({"checkpoint": "; ".join(progress.notes)} if progress.notes else {}),
     }
     return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, origin, artifacts)
+
+
+def _checkpoint(folder: Path, code: str, device: torch.device) -> ResumeCheckpoint:
+    """Another code, torch or kind of processor starts anew: from half-way it would end where neither alone does."""
+    processor = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type
+    return ResumeCheckpoint(folder / f"checkpoint-{digest([code, str(torch.__version__), processor])[:16]}.pt")
+
+
+def _safe_point(journal: Journal) -> None:
+    """Between two stages of a run: nothing is lost by stopping here."""
+    journal.beat()
+    if journal.stopping():
+        raise Stopped
 
 
 def trainer_of(
@@ -135,6 +161,7 @@ def trainer_of(
     device: torch.device,
     on_epoch: Callable[[Mapping[str, float]], None],
     checkpoint: ResumeCheckpoint | None = None,
+    signals: Signals | None = None,
 ) -> Trainer:
     """The training loop of a run; after every epoch it scores `curve` on validation, in the training's precision."""
     validation = data.examples("val")
@@ -145,7 +172,7 @@ def trainer_of(
         return {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
 
     training = TrainingSettings(**spec.settings["training"])
-    trainer = Trainer(data, loss, training, stream(spec), device, validate, on_epoch, checkpoint)
+    trainer = Trainer(data, loss, training, stream(spec), device, validate, on_epoch, checkpoint, signals)
     return trainer
 
 
@@ -230,8 +257,7 @@ def _conclude(
     out: Path,
 ) -> tuple[dict[str, float], Path]:
     """Final-epoch scores, costs and artifacts. Only a comparison looks at test data."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    _fresh(out)
     validation = data.examples("val")
     output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]

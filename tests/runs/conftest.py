@@ -1,14 +1,27 @@
-"""The toy's components, as the parts of a run meet them."""
+"""The toy's components, as the parts of a run meet them, and a disk that can run full."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from small_disk import SmallDisk, mount, unmount
 from toy_project import Project
 
 
 @pytest.fixture
 def toy(project: Project) -> ModuleType:
     return importlib.import_module("linear_toy.components")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A tmpfs of 4 MB."""
+    mounted = mount(tmp_path / "disk", size="4m")
+    if mounted is None:
+        pytest.skip("this process may not mount a tmpfs, so no disk can be made to run full")
+    yield mounted
+    unmount(mounted)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import os
+import pickle
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +22,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
+from small_disk import SmallDisk
 from toy_project import Project
 
 from ablate.design.components import file_digest
-from ablate.runs import execution
-from ablate.runs.checkpoints import load_model
+from ablate.runs import evaluation, execution, training
+from ablate.runs.checkpoints import load_model, save_model
+from ablate.runs.contract import Stopped, Unavailable
 from ablate.runs.execution import Context, execute, load_data
+from ablate.runs.halts import unavailable
 from ablate.study import InputError, RunSpec
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -142,9 +154,14 @@ class TestFailed:
     def test_is_a_result_with_its_reason(self, context: Context, sections: dict[str, Any], error: str) -> None:
         asked = spec(**sections)
         result = execute(asked, context)
-        assert (result.status, dict(result.scores), result.artifacts) == ("FAILED", {}, None)
+        assert (result.status, dict(result.scores)) == ("FAILED", {})
         assert re.match(error, result.error), result.error
-        assert result.error in context.log_file(asked).read_text()
+        assert result.artifacts is not None
+        assert [path.name for path in result.artifacts.iterdir()] == ["run.log"]
+        log = (result.artifacts / "run.log").read_text()
+        assert result.error in log
+        assert "Traceback (most recent call last)" in log
+        assert pickle.loads(pickle.dumps(result)) == result
 
 
 class TestResume:
@@ -170,16 +187,34 @@ class TestResume:
     ) -> None:
         result = execute(interrupted, context)
         assert (result.scores, result.history) == (whole.scores, whole.history)
-        assert "continued from a checkpoint after epoch 2" in context.log_file(interrupted).read_text()
-        assert checkpoints(context) == []
+        log = context.log_file(interrupted).read_text()
+        assert "continued from a checkpoint after epoch 2" in log
+        again = execute(interrupted, context)  # the driver died before it recorded the result
+        assert (again.scores, again.history) == (whole.scores, whole.history)
+        assert "continued from a checkpoint after epoch 3" in context.log_file(interrupted).read_text()
 
-    def test_starts_anew_from_a_damaged_checkpoint(
+    def test_tells_of_a_damaged_checkpoint_and_uses_the_one_before(
         self, context: Context, interrupted: RunSpec, whole: execution.RunResult
     ) -> None:
         (checkpoint,) = checkpoints(context)
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
         result = execute(interrupted, context)
         assert (result.scores, result.history) == (whole.scores, whole.history)
+        told = "(its checksum does not match); the one before was used, after epoch 1"
+        assert result.provenance["checkpoint"].endswith(told)
+        assert "checkpoint" not in whole.provenance
+        assert result.artifacts is not None
+        assert "continued from a checkpoint after epoch 1" in (result.artifacts / "run.log").read_text()
+
+    def test_starts_anew_where_both_are_damaged(
+        self, context: Context, interrupted: RunSpec, whole: execution.RunResult
+    ) -> None:
+        (checkpoint,) = checkpoints(context)
+        for path in (checkpoint, checkpoint.with_suffix(".previous")):
+            path.write_bytes(b"damaged")
+        result = execute(interrupted, context)
+        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert result.provenance["checkpoint"].endswith("; the run starts anew")
         assert "continued" not in context.log_file(interrupted).read_text()
 
     def test_starts_anew_after_the_code_has_changed(
@@ -189,6 +224,160 @@ class TestResume:
         result = execute(interrupted, context)
         assert "continued" not in context.log_file(interrupted).read_text()
         assert result.provenance["source_digest"] != whole.provenance["source_digest"]
+
+
+SLOW = {"epochs": 3, "batch_size": 4}  # 16 steps an epoch
+WORKER = """
+import pickle, sys
+from ablate.runs import evaluation, execution, training
+training.LOOK_SECONDS = 0.02
+spec, context = pickle.loads(sys.stdin.buffer.read())
+execution.execute(spec, context)
+"""
+
+
+class TestInterruption:
+    @pytest.fixture
+    def asked(self) -> RunSpec:
+        return spec(training=SLOW)
+
+    @pytest.fixture
+    def whole(self, context: Context, asked: RunSpec, tmp_path: Path) -> execution.RunResult:
+        return execute(asked, replace(context, work=tmp_path / "uninterrupted"))
+
+    def test_says_who_works_at_it_and_that_it_is_alive(self, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+        folder, seen = context.folder(spec()), list[tuple[Any, float]]()
+
+        def listen(entry: Any) -> None:
+            seen.append((json.loads((folder / "worker.json").read_text()), time.time()))
+            os.utime(folder / "progress.jsonl", (0, 0))
+
+        execute(spec(), context, listen)
+        worker, _ = seen[0]
+        assert (worker["pid"], worker["host"]) == (os.getpid(), socket.gethostname())
+        assert worker["started"].endswith("+00:00")
+        assert (folder / "progress.jsonl").stat().st_mtime >= seen[-1][1] - 0.1  # after the last epoch, too
+
+    @pytest.mark.parametrize("stage", ["before", "sampling", "validating", "evaluating"])
+    def test_stops_at_the_next_safe_point(
+        self,
+        context: Context,
+        asked: RunSpec,
+        whole: execution.RunResult,
+        toy: ModuleType,
+        monkeypatch: pytest.MonkeyPatch,
+        stage: str,
+    ) -> None:
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+
+        def stop(*_: Any) -> None:
+            context.stop_file.parent.mkdir(exist_ok=True)
+            context.stop_file.touch()
+
+        if stage == "before":
+            stop()
+        if stage == "sampling":
+            sample, count = toy.Houses.sample, iter(range(10_000))
+
+            def stop_in_mid_epoch(self: Any, index: Any, **more: Any) -> Any:
+                if next(count) == 20:
+                    stop()
+                return sample(self, index, **more)
+
+            monkeypatch.setattr(toy.Houses, "sample", stop_in_mid_epoch)
+        epochs = {"validating": 2, "evaluating": 3}.get(stage)
+        with pytest.raises(Stopped):
+            execute(asked, context, lambda entry: stop() if entry["epoch"] == epochs else None)
+        assert isinstance(pickle.loads(pickle.dumps(Stopped())), Stopped)
+        assert "stopped; the same run again goes on from here" in context.log_file(asked).read_text()
+        context.stop_file.unlink()
+        result = execute(asked, context)
+        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert weights(result) == weights(whole)
+        place = {"sampling": "1 and 5 steps", "validating": "2", "evaluating": "3"}.get(stage)
+        log = context.log_file(asked).read_text()
+        assert f"continued from a checkpoint after epoch {place}\n" in log if place else "continued" not in log
+
+    def test_killed_outright_it_goes_on(
+        self, context: Context, asked: RunSpec, whole: execution.RunResult, project: Project
+    ) -> None:
+        environment = {**os.environ, "LINEAR_TOY_DELAY_S": "0.05", "PYTHONPATH": str(project.folder)}
+        with subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, env=environment) as worker:
+            assert worker.stdin is not None
+            worker.stdin.write(pickle.dumps((asked, context)))
+            worker.stdin.close()
+            while not checkpoints(context):
+                assert worker.poll() is None
+                time.sleep(0.01)
+            time.sleep(0.3)
+            worker.send_signal(signal.SIGKILL)
+        result = execute(asked, context)
+        assert "continued from a checkpoint after epoch" in context.log_file(asked).read_text()
+        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert weights(result) == weights(whole)
+
+
+class TestPlace:
+    """A disk that runs full or turns read-only is nobody's failure: the run is done again and ends the same."""
+
+    @pytest.mark.parametrize("free", [0, 30_000, 90_000])  # for a log; for one checkpoint; for two, not for the scores
+    def test_a_full_disk(self, context: Context, disk: SmallDisk, free: int) -> None:
+        heavy = spec(data={"count": 40_000}, training={"batch_size": 5000})
+        whole = execute(heavy, context)
+        context = replace(context, work=disk.folder / "work", logs=disk.folder / "logs")
+        disk.fill(free=free)
+        with pytest.raises(Unavailable, match=r"No space left on device: .*disk") as caught:
+            execute(heavy, context)
+        assert pickle.loads(pickle.dumps(caught.value)).reason == caught.value.reason
+        assert bool(checkpoints(context)) is (free > 0)
+        assert (context.folder(heavy) / "out").exists() is (free == 90_000)
+        disk.empty()
+        result = execute(heavy, context)
+        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert weights(result) == weights(whole)
+
+    def test_a_read_only_folder(self, context: Context, disk: SmallDisk) -> None:
+        whole = execute(spec(), context)
+        context = replace(context, work=disk.folder / "work", logs=disk.folder / "logs")
+        with pytest.raises(Unavailable, match=r"Read-only file system: .*disk"):
+            execute(spec(), context, lambda entry: disk.remount("ro"))
+        disk.remount("rw")
+        assert execute(spec(), context).scores == whole.scores
+
+    @pytest.mark.parametrize("writer", ["model", "scores", "examples", "metadata"])
+    def test_whatever_writes_an_artifact(self, disk: SmallDisk, toy: ModuleType, writer: str) -> None:
+        disk.fill(free=8000)
+        frame = pd.DataFrame({"error": np.random.default_rng(0).random(100_000)})
+        big = torch.nn.Linear(200, 200)
+        write: Callable[[], Any] = {
+            "model": lambda: save_model(big, {"factory": "torch.nn:Linear"}, [200], disk.folder),
+            "scores": lambda: evaluation.save_frame(frame, disk.folder / "scores.parquet"),
+            "examples": lambda: np.savez_compressed(disk.folder / "examples.npz", frame.to_numpy()),
+            "metadata": lambda: safetensors.torch.save_file(big.state_dict(), disk.folder / "by-a-person.safetensors"),
+        }[writer]
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - each library has a type of its own
+            write()
+        found = unavailable(caught.value, [disk.folder])
+        assert found is not None
+        assert "No space left on device" in found.reason
+
+
+def test_a_file_that_a_component_may_not_read_is_the_runs_own_failure(tmp_path: Path) -> None:
+    for folder, expected in ((tmp_path / "work", True), (tmp_path / "data", False)):
+        denied = PermissionError(errno.EACCES, "Permission denied", str(folder / "file"))
+        assert (unavailable(denied, [tmp_path / "work", tmp_path / "logs"]) is not None) is expected
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "work" / "file"))
+    assert unavailable(missing, [tmp_path / "work"]) is None
+    assert unavailable(OSError("no space left on device"), [tmp_path]) is None
+    wrapped = RuntimeError("the cache could not be written")
+    wrapped.__cause__ = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    assert "quota" in str(unavailable(wrapped, [tmp_path]))
+
+
+def weights(result: execution.RunResult) -> bytes:
+    assert result.artifacts is not None
+    return (result.artifacts / "model" / "weights.safetensors").read_bytes()
 
 
 def checkpoints(context: Context) -> list[Path]:

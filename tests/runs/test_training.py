@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import math
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ablate.runs import training
+from ablate.runs import controls, training
 from ablate.runs.checkpoints import ResumeCheckpoint
+from ablate.runs.halts import Stopped
 from ablate.runs.training import NonFiniteLoss, Trainer
 from ablate.study import TrainingSettings
 
@@ -23,7 +27,7 @@ Make = Callable[..., Trainer]
 @pytest.fixture
 def trainer(toy: ModuleType) -> Make:
     def make(seed: int = 1, **changes: Any) -> Trainer:
-        outside = {k: changes.pop(k) for k in ("data", "loss", "on_epoch", "checkpoint") if k in changes}
+        outside = {k: changes.pop(k) for k in ("data", "loss", "on_epoch", "checkpoint", "signals") if k in changes}
         settings = {"epochs": 4, "batch_size": 32, "learning_rate": 0.1, "precision": "float32", **changes}
         parts = {
             "data": toy.houses(device=CPU, count=128),
@@ -120,8 +124,24 @@ def test_lower_precision_trains_on_a_cpu(toy: ModuleType, trainer: Make, precisi
     assert history[-1]["train/loss"] < history[0]["train/loss"]
 
 
-class Stopped(Exception):
+class Killed(Exception):
     """Stands in for a kill."""
+
+
+class Asked:
+    """Asks training to stop after a number of looks, and keeps what it says."""
+
+    def __init__(self, looks: float = math.inf) -> None:
+        self.looks, self.beats, self.said = looks, 0, list[str]()
+
+    def beat(self) -> None:
+        self.beats += 1
+
+    def stopping(self) -> bool:
+        return self.beats > self.looks
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 class TestResume:
@@ -130,31 +150,150 @@ class TestResume:
         self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs_done: int
     ) -> None:
         monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(training, "LOOK_SECONDS", 3600.0)  # at epochs' ends only
         whole = line(toy)
         history = trainer().run(whole).history
 
         def stop(entry: Mapping[str, float]) -> None:
             if entry["epoch"] == epochs_done + 1:
-                raise Stopped
+                raise Killed
 
         checkpoint = ResumeCheckpoint(tmp_path / "checkpoint.pt")
-        with pytest.raises(Stopped):
+        with pytest.raises(Killed):
             trainer(checkpoint=checkpoint, on_epoch=stop).run(line(toy))
 
         heard: list[Mapping[str, float]] = []
         torch.manual_seed(12345)
         fresh = toy.Line()  # of other weights: those of the checkpoint count
-        progress = trainer(checkpoint=checkpoint, on_epoch=heard.append).run(fresh)
-        assert progress.resumed == epochs_done
+        signals = Asked()
+        progress = trainer(checkpoint=checkpoint, on_epoch=heard.append, signals=signals).run(fresh)
+        assert signals.said == [f"continued from a checkpoint after epoch {epochs_done}"]
+        assert (progress.resumed, progress.resumed_steps, progress.notes) == (epochs_done, 0, [])
         assert progress.history == history == heard
         assert same(whole.state_dict(), fresh.state_dict())
 
-    def test_saves_no_more_often_than_asked(
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    @pytest.mark.parametrize("kind", ["dropout", "batch statistics", "shuffled input"])
+    def test_stopped_after_any_step_it_ends_the_same(
+        self, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: ModuleType, precision: str, kind: str
+    ) -> None:
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+        make, data = subject(toy, kind)
+        settings = {"data": data, "epochs": 5, "batch_size": 8, "precision": precision}
+        whole, history, after = make(), [], []
+        undisturbed = trainer(**settings, on_epoch=history.append).run(whole)
+        after.append(torch.rand(3))
+
+        chance, checkpoint, places = random.Random(kind), ResumeCheckpoint(tmp_path / "checkpoint.pt"), []
+        while True:
+            torch.manual_seed(len(places))  # another process has drawn who knows what
+            model, asked = make(), Asked(looks=chance.randrange(1, 12))
+            try:
+                progress = trainer(**settings, checkpoint=checkpoint, signals=asked).run(model)
+                break
+            except Stopped:
+                places.append(asked.said)
+        after.append(torch.rand(3))
+
+        assert len(places) > 3
+        assert any("steps" in said for (said, *_) in places[1:])
+        assert progress.history == undisturbed.history == history
+        assert [weights.numpy().tobytes() for weights in model.state_dict().values()] == [
+            weights.numpy().tobytes() for weights in whole.state_dict().values()
+        ]
+        assert torch.equal(*after)  # evaluation would draw the same, too
+
+    def test_a_kill_in_mid_epoch_goes_on_from_the_last_step_saved(
+        self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+        settings = {"batch_size": 4, "epochs": 2}  # 16 steps an epoch
+        whole = line(toy)
+        history = trainer(**settings).run(whole).history
+        data, sampled = toy.houses(device=CPU, count=128), []
+
+        def sample(index: Tensor, *, generator: torch.Generator) -> Any:
+            sampled.append(index)
+            if len(sampled) == 24:
+                raise Killed
+            return toy.Houses.sample(data, index, generator=generator)
+
+        data.sample = sample
+        checkpoint, signals = ResumeCheckpoint(tmp_path / "checkpoint.pt"), Asked()
+        with pytest.raises(Killed):
+            trainer(data=data, checkpoint=checkpoint, **settings).run(line(toy))
+        checkpoint.path.write_bytes(b"damaged")
+        fresh = toy.Line()
+        progress = trainer(data=data, checkpoint=checkpoint, signals=signals, **settings).run(fresh)
+        assert len(sampled) == 24 + 10  # 23 steps were done and 22 are in the one before: 10 are left of 32
+        told = "damaged checkpoint checkpoint.pt (it does not begin as a checkpoint does); the one before was used"
+        assert signals.said == [told, "continued from a checkpoint after epoch 1 and 6 steps"]
+        assert progress.notes == [f"{told}, after epoch 1 and 6 steps"]
+        assert progress.history == history
+        assert same(whole.state_dict(), fresh.state_dict())
+
+    def test_the_last_epoch_is_kept_for_an_interrupted_evaluation(
         self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 3600.0)
-        trainer(checkpoint=ResumeCheckpoint(tmp_path / "checkpoint.pt")).run(line(toy))
-        assert list(tmp_path.glob("*.pt")) == []
+        saved: list[bool] = []
+        checkpoint = ResumeCheckpoint(tmp_path / "checkpoint.pt")
+        made = trainer(checkpoint=checkpoint, on_epoch=lambda entry: saved.append(checkpoint.path.exists()))
+        history = made.run(line(toy)).history
+        assert saved == [False] * 4  # no more often than asked
+        again = made.run(line(toy))
+        assert (again.history, again.resumed) == (history, 4)
+
+    def test_looks_up_no_more_often_than_told(
+        self, toy: ModuleType, trainer: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(training, "LOOK_SECONDS", 3600.0)
+        asked = Asked(looks=0)
+        trainer(signals=asked).run(line(toy))
+        trainer(signals=asked).run(toy.MeanPrice())
+        assert asked.beats == 0
+
+    def test_a_fit_is_stopped_too_and_done_again(
+        self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+        checkpoint = ResumeCheckpoint(tmp_path / "checkpoint.pt")
+        with pytest.raises(Stopped):
+            trainer(signals=Asked(looks=1), checkpoint=checkpoint).run(toy.MeanPrice())
+        assert list(tmp_path.glob("checkpoint*")) == []
+        model = toy.MeanPrice()
+        trainer(signals=Asked(), checkpoint=checkpoint).run(model)
+        assert model.price != 0
+
+    def test_a_diverged_run_is_not_resumed(
+        self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+        with pytest.raises(NonFiniteLoss):
+            trainer(learning_rate=1e30, checkpoint=ResumeCheckpoint(tmp_path / "checkpoint.pt")).run(line(toy))
+        assert list(tmp_path.glob("checkpoint*")) == []
+
+
+def subject(toy: ModuleType, kind: str) -> tuple[Callable[[], nn.Module], Any]:
+    """A network, the same at every call, and data of 64 training examples."""
+    terrace = importlib.import_module("linear_toy.terrace")
+
+    def seeded(make: Callable[..., nn.Module], *arguments: Any) -> Callable[[], nn.Module]:
+        def build() -> nn.Module:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                return make(*arguments)
+
+        return build
+
+    if kind == "dropout":
+        return seeded(toy.Line, 3, 0.5), toy.houses(device=CPU, count=128)
+    if kind == "batch statistics":
+        return seeded(terrace.TwoBranches), terrace.terraces(device=CPU, count=128)
+    shuffled = {"shuffle_input": ["age"], "drop_input": [], "drop_joints": []}
+    return seeded(terrace.TwoBranches, 4), controls.Controlled(terrace.terraces(device=CPU, count=128), **shuffled)
 
 
 def test_divergence_names_the_epoch(toy: ModuleType, trainer: Make) -> None:

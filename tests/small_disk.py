@@ -1,0 +1,40 @@
+"""A real file system that can run full or turn read-only: a tmpfs of a few kilobytes, where mounting is permitted."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A mounted tmpfs. `fill` leaves at most `free` bytes; `remount` changes its options, as "size=8m" or "ro"."""
+
+    folder: Path
+
+    def fill(self, *, free: int = 0) -> None:
+        with (self.folder / "filler").open("ab") as file:
+            file.write(bytes(max(0, shutil.disk_usage(self.folder).free - free)))
+
+    def empty(self) -> None:
+        (self.folder / "filler").unlink()
+
+    def remount(self, options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", str(self.folder)], check=True, capture_output=True)
+
+
+def mount(folder: Path, *, size: str) -> SmallDisk | None:
+    """Mount a fresh tmpfs at `folder`; None where this process may not."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "ablate-tests", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return SmallDisk(folder)
+
+
+def unmount(disk: SmallDisk) -> None:
+    subprocess.run(["umount", "--lazy", str(disk.folder)], check=True, capture_output=True)
