@@ -12,12 +12,17 @@ from torch import Tensor
 
 from ablate.depth_refinement.simulation import assemble
 from ablate.depth_refinement.skeleton import JOINTS, NUM_JOINTS
+from ablate.design.wording import shown
 from ablate.loading import check_file
+from ablate.runs import arrays as npz
 from ablate.runs import evaluation
 from ablate.runs.checkpoints import SETTINGS, load_model, read_settings
+from ablate.runs.sizes import check_size
 from ablate.study import InputError, Problem
 
 SHAPES = {"pose_2d": (NUM_JOINTS, 2), "pose_3d": (NUM_JOINTS, 3), "visibility": (NUM_JOINTS,)}
+MAX_BYTES = 1_000_000_000  # of all arrays read, unpacked: a million poses
+MAX_LAYERS, MAX_WIDTH = 1000, 100_000  # a hundred times the largest network of this subject
 FACTORIES = (
     "ablate.depth_refinement.model:create_model",
     "ablate.depth_refinement.references:constant",
@@ -48,18 +53,20 @@ def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
 
 
 def _check_factory(folder: Path) -> None:
-    """A file from elsewhere must not choose what is imported and called."""
-    try:
-        document = read_settings(folder)
-    except (RecursionError, ValueError) as error:  # nested without end, or a number of thousands of digits
-        raise InputError(Problem(str(folder / SETTINGS), "", "must be readable JSON", str(error)[:80])) from None
+    """A file from elsewhere must not choose what is imported and called, nor take hours to build."""
+    document = read_settings(folder)
     factory = document["factory"]
     if factory not in FACTORIES:
-        raise InputError(Problem(str(folder), "factory", "unknown network", factory, f"one of {', '.join(FACTORIES)}"))
+        known = f"one of {', '.join(FACTORIES)}"
+        raise InputError(Problem(str(folder), "factory", "unknown network", shown(factory), known))
+    for name, value in document["settings"].items():
+        if isinstance(value, int) and abs(value) > (MAX_LAYERS if name == "num_layers" else MAX_WIDTH):
+            raise InputError(Problem(str(folder / SETTINGS), f"settings.{name[:60]}", "is out of reach", shown(value)))
 
 
 def _load(folder: Path) -> torch.nn.Module:
     try:
+        check_size(folder)
         return load_model(folder)
     except InputError:
         raise
@@ -70,18 +77,16 @@ def _load(folder: Path) -> torch.nn.Module:
 
 def read_poses(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     """pose_2d, pose_3d and visibility of an npz file. Raises InputError with everything that is wrong with it."""
-    problems = []
-    try:
-        with path.open("rb") as stream:  # np.load leaves a file that it opened and cannot read open
-            file = np.load(stream, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise ValueError("a single array, as in an npy file")
-            with file:
-                arrays = {name: file[name] for name in SHAPES if name in file}
-    except FileNotFoundError:
-        raise InputError(Problem(str(path), "", "no such file")) from None
-    except Exception as error:  # a damaged archive makes numpy, zipfile and zlib raise almost anything
-        raise InputError(Problem(str(path), "", "must be an npz file of plain arrays", str(error)[:80])) from None
+    problems, arrays = [], {}
+    with npz.opened(path, most_bytes=MAX_BYTES) as archive:
+        for name in (n for n in SHAPES if n in archive.names):
+            try:
+                arrays[name] = archive.read(name)
+            except ValueError as error:
+                rule = f"cannot be read as a plain array: {str(error)[:200]}"
+                problems.append(Problem(str(path), name, rule))
+    if problems:
+        raise InputError(*problems)
     for name, shape in SHAPES.items():
         problem = _problem(arrays.get(name), shape)
         if problem:

@@ -17,6 +17,7 @@ from ablate.design import components
 from ablate.edges.engines import usable_cores
 from ablate.loading import check_folder, resolve_device
 from ablate.pages.progress import ProgressView
+from ablate.runs.contract import Unavailable
 from ablate.runs.execution import Context, execute, load_data
 from ablate.study import InputError, Problem, RunSpec, TrainingSettings
 
@@ -63,8 +64,11 @@ def train(
         except KeyboardInterrupt:
             view.note("interrupted; the same command continues where this one stopped")
             raise
+        except Unavailable as error:
+            view.note(f"{error}; the same command continues once that is cured")
+            raise typer.Exit(1) from None
         view.ended(spec, result)
-    if result.artifacts is None:
+    if result.status != "FINISHED" or result.artifacts is None:
         raise typer.Exit(1)
     _keep(result.artifacts, out, dict(result.scores))
     return {name: value for name, value in result.scores.items() if name.startswith(("val/", "cost/"))}

@@ -1,23 +1,22 @@
-"""Read a study file into a Study, or say everything that is wrong with it at once. Imports only its catalogue."""
+"""Read a study file into a Study, or say everything that is wrong with it at once. Imports at most its catalogue."""
 
 from __future__ import annotations
 
 import math
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from ablate.design import toml, trust
 from ablate.design.components import importable, load_component
 from ablate.design.factor import expand, factor_rules
 from ablate.design.resolve import resolve as resolve
 from ablate.design.rules import Catalogue, broken_rules
 from ablate.design.translation import MADE, Located, located_problems
 from ablate.design.wording import nearest, shown
-from ablate.study import InputError, Metric, Problem, Study
+from ablate.study import InputError, Metric, Problem, Study, printable
 
 # Stands in for a part that does not parse, so that the other parts can still be checked.
 _PLACEHOLDERS: dict[str, Any] = {
@@ -25,17 +24,24 @@ _PLACEHOLDERS: dict[str, Any] = {
     "settings": {}, "arms": {},
 }  # fmt: skip
 _INT64 = 2**63
+MAX_BYTES = 200_000  # fifty times the longest that comes with the package
+MAX_PROBLEMS = 200
 
 
-def load(path: Path) -> Study:
+def load(path: Path, *, imports: bool = True) -> Study:
     """The study in a TOML file. Raises InputError with every problem of the file.
 
-    The study's folder and the working folder become importable, and the catalogue's module is imported.
+    With `imports`, which says that the person runs this file: its folder and the working folder become importable, and
+    its catalogue is imported. Without, nothing that it names is imported but what installed subjects offer, and
+    metrics of other catalogues go unchecked.
     """
     file = str(path)
     document = _read(path)
     study, problems, broken = _parse(document, file)
-    importable([path.resolve().parent, Path.cwd()])
+    if imports:
+        importable([path.resolve().parent, Path.cwd()])
+        if study is not None:
+            trust.accept(study)
     if study is not None and study.factor is not None:
         found = [problem._replace(file=file) for problem in factor_rules(study)]
         if found or broken & {"arms", "settings", "factor"}:
@@ -45,14 +51,14 @@ def load(path: Path) -> Study:
             study = expand(study)
     if study is not None:
         catalogue = None
-        if "catalogue" not in broken:
+        if "catalogue" not in broken and (imports or trust.trusted(study.catalogue)):
             try:
                 catalogue = load_catalogue(study.catalogue, file=file)
             except InputError as error:
                 problems += error.problems
         problems += broken_rules(study, catalogue, file=file, broken=broken)
     if study is None or problems:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*list(dict.fromkeys(problems))[:MAX_PROBLEMS])
     return study
 
 
@@ -67,7 +73,11 @@ def load_catalogue(path: str, *, file: str) -> Catalogue:
 def _read(path: Path) -> dict[str, Any]:
     file = str(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # editors on Windows write the mark
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(Problem(file, "", f"must have at most {MAX_BYTES:,} bytes"))
+        text = content.decode("utf-8-sig")  # editors on Windows write the mark
     except FileNotFoundError:
         siblings = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise InputError(Problem(file, "", "no such file", "", nearest(path.name, siblings))) from None
@@ -76,23 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(Problem(file, "", f"cannot be read: {reason}")) from None
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise InputError(Problem(file, "", "is nested too deeply")) from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(_malformed(file, str(error))) from None
-    except ValueError:  # from int(), which refuses thousands of digits
-        raise InputError(Problem(file, "", "holds a number with too many digits")) from None
-
-
-def _malformed(file: str, message: str) -> Problem:
-    """tomllib's message with the position moved to the place."""
-    rule, _, position = message.partition(" (at ")
-    at = re.fullmatch(r"line (\d+), column (\d+)\)", position)
-    where = f"line {at[1]}, column {at[2]}" if at else "last line" if position else ""
-    rule = re.sub(r"\(('.*?),?\)", lambda keys: f"[{keys[1].replace(chr(39), '').replace(', ', '.')}]", rule)
-    return Problem(file, where, f"is not valid TOML: {rule[:1].lower()}{rule[1:]}")
+    return toml.parse(text, file)
 
 
 def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Problem], set[str]]:
@@ -166,6 +160,8 @@ def _unfit_values(value: object, parts: tuple[str | int, ...]) -> Iterator[Locat
     """TOML values that no setting can be: not a number, infinite, dates, integers beyond 64 bits."""
     if isinstance(value, Mapping):
         for key, item in value.items():
+            if printable(key) != key:
+                yield Located((*parts, printable(key)), "must not hold control characters")
             yield from _unfit_values(item, (*parts, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -176,5 +172,8 @@ def _unfit_values(value: object, parts: tuple[str | int, ...]) -> Iterator[Locat
     elif isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             yield Located(parts, "must fit in 64 bits", shown(value))
-    elif not isinstance(value, str):
+    elif isinstance(value, str):
+        if printable(value) != value:
+            yield Located(parts, "must not hold control characters", shown(printable(value)))
+    else:
         yield Located(parts, "cannot be a date or time; write it as text", str(value))

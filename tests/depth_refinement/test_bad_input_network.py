@@ -53,14 +53,14 @@ class TestPredict:
         change_settings(folder, factory="os:system", command="touch called")
         answer = cli("predict", "net", "poses.npz")
         assert (answer.code, answer.out) == (2, "")
-        assert "settings.factory: must not stand among the settings (got os:system)" in answer.err
+        assert 'settings.factory: must not stand among the settings (got "os:system")' in answer.err
         assert not (folder / "called").exists()
 
     def test_sizes_that_no_memory_holds(self, folder: Path, cli: Cli) -> None:
         change_settings(folder, d_model=30_000_000, num_heads=1)
         answer = cli("predict", "net", "poses.npz")
         assert answer.code == 2
-        assert "model.json: settings: make no network" in answer.err
+        assert "model.json: settings.d_model: is out of reach" in answer.err
 
     @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000], ids=["deep", "long"])
     def test_json_that_python_gives_up_on(self, folder: Path, cli: Cli, text: str) -> None:

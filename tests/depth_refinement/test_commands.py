@@ -206,7 +206,7 @@ class TestPredict:
             ({"pose_3d": np.full((3, 17, 3), 1e200)}, ["must give finite predictions"]),
             ({"pose_3d": np.zeros((3, 17, 3), dtype=complex)}, ["pose_3d: must hold numbers (got complex128)"]),
             ({"visibility": np.full((3, 17), "yes")}, ["visibility: must hold numbers"]),
-            ({"pose_2d": np.array([object()])}, ["must be an npz file of plain arrays"]),
+            ({"pose_2d": np.array([object()])}, ["pose_2d: cannot be read as a plain array: holds Python objects"]),
             ({name: array[:0] for name, array in poses().items()}, ["n at least 1 (got (0, 17, 2))"]),
             ({"pose_2d": np.float64(1)}, ["pose_2d: must have the shape (n, 17, 2), n at least 1 (got ())"]),
         ],
@@ -231,16 +231,17 @@ class TestPredict:
         else:
             flipped = whole[:200] + bytes(byte ^ 255 for byte in whole[200:240]) + whole[240:]
             path.write_bytes({"text": b"hello", "truncated": whole[:300], "flipped": flipped}[damage])
-        message = "no such file" if damage == "missing" else "must be an npz file of plain arrays"
+        messages = {"missing": "no such file", "flipped": "pose_2d: cannot be read as a plain array"}
+        message = messages.get(damage, "is not an .npz archive")
         refused(cli("predict", str(trained), str(path)), message)
 
     def test_a_folder_cannot_choose_what_is_called(self, trained: Path, tmp_path: Path, cli: Cli) -> None:
         folder = edited_model(trained, tmp_path, factory="os:system", settings={"command": f"touch {tmp_path}/owned"})
         np.savez(tmp_path / "poses.npz", **poses())
-        refused(cli("predict", str(folder), str(tmp_path / "poses.npz")), "factory: unknown network (got os:system)")
+        refused(cli("predict", str(folder), str(tmp_path / "poses.npz")), 'factory: unknown network (got "os:system")')
         (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
         folder = edited_model(trained, tmp_path, factory="evil:model")
-        refused(cli("predict", str(folder), str(tmp_path / "poses.npz")), "unknown network (got evil:model)")
+        refused(cli("predict", str(folder), str(tmp_path / "poses.npz")), 'unknown network (got "evil:model")')
         assert not (tmp_path / "owned").exists()
         assert "evil" not in sys.modules
 

@@ -253,7 +253,7 @@ def test_a_folder_of_other_things(tmp_path: Path) -> None:
             "[cam_01] size",
         ),
         (("[ 1681.244873046875, 0.0", "[ -5.0, 0.0"), "camera cam_01: K must be a camera matrix"),
-        (("[cam_01]", "[cam_01"), "must be a TOML calibration"),
+        (("[cam_01]", "[cam_01"), "is not valid TOML"),
     ],
 )
 def test_a_damaged_calibration(multicam: Path, tmp_path: Path, edit: tuple[str, str], said: str) -> None:

@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 
 CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 END_SITE = "End Site"
+MAX_BYTES = 200_000_000  # an hour of 60 joints at 60 fps
+MAX_JOINTS = 1000  # a body with both hands and a face has 250
+MAX_NAME = 200  # characters
+MAX_POINTS = 20_000_000  # joints times frames: 1.9 GB of positions and rotations
 _LARGEST = 1e9  # no length or angle of a person, in any unit
 _SHORTEST_FRAME = 1e-5  # seconds: no camera or tracker is faster
 
@@ -104,7 +108,7 @@ def read_bvh(path: Path) -> Motion:
         raise InputError(Problem(str(path), "", "the file is empty"))
     joints = _read_hierarchy(lines)
     channels = tuple(tuple(joint.channels or ()) for joint in joints)
-    frame_time, values = _read_motion(lines, sum(map(len, channels)))
+    frame_time, values = _read_motion(lines, sum(map(len, channels)), len(joints))
     return Motion(
         names=tuple(joint.name for joint in joints),
         parents=tuple(joint.parent for joint in joints),
@@ -139,7 +143,11 @@ def forward_kinematics(motion: Motion, values: Array | None = None) -> tuple[Arr
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(Problem(str(path), "", f"must have at most {MAX_BYTES:,} bytes; cut it into clips"))
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(Problem(str(path), f"line {line}", "is not UTF-8 text")) from None
@@ -207,6 +215,10 @@ def _open_joint(lines: _Lines, name: list[str], joints: list[_Joint], open_joint
     if not name:
         raise lines.error("a joint needs a name", line=lines.taken_line)
     joint = _Joint(" ".join(name), open_joints[-1] if open_joints else -1, lines.taken_line)
+    if len(joints) >= MAX_JOINTS:
+        raise lines.error(f"a skeleton must have at most {MAX_JOINTS} joints", line=joint.line)
+    if len(joint.name) > MAX_NAME:
+        raise lines.error(f"a joint's name must have at most {MAX_NAME} characters", line=joint.line)
     if any(other.name == joint.name for other in joints) and END_SITE not in joint.name:
         raise lines.error(f"joint '{joint.name}' stands twice", line=joint.line)
     lines.expect("{")
@@ -224,12 +236,12 @@ def _read_channels(lines: _Lines, joint: _Joint) -> list[str]:
     words = lines.take()[1:]
     line = lines.taken_line
     known = {name.lower(): name for name in CHANNELS}
-    if not words or not words[0].isdigit() or int(words[0]) != len(words) - 1:
+    if not words or (words[0].lstrip("0") or "0") != str(len(words) - 1):
         rule = f"CHANNELS of '{joint.name}' must give their number and as many names"
         raise lines.error(rule, " ".join(words)[:60], line=line)
     names = [known.get(word.lower(), "") for word in words[1:]]
     if "" in names:
-        wrong = words[1 + names.index("")]
+        wrong = words[1 + names.index("")][:60]
         rule, known_names = f"channel of '{joint.name}' unknown", f"known: {', '.join(CHANNELS)}"
         raise lines.error(rule, wrong, line=line, nearest=known_names)
     if len(set(names)) != len(names):
@@ -237,12 +249,12 @@ def _read_channels(lines: _Lines, joint: _Joint) -> list[str]:
     return names
 
 
-def _read_motion(lines: _Lines, channels: int) -> tuple[float, Array]:
+def _read_motion(lines: _Lines, channels: int, joints: int) -> tuple[float, Array]:
     lines.expect("MOTION")
     words = lines.expect("Frames:")
     declared = lines.numbers(words, "Frames", 1)[0]
     if declared < 1 or declared != int(declared):
-        raise lines.error("Frames must be a whole number of at least 1", words[0], line=lines.taken_line)
+        raise lines.error("Frames must be a whole number of at least 1", words[0][:40], line=lines.taken_line)
     frame_time = lines.numbers(lines.expect("Frame", "Time:"), "Frame Time", 1)[0]
     if frame_time <= 0:
         raise lines.error("Frame Time must be greater than 0 seconds", f"{frame_time:g}", line=lines.taken_line)
@@ -254,6 +266,9 @@ def _read_motion(lines: _Lines, channels: int) -> tuple[float, Array]:
         where = rows[-1][0] if rows else lines.last_line
         rule = f"the file declares {declared:.0f} frames and holds {len(rows)}"
         raise lines.error(rule, line=where, nearest="it may be cut off" if len(rows) < declared else "")
+    if len(rows) * joints > MAX_POINTS:
+        rule = f"{joints} joints may have at most {MAX_POINTS // joints:,} frames; cut the motion into clips"
+        raise lines.error(rule, f"{len(rows):,}", line=rows[0][0])
     values = np.empty((len(rows), channels))
     for i, (number, row) in enumerate(rows):
         if len(row) != channels:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.depth_refinement.sources import tar
 from ablate.study import InputError, Problem
 
 MAX_FILES = 400_000  # an hour of two cameras at 50 fps
@@ -27,7 +26,8 @@ MAX_ARCHIVE_BYTES = 1_000_000_000  # of all members, unpacked
 MAX_DEPTH = 6  # OpenPose: document, people, person, list
 MAX_PEOPLE = 1000
 MAX_NUMBERS = 3 * 200  # of one person: BODY_135 has 3 · 135
-_ARCHIVE_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError)
+MAX_PIXEL = 1e6
+MAX_NUMBERS_KEPT = 60_000_000  # of the recording: an hour of two cameras at 50 fps has 27 million
 # Where two problems say enough, a hundred thousand files do not get one each.
 _TOLD = 20
 
@@ -56,13 +56,19 @@ def read(source: Path, *, trial: str = "") -> Clip:
     wanted: dict[str, dict[str, dict[str, tuple[Person, ...]]]] = {}
     names: set[str] = set()
     problems: list[Problem] = []
+    kept = 0
     for path, read_text in _members(source):
         clip, camera = _place(path)
         names.add(clip)
         if trial not in clip:
             continue
         try:
-            wanted.setdefault(clip, {}).setdefault(camera, {})[path.name] = people(read_text(), f"{source}: {path}")
+            found = people(read_text(), f"{source}: {path}")
+            wanted.setdefault(clip, {}).setdefault(camera, {})[path.name] = found
+            kept += sum(person.size for person in found)
+            if kept > MAX_NUMBERS_KEPT:
+                rule = f"must hold at most {MAX_NUMBERS_KEPT:,} numbers in a recording"
+                raise InputError(Problem(str(source), "", rule, nearest="choose one by --trial"))
         except InputError as error:
             problems += error.problems
         if len(problems) >= _TOLD:
@@ -103,7 +109,7 @@ def _person(flat: Any, file: str, place: str) -> Person:
         array = np.array(flat, dtype=np.float64).reshape(-1, 3)
     except OverflowError:
         array = np.full((1, 3), np.inf)
-    if not np.isfinite(array).all() or (array[:, 2] < 0).any() or (array[:, 2] > 1.5).any():
+    if not (np.abs(array) < MAX_PIXEL).all() or (array[:, 2] < 0).any() or (array[:, 2] > 1.5).any():
         raise InputError(Problem(file, place, "must be finite, with confidences between 0 and 1"))
     return array
 
@@ -129,9 +135,13 @@ def _members(source: Path) -> Iterator[tuple[PurePosixPath, Any]]:
         yield from _in_folder(source)
         return
     try:
-        with tarfile.open(source, "r:*") as archive:
+        with tar.opened(
+            source, most_bytes=MAX_ARCHIVE_BYTES, most_a_read=max(MAX_JSON_BYTES + 1, tarfile.RECORDSIZE)
+        ) as archive:
             yield from _in_archive(archive, str(source))
-    except _ARCHIVE_ERRORS as error:
+    except InputError:
+        raise
+    except Exception as error:  # damaged headers make tarfile and its unpackers raise almost anything
         raise InputError(Problem(str(source), "", "must be a folder or a .tar archive", str(error)[:120])) from None
 
 
@@ -177,11 +187,16 @@ def _in_archive(archive: tarfile.TarFile, source: str) -> Iterator[tuple[PurePos
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str) -> bytes:
-    file = archive.extractfile(member)
-    if file is None:
-        raise InputError(Problem(source, member.name, "cannot be read"))
-    with file:
-        return _whole(file, f"{source}: {member.name}")
+    try:
+        file = archive.extractfile(member)
+        if file is None:
+            raise ValueError("it is no file")
+        with file:
+            return _whole(file, f"{source}: {member.name}")
+    except InputError:
+        raise
+    except Exception as error:  # as above, in the middle of a member
+        raise InputError(Problem(source, member.name[:200], "cannot be read", str(error)[:120])) from None
 
 
 def _place(path: PurePosixPath) -> tuple[str, str]:
@@ -219,4 +234,4 @@ def _clip(source: Path, name: str, cameras: dict[str, dict[str, tuple[Person, ..
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sort key by which cam2 comes before cam10."""
     parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part[:300]), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part[:300]), "") if part.isdecimal() else (1, 0, part) for part in parts]

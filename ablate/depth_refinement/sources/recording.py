@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +21,15 @@ from numpy.typing import NDArray
 
 from ablate.depth_refinement.skeleton import FACE, INDEX, JOINTS, NUM_JOINTS
 from ablate.depth_refinement.sources.calibration import Rig, rig_problems
+from ablate.runs import arrays as npz
 from ablate.study import InputError, Problem
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 REQUIRED = ("kp2d", "conf", "K", "dist", "R", "t", "joints3d", "world_up")
 OPTIONAL = ("image_size", "cam_names", "joint_names", "fps")
-_UNREADABLE = (ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-MAX_ARRAY_BYTES = 2_000_000_000  # of one array, unpacked: an hour of eight cameras at 60 fps has 0.4 GB
+MAX_BYTES = 2_000_000_000  # of all arrays read, unpacked: an hour of eight cameras at 60 fps has 0.4 GB
+LARGEST = {"kp2d": 1e6, "conf": 1e6, "joints3d": 1e4}  # pixels, none, metres
 TRUNK_M = (0.25, 1.0)  # mid-hip to mid-shoulder, a child's to a giant's
 LEVEL = 0.85  # horizontal part of the mean trunk direction beyond which an axis is wrong: nobody lies all the time
 
@@ -49,12 +48,7 @@ class Recording:
 
 def is_recording(file: Path) -> bool:
     """Whether the file is an .npz with the arrays of this layout (whatever is in them)."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile):
-        return False
-    return {"kp2d", "conf", "joints3d"} <= names
+    return {"kp2d", "conf", "joints3d"} <= npz.names(file)
 
 
 def read(file: Path) -> Recording:
@@ -184,26 +178,13 @@ def _require(file: Path, problems: list[Problem]) -> None:
 
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:
-    if not file.is_file():
-        raise InputError(Problem(str(file), "", "no such file"))
-    try:
-        archive = np.load(file, allow_pickle=False) if zipfile.is_zipfile(file) else None
-        with zipfile.ZipFile(file) as members:
-            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in members.infolist()}
-    except _UNREADABLE as error:
-        raise InputError(Problem(str(file), "", f"is damaged or no .npz archive: {error}")) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(Problem(str(file), "", "is no .npz archive"))
     arrays: dict[str, NDArray[Any]] = {}
-    problems = [Problem("", name, "array is missing") for name in REQUIRED if name not in archive.files]
-    with archive:
-        for name in (n for n in (*REQUIRED, *OPTIONAL) if n in archive.files):
-            if sizes.get(name, 0) > MAX_ARRAY_BYTES:
-                problems.append(Problem("", name, f"must have at most {MAX_ARRAY_BYTES:,} bytes", f"{sizes[name]:,}"))
-                continue
+    with npz.opened(file, most_bytes=MAX_BYTES) as archive:
+        problems = [Problem("", name, "array is missing") for name in REQUIRED if name not in archive.names]
+        for name in (n for n in (*REQUIRED, *OPTIONAL) if n in archive.names):
             try:
-                arrays[name] = np.asarray(archive[name])
-            except _UNREADABLE as error:
+                arrays[name] = archive.read(name)
+            except ValueError as error:
                 problems.append(Problem("", name, f"cannot be read as a plain array: {error}"))
     _require(file, problems)
     return arrays
@@ -240,16 +221,18 @@ def _shape_problems(arrays: Mapping[str, NDArray[Any]]) -> list[Problem]:
 
 def _value_problems(arrays: Mapping[str, NDArray[Any]]) -> list[Problem]:
     problems = []
-    for name in ("kp2d", "conf", "joints3d"):
-        if np.isinf(arrays[name]).any():
-            place = tuple(map(int, np.argwhere(np.isinf(arrays[name]))[0]))
-            problems.append(Problem("", name, "must be finite, or NaN for what was not found", f"infinite at {place}"))
+    for name, most in LARGEST.items():
+        wrong = np.argwhere(np.abs(arrays[name].astype(np.float64)) >= most)  # not so of NaN
+        if len(wrong):
+            place = tuple(map(int, wrong[0]))
+            rule = f"must be finite, or NaN for what was not found, and below {most:g}"
+            problems.append(Problem("", name, rule, f"{arrays[name][place]:g} at {place}"))
     confidence = arrays["conf"][np.isfinite(arrays["conf"])]
     if len(confidence) and not (confidence.min() >= 0 and confidence.max() <= 1.5):
         worst = confidence.min() if confidence.min() < 0 else confidence.max()
         problems.append(Problem("", "conf", "must lie between 0 and 1", f"{worst:.3g}"))
     up = arrays["world_up"].astype(np.float64)
-    if not (np.isfinite(up).all() and np.linalg.norm(up) > 1e-6):
+    if not ((np.abs(up) < 1e6).all() and np.linalg.norm(up) > 1e-6):
         problems.append(Problem("", "world_up", "must be a direction", str(up.tolist())))
     if "joint_names" in arrays and tuple(arrays["joint_names"]) != JOINTS:
         given = ", ".join(map(str, arrays["joint_names"]))[:200]

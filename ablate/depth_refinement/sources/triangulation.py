@@ -11,6 +11,7 @@ from ablate.depth_refinement.sources.calibration import Rig
 
 Array = NDArray[np.float64]
 LEAST_LIMIT_PX = 30.0
+FARTHEST_M = 1e4
 
 
 class Triangulated(NamedTuple):
@@ -38,6 +39,7 @@ def triangulate(rig: Rig, rays: Array, confidence: Array, *, limit_px: float) ->
         weight[beyond] = _without_one(rig, flat_rays[beyond], weight[beyond])
         points[beyond], errors[beyond] = solve(rig, flat_rays[beyond], weight[beyond])
     lost = (errors.max(-1, initial=0, where=weight > 0) > limit_px) | ((weight > 0).sum(-1) < 2)
+    lost |= ~(np.abs(points) < FARTHEST_M).all(-1)  # rays that are parallel, or all but
     points[lost], weight[lost] = np.nan, 0.0
     used = weight > 0
     mean = errors.sum(-1, where=used) / np.maximum(used.sum(-1), 1)

@@ -1,0 +1,96 @@
+"""Check a study's document, as the store gives it back, before anything relies on it. Pure: no I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ablate.design.rules import NAME
+from ablate.design.wording import place, shown
+from ablate.study import Direction, InputError, Problem, Reduction, Study, printable
+
+MAX_RUNS = 1_000_000  # arms times seeds
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class _Metric(_Part):
+    label: str
+    unit: str = ""
+    direction: Direction = "lower"
+    reduction: Reduction = "mean"
+    column: str | None = None  # the metric's own name, in stores written before pooled ones
+    pooled: bool = False
+
+
+class _Amendment(_Part):
+    date: str
+    what: str
+
+
+class _Document(_Part):
+    study: dict[str, Any]
+    metrics: dict[str, _Metric]
+    created: str = ""
+    amendments: list[_Amendment] = []
+    hypotheses_digest: str = ""
+    command: str = ""
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON with every text printable. Raises RecursionError where it nests without end."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable(str(key)): clean(item) for key, item in value.items()}
+    return [clean(item) for item in value] if isinstance(value, list) else value
+
+
+def checked(document: object, name: str) -> tuple[Study, dict[str, dict[str, Any]]]:
+    """The study and the facts of its metrics, by name. Raises InputError for a document that is not `name`'s.
+
+    A store may come from anywhere; names in it become files, and what it names is looked up in it.
+    """
+    try:
+        found = _Document.model_validate(clean(document))
+        study = Study.model_validate_json(json.dumps(found.study))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = place(*first["loc"]) if first["loc"] else ""
+        raise _damaged(name, where, first["msg"]) from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(name, "", str(error)) from None
+    for where, rule, value in _broken(study, found.metrics, name):
+        raise _damaged(name, where, rule, value)
+    facts = {n: m.model_dump(exclude_none=True) for n, m in found.metrics.items()}
+    return study, facts
+
+
+def _damaged(name: str, where: str, rule: str, value: str = "") -> InputError:
+    return InputError(Problem("tracking store", f"document of {shown(name)}: {where}"[:200], rule[:200], value))
+
+
+def _broken(study: Study, metrics: Mapping[str, Any], name: str) -> list[tuple[str, str, str]]:
+    """Place, rule and value of what a study of this package's never is."""
+    found = []
+    if study.name != name or not NAME.fullmatch(name):
+        found.append(("name", "must be the name of the study, fit for file names", shown(study.name)))
+    unfit = [arm for arm in study.arms if not NAME.fullmatch(study.arms[arm].family or arm)]
+    found += [("arms", "must be fit for file names", shown(arm)) for arm in unfit]
+    if study.baseline not in {n for pair in study.arms.items() for n in (pair[0], pair[1].family)}:
+        found.append(("baseline", "is no arm", shown(study.baseline)))
+    if len(study.arms) * len(study.seeds) > MAX_RUNS:
+        found.append(("seeds", f"arms and seeds make more than {MAX_RUNS:,} runs", str(len(study.seeds))))
+    arms = {arm for h in study.hypotheses for arm in (h.arm, h.against)}
+    found += [("hypotheses", "is no arm", shown(arm)) for arm in sorted(arms - study.arms.keys())]
+    named = {*study.metrics, *(h.metric for h in study.hypotheses)}
+    for condition in study.report.conditions.values():
+        named.update(condition.metrics)
+    named.update(density.error for density in study.report.densities.values())
+    found += [("metrics", "has no such metric", shown(metric)) for metric in sorted(named - metrics.keys())]
+    return found

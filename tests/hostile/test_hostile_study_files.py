@@ -1,0 +1,155 @@
+"""Study files that would act when they are only looked at, or that no parser gets to the end of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import traps
+from toy_project import Project, clean_environment
+
+from ablate.design import studyfile, toml, trust
+from ablate.study import InputError
+
+Cli = Callable[..., Any]
+# Imported by pandas, numpy or torch where they find them: a stranger's folder must not be where they look.
+WANTED_BY_OTHERS = ("bottleneck", "numexpr", "numba", "cupy")
+
+
+@pytest.fixture
+def trapped(project: Project, marker: Path) -> Project:
+    """The toy study, whose package would make the marker; and modules that libraries like to import."""
+    (project.folder / "linear_toy" / "__init__.py").write_text(traps.module(marker), encoding="utf-8")
+    for name in WANTED_BY_OTHERS:
+        (project.folder / f"{name}.py").write_text(traps.module(marker), encoding="utf-8")
+    return project
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["plan", "--difference", "0.1"], ["status"], ["report"], ["compare"], ["snapshot"]],
+    ids=" ".join,
+)
+def test_looking_at_a_study_imports_nothing_of_it(trapped: Project, marker: Path, command: list[str]) -> None:
+    """As the console script does it: the working folder is not on Python's path."""
+    arms = ["plain", "garden"] if command == ["compare"] else []
+    run = "import sys; from ablate.cli import main; sys.argv[0] = 'ablate'; main()"
+    environment = {**clean_environment(), "PYTHONSAFEPATH": "1"}
+    call = [sys.executable, "-c", run, command[0], "linear.toml", *arms, *command[1:]]
+    done = subprocess.run(call, cwd=trapped.folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1, 2)
+    assert "Traceback" not in done.stderr
+    if command[0] in ("plan", "status"):
+        assert "compare plain seed 1" in done.stdout or '"arm": "plain"' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", [["run", "--only", "nobody"], ["plan", "--check"]], ids=" ".join)
+def test_the_trap_is_armed(trapped: Project, marker: Path, cli: Cli, command: list[str]) -> None:
+    """Running it, or having it checked, is to import it."""
+    cli(command[0], "linear.toml", *command[1:])
+    assert marker.is_dir()
+    os.rmdir(marker)
+
+
+def test_metrics_of_an_installed_subject_are_known_without_asking(tmp_path: Path) -> None:
+    quick = Path(__file__).parents[2] / "studies" / "quick.toml"
+    text = quick.read_text(encoding="utf-8").replace('metrics = ["azimuth_mae_deg"', 'metrics = ["azimuth_mae"')
+    (tmp_path / "quick.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="is not a metric of the catalogue"):
+        studyfile.load(tmp_path / "quick.toml", imports=False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "os:system",
+        "subprocess:run",
+        "ablate.depth_refinement.model:torch.load",
+        "ablate.depth_refinement.data:hashlib.sha256",
+        "ablate.depth_refinement.data:Path",
+        "ablate.depth_refinement.data:hashlib",
+        "ablate.depth_refinement.model:__builtins__",
+        "ablate.depth_refinement.model:_nothing",
+        "ablate.edges.archive:unpack",
+        "ablate.design.components:load_component",
+        "ablate.depth_refinement.modelx:create_model",
+        "ablate.depth_refinement.model",
+        "",
+        ":",
+    ],
+)
+def test_what_no_subject_offers_is_not_trusted(path: str) -> None:
+    assert not trust.trusted(path)
+
+
+def test_every_component_of_the_shipped_studies_is_offered() -> None:
+    files = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+    paths = {path for file in files for path in trust.named(studyfile.load(file, imports=False))}
+    assert len(paths) > 5
+    assert [path for path in sorted(paths) if not trust.trusted(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a." * 90_000 + "b = 1", "is nested too deeply"),
+        ('"a".' * 45_000 + "b = 1", "is nested too deeply"),
+        ("'a' . " * 30_000 + "b = 1", "is nested too deeply"),
+        ("[" + "a." * 90_000 + "b]", "is nested too deeply"),
+        ("x = " + "[" * 90_000, "is nested too deeply"),
+        ("x = " + "{a = " * 30_000, "is nested too deeply"),
+        ("x = [" + "[" * 60 + "]" * 60 + "]", "is nested too deeply"),
+        ("x = " + "9" * 100_000, "too many digits"),
+        ("x = [" + "1," * 90_000 + "]", "must have at most 10,000 keys and items"),
+        ("x" * 300_000, "must have at most 200,000 bytes"),
+        ('"""' * 60_000, "is not valid TOML"),
+        ("# " + "a." * 80 + "\nx = '" + "a." * 80 + "'\ny = nope", "line 3, column 5: is not valid TOML"),
+    ],
+    ids=[
+        "dotted",
+        "quoted",
+        "spaced",
+        "header",
+        "list",
+        "inline",
+        "deep",
+        "digits",
+        "items",
+        "bytes",
+        "quotes",
+        "text",
+    ],
+)
+def test_files_without_end(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        studyfile.load(path)
+
+
+def test_thousands_of_mistakes_are_told_in_bounds(project: Project, cli: Cli) -> None:
+    text = project.study.read_text(encoding="utf-8")
+    start, end = text.split("[arms.plain]")
+    project.study.write_text(f"{start}\n" + "\n".join(f"k{i} = 1" for i in range(2_000)) + f"\n[arms.plain]{end}")
+    answer = cli("plan", "linear.toml")
+    assert answer.code == 2
+    assert len(answer.err) < 200_000
+    assert "unknown key" in answer.err or "takes no such argument" in answer.err or "no such" in answer.err
+
+
+def test_a_terminal_is_not_written_to_by_a_label(project: Project, cli: Cli) -> None:
+    project.edit(('label = "Garden too"', 'label = "Garden\\u001b]0;owned\\u0007 too"'))
+    answer = cli("plan", "linear.toml")
+    assert answer.code == 2
+    assert "must not hold control characters" in answer.err
+    assert "\x1b" not in answer.err
+
+
+@pytest.mark.parametrize("text", ["a = 1", "a.b.c = 1.5 # a.b.c", 'x = "' + "." * 200 + '"', "[a.b]\nc = [1.5, 2.5]"])
+def test_what_people_write_is_parsed(text: str) -> None:
+    assert toml.parse(text, "f")

@@ -1,0 +1,36 @@
+"""What a stranger puts into files: objects that act when they are unpickled, modules that act when imported."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Trap:
+    """Unpickled, it makes the folder `marker`."""
+
+    marker: str
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.marker,)
+
+
+def pickled(marker: Path) -> bytes:
+    return pickle.dumps(Trap(str(marker)))
+
+
+def module(marker: Path) -> str:
+    """Source that makes the folder `marker` when it is imported."""
+    return f"import os\nos.makedirs({str(marker)!r}, exist_ok=True)\n\ndef factory(**settings):\n    return None\n"
+
+
+def is_armed(marker: Path) -> bool:
+    """Whether the trap works at all; it is set again."""
+    pickle.loads(pickled(marker))
+    armed = marker.is_dir()
+    marker.rmdir()
+    return armed
