@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ablate.agenda import Agenda, CellId, cell_id
+from ablate.agenda import Agenda, CellId
+from ablate.edges.engines import Ends, Engine, Varies, WorkerLost
+from ablate.edges.patience import PATIENCE_S, Outage, OutOfPatience
+from ablate.edges.signals import Interrupted, StopRequest
+from ablate.flight import PROGRESS, Flight
 from ablate.runs.execution import Context, execute
-from ablate.study import Record, RunResult, RunSpec, Study, Tracker
+from ablate.runs.halts import Stopped, Unavailable
+from ablate.study import Record, RunResult, RunSpec, StoreUnavailable, Study, Tracker
 
 POLL_SECONDS = 0.3
-ATTEMPTS = 3  # a cell whose worker dies this often is recorded as FAILED
+LIVES = 2  # a cell whose worker is lost this often is recorded as FAILED
+STALL_AFTER_S = 1800.0  # without a sign of life, of which a run gives one a second while it trains
+LAST_WISH_S = 30.0  # for the cells to save their state once the driver has run out of patience
+LOST = (BrokenProcessPool, WorkerLost, CancelledError)
 
 Submit = Callable[[RunSpec, Context], RunResult]
 
@@ -31,19 +39,6 @@ class View(Protocol):
 
 
 @dataclass
-class Flight:
-    """A cell in a worker: its run in the store and how much of its progress file has been read."""
-
-    spec: RunSpec
-    run_id: str
-    read: int = 0
-
-    @property
-    def cell_id(self) -> CellId:
-        return cell_id(self.spec)
-
-
-@dataclass
 class Driver:
     """Runs every cell on its `agenda`: what of `study` the store does not hold and `wanted` accepts."""
 
@@ -52,124 +47,229 @@ class Driver:
     context: Context
     data_digests: Mapping[str, str]  # by arm
     workers: int
-    engine: Callable[[int], AbstractContextManager[Executor]]
+    engine: Engine
     view: View
     provenance: Mapping[str, str] = field(default_factory=dict)
     dirty_diff: str = ""
     wanted: Callable[[RunSpec], bool] = lambda spec: True
     execute: Submit = execute
+    stop: StopRequest = field(default_factory=StopRequest)
+    stall_after_s: float = STALL_AFTER_S
+    patience_s: float = PATIENCE_S
 
     def __post_init__(self) -> None:
         self.agenda = Agenda(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
         self.flights: dict[Future[RunResult], Flight] = {}
-        self.deaths: dict[CellId, int] = {}  # of workers, by the cell they were at
+        self.losses: dict[CellId, int] = {}  # of workers, by the cell they were at
+        self.failures: dict[CellId, int] = {}
+        self.store = Outage("the store does not answer", "the store answers again", self.view.note, self.patience_s)
+        self.place = Outage("the runs cannot go on", "the runs go on", self.view.note, self.patience_s)
+        self.polled = time.monotonic()
 
     def run(self) -> None:
-        """Until nothing is missing. A pool that lost a worker is replaced; Ctrl-C leaves runs KILLED, resumable."""
+        """Until nothing is missing. What does not end is KILLED in the store; the same command resumes it.
+
+        Raises Interrupted when asked to stop, OutOfPatience when the store or the working folder stay unusable.
+        """
+        self._unlink_stop_file()
         try:
-            while self.ready():
-                try:
-                    with self.engine(self.workers) as pool:
-                        self._drain(pool)
-                except BrokenProcessPool:
-                    self._recover()
-        except BaseException as error:
-            for flight in self.flights.values():
-                self.tracker.kill(flight.run_id)
-            if isinstance(error, KeyboardInterrupt):
-                self.view.note("interrupted; the same command continues where this one stopped")
+            with self.stop.heeded(), self.engine(self.workers) as pool:
+                self._drain(pool)
+        except BaseException:
+            self._abandon()
             raise
+        finally:
+            self._unlink_stop_file()
 
     @property
     def records(self) -> list[Record]:
         """What the store holds, with what this driver added."""
         return self.agenda.records
 
-    def ready(self) -> list[RunSpec]:
-        """Cells that can start now, in order."""
-        return self.agenda.ready({flight.cell_id for flight in self.flights.values()})
+    def ready(self, limit: int | None = None) -> list[RunSpec]:
+        """Cells that can start now, in order, at most `limit` of them."""
+        return self.agenda.ready({flight.cell_id for flight in self.flights.values()}, limit)
 
     def _drain(self, pool: Executor) -> None:
+        stopping = False
+        exhausted: OutOfPatience | None = None
         while True:
-            for spec in self._startable():
-                self._submit(pool, spec)
-            if not self.flights:
-                return
-            done, _ = wait(self.flights, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for flight in self.flights.values():
-                self._follow(flight)
-            for future in done:
-                self._record(self.flights[future], _result(future, self.flights[future].spec))
-                del self.flights[future]  # only now: what ends the driver before is marked KILLED
+            if self.stop.reason and not stopping:
+                stopping = True
+                self._ask_cells_to_stop()
+            try:
+                if not stopping and not self._take_off(pool) and not self.flights:
+                    return
+                self._wait()
+                self._watch(pool)
+                self._land()
+            except OutOfPatience as error:
+                exhausted = exhausted or error
+                self.stop.ask(str(exhausted), LAST_WISH_S)
+            if self.stop.reason and (self._nothing_to_wait_for() or self.stop.late):
+                raise exhausted or Interrupted(self.stop.reason)
 
-    def _startable(self) -> list[RunSpec]:
-        """Ready cells for the free workers. One whose worker died flies alone: who dies again is then known."""
-        free = self.workers - len(self.flights)
-        if free < 1 or any(flight.cell_id in self.deaths for flight in self.flights.values()):
-            return []
-        ready = self.ready()
-        suspects = [spec for spec in ready if cell_id(spec) in self.deaths]
-        return suspects[:1] if suspects else ready[:free]
+    def _nothing_to_wait_for(self) -> bool:
+        """No cell is at work, and what has ended is recorded, unless the store does not let it."""
+        return not self.flights or (self.store.failing and all(future.done() for future in self.flights))
+
+    def _ask_cells_to_stop(self) -> None:
+        self.view.note(f"{self.stop.reason}: stopping once the runs have saved their state; another Ctrl-C stops now")
+        try:
+            self.context.stop_file.parent.mkdir(parents=True, exist_ok=True)
+            self.context.stop_file.touch()
+        except OSError:  # a full disk: nothing can be saved either
+            self.stop.ask(self.stop.reason, 0)
+
+    def _unlink_stop_file(self) -> None:
+        with suppress(OSError):
+            self.context.stop_file.unlink()
+
+    @contextmanager
+    def _outages(self) -> Iterator[None]:
+        """What the store or the disk refuse in here is tried again later."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            self.store.failed(str(error))
+        except OSError as error:
+            self.place.failed(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+
+    def _take_off(self, pool: Executor) -> bool:
+        """Fill the free workers with ready cells. False when nothing is left to start, now or later."""
+        slots = pool.slots if isinstance(pool, Varies) else self.workers
+        free = slots - len(self.flights)
+        ready = self.ready(free) if free > 0 else []
+        for spec in ready:
+            if self.store.waiting or self.place.waiting:
+                break
+            with self._outages():
+                self._submit(pool, spec)
+        return bool(ready)
 
     def _submit(self, pool: Executor, spec: RunSpec) -> None:
-        folder = self.context.folder(spec)
-        (folder / "progress.jsonl").unlink(missing_ok=True)
-        flight = Flight(spec, self.tracker.start(spec))
+        progress = self.context.folder(spec) / PROGRESS
+        progress.unlink(missing_ok=True)
+        flight = Flight(spec, self.tracker.start(spec), progress)
+        self.store.over()
         self.view.started(spec)
         self.flights[pool.submit(self.execute, spec, self.context)] = flight
 
-    def _follow(self, flight: Flight) -> None:
-        """Log the whole lines that the worker has added to its progress file."""
-        try:
-            with (self.context.folder(flight.spec) / "progress.jsonl").open("rb") as file:
-                file.seek(flight.read)
-                text = file.read()
-        except FileNotFoundError:
-            return
-        whole = text[: text.rfind(b"\n") + 1]
-        flight.read += len(whole)
-        for line in whole.splitlines():
-            entry = json.loads(line)
-            self.tracker.log_epoch(flight.run_id, entry)
+    def _wait(self) -> None:
+        if not self.flights or self.store.waiting:
+            time.sleep(POLL_SECONDS)  # cells that have ended wait for the store
+        else:
+            wait(self.flights, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+
+    def _watch(self, pool: Executor) -> None:
+        """Follow every cell, and end the worker of one that has given no sign of life for too long."""
+        now = time.monotonic()
+        asleep = max(0.0, now - self.polled - 10 * POLL_SECONDS)  # stopped by Ctrl-Z, or busy with the store
+        self.polled = now
+        for future, flight in self.flights.items():
+            flight.heard += asleep
+            flight.listen(begun=future.running())
+            if not (self.store.waiting or future.done()):
+                with self._outages():
+                    self._follow(flight)
+            if now - flight.heard > self.stall_after_s and not future.done() and not flight.ended:
+                flight.ended = f"no sign of life for {self.stall_after_s:g} s"
+                self.view.note(f"{flight.spec.name}: {flight.ended}; its worker is ended")
+                if isinstance(pool, Ends):
+                    pool.end(future)
+                else:
+                    future.cancel()
+
+    def _follow(self, flight: Flight, *, log: bool = True) -> None:
+        """Log the epochs that the worker has told of; one whose result has them all is only shown."""
+        entries, read = flight.entries()
+        if entries and log:
+            self.tracker.log_epochs(flight.run_id, entries)  # all at once: each call of the store has its price
+            self.store.over()
+        flight.read = read
+        for entry in entries:
             self.view.epoch(flight.spec, entry)
 
+    def _land(self) -> None:
+        """Record the cells that have ended. One that the store does not take stays where it is until it does."""
+        for future in [future for future in self.flights if future.done()]:
+            if self.store.waiting:
+                return
+            with self._outages():
+                halt = self._settle(future, self.flights[future])
+                del self.flights[future]
+                self.store.over()
+                if halt and not self.stop.reason:
+                    self.place.failed(f"{halt}")
+
+    def _settle(self, future: Future[RunResult], flight: Flight) -> Unavailable | None:
+        """Put one ended cell into the store; the halt of its place, if that is how it ended."""
+        try:
+            result = future.result()
+        except Stopped:
+            self.tracker.kill(flight.run_id)
+            if self.context.stop_file.exists():  # which anyone may make
+                self.stop.ask("the file that stops runs is there")
+        except Unavailable as halt:
+            self.tracker.kill(flight.run_id)
+            return halt
+        except LOST:
+            self._lose(flight)
+        except Exception as error:  # outside the run itself, a result that cannot be read: costs this run alone
+            self._record(flight, RunResult(flight.spec.key, "FAILED", error=f"{type(error).__name__}: {error}"))
+        else:
+            self._record(flight, result)
+            self.place.over()
+        return None
+
     def _record(self, flight: Flight, result: RunResult) -> None:
-        self._follow(flight)
+        self._follow(flight, log=not result.history)
         result = replace(result, provenance={**result.provenance, **self.provenance})
         if self.dirty_diff and result.artifacts:
             (result.artifacts / "uncommitted.diff").write_text(self.dirty_diff, encoding="utf-8")
         self.tracker.finish(flight.run_id, flight.spec, result)
+        flight.recorded = True
+        if result.status == "FAILED" and self._tries_again(flight, result):
+            shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
+            return
         self.agenda.add(_as_record(flight, result))
         shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
         self.view.ended(flight.spec, result)
 
-    def _recover(self) -> None:
-        """A worker died (out of memory, killed): its neighbours' futures broke too. Try again, a few times each."""
-        self.view.note("a worker process died; its runs start again from their last checkpoints")
-        for future, flight in list(self.flights.items()):
-            try:
-                self._record(flight, _result(future, flight.spec))
-            except (BrokenProcessPool, CancelledError):
-                self._lose(flight)
-            del self.flights[future]
+    def _tries_again(self, flight: Flight, result: RunResult) -> bool:
+        """Whether the study asks for another try; its run takes the place of the failed one."""
+        failures = self.failures[flight.cell_id] = self.failures.get(flight.cell_id, 0) + 1
+        if failures > self.study.retries:
+            return False
+        self.view.note(f"{flight.spec.name} failed: {result.error}; try {failures + 1} of {self.study.retries + 1}")
+        return True
 
     def _lose(self, flight: Flight) -> None:
-        deaths = self.deaths[flight.cell_id] = self.deaths.get(flight.cell_id, 0) + 1
-        if deaths < ATTEMPTS:
+        """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once."""
+        reason = flight.ended or "the worker process died (killed, or out of memory?)"
+        losses = self.losses.get(flight.cell_id, 0) + 1
+        if losses < LIVES:
             self.tracker.kill(flight.run_id)
-            return
-        reason = f"the worker process died {deaths} times (killed, or out of memory?)"
-        self._record(flight, RunResult(flight.spec.key, "FAILED", error=reason))
+            self.view.note(f"{flight.spec.name}: {reason}; it starts again from its last checkpoint")
+        else:
+            self._record(flight, self._last_words(flight.spec, f"{reason}, {losses} times"))
+        self.losses[flight.cell_id] = losses
 
+    def _last_words(self, spec: RunSpec, reason: str) -> RunResult:
+        """The failure of a run that could not tell itself, with what its log holds."""
+        out = self.context.folder(spec) / "out"
+        with suppress(OSError):  # without a log it is a failure all the same
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            shutil.copy(self.context.log_file(spec), out / "run.log")
+        return RunResult(spec.key, "FAILED", error=reason, artifacts=out if out.is_dir() else None)
 
-def _result(future: Future[RunResult], spec: RunSpec) -> RunResult:
-    """What a worker sent. An error outside the run itself (a full disk, a lost file) costs this run, not the study."""
-    try:
-        return future.result()
-    except (BrokenProcessPool, CancelledError):
-        raise
-    except Exception as error:
-        return RunResult(spec.key, "FAILED", error=f"{type(error).__name__}: {error}")
+    def _abandon(self) -> None:
+        """Mark what is in the air; whoever drives next does it where the store is away."""
+        with suppress(StoreUnavailable):
+            for flight in self.flights.values():
+                if not flight.recorded:
+                    self.tracker.kill(flight.run_id)
 
 
 def _as_record(flight: Flight, result: RunResult) -> Record:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ablate.design import amend, plan, studyfile
+from ablate import running
+from ablate.design import components, plan, studyfile, trust
 from ablate.design.resolve import resolve
 from ablate.design.wording import nearest, shown
-from ablate.loading import Loaded, Workspace, build_all, check_folder, context_of, load, records, resolve_device
+from ablate.edges.signals import StopRequest
+from ablate.loading import Loaded, Workspace, build_all, check_folder, load, records, resolve_device
 from ablate.study import InputError, Problem, Record, Study, Tracker
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ablate.claims.outlook import Outlook
     from ablate.claims.results import Results
     from ablate.claims.versus import Versus
-    from ablate.driver import Driver, View
+    from ablate.driver import View
 
-__all__ = ["Loaded", "Workspace", "load"]  # what the command line needs to begin
+__all__ = ["Loaded", "Workspace", "load", "records"]  # what the command line needs to begin
 
 SMOKE_EXAMPLES = 64
 
@@ -45,18 +45,23 @@ class Outcome:
         return self.failed == 0 and self.missing == 0
 
 
-def make_plan(loaded: Loaded, workspace: Workspace, *, check: bool = False) -> plan.Plan:
-    """What would run and what is done. `check` also imports the components and builds every arm's."""
+def make_plan(
+    loaded: Loaded, workspace: Workspace, *, check: bool = False, known: Sequence[Record] | None = None
+) -> plan.Plan:
+    """What would run and what is done. `check` also imports the components and builds every arm's.
+
+    `known`: the study's records, where they have been read already.
+    """
     if check:
         build_all(loaded, workspace)
-    return loaded.plan(records(loaded.study.name, workspace))
+    return loaded.plan(records(loaded.study.name, workspace) if known is None else known)
 
 
-def outlook(loaded: Loaded, workspace: Workspace, *, difference: float | None = None) -> Outlook:
+def outlook(loaded: Loaded, known: Sequence[Record], *, difference: float | None = None) -> Outlook:
     """What the study's seeds can show, by the spread of its finished runs; and for a `difference`, the seeds needed."""
     from ablate.claims import outlook as prospects
 
-    return prospects.outlook(loaded.study, loaded.catalogue, records(loaded.study.name, workspace), difference)
+    return prospects.outlook(loaded.study, loaded.catalogue, known, difference)
 
 
 def run(
@@ -70,48 +75,67 @@ def run(
 ) -> Outcome:
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
 
-    Raises InputError before anything is created when the study, its data or its components are wrong.
+    Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted when
+    asked to stop by a signal, and OutOfPatience when the store or the working folder stay unusable.
     """
     study = loaded.study
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     if rerun is not None:
         check_rerun(study, rerun, only or [])
     check_folder("--reports", workspace.reports)
-    build_all(loaded, workspace)
-    device = resolve_device(workspace.device)
-    tracker = workspace.tracker()
-    with _only_driver(workspace, study.name):
-        old = tracker.records(study.name)
-        redone = [arm for arm in study.arms if arm == rerun and (not only or arm in only)]
-        _open(tracker, loaded, command, old, redone)
-        if rerun is not None:
-            tracker.discard(sorted(_chosen(loaded, old, rerun, wanted)))
-        driver = _driver(loaded, replace(workspace, device=device), tracker, view)
-        driver.agenda.wanted = wanted
-        _warn_of_stale(loaded, driver.records, view)
-        driver.run()
-        if not only:
-            _measure_latency(driver, device)
-        outcome = _outcome(loaded.plan(driver.records))
-        tracker.close(study.name, finished=outcome.complete)
-        _mirror(loaded, driver, workspace, view)
-    if not outcome.done:
-        return outcome
-    found = results(study.name, workspace)
-    return replace(outcome, results=found, report=_write_report(found, workspace, str(loaded.path)))
+    stop = StopRequest()
+    with stop.listening():
+        build_all(loaded, workspace)
+        workspace = replace(workspace, device=running.device_of(loaded, workspace, view))
+        if workspace.storage:
+            from ablate.edges import tuning
+
+            tuning.check_storage(workspace.storage)
+        task = running.Run(loaded, workspace, workspace.tracker(), view, stop)
+        with running.only_driver(loaded, workspace, command):
+            outcome = _carry_out(task, wanted, only, rerun, command)
+        if not outcome.done:
+            return outcome
+        found = task.store.insist(lambda: results(study.name, workspace, task.tracker))
+        return replace(outcome, results=found, report=_write_report(found, workspace, str(loaded.path)))
+
+
+def _carry_out(
+    task: running.Run, wanted: Callable[..., bool], only: list[str] | None, rerun: str | None, command: str
+) -> Outcome:
+    """All that only one process of a study may do: its document, its runs, what is measured after them."""
+    loaded, store, study = task.loaded, task.store, task.loaded.study
+    old = task.take_over()
+    redone = [arm for arm in study.arms if arm == rerun and (not only or arm in only)]
+    task.open(command, old, redone)
+    if rerun is not None:
+        chosen = sorted(_chosen(loaded, old, rerun, wanted))
+        store.insist(lambda: task.tracker.discard(chosen))
+    driver = store.insist(task.driver)
+    driver.agenda.wanted = wanted
+    _warn_of_stale(loaded, driver.records, task.view)
+    driver.run()
+    task.tidy(driver.records)
+    if not only:
+        task.measure_latency(driver)
+    outcome = _outcome(loaded.plan(driver.records))
+    store.insist(lambda: task.tracker.close(study.name, finished=outcome.complete))
+    task.mirror(driver.records)
+    return outcome
 
 
 def smoke(loaded: Loaded, workspace: Workspace, view: View) -> Outcome:
     """One tiny pass through every arm in a temporary folder: nothing is recorded."""
     from ablate.edges.memory import MemoryTracker
 
-    build_all(loaded, workspace)
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = replace(workspace, mlruns=Path(folder), device=resolve_device(workspace.device))
+    stop = StopRequest()
+    with stop.listening(), tempfile.TemporaryDirectory() as folder:
+        build_all(loaded, workspace)
+        scratch = replace(workspace, mlruns=Path(folder), device=resolve_device(workspace.device), scheduler=None)
         loaded = replace(loaded, study=_tiny(loaded.study))
         tracker = MemoryTracker()
         tracker.open(loaded.study.name, {})
-        driver = _driver(loaded, scratch, tracker, view)
+        driver = running.Run(loaded, scratch, tracker, view, stop).driver()
         driver.context = replace(driver.context, limit=SMOKE_EXAMPLES)
         driver.run()
     return _outcome(loaded.plan(driver.records))
@@ -173,8 +197,11 @@ def _write_report(found: Results, workspace: Workspace, study_file: str = "", fo
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
 
-def results(name: str, workspace: Workspace) -> Results:
-    """The study's results as the claims and pages read them. Raises InputError when the store does not know it."""
+def results(name: str, workspace: Workspace, tracker: Tracker | None = None) -> Results:
+    """The study's results as the claims and pages read them. Raises InputError when the store does not know it.
+
+    `tracker`: the store, where it is open already.
+    """
     from ablate.claims import results as tables
     from ablate.edges import ledger
 
@@ -182,7 +209,7 @@ def results(name: str, workspace: Workspace) -> Results:
     local = workspace.tracking_uri is None and workspace.database.is_file()
     if local and ledger.document_from_sqlite(workspace.database, name) is None:
         raise InputError(unknown)  # before mlflow is imported, which takes seconds
-    tracker = workspace.existing_tracker()
+    tracker = tracker or workspace.existing_tracker()
     if tracker.document(name) is None:
         raise InputError(unknown)
     return tables.load(tracker, name)
@@ -231,89 +258,6 @@ def _warn_of_stale(loaded: Loaded, known: list[Record], view: View) -> None:
         view.note(f"{len(made_otherwise)} finished runs were made by other source code; --rerun stale does them again")
 
 
-def _driver(loaded: Loaded, workspace: Workspace, tracker: Tracker, view: View) -> Driver:
-    from ablate.driver import Driver
-    from ablate.edges import engines
-    from ablate.runs.provenance import git_state
-
-    study, root = loaded.study, workspace.mlruns.resolve()
-    context = context_of(loaded, workspace, root / "work" / study.name, root / "logs" / study.name)
-    threads = int(study.settings["training"].get("threads", 1))
-    git, diff = git_state(context.study_dir)
-    return Driver(
-        study,
-        tracker,
-        context,
-        loaded.digests,
-        workspace.workers or engines.default_workers(threads, workspace.device),
-        engines.pool_for(workspace.device),
-        view,
-        git,
-        diff,
-    )
-
-
-@contextmanager
-def _only_driver(workspace: Workspace, study: str) -> Iterator[None]:
-    """Keep a second driver of the same study out; the operating system frees the lock when this process ends."""
-    from filelock import FileLock, Timeout
-
-    path = workspace.mlruns / f"{study}.lock"
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise InputError(Problem(str(path), "", "another `ablate run` of this study is at work", study)) from None
-
-
-def _open(tracker: Tracker, loaded: Loaded, command: str, known: Collection[Record], rerun: Collection[str]) -> None:
-    """Write the study's document; refuse changed settings under finished runs."""
-    study = loaded.study
-    today = date.today().isoformat()
-    new = amend.document(study, loaded.catalogue, command=command, today=today)
-    old = tracker.document(study.name)
-    if old is not None:
-        has_runs = any(r.status == "FINISHED" for r in known)
-        changes = amend.amend(old, study, file=str(loaded.path), has_runs=has_runs, rerun=rerun)
-        new["created"] = old["created"]
-        if has_runs:  # the first digest stays: what was claimed before there were results
-            new["hypotheses_digest"] = old["hypotheses_digest"]
-        new["amendments"] = [*old["amendments"], *({"date": today, "what": change} for change in changes)]
-    tracker.open(study.name, new)
-
-
-def _measure_latency(driver: Driver, device: str) -> None:
-    """Once an arm, with nothing else running: the finished runs of the arm share the number."""
-    from ablate.runs.cost import latency
-
-    finished = [r for r in driver.records if r.phase == "compare" and r.status == "FINISHED"]
-    new = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
-    threads = int(driver.study.settings["training"].get("threads", 1))
-    with driver.engine(1) as pool:  # starts no process before the first measurement
-        for arm in dict.fromkeys(r.arm for r in new):
-            runs = [r.run_id for r in new if r.arm == arm]
-            known = [r.scores for r in finished if r.arm == arm and "cost/latency_ms_p50" in r.scores]
-            folder = driver.tracker.artifact(runs[0], "model")
-            if folder is None:
-                continue
-            try:
-                scores = known[0] if known else pool.submit(latency, folder, threads=threads, device=device).result()
-            except Exception as error:  # the study has its results without it
-                driver.view.note(f"the latency of {arm} could not be measured: {error}")
-                continue
-            latencies = {name: value for name, value in scores.items() if name.startswith("cost/latency")}
-            driver.tracker.add_scores(runs, latencies)
-
-
-def _mirror(loaded: Loaded, driver: Driver, workspace: Workspace, view: View) -> None:
-    from ablate.edges import tuning
-
-    try:
-        tuning.mirror(workspace.mlruns / "optuna.db", loaded.study, driver.records, loaded.digests.__getitem__)
-    except Exception as error:  # the dashboard is a convenience; the results are in the tracking store
-        view.note(f"the Optuna dashboard's database could not be updated: {error}")
-
-
 def _outcome(planned: plan.Plan) -> Outcome:
     cells = [cell for cell in planned.cells if cell.phase == "compare"]
     states = [cell.state for cell in cells]
@@ -332,8 +276,16 @@ def remaining(loaded: Loaded, workspace: Workspace, only: list[str] | None, reru
 
 
 def study_name(study: str) -> str:
-    """The name of a study given by name or by file."""
-    return studyfile.load(Path(study)).name if study.endswith(".toml") else study
+    """The name of a study given by name or by file, of which nothing is imported."""
+    return studyfile.load(Path(study), imports=False).name if study.endswith(".toml") else study
+
+
+def trust_packages(names: Sequence[str]) -> None:
+    """The person vouches for these packages: what the store names of them may be imported, from here too."""
+    for name in names:
+        trust.accept_package(name)
+    if names:
+        components.importable([Path.cwd()])
 
 
 def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoReturn:
@@ -342,28 +294,22 @@ def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoR
     import socket
     import sys
 
+    from ablate.edges.addresses import redacted, with_driver
+
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise InputError(Problem("--port", "", f"cannot be used ({error.strerror})", str(port))) from None
+    if workspace.tracking_uri and workspace.tracking_uri.startswith("http"):
+        rule, hint = "is a server, which has a page of its own", "open it in a browser"
+        raise InputError(Problem("--tracking-uri", "", rule, redacted(workspace.tracking_uri), hint))
     workspace.tracker()  # an empty or older database is initialised before the server's processes open it
+    # By the environment: anyone on the machine can read a command, with the password of a database in it.
     uri = workspace.tracking_uri or f"sqlite:///{workspace.database.resolve()}"
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = with_driver(uri)
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # workers for jobs that no study has
     say(f"MLflow UI on http://127.0.0.1:{port}, in a few seconds (Ctrl-C ends it)")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    os.execv(sys.executable, [*command, "--port", str(port), "--workers", "1"])  # so that its signals are ours
-
-
-def snapshot(name: str, workspace: Workspace, *, reports_only: bool = False) -> str:
-    """Put a finished study under DVC in the repository of the working folder; says what was stored."""
-    from ablate.edges import snapshot as dvc
-
-    return dvc.snapshot(name, Path.cwd(), workspace.mlruns, reports_only=reports_only)
-
-
-def restore(workspace: Workspace) -> str:
-    """Merge what `mlruns.dvc` of the working folder tracks into the store; says what came back."""
-    from ablate.edges import snapshot as dvc
-
-    return dvc.restore(Path.cwd(), workspace.mlruns)
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    os.execv(sys.executable, command)  # so that its signals are ours

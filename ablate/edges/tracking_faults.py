@@ -1,0 +1,90 @@
+"""Tell what passes (a server away, a locked or full database) from what stays. Imported by `tracking` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, cast
+
+import requests
+import sqlalchemy
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from ablate.edges.addresses import redacted
+from ablate.runs.halts import OF_OUR_FILES, OF_THE_PLACE
+from ablate.study import StoreUnavailable
+
+# MLflow's codes for a request that will never be answered otherwise. All others pass, or are worth a second try.
+LASTING = {
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_CONFLICT",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "ENDPOINT_NOT_FOUND",
+    "INVALID_STATE",
+    "FEATURE_DISABLED",
+    "NOT_IMPLEMENTED",
+}
+OF_THE_CALLER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError, sqlalchemy.exc.ProgrammingError)
+LONGEST = 300  # characters of a reason: SQLAlchemy adds the whole statement
+
+
+class Translated:
+    """An MlflowClient whose calls raise StoreUnavailable for a fault that may pass."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return _translated(found) if callable(found) else found
+
+
+def translated(client: MlflowClient) -> MlflowClient:
+    """`client`, its passing faults raised as StoreUnavailable."""
+    return cast(MlflowClient, Translated(client))
+
+
+def _translated(call: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(call)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        with passing_faults():
+            return call(*args, **kwargs)
+
+    return guarded
+
+
+@contextmanager
+def passing_faults() -> Iterator[None]:
+    """Raise StoreUnavailable, with one line of reason, in place of a fault that may pass."""
+    try:
+        yield
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
+        if not _passes(error):
+            raise
+        raise StoreUnavailable(_reason(error)) from error
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, MlflowException):
+        cause = error.__cause__
+        return error.error_code not in LASTING and not isinstance(cause, OF_THE_CALLER)
+    if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+        return not isinstance(error, OF_THE_CALLER)
+    if isinstance(error, requests.RequestException):
+        return True
+    # shutil.copytree raises an OSError without a number, with one reason a file
+    number = getattr(error, "errno", None)
+    return number is None or number in OF_THE_PLACE | OF_OUR_FILES
+
+
+def _reason(error: BaseException) -> str:
+    """The first line: what follows is an SQL statement or a page of HTML."""
+    origin = error.__cause__ if isinstance(error, MlflowException) and error.__cause__ else error
+    driver = getattr(origin, "orig", None) or origin
+    line = next(iter(str(driver).strip().splitlines()), "") or type(driver).__name__
+    return redacted(line)[:LONGEST]

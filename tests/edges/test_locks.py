@@ -1,0 +1,63 @@
+"""One driver a study: the second is told who is at work, and the lock dies with its holder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablate.edges import locks
+from ablate.study import InputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ablate.edges import locks
+with locks.hold(Path(sys.argv[1]), "toy", command="ablate run toy.toml"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def held(path: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "mlruns" / "toy.lock"
+    with held(path) as first:
+        try:
+            with pytest.raises(InputError) as refused, locks.hold(path, "toy"):
+                pass
+        finally:
+            os.kill(first.pid, signal.SIGKILL)
+    said = str(refused.value)
+    assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in said
+    assert "it runs: ablate run toy.toml" in said
+    assert locks.holder(path)["pid"] == first.pid  # a killed holder cannot take its name away …
+    with locks.hold(path, "toy", command="ablate run again"):  # … and is in nobody's way
+        assert locks.holder(path) == {**locks.holder(path), "pid": os.getpid(), "command": "ablate run again"}
+    assert locks.holder(path) == {}
+
+
+@pytest.mark.parametrize("left", [b"", b"[1, 2]", b"\xff{", b"[" * 100_000])
+def test_a_damaged_note_costs_only_the_note(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "toy.lock"
+    with locks.hold(path, "toy"):
+        locks.holder_file(path).write_bytes(left)
+        with pytest.raises(InputError, match="is at work \\(got toy\\)"), locks.hold(path, "toy"):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be locked"), locks.hold(tmp_path / "file" / "toy.lock", "toy"):
+        pass

@@ -1,0 +1,154 @@
+"""Kill real drivers and workers at chosen or random moments, and look at what is left in the stores."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toy_project import Project, finish, group_members, wait_until
+
+Ask = Callable[[str], list[tuple[Any, ...]]]  # an SQL query to MLflow's database
+
+BAD_STATES = "'RUNNING', 'SCHEDULED'"
+
+
+@dataclass
+class Survivor:
+    """A project whose driver is started and killed again and again. `options` go to every `ablate run`."""
+
+    project: Project
+    options: Sequence[str] = ()
+    name: str = "linear"
+    delay_s: float = 0.03
+    kills: list[str] = field(default_factory=list)
+    driver: subprocess.Popen[str] | None = None
+    since: float = 0.0
+
+    @property
+    def mlruns(self) -> Path:
+        return self.project.folder / "mlruns"
+
+    def start(self, *, delay_s: float | None = None) -> None:
+        self.since = time.time()
+        command = ("run", "linear.toml", "--workers", "2", *self.options)
+        delay = self.delay_s if delay_s is None else delay_s
+        self.driver = self.project.start(*command, LINEAR_TOY_DELAY_S=str(delay))
+
+    def running(self) -> bool:
+        return self.driver is not None and self.driver.poll() is None
+
+    def made(self, pattern: str) -> bool:
+        """Whether this driver, or a worker of its, has made such a file."""
+        return any(_changed(path) >= self.since for path in self.project.folder.glob(pattern))
+
+    def wait_for(self, pattern: str) -> None:
+        """Until `made`; the driver must not end before."""
+        wait_until(lambda: self.made(pattern) or not self.running())
+        assert self.made(pattern), finish(self.driver) if self.driver else ""
+
+    def hear(self, text: str) -> None:
+        """Until the driver has said so."""
+        assert self.driver is not None
+        assert self.driver.stderr is not None
+        said = ""
+        while text not in said:
+            line = self.driver.stderr.readline()
+            assert line, said  # it has ended
+            said += line
+
+    def ended(self) -> bool:
+        """Whether the driver has come to the end of the study; no other end is allowed."""
+        if self.running():
+            return False
+        assert self.driver is not None
+        done = finish(self.driver)
+        assert done.returncode == 0, done.stderr
+        return True
+
+    def kill_driver(self) -> None:
+        """As the system does when memory runs out: no time to say a word."""
+        assert self.driver is not None
+        self.driver.kill()
+        self.driver.communicate()
+        self.kills.append("driver")
+        # what the driver started ends by itself
+        wait_until(lambda: self.driver is not None and group_members(self.driver.pid) == [], timeout_s=60)
+
+    def kill_other(self, rng: random.Random) -> None:
+        """One of the processes that the driver has started: a worker, or the server that forks them."""
+        assert self.driver is not None
+        others = sorted(set(group_members(self.driver.pid)) - {self.driver.pid})
+        if others:
+            _kill(rng.choice(others))
+            self.kills.append("worker")
+
+    def complete(self) -> str:
+        """Run until done; what was said."""
+        self.start()
+        assert self.driver is not None
+        done = finish(self.driver)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    @property
+    def results(self) -> bytes:
+        return (self.project.folder / "reports" / self.name / "results.csv").read_bytes()
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def in_sqlite(database: Path) -> Ask:
+    def ask(query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(database)) as connection:
+            return connection.execute(query).fetchall()
+
+    return ask
+
+
+def check_stores(survivor: Survivor, ask: Ask, cells: Iterable[str]) -> None:
+    """Nothing is at work, every cell is FINISHED once, and no half-written model or folder is left."""
+    assert ask(f"SELECT name FROM runs WHERE status IN ({BAD_STATES})") == []
+    mine = f"""FROM runs JOIN experiments USING (experiment_id)
+        WHERE experiments.name = '{survivor.name}' AND runs.lifecycle_stage = 'active'"""
+    ended = Counter(
+        ask(f"SELECT runs.name, status {mine} AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'ablate.key')")
+    )
+    assert ended == Counter((name, "FINISHED") for name in cells)
+    models = ask(
+        f"""SELECT source_run_id FROM logged_models JOIN experiments USING (experiment_id)
+        WHERE experiments.name = '{survivor.name}' AND logged_models.lifecycle_stage = 'active'"""
+    )
+    compared = ask(f"""SELECT run_uuid {mine} AND run_uuid IN
+        (SELECT run_uuid FROM tags WHERE key = 'ablate.phase' AND value = 'compare')""")
+    assert sorted(models) == sorted(compared)  # one model each
+    trials = in_sqlite(survivor.mlruns / "optuna.db")("SELECT state, count(*) FROM trials GROUP BY state")
+    assert [state for state, _ in trials] == ["COMPLETE"]
+    assert [path.name for path in (survivor.mlruns / "work" / survivor.name).iterdir()] == []
+
+
+CELLS = (
+    *(f"{arm}-trial{trial}-seed101" for arm in ("plain", "garden") for trial in (0, 1)),
+    *(f"{arm}-seed{seed}" for arm in ("plain", "garden", "mean") for seed in (1, 2)),
+)

@@ -1,0 +1,107 @@
+"""Killed at any moment, the same command goes on to the same bytes. Five moments here; the long tests draw them."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import small_disk
+import survival
+from small_disk import SmallDisk
+from survival import Survivor
+from toy_project import Project, finish, group_members, wait_until
+
+
+def test_killed_at_five_moments_it_ends_as_if_nothing_had_happened(
+    project: Project, finished: Project, initialised_store: Path
+) -> None:
+    project.store(initialised_store)
+    survivor = Survivor(project)
+    _preempt(survivor)
+
+    survivor.start()
+    survivor.wait_for("mlruns/work/linear/*/worker.json")  # a worker builds its data, or trains
+    survivor.kill_other(random.Random(1))
+    survivor.wait_for("mlruns/work/linear/compare-*/checkpoint-*")  # while one is written, or just after
+    survivor.kill_driver()
+
+    survivor.start()
+    survivor.wait_for("mlruns/work/linear/compare-*/out/run.log")  # between result and record
+    survivor.kill_driver()
+
+    survivor.start()
+    survivor.wait_for("mlruns/artifacts/linear/models/*/artifacts/data")  # while it records
+    survivor.kill_driver()
+
+    survivor.start()
+    survivor.wait_for("reports/linear/*")  # while the report is written
+    survivor.kill_driver()
+
+    survivor.complete()
+    assert survivor.results == finished.results
+    survival.check_stores(survivor, survival.in_sqlite(survivor.mlruns / "mlflow.db"), survival.CELLS)
+
+
+def _preempt(survivor: Survivor) -> None:
+    """SIGTERM to the whole group, as a scheduler sends it, while the workers are in a step that never ends."""
+    survivor.start(delay_s=120.0)
+    assert survivor.driver is not None
+    group = survivor.driver.pid
+    survivor.wait_for("mlruns/work/linear/*/worker.json")
+    told = time.monotonic()
+    os.killpg(group, signal.SIGTERM)
+    stopped = finish(survivor.driver)
+    assert time.monotonic() - told < 10
+    wait_until(lambda: group_members(group) == [])
+    assert stopped.returncode == 1
+    assert "SIGTERM: stopping once the runs have saved their state" in stopped.stderr
+    assert "the same command continues" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert "FINISHED" not in survivor.project.statuses()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 24 MB that can run full."""
+    disk = small_disk.mount(tmp_path / "disk", size="24m")
+    if disk is None:
+        pytest.skip("mounting a tmpfs is not permitted here")
+    yield disk
+    small_disk.unmount(disk)
+
+
+def test_a_disk_that_runs_full_and_one_that_turns_read_only_are_waited_for(
+    project: Project, finished: Project, initialised_store: Path, disk: SmallDisk
+) -> None:
+    """The first holds store and runs; the second, where the runs write, is mounted within it."""
+    project.store(initialised_store)
+    shutil.move(project.folder / "mlruns", disk.folder / "mlruns")
+    (project.folder / "mlruns").symlink_to(disk.folder / "mlruns")
+    (disk.folder / "mlruns" / "work").mkdir()
+    inner = small_disk.mount(disk.folder / "mlruns" / "work" / "linear", size="8m")
+    assert inner is not None
+    try:
+        survivor = Survivor(project, delay_s=0.1)
+        survivor.start()
+        survivor.wait_for("mlruns/work/linear/*/worker.json")
+        disk.fill()
+        survivor.hear("does not answer: database or disk is full; waiting")
+        disk.empty()
+        survivor.hear("the store answers again")
+        inner.remount("ro")
+        survivor.hear("Read-only file system")
+        inner.remount("rw")
+        survivor.hear("the runs go on")
+        assert survivor.driver is not None
+        assert finish(survivor.driver).returncode == 0
+        assert survivor.results == finished.results
+        survival.check_stores(survivor, survival.in_sqlite(survivor.mlruns / "mlflow.db"), survival.CELLS)
+    finally:
+        project.stop()
+        small_disk.unmount(inner)
