@@ -1,0 +1,93 @@
+"""The Dask cluster behind `--scheduler`: reached, looked at before anything is created, and used as an engine.
+
+Knows nothing of how a cell gets there and back.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from distributed import Client
+
+from ablate.design.wording import shown
+from ablate.edges.cluster_needs import all_faults, needs_of
+from ablate.edges.engines import Engine
+from ablate.study import InputError, Problem, RunSpec
+
+CONNECT_SECONDS = 10.0
+GPU = "GPU"  # the resource that a worker with an accelerator offers
+ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://(\[[^]]+\]|[^/:@\s]+):\d+")
+
+
+def connect(address: str) -> Client:
+    """Raises InputError when `address` is none, or nothing answers there that is a Dask scheduler."""
+    if not ADDRESS.fullmatch(address):
+        rule = "must be the address of a Dask scheduler"
+        raise InputError(Problem("--scheduler", "", rule, shown(address), "such as tcp://127.0.0.1:8786"))
+    for name in ("distributed.client", "distributed.comm", "distributed.core"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they would print is raised here in one line
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of versions: `check` compares those that matter
+        try:
+            return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except Exception as error:  # whatever answered made it raise anything
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            hint = f"start one with `dask scheduler`; {reason}"
+            raise InputError(Problem("--scheduler", "", "no Dask scheduler answers", address, hint)) from None
+
+
+def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, tell: Callable[[str], None]) -> str:
+    """Look at every worker there is; returns the device of the cells, which "auto" leaves to what the workers offer.
+
+    Raises InputError when the scheduler does not answer, or a worker would not do one of `specs` as the driver does.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise InputError(Problem("--device", "", "no device", shown(device), "valid: auto, cpu, cuda, cuda:N"))
+    with connect(address) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        needs = {needs_of(spec, data_root=context.data_root, study_dir=context.study_dir): None for spec in specs}
+        answers = client.run(all_faults, list(needs), on_error="return")
+    problems = [Problem("--scheduler", name, text) for name, answer in answers.items() for text in _said(answer)]
+    if problems:
+        raise InputError(*problems)
+    for name, worker in workers.items():
+        if worker["nthreads"] > 1:
+            tell(f"worker {name} has {worker['nthreads']} threads and runs one cell: --nworkers N --nthreads 1 runs N")
+    gpus = sum(GPU in worker["resources"] for worker in workers.values())
+    if device == "auto":
+        device = "cuda" if gpus else "cpu"
+    if not (gpus if device.startswith("cuda") else workers):
+        tell(f"no worker for {device} is there yet; the cells wait for one")
+    return device
+
+
+def _said(answer: object) -> list[str]:
+    """Faults of a worker, also of one that cannot even say them."""
+    if isinstance(answer, BaseException):
+        reason = str(answer) if type(answer) is Exception else f"{type(answer).__name__}: {answer}"
+        return [f"cannot run cells ({reason}); install ablate[cluster] there"]
+    return answer if isinstance(answer, list) else []
+
+
+def engine_for(address: str, device: str) -> Engine:
+    """The cluster as an engine; asked for 0 workers, it takes as many cells as it has workers at the time."""
+    return partial(dask_cluster, address=address, device=device)
+
+
+@contextmanager
+def dask_cluster(workers: int, *, address: str, device: str = "cpu") -> Iterator[Executor]:
+    """The cluster as an executor. Once left, cells still at work there stop at their next safe point."""
+    from ablate.edges.cluster_executor import ClusterExecutor
+
+    executor = ClusterExecutor(address, workers, {GPU: 1} if device.startswith("cuda") else {})
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
