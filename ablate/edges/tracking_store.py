@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from filelock import FileLock
 
-from ablate.edges.ledger import database_file
+from ablate.edges import locks_postgres
+from ablate.edges.addresses import checked, is_postgres, redacted, with_driver, without_login
+from ablate.edges.ledger import check_contents, database_file
 from ablate.study import InputError, Problem
 
 # MLflow reads these when it is imported: no telemetry, no git warning, no links or progress bars on stdout.
@@ -26,6 +29,9 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # The driver waits for a server that is away, and says so; MLflow would try for minutes in silence.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
@@ -47,8 +53,23 @@ passwords: Any = credentials
 PATIENCE_S = 5  # for the first answer of a server or database; later requests keep MLflow's own retries
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SQLITE_MARK = b"SQLite format 3\0"  # how a file of SQLite's begins
-for _noisy in ("mlflow.store.db.utils", "alembic"):
-    logging.getLogger(_noisy).setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # faults that are raised are not to be logged too
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
+
+def usable(uri: str) -> str:
+    """The address as MLflow gets it: it repeats a server's in its errors, so a login goes into the environment.
+
+    Raises InputError for an address whose password cannot be told from its host.
+    """
+    uri = with_driver(checked("--tracking-uri", uri))
+    if not uri.startswith(("http://", "https://")):
+        return uri
+    bare, user, password = without_login(uri)
+    if user:
+        os.environ.update(MLFLOW_TRACKING_USERNAME=user, MLFLOW_TRACKING_PASSWORD=password)
+    return bare
 
 
 def connect(uri: str, root: Path) -> MlflowClient:
@@ -62,7 +83,9 @@ def connect(uri: str, root: Path) -> MlflowClient:
     elif scheme in DATABASES:
         _check_database(uri)
         _writable(root)
-        with FileLock(root / ".initialise.lock"):  # two cold starts would both migrate, and both crash
+        with _alone(uri, root):
+            if file := _written(uri):
+                check_contents(file)  # before anything is written to it
             _prepare_database(uri, root / "artifacts")
     else:
         known = "sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
@@ -71,9 +94,19 @@ def connect(uri: str, root: Path) -> MlflowClient:
 
 
 def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:
-    first_line = next(iter(str(value).splitlines()), "")
-    shown, reason = (re.sub(r"//[^/@\s]*@", "//***@", text) for text in (address, first_line))  # no passwords
-    return InputError(Problem("tracking store", shown, rule, reason[:300], nearest))
+    first_line = redacted(next(iter(str(value).splitlines()), ""))
+    return InputError(Problem("tracking store", redacted(address), rule, first_line[:300], nearest))
+
+
+@contextmanager
+def _alone(uri: str, root: Path) -> Iterator[None]:
+    """Two cold starts would both migrate, and both crash: on one machine, or on two with one PostgreSQL."""
+    with FileLock(root / ".initialise.lock"):
+        if not is_postgres(uri):
+            yield
+            return
+        with locks_postgres.alone(uri, "MLflow's tables"):
+            yield
 
 
 def _writable(folder: Path) -> None:
@@ -118,6 +151,12 @@ def _check_database(uri: str) -> None:
             raise _refusal(uri, "the database cannot be opened", "file is not a database")
 
 
+def _written(uri: str) -> Path | None:
+    """The file of a SQLite store that has something in it."""
+    file = database_file(uri)
+    return file if file is not None and file.is_file() and file.stat().st_size else None
+
+
 def _open_database(uri: str) -> sqlalchemy.Engine:
     # MLflow's own way to an engine retries an unusable database for more than an hour.
     try:
@@ -125,12 +164,27 @@ def _open_database(uri: str) -> sqlalchemy.Engine:
         patience = {"connect_timeout": PATIENCE_S} if url.get_backend_name() in ("postgresql", "mysql") else {}
         engine = sqlalchemy.create_engine(url, connect_args=patience)
         sqlalchemy.inspect(engine).get_table_names()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+    except ImportError as error:
+        hint = "install ablate[postgres]" if is_postgres(uri) else ""
+        raise _refusal(uri, "the database cannot be opened", error, hint) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
         raise _refusal(uri, "the database cannot be opened", error) from None
     return engine
 
 
 def _prepare_database(uri: str, artifacts: Path) -> None:
+    file = database_file(uri)
+    if file is None or (file.exists() and file.stat().st_size):
+        _migrate(uri, artifacts)
+        return
+    # Made beside its place and moved there whole: no migration gets on with a database that one was killed in.
+    partial = Path(f"{file}.partial")
+    partial.unlink(missing_ok=True)
+    _migrate(f"{uri}.partial", artifacts)
+    partial.replace(file)
+
+
+def _migrate(uri: str, artifacts: Path) -> None:
     engine = _open_database(uri)
     try:
         if not schema._all_tables_exist(engine):
@@ -141,6 +195,5 @@ def _prepare_database(uri: str, artifacts: Path) -> None:
         raise _refusal(uri, "the database cannot be brought to this MLflow's schema", error) from None
     finally:
         engine.dispose()
-    stores.SqlAlchemyStore(
-        uri, artifacts.resolve().as_uri()
-    )  # makes the default experiment, its artifacts in our folder
+    # makes the default experiment, its artifacts in our folder
+    stores.SqlAlchemyStore(uri, artifacts.resolve().as_uri()).engine.dispose()

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.design import plan
 from ablate.design.components import load_component
 from ablate.design.space_rules import Entry, by_dependence, contains
-from ablate.study import CategoricalSpace, Direction, IntSpace, Metric, Record, Scalar, Study, digest
+from ablate.edges import locks_postgres
+from ablate.edges.addresses import checked, is_postgres, with_driver
+from ablate.study import (
+    CategoricalSpace,
+    Direction,
+    InputError,
+    IntSpace,
+    Metric,
+    Record,
+    Scalar,
+    StoreUnavailable,
+    Study,
+    digest,
+)
 
 Finished = Sequence[tuple[Mapping[str, Scalar], float | None]]
 KEY = "ablate.key"  # user attribute that makes mirroring idempotent
+CONNECT_S = 5
 STARTUP_TRIALS = 10  # optuna's default of random trials before TPE takes over; a third of smaller budgets
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -145,22 +161,65 @@ def _frozen(
     )
 
 
-def mirror(db: Path, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:
-    """Copy finished tuning trials and comparison runs into a SQLite file for optuna-dashboard.
+def sqlite_address(file: Path) -> str:
+    """The address of a storage in this SQLite file."""
+    return f"sqlite:///{file.resolve()}"
+
+
+def check_storage(address: str) -> None:
+    """Reach the storage at this address and make its tables. Raises InputError when that cannot be done."""
+    with _storage(checked("--storage", address)):
+        return
+
+
+@contextmanager
+def _storage(address: str) -> Iterator[optuna.storages.RDBStorage]:
+    """An open storage of Optuna's. Raises InputError, without a password in it, when it cannot be opened."""
+    # two that make the tables at once would both fail
+    with locks_postgres.alone(address, "Optuna's tables") if is_postgres(address) else nullcontext():
+        try:
+            storage = optuna.storages.RDBStorage(with_driver(address), _patience(address))
+        except Exception as error:  # of SQLAlchemy, of the driver, or Optuna's for the tables of another version
+            raise InputError(locks_postgres.unreachable(address, error)) from None
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()  # otherwise the file stays open
+
+
+def _patience(address: str) -> dict[str, Any]:
+    return {"connect_args": {"connect_timeout": CONNECT_S}} if is_postgres(address) else {}
+
+
+def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:
+    """Copy finished tuning trials and comparison runs into the database at `address`, for optuna-dashboard.
 
     Optuna studies: `<study>/<arm>`, one a tuned arm, and `<study>/compare` with the arm and the seed as parameters
-    and the primary metric as value. Idempotent. Raises whatever Optuna raises when the file cannot be written.
+    and the primary metric as value. Idempotent; only trials that have ended are ever written. Raises StoreUnavailable
+    when the database cannot be used.
     """
     kept = list(records)
     catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
-    storage = optuna.storages.RDBStorage(f"sqlite:///{db.resolve()}")
     try:
-        for arm in plan.tuned_arms(study):
-            trials = _tuning_trials(study, arm, kept, digest_of_arm(arm))
-            _add(storage, f"{study.name}/{arm}", trials, plan.tuning_direction(study))
-        _add(storage, f"{study.name}/compare", _comparison(study, kept), catalogue[study.metrics[0]].direction)
-    finally:
-        storage.engine.dispose()  # otherwise the file stays open
+        with _storage(address) as storage:
+            _mirror(storage, study, kept, catalogue, digest_of_arm)
+    except InputError as error:
+        raise StoreUnavailable(str(error)) from None
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise StoreUnavailable(str(locks_postgres.unreachable(address, error))) from None
+
+
+def _mirror(
+    storage: optuna.storages.RDBStorage,
+    study: Study,
+    records: Sequence[Record],
+    catalogue: Mapping[str, Metric],
+    digest_of_arm: Callable[[str], str],
+) -> None:
+    for arm in plan.tuned_arms(study):
+        trials = _tuning_trials(study, arm, records, digest_of_arm(arm))
+        _add(storage, f"{study.name}/{arm}", trials, plan.tuning_direction(study))
+    _add(storage, f"{study.name}/compare", _comparison(study, records), catalogue[study.metrics[0]].direction)
 
 
 def _tuning_trials(study: Study, arm: str, records: Sequence[Record], data_digest: str) -> list[FrozenTrial]:
