@@ -9,6 +9,10 @@ from pathlib import Path
 from ablate.study import InputError, Problem
 
 SUFFIX = ".tar.xz"
+MOST_FILES = 100_000
+MOST_BYTES = 20 * 2**30  # unpacked
+MOST_RATIO = 1000  # of unpacked to packed bytes, above the first RATIO_FREE_BYTES; equal tables pack very well
+RATIO_FREE_BYTES = 64 * 2**20
 
 
 def pack(folder: Path, file: Path) -> None:
@@ -22,9 +26,18 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unpack into `folder`. Raises InputError for a damaged archive, or one that reaches outside of `folder`."""
+    """Unpack into `folder`.
+
+    Raises InputError for an archive that is damaged, holds anything but plain files inside of `folder`, more than
+    MOST_FILES of them, or more bytes than MOST_BYTES or MOST_RATIO allow.
+    """
+    left = min(MOST_BYTES, RATIO_FREE_BYTES + MOST_RATIO * file.stat().st_size)
     try:
         with tarfile.open(file, "r:xz") as archive:
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
-        raise InputError(Problem(file.name, "", "cannot be unpacked", str(error))) from None
+            for number, entry in enumerate(archive):
+                left -= entry.size
+                if not entry.isfile() or number >= MOST_FILES or left < 0:
+                    raise tarfile.TarError(f"{entry.name}: no plain file, or too much")
+                archive.extract(entry, folder, filter="data")
+    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, ValueError) as error:  # ValueError: a NUL in a name
+        raise InputError(Problem(file.name, "", "cannot be unpacked", str(error)[:200])) from None

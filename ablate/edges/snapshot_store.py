@@ -14,9 +14,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.edges.ledger import DOCUMENT, ROLE, local_path, reading
+from ablate.edges.ledger import DOCUMENT, local_path
+from ablate.edges.snapshot_views import database, folder, is_parent
+from ablate.edges.summary import FOLDER, OVERTAKEN, SUMMARY
 
-LEFT_BEHIND = ("*.log", "checkpoint*", "*.partial", "registered_model_meta")  # logs, resume state, MLflow's own notes
+# Logs, resume state, MLflow's own notes, what a server's store can make again.
+LEFT_BEHIND = ("*.log", "checkpoint*", "*.partial", "registered_model_meta", FOLDER)
 PAGE_BYTES = 1024  # MLflow has 60 tables and 90 indexes, mostly empty: a page each
 SEED_TABLES = ("alembic_version", "workspaces")
 
@@ -61,48 +64,23 @@ class Copied:
     models: int
 
 
-def database(mlruns: Path) -> Path:
-    """The database file of a store."""
-    return mlruns / "mlflow.db"
-
-
 def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
     """An empty store in the folder `mlruns` with the schema of the store `like`."""
     mlruns.mkdir(parents=True, exist_ok=True)
     with _writing(database(mlruns), like) as store:
         for (statement,) in store.execute(
-            "SELECT sql FROM src.sqlite_master WHERE sql != '' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+            # MLflow has a trigger on this table alone; a store may come from anyone
+            """SELECT sql FROM src.sqlite_master WHERE sql != '' AND name NOT LIKE 'sqlite_%'
+            AND (type IN ('table', 'index') OR (type = 'trigger' AND tbl_name = 'secrets')) ORDER BY rowid"""
         ):
             store.execute(statement)
         for table in SEED_TABLES:
+            if not _columns(store, "main", table):
+                continue  # an older schema
             store.execute(f"INSERT INTO main.{table} SELECT * FROM src.{table}")
         _copy(store, "experiments", "experiment_id = 0", {})
         place = _address(mlruns, "0", portable)
         store.execute("UPDATE main.experiments SET artifact_location = ?, lifecycle_stage = 'active'", (place,))
-
-
-def schema_version(mlruns: Path) -> str:
-    """Which of MLflow's schemas the store has."""
-    with reading(database(mlruns)) as store:
-        return str(store.execute("SELECT version_num FROM alembic_version").fetchone()[0])
-
-
-def studies(mlruns: Path) -> list[str]:
-    """Names of the studies that are not deleted."""
-    query = f"""SELECT DISTINCT experiments.name FROM experiments JOIN runs USING (experiment_id)
-        JOIN tags USING (run_uuid) WHERE key = '{ROLE}' AND value = 'study'
-        AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
-    with reading(database(mlruns)) as store:
-        return [name for (name,) in store.execute(query)]
-
-
-def is_open(study: str, mlruns: Path) -> bool:
-    """Whether the study's parent run was never closed: a driver is at work or was cut off."""
-    query = f"""SELECT 1 FROM runs JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
-        WHERE experiments.name = ? AND key = '{ROLE}' AND value = 'study' AND runs.lifecycle_stage = 'active'
-        AND status = 'RUNNING'"""
-    with reading(database(mlruns)) as store:
-        return store.execute(query, (study,)).fetchone() is not None
 
 
 def copy_study(
@@ -110,31 +88,36 @@ def copy_study(
     source: Path,
     target: Path,
     *,
+    rows: Path | None = None,
     statuses: Collection[str] = (),
+    runs: Collection[str] | None = None,
     models_of: Collection[str] | None = None,
     portable: bool = False,
 ) -> Copied:
     """Copy what the target lacks of a study between two `mlruns` folders.
 
-    `statuses`: only runs that stand so (default: all); `models_of`: only these runs' models (default: all);
-    `portable`: write addresses relative to the folder above the target. Runs that the target knows, also deleted
-    ones, stay as they are there. Of two parent runs the target keeps its own, with the document closed last.
+    `rows`: the source's database, when it is another file (see `still`); `statuses`: only runs that stand so, `runs`:
+    only these (default: all); `models_of`: only these runs' models (default: all); `portable`: write addresses
+    relative to the folder above the target. Runs that the target knows, also deleted ones, stay as they are there,
+    but for scores measured since. Of two parent runs the target keeps its own, with the document closed last.
     """
-    with _writing(database(target), database(source)) as store:
+    with _writing(database(target), rows or database(source)) as store:
         experiment, place = _experiment(store, study, target, portable)
         values = {"study": study, "experiment": experiment, "place": place}
         values["source_experiment"] = store.execute(
             "SELECT experiment_id FROM src.experiments WHERE name = ?", (study,)
         ).fetchone()[0]
-        _choose(store, values, statuses, models_of)
+        _choose(store, values, statuses, runs, models_of)
         adopted = _adopt(store, values)
         for table, condition in COPIED.items():
             _copy(store, table, condition, values)
         if adopted:
             query = f"UPDATE main.tags SET value = ? WHERE key = 'mlflow.parentRunId' AND {BY_RUN}"
             store.execute(query, (adopted,))
-        _copy_artifacts(store, source, target)
-        chosen = (f"chosen_runs WHERE NOT {_is_parent('src')}", "chosen_models")
+        _add_scores(store)
+        _overtake_summary(store, experiment)
+        _copy_artifacts(store, values["source_experiment"], source, target)
+        chosen = (f"chosen_runs WHERE NOT {is_parent('src')}", "chosen_models")
         return Copied(*(store.execute(f"SELECT count(*) FROM {which}").fetchone()[0] for which in chosen))
 
 
@@ -158,6 +141,34 @@ def drop_study(study: str, mlruns: Path) -> None:
     shutil.rmtree(mlruns / "artifacts" / study, ignore_errors=True)
 
 
+def drop_runs(runs: Collection[str], mlruns: Path) -> None:
+    """Remove runs, their models and their artifacts from a store as if they had never been there."""
+    with _writing(database(mlruns)) as store:
+        store.execute("CREATE TEMP TABLE chosen_runs (run_uuid)")
+        store.executemany("INSERT INTO chosen_runs VALUES (?)", [(run,) for run in runs])
+        store.execute(
+            f"CREATE TEMP TABLE chosen_models AS SELECT model_id FROM logged_models WHERE source_run_id IN ({RUNS})"
+        )
+        places = [
+            *store.execute(f"SELECT artifact_uri FROM runs WHERE {BY_RUN}"),
+            *store.execute(f"SELECT artifact_location FROM logged_models WHERE {BY_MODEL}"),
+        ]
+        linked = f"source_id IN ({RUNS}) OR destination_id IN ({RUNS})"
+        store.execute(f"DELETE FROM input_tags WHERE input_uuid IN (SELECT input_uuid FROM inputs WHERE {linked})")
+        store.execute(f"DELETE FROM inputs WHERE {linked}")
+        for table, condition in reversed(COPIED.items()):
+            if condition in (BY_RUN, BY_MODEL):
+                store.execute(f"DELETE FROM {table} WHERE {condition}")
+        store.execute(
+            """DELETE FROM datasets WHERE dataset_uuid NOT IN
+            (SELECT source_id FROM inputs WHERE source_type = 'DATASET')"""
+        )
+    for (address,) in places:
+        place = folder(address, mlruns)
+        if place and place.is_relative_to(mlruns.resolve()):
+            shutil.rmtree(place.parent, ignore_errors=True)  # …/<run or model id>/artifacts
+
+
 def compact(mlruns: Path) -> None:
     """Rebuild the database file without gaps, in small pages."""
     with closing(sqlite3.connect(database(mlruns), isolation_level=None)) as store:
@@ -178,12 +189,6 @@ def _writing(db: Path, source: Path | None = None) -> Iterator[sqlite3.Connectio
 
 def _address(mlruns: Path, name: str, portable: bool) -> str:
     return f"{mlruns.name}/artifacts/{name}" if portable else (mlruns.resolve() / "artifacts" / name).as_uri()
-
-
-def _folder(address: str, mlruns: Path) -> Path | None:
-    """Where a store's artifact address leads; relative ones start above `mlruns`."""
-    path = local_path(address)
-    return mlruns.resolve().parent / path if path else None
 
 
 def _experiment(store: sqlite3.Connection, study: str, target: Path, portable: bool) -> tuple[int, str]:
@@ -213,11 +218,16 @@ def _choose(
     store: sqlite3.Connection,
     values: Mapping[str, object],
     statuses: Collection[str],
+    runs: Collection[str] | None,
     models_of: Collection[str] | None,
 ) -> None:
     """Temporary tables of the runs and models to copy."""
     marks = ", ".join("?" * len(statuses))
-    standing = f"AND (status IN ({marks}) OR {_is_parent('src')})" if statuses else ""
+    standing = f"AND (status IN ({marks}) OR {is_parent('src')})" if statuses else ""
+    if runs is not None:
+        store.execute("CREATE TEMP TABLE asked (run_uuid)")
+        store.executemany("INSERT INTO asked VALUES (?)", [(run,) for run in runs])
+        standing += f" AND (run_uuid IN (SELECT run_uuid FROM asked) OR {is_parent('src')})"
     store.execute(
         f"""CREATE TEMP TABLE chosen_runs AS SELECT run_uuid FROM src.runs
         WHERE experiment_id = ? AND lifecycle_stage = 'active'
@@ -234,16 +244,12 @@ def _choose(
     )
 
 
-def _is_parent(where: str) -> str:
-    return f"run_uuid IN (SELECT run_uuid FROM {where}.tags WHERE key = '{ROLE}' AND value = 'study')"
-
-
 def _adopt(store: sqlite3.Connection, values: Mapping[str, object]) -> str | None:
     """Settle which parent run the study has. Returns the target's when the source's children must move to it."""
     parents = {}
     for where, experiment in (("main", values["experiment"]), ("src", values["source_experiment"])):
         query = f"""SELECT run_uuid, CASE status WHEN 'RUNNING' THEN NULL ELSE end_time END FROM {where}.runs
-            WHERE experiment_id = ? AND lifecycle_stage = 'active' AND {_is_parent(where)}
+            WHERE experiment_id = ? AND lifecycle_stage = 'active' AND {is_parent(where)}
             ORDER BY start_time, run_uuid"""
         parents[where] = store.execute(query, (experiment,)).fetchone()
     if parents["main"] is None or parents["src"] is None:
@@ -269,6 +275,33 @@ def _renew(store: sqlite3.Connection, ours: str, theirs: str) -> None:
     store.execute("CREATE TEMP TABLE renewed AS SELECT ? AS ours, ? AS theirs", (ours, theirs))
 
 
+def _add_scores(store: sqlite3.Connection) -> None:
+    """Scores that came to ended runs later, as those on external data do."""
+    ended = "status = 'FINISHED' AND lifecycle_stage = 'active'"
+    store.execute(
+        f"""CREATE TEMP TABLE later AS SELECT s.run_uuid, s.key FROM src.latest_metrics s
+        LEFT JOIN main.latest_metrics t USING (run_uuid, key)
+        WHERE s.run_uuid IN (SELECT run_uuid FROM src.runs WHERE {ended})
+        AND s.run_uuid IN (SELECT run_uuid FROM main.runs WHERE {ended})
+        AND (t.timestamp IS NULL OR t.timestamp < s.timestamp)"""
+    )
+    for table in ("metrics", "latest_metrics"):
+        names = ", ".join(f'"{name}"' for name in _shared_columns(store, table))
+        store.execute(
+            f"""INSERT OR REPLACE INTO main.{table} ({names}) SELECT {names} FROM src.{table}
+            WHERE (run_uuid, key) IN (SELECT run_uuid, key FROM later)"""
+        )
+
+
+def _overtake_summary(store: sqlite3.Connection, experiment: int) -> None:
+    """A summary of the study, see `edges.summary`, does not know what came."""
+    store.execute(
+        f"""UPDATE main.tags SET value = value || ' {OVERTAKEN}' WHERE key = '{SUMMARY}' AND value NOT LIKE '% %'
+        AND run_uuid IN (SELECT run_uuid FROM main.runs WHERE experiment_id = ?)""",
+        (experiment,),
+    )
+
+
 def _columns(store: sqlite3.Connection, where: str, table: str) -> list[str]:
     return [row[1] for row in store.execute(f"PRAGMA {where}.table_info({table})")]
 
@@ -288,14 +321,18 @@ def _copy(store: sqlite3.Connection, table: str, condition: str, values: Mapping
     )
 
 
-def _copy_artifacts(store: sqlite3.Connection, source: Path, target: Path) -> None:
+def _copy_artifacts(store: sqlite3.Connection, experiment: object, source: Path, target: Path) -> None:
     runs = f"""SELECT s.artifact_uri, t.artifact_uri FROM src.runs s JOIN main.runs t USING (run_uuid)
         WHERE {BY_RUN}"""
     models = f"""SELECT s.artifact_location, t.artifact_location FROM src.logged_models s
         JOIN main.logged_models t USING (model_id) WHERE {BY_MODEL}"""
+    known_models = """SELECT s.artifact_location, t.artifact_location FROM src.logged_models s
+        JOIN main.logged_models t USING (model_id) WHERE model_id NOT IN (SELECT model_id FROM chosen_models)
+        AND s.experiment_id = ? AND t.lifecycle_stage = 'active'"""
+    late = [(old, new) for old, new in store.execute(known_models, (experiment,)) if not _there(new, target)]
     ignore = shutil.ignore_patterns(*LEFT_BEHIND)
-    for old, new in [*store.execute(runs), *store.execute(models)]:
-        origin, place = _folder(old, source), _folder(new, target)
+    for old, new in [*store.execute(runs), *store.execute(models), *late]:
+        origin, place = folder(old, source), folder(new, target)
         if origin and place and origin.is_dir():
             shutil.copytree(origin, place, ignore=ignore, dirs_exist_ok=True)
             _readdress(place / "MLmodel", old, new)
@@ -303,10 +340,15 @@ def _copy_artifacts(store: sqlite3.Connection, source: Path, target: Path) -> No
         query = """SELECT s.artifact_uri, t.artifact_uri FROM renewed JOIN src.runs s ON s.run_uuid = theirs
             JOIN main.runs t ON t.run_uuid = ours"""
         old, new = store.execute(query).fetchone()
-        origin, place = _folder(old, source), _folder(new, target)
+        origin, place = folder(old, source), folder(new, target)
         if origin and place and (origin / DOCUMENT).is_file():
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(origin / DOCUMENT, place / DOCUMENT)
+
+
+def _there(address: str, mlruns: Path) -> bool:
+    place = folder(address, mlruns)
+    return place is None or place.is_dir()
 
 
 def _readdress(description: Path, old: str, new: str) -> None:

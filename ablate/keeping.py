@@ -1,0 +1,150 @@
+"""Keep a store small and share it: snapshot, restore, export, import, discard, clean up. Starts no run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.design.wording import nearest, shown
+from ablate.loading import Workspace, records
+from ablate.study import InputError, Problem, Record
+
+OLD_DAYS = 14.0
+
+
+@dataclass(frozen=True)
+class Discarding:
+    """What `discard` is about to do."""
+
+    study: str
+    runs: Collection[Record]
+    whole: bool  # the study itself goes too
+    what: str
+
+
+def snapshot(name: str, workspace: Workspace, *, reports_only: bool = False) -> str:
+    """Put a study's ended runs under DVC in the repository of the working folder; says what was stored."""
+    from ablate.edges import snapshot as repository
+
+    return repository.snapshot(name, Path.cwd(), workspace.mlruns, reports_only=reports_only)
+
+
+def restore(workspace: Workspace) -> str:
+    """Merge what `mlruns.dvc` of the working folder tracks into the store; says what came back."""
+    from ablate.edges import snapshot as repository
+
+    return repository.restore(Path.cwd(), workspace.mlruns)
+
+
+def export(name: str, workspace: Workspace, out: Path) -> str:
+    """Write a study's ended runs to the file `out`; says what is in it."""
+    from ablate.edges import transfer
+
+    _refuse_servers(workspace)
+    ended = [record for record in _known(name, workspace) if record.status in ("FINISHED", "FAILED")]
+    if not ended:
+        raise InputError(Problem(str(workspace.mlruns), name, "no run of this study has ended"))
+    copied = transfer.export(name, workspace.mlruns, out)
+    size = out.stat().st_size / 1e6
+    return f"{name}: {copied.runs} runs and {copied.models} models in {out} ({size:.1f} MB); `ablate import` reads it"
+
+
+def bring_in(file: Path, workspace: Workspace) -> str:
+    """Merge an exported study into the store; says what came."""
+    from ablate.edges import transfer
+
+    _refuse_servers(workspace)
+    study, copied = transfer.bring_in(file, workspace.mlruns)
+    return f"{study}: {copied.runs} runs and {copied.models} models imported"
+
+
+def choose(text: str, workspace: Workspace) -> Discarding:
+    """The runs that STUDY, STUDY:ARM or STUDY:failed names. Raises InputError when it names none."""
+    study, colon, part = text.partition(":")
+    known = _known(study, workspace)
+    if not colon:
+        return Discarding(study, known, True, f"the study {study}, all {len(known)} runs")
+    chosen = [r for r in known if (r.status == "FAILED" if part == "failed" else r.arm == part)]
+    if not chosen:
+        arms = list(dict.fromkeys(record.arm for record in known))
+        rule = "has no failed run" if part == "failed" else "has no run of this arm"
+        raise InputError(Problem("STUDY:ARM", study, rule, shown(part), nearest(part, [*arms, "failed"])))
+    return Discarding(study, chosen, False, f"{len(chosen)} runs of {study}: {part}")
+
+
+def discard(chosen: Discarding, workspace: Workspace) -> None:
+    """Forget runs: the store keeps them as deleted, no command sees them, and `run` does them again.
+
+    Raises InputError while a driver of the study is at work.
+    """
+    tracker = workspace.existing_tracker()
+    with _lock(chosen.study, workspace, "ablate discard"):
+        if chosen.whole:
+            tracker.forget(chosen.study)
+        else:
+            tracker.discard([record.run_id for record in chosen.runs])
+
+
+def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD_DAYS, dry_run: bool = False) -> int:
+    """Remove states of ended runs, and files of discarded ones; of studies with a driver at work, nothing.
+
+    Says what goes, folder by folder; with `dry_run` what would. Returns the bytes freed.
+    """
+    from ablate.edges import cleaning
+
+    known = _all_records(workspace)
+    local = workspace.tracking_uri is None
+    orphans = list(cleaning.orphans(workspace.mlruns)) if local else []
+    freed = 0
+    for study in sorted({*cleaning.studies_at_work(workspace.mlruns), *(study for study, _ in orphans)}):
+        try:
+            with _lock(study, workspace, "ablate gc"):
+                found = list(cleaning.unneeded_states(study, workspace.mlruns, known.get(study), days=days))
+                for leftover in [*found, *(other for owner, other in orphans if owner == study)]:
+                    say(f"{leftover.size / 1e6:9.1f} MB  {leftover.path}  {leftover.reason}")
+                    freed += leftover.size
+                    if not dry_run:
+                        shutil.rmtree(leftover.path)
+        except InputError as error:
+            say(f"{study}: left alone: {error.problems[0].rule}")
+    return freed
+
+
+def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
+    if workspace.tracking_uri is None and not workspace.database.is_file():
+        return {}
+    return {study: records(study, workspace) for study in _studies(workspace)}
+
+
+def _studies(workspace: Workspace) -> list[str]:
+    from ablate.edges import snapshot_views as views
+
+    if workspace.tracking_uri is None:
+        return views.studies(workspace.mlruns)
+    return workspace.existing_tracker().studies()
+
+
+def _known(study: str, workspace: Workspace) -> list[Record]:
+    """The study's records. Raises InputError when the store does not know it."""
+    if workspace.tracking_uri is None and not workspace.database.is_file():
+        raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
+    studies = _studies(workspace)
+    if study not in studies:
+        raise InputError(Problem(str(workspace.mlruns), "study", "not in the store", study, nearest(study, studies)))
+    return records(study, workspace)
+
+
+def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextManager[None]:
+    from ablate.edges import locks
+
+    path = workspace.mlruns / f"{study}.lock"
+    return locks.hold(path, study, command=command, addresses=[workspace.tracking_uri])
+
+
+def _refuse_servers(workspace: Workspace) -> None:
+    if workspace.tracking_uri is not None:
+        rule = "export and import work on a local store; a server's is moved with its database"
+        raise InputError(Problem("--tracking-uri", "", rule))
