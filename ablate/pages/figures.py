@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,12 @@ from matplotlib.figure import Figure
 
 from ablate.claims.analysis import Analysis
 from ablate.claims.results import Results
+from ablate.design import trust
 from ablate.pages import cost, density, dots, factor, lines, style, tuning
+from ablate.runs import arrays
+from ablate.study import InputError
+
+EXAMPLE_BYTES = 200_000_000  # of all arrays of examples.npz, unpacked: a hundred times what a run keeps
 
 # What `report.gallery` names: arm label → arrays of examples.npz (inputs, target/…, output/…, index) → a figure.
 Gallery = Callable[[Mapping[str, Mapping[str, np.ndarray]]], Figure]
@@ -92,8 +96,7 @@ def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:
     for seed in results.study.seeds:
         path = results.artifact(arm, seed, "examples.npz")
         if path is not None:
-            with np.load(path, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+            return arrays.read(path, most_bytes=EXAMPLE_BYTES)
     return None
 
 
@@ -114,10 +117,12 @@ def gallery_of(analysis: Analysis, results: Results) -> tuple[Figure | None, str
         found = {label: arrays for label, arrays in examples.items() if arrays is not None}
         if not found:
             return None, "No finished run has kept examples to draw."
+        trust.check(name, file=results.study.name, place="report.gallery")
         module, _, attribute = name.partition(":")
         gallery: Gallery = getattr(importlib.import_module(module), attribute)
-        return gallery(found), ""
-    except (ImportError, AttributeError) as error:
+    except (InputError, ImportError, AttributeError) as error:
         return None, f"The gallery `{name}` could not be loaded: {error}"
-    except (KeyError, ValueError, IndexError, TypeError, OSError, zipfile.BadZipFile) as error:
+    try:
+        return gallery(found), ""
+    except Exception as error:  # a person's own code, and arrays that it did not expect
         return None, f"The gallery `{name}` could not be drawn: {type(error).__name__}: {error}"

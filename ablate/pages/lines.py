@@ -19,6 +19,8 @@ from ablate.claims.curves import CurvePanel
 from ablate.pages import scales, style
 
 MAX_LINES = 4  # more cross each other beyond reading; the tables have every arm
+DODGE = 0.6  # of the place of a name, for its arms side by side
+MAX_UPRIGHT = 12  # names along an axis; more are turned
 MAX_LARGE = 2  # round panels above each other; more of them stand in two columns
 
 
@@ -142,7 +144,31 @@ def _limits(table: ConditionTable, arms: Sequence[str]) -> tuple[float, float]:
 
 def _straight_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
     mean, low, high = _columns(table, arm)
-    _line(axis, np.array(table.bins.centres), mean, low, high, arm, analysis, marks)
+    x, arms = np.array(table.bins.centres), [each for each in drawn(analysis) if each in table.scores]
+    if table.bins.categorical:
+        _dots(axis, x + _beside(arm, arms), mean, low, high, arm, analysis, marks)
+    else:
+        _line(axis, x, mean, low, high, arm, analysis, marks)
+
+
+def _beside(arm: str, arms: Sequence[str]) -> float:
+    """How far an arm stands from the middle of a name's place, which is 1 wide."""
+    return DODGE * (arms.index(arm) - (len(arms) - 1) / 2) / len(arms)
+
+
+def _dots(
+    axis: Axes,
+    x: np.ndarray,
+    mean: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    arm: str,
+    analysis: Analysis,
+    marks: style.Marks,
+) -> None:
+    """Names have nothing between them: no line."""
+    axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none", elinewidth=0.9,
+                  marker=marks.marker(arm), markersize=3, label=analysis.labels[arm])  # fmt: skip
 
 
 def _round_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
@@ -175,6 +201,10 @@ def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
     axis.locator_params(axis="y", nbins=5)
     if table.bins.values:
         axis.set_xticks(table.bins.centres, table.bins.labels)
+    if table.bins.categorical:
+        axis.set_xlim(-0.5, len(table.bins.labels) - 0.5)
+        if len(table.bins.labels) > MAX_UPRIGHT:
+            axis.tick_params(axis="x", labelrotation=90, labelsize=5.5)
     axis.grid(axis="y", color=style.GRID, linewidth=0.5)
     axis.set_axisbelow(True)
 

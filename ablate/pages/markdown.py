@@ -54,7 +54,7 @@ def _block(block: Block) -> str:
 def _table(block: Table) -> str:
     drawn = table(block.table)
     if block.folded:
-        return f"<details><summary>{text(block.caption)}</summary>\n\n{drawn}\n\n</details>"
+        return f"<details><summary>{_attribute(block.caption)}</summary>\n\n{drawn}\n\n</details>"
     return f"{drawn}\n\n{_at_line_start(text(block.caption))}" if block.caption else drawn
 
 
@@ -63,11 +63,18 @@ def _span(span: Span) -> str:
         case Strong(words):
             return f"**{text(words)}**"
         case Code(words):
-            return f"`` {words} ``" if "`" in words else f"`{words}`"
+            return _code(" ".join(words.split()))
         case Link(words, href):
             return f"[{text(words)}]({href})"
         case str():
             return _escaped(re.sub(r"\s+", " ", span))
+
+
+def _code(words: str) -> str:
+    """A code span ends at as many backticks as it began with, or with its paragraph."""
+    longest = max(map(len, re.findall("`+", words)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {words} {fence}" if longest else f"`{words}`"
 
 
 def _cell(cell: Cell) -> str:
