@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+
+from ablate import cli_store
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -31,12 +35,23 @@ Uri = Annotated[
     str | None,
     typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="An MLflow server instead of the local store."),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="ABLATE_STORAGE", help="A database for Optuna's copy. With a password: by the variable."),
+]
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", envvar="ABLATE_DATA", help="Where data files are looked up by name.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Reports = Annotated[Path, typer.Option("--reports", help="Folder of the reports.")]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PACKAGE", envvar="ABLATE_TRUST", help="A package whose code the store may name; repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
+
+
+app.add_typer(cli_store.app)
 
 
 @app.callback()
@@ -58,30 +73,55 @@ def run(
     smoke: Annotated[bool, typer.Option("--smoke", help="One tiny pass through every arm; records nothing.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once. Default: cores / threads.")] = None,
     device: Device = "auto",
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", envvar="ABLATE_SCHEDULER", help="Run on this Dask cluster.")
+    ] = None,
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
+    storage: Storage = None,
     data_root: DataRoot = None,
     reports: Reports = Path("reports"),
+    stall_after: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Replace a worker that gives no sign of life for so long.")
+    ] = 1800.0,
+    patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a store or a disk that does not work.")
+    ] = 120.0,
     as_json: Json = False,
 ) -> None:
     """Tune every arm, train it with every seed, record all in MLflow and write the report.
 
-    Running again does nothing; interrupted, the same command continues. Exit code 1 when a run failed.
+    Running again does nothing; stopped, the same command continues: Ctrl-C waits until the runs have saved their state,
+    a second one does not. SIGTERM ends all within 10 s. Exit code 1 when a run failed or the study was stopped.
     """
     from ablate import workflow
     from ablate.pages.progress import ProgressView
 
     if smoke and (only or rerun is not None):
         _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
-    workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers)
+    workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers, storage=storage)
+    workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
     loaded = workflow.load(study, workspace)
     cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
-    with ProgressView(cells) as view:
+    with _stoppable(), ProgressView(cells) as view:
         if smoke:
             outcome = workflow.smoke(loaded, workspace, view)
         else:
             outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
     _conclude(outcome, None if smoke else loaded.study.name, workspace, as_json)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A study that was stopped says how it goes on."""
+    from ablate.edges.patience import OutOfPatience
+
+    try:
+        yield
+    except (OutOfPatience, KeyboardInterrupt) as error:
+        typer.echo(f"stopped: {str(error) or 'Ctrl-C'}", err=True)
+        typer.echo("nothing is lost: the same command continues where this one stopped", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
 
 
 def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
@@ -98,12 +138,22 @@ def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) ->
 
         terminal.print_results(outcome.results)
         typer.echo(f"Report     {outcome.report}")
-        where = "" if str(workspace.mlruns) == "mlruns" else f" --mlruns {workspace.mlruns}"
-        typer.echo(f"MLflow UI  ablate ui{where}")
+        typer.echo(f"MLflow UI  {_ui(workspace)}")
     else:
         typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
     if outcome.failed or (study is None and outcome.missing):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _ui(workspace: Any) -> str:
+    """Where the store can be looked at."""
+    from ablate.edges.addresses import command_line, redacted
+
+    uri = workspace.tracking_uri
+    if uri and uri.startswith("http"):
+        return redacted(uri)
+    where = [] if str(workspace.mlruns) == "mlruns" else ["--mlruns", str(workspace.mlruns)]
+    return command_line(["ablate", "ui", *where, *(["--tracking-uri", uri] if uri else [])])
 
 
 @app.command(epilog="Example:  ablate plan studies/quick.toml --check")
@@ -153,9 +203,10 @@ def _print_cells(
     from ablate import workflow
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
-    loaded = workflow.load(study, workspace)
-    cells = [c for c in workflow.make_plan(loaded, workspace, check=check).cells if c.phase in phases]
-    said = None if power is None else workflow.outlook(loaded, workspace, **power)
+    loaded = workflow.load(study, workspace, imports=check)
+    known = workflow.records(loaded.study.name, workspace)
+    cells = [c for c in workflow.make_plan(loaded, workspace, check=check, known=known).cells if c.phase in phases]
+    said = None if power is None else workflow.outlook(loaded, known, **power)
     if as_json:
         rows = [{k: getattr(c, k) for k in ("phase", "arm", "trial", "seed", "state", "error")} for c in cells]
         extra = {} if said is None else {"power": said.document()}
@@ -183,10 +234,12 @@ def report(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
     reports: Reports = Path("reports"),
+    trust: Trust = None,
 ) -> None:
     """Write reports/STUDY/ again, from the store alone. The same store gives the same bytes."""
     from ablate import workflow
 
+    workflow.trust_packages(trust or [])
     wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     workspace = workflow.Workspace(mlruns, reports, tracking_uri)
     for path in workflow.report(workflow.study_name(study), workspace, wanted):
@@ -230,16 +283,19 @@ def evaluate(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
     data_root: DataRoot = None,
+    trust: Trust = None,
     as_json: Json = False,
 ) -> None:
     """Score a study's stored models on other data, an external test, and record the scores for its report.
 
     All examples of the file are scored with every metric, each arm as its controls have it. Again under the same name,
-    the scores replace the earlier ones.
+    the scores replace the earlier ones. What STUDY.toml names is imported, as `ablate run` does; of what the store
+    alone names, only components of installed subjects and of trusted packages.
     """
-    from ablate import external, loading
+    from ablate import external, loading, workflow
     from ablate.pages import external as page
 
+    workflow.trust_packages(trust or [])
     if out:
         loading.check_file("--out", out)
     workspace = loading.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
@@ -269,29 +325,6 @@ def ui(
     workflow.serve_ui(workspace, port, lambda text: typer.echo(text, err=True))
 
 
-@app.command(epilog="Example:  ablate snapshot mocap && git commit -m 'mocap: results'")
-def snapshot(
-    study: StudyName,
-    reports_only: Annotated[
-        bool, typer.Option("--reports-only", help="Keep what the report reads: no models, a tenth of the size.")
-    ] = False,
-    mlruns: Store = Path("mlruns"),
-) -> None:
-    """Put a finished study under DVC, inside this repository: mlruns.dvc tracks it, git carries it."""
-    from ablate import workflow
-
-    name = workflow.study_name(study)
-    typer.echo(workflow.snapshot(name, workflow.Workspace(mlruns), reports_only=reports_only))
-
-
-@app.command(epilog="Example:  git clone … && cd … && ablate restore")
-def restore(mlruns: Store = Path("mlruns")) -> None:
-    """Bring back what mlruns.dvc tracks and merge it with what is here. Needs no network and no account."""
-    from ablate import workflow
-
-    typer.echo(workflow.restore(workflow.Workspace(mlruns)))
-
-
 def _refuse(option: str, rule: str) -> NoReturn:
     from ablate.study import InputError, Problem
 
@@ -299,7 +332,10 @@ def _refuse(option: str, rule: str) -> NoReturn:
 
 
 def _command() -> str:
-    return shlex.join(["ablate", *sys.argv[1:]])
+    """What was typed, for the record: without passwords."""
+    from ablate.edges.addresses import command_line
+
+    return command_line(["ablate", *sys.argv[1:]])
 
 
 def _mount_subjects() -> None:
@@ -311,16 +347,29 @@ def _mount_subjects() -> None:
             typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
 
 
+def _show_fault() -> None:
+    """The traceback of what nobody foresaw, without the passwords of addresses."""
+    import traceback
+
+    from ablate.edges.addresses import redacted
+
+    typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
+
+
 def main() -> NoReturn:
     """The console script: known errors become one message and an exit code, never a traceback."""
     _mount_subjects()
     try:
         app(standalone_mode=True)
     except Exception as error:
-        from ablate.study import InputError  # brings pydantic: not needed to answer --help
+        from ablate.study import InputError, StoreUnavailable  # brings pydantic: not needed to answer --help
 
+        if isinstance(error, StoreUnavailable):
+            typer.echo(f"error: the store does not answer: {error}", err=True)
+            sys.exit(EXIT_FAILED)
         if not isinstance(error, InputError):
-            raise
+            _show_fault()
+            sys.exit(EXIT_FAILED)
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)
         sys.exit(EXIT_USAGE)

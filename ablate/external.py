@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate import workflow
-from ablate.design import components
+from ablate.design import components, studyfile, trust
 from ablate.design.resolve import resolve
 from ablate.design.wording import shown
 from ablate.loading import Workspace, resolve_device
@@ -66,11 +66,13 @@ def evaluate(
 
     `study`: a file or a name in the store; `data`: a path, or a name under the data root. The scores are recorded in
     the store as `external/<name>/<metric>`, with `external/<name>/examples`; the same name again replaces them.
+    What a study file or `factory` names is imported, and of what the store names what `trust` allows.
     Raises InputError before anything is recorded.
     """
     folder = Path(study).resolve().parent if study.endswith(".toml") else Path.cwd()
-    found = workflow.results(workflow.study_name(study), workspace)
-    components.importable([folder, Path.cwd()])
+    found = workflow.results(_accepted(study), workspace)
+    if factory:
+        components.importable([Path.cwd()])
     file = data if data.is_file() else components.find_data_file(
         str(data), data_root=workspace.data_root, study_dir=folder
     )  # fmt: skip
@@ -95,6 +97,11 @@ def evaluate(
     return External(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), now)
 
 
+def _accepted(study: str) -> str:
+    """The name of a study whose file, where one is given, may name code."""
+    return studyfile.load(Path(study)).name if study.endswith(".toml") else study
+
+
 def label(name: str | None, file: Path) -> str:
     """The name under which scores are recorded: as given, else the file's stem. Raises InputError for a bad one."""
     if name is None:
@@ -114,8 +121,9 @@ class _Scorer:
         self.found, self.folder, self.file, self.data_root = found, folder, file.resolve(), workspace.data_root
         self.device = torch.device(resolve_device(workspace.device))
         place = found.study.name
-        catalogue = components.load_component(found.study.catalogue, file=place, place="catalogue")
-        self.catalogue: list[Metric] = list(catalogue.values())
+        trust.check(found.study.catalogue, file=place, place="catalogue")
+        self.catalogue: list[Metric] = list(studyfile.load_catalogue(found.study.catalogue, file=place).values())
+        self.named = factory  # by the person
         self.factory = factory or reader(str(found.study.settings["data"]["factory"]), self.file)
         self.examples = 0
         self.notes: list[str] = []
@@ -130,12 +138,15 @@ class _Scorer:
     def score(self, place: tuple[str, int], path: Path) -> dict[str, float] | None:
         """One number a metric; None, and a note, for a run that cannot be scored."""
         from ablate.runs import evaluation
-        from ablate.runs.checkpoints import load_model
+        from ablate.runs.checkpoints import load_model, read_settings
+        from ablate.runs.sizes import check_size
 
         batch = self._examples(place[0])
         if batch is None:
             return None
         try:
+            trust.check(read_settings(path)["factory"], file=str(path), place="model.json")
+            check_size(path)
             output = evaluation.predict(load_model(path).to(self.device), batch)
             scores = evaluation.score(output, batch.targets, self.catalogue)
             primary = self.found.study.metrics[0]
@@ -190,6 +201,8 @@ class _Scorer:
         identity = json.dumps(section, sort_keys=True, default=str)
         if identity in self._data:
             return self._data[identity]
+        if section["factory"] != self.named:
+            trust.check(str(section["factory"]), file=self.found.study.name, place="settings.data.factory")
         if not components.takes(str(section["factory"]), "file"):
             rule = f"{section['factory']} reads no file to put --data in place of"
             raise InputError(Problem(self.found.study.name, "settings.data.factory", rule))
@@ -237,6 +250,7 @@ def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[
     for place, values in scores.items():
         logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
         found.tracker.add_scores([ids[place]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
+    found.tracker.summarise(found.study.name)
 
 
 def _tidy(scores: Mapping[tuple[str, int], Mapping[str, float]]) -> pd.DataFrame:

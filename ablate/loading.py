@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.design import components, plan, studyfile
+from ablate.design import components, plan, studyfile, trust
+from ablate.design.document import checked
 from ablate.design.resolve import resolve
 from ablate.design.wording import nearest, place
 from ablate.study import InputError, Metric, Problem, Record, Study, Tracker
@@ -34,6 +35,10 @@ class Workspace:
     data_root: Path | None = None
     device: str = "auto"
     workers: int | None = None
+    storage: str | None = None  # of Optuna, as SQLAlchemy writes addresses; default: SQLite inside mlruns
+    scheduler: str | None = None  # address of a Dask scheduler whose workers do the runs; default: processes here
+    stall_after: float = 1800.0  # seconds without a sign of life after which a worker is replaced
+    patience_s: float = 120.0  # how long to wait for a store, a disk or a scheduler that does not work
 
     @property
     def database(self) -> Path:
@@ -67,7 +72,9 @@ class Loaded:
 
     def plan(self, known: Iterable[Record]) -> plan.Plan:
         """Every run the study asks for, and how it stands by these records."""
-        return plan.make_plan(self.study, known, self.digests.__getitem__)
+        tuning = self.study.tuning
+        direction = self.catalogue[tuning.metric.removeprefix("val/")].direction if tuning else None
+        return plan.make_plan(self.study, known, self.digests.__getitem__, direction=direction)
 
     @property
     def curve_metrics(self) -> tuple[str, ...]:
@@ -77,11 +84,17 @@ class Loaded:
         return tuple(dict.fromkeys(names))
 
 
-def load(path: Path, workspace: Workspace) -> Loaded:
-    """Read and check a study file and find its data files. Raises InputError with every problem found."""
-    study = studyfile.load(path)
-    components.importable([path.resolve().parent, Path.cwd()])
-    catalogue = components.load_component(study.catalogue, file=str(path), place="catalogue")
+def load(path: Path, workspace: Workspace, *, imports: bool = True) -> Loaded:
+    """Read and check a study file and find its data files. Raises InputError with every problem found.
+
+    Without `imports`, a catalogue that no installed subject offers is not imported (see `studyfile.load`): the store
+    then says what its metrics are, or nobody does.
+    """
+    study = studyfile.load(path, imports=imports)
+    if imports or trust.trusted(study.catalogue):
+        catalogue = studyfile.load_catalogue(study.catalogue, file=str(path))
+    else:
+        catalogue = remembered(study, workspace)
     known: dict[str, str] = {}
     digests = {}
     problems: list[Problem] = []
@@ -112,6 +125,35 @@ def records(study: str, workspace: Workspace) -> list[Record]:
     if database is None:
         return workspace.tracker().records(study)
     return ledger.records_from_sqlite(database, study)
+
+
+def remembered(study: Study, workspace: Workspace) -> dict[str, Metric]:
+    """What the store knows of the metrics that a study names, for whoever must not import its catalogue.
+
+    Of a study that was never run, names alone: lower is then taken for better, and nothing depends on it.
+    """
+    written = document(study.name, workspace)
+    known = checked(written, study.name)[1] if written else {}
+    names = [*study.metrics, *(h.metric for h in study.hypotheses)]
+    if study.tuning:
+        names.append(study.tuning.metric.removeprefix("val/"))
+    facts = {name: {"label": name, "unit": "", "direction": "lower", **known.get(name, {})} for name in names}
+    return {n: Metric(n, fact["label"], fact["unit"], fact["direction"], _unimported) for n, fact in facts.items()}
+
+
+def _unimported(output: Any, targets: Mapping[str, Any]) -> Any:
+    raise RuntimeError("this metric's code was not imported")
+
+
+def document(study: str, workspace: Workspace) -> dict[str, Any] | None:
+    """The study's document in the store; a SQLite store is read without mlflow and never created."""
+    from ablate.edges import ledger
+
+    uri = workspace.tracking_uri
+    database = ledger.database_file(uri) if uri else workspace.database
+    if database is None:
+        return workspace.tracker().document(study)
+    return ledger.document_from_sqlite(database, study)
 
 
 def build_all(loaded: Loaded, workspace: Workspace) -> None:

@@ -23,6 +23,7 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+pytest_plugins = ["servers"]  # PostgreSQL and an `mlflow server` over it
 ROOT = Path(__file__).resolve().parent.parent
 
 

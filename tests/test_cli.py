@@ -191,11 +191,14 @@ class TestInterruptions:
         wait_until(project.checkpoints)
         second = cli("run", "linear.toml")
         assert second.code == 2
-        assert "another `ablate run` of this study is at work" in second.err
+        assert "another `ablate run` of this study is at work: process" in second.err
+        assert f"process {driver.pid} on {socket.gethostname()}, since 20" in second.err
+        assert "it runs: ablate run linear.toml --workers 1" in second.err
         os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to every process of the group
         stopped = finish(driver)
-        assert stopped.returncode == 130, stopped.stderr
-        assert "interrupted; the same command continues where this one stopped" in stopped.stderr
+        assert stopped.returncode == 1, stopped.stderr
+        assert "Ctrl-C: stopping once the runs have saved their state" in stopped.stderr
+        assert "the same command continues where this one stopped" in stopped.stderr
         assert "Traceback" not in stopped.stderr
         assert "KILLED" in project.statuses()
         assert "RUNNING" not in project.statuses()
@@ -235,6 +238,7 @@ class TestFailures:
         project.store(initialised_store)
         project.without_tuning()
         project.edit(('set."model.columns" = 3', 'set."model.columns" = 3\nset."training.learning_rate" = 1e30'))
+        project.edit(("seeds = [1, 2]\nmetrics", "seeds = [1, 2]\nretries = 1\nmetrics"))
         answer = cli("run", "linear.toml", "--json", "--workers", "1")
         assert answer.code == 1
         told = as_json(answer.out)
@@ -242,6 +246,9 @@ class TestFailures:
         assert (told["done"], told["failed"]) == (4, 2)
         assert told["errors"] == {"garden-seed1": reason, "garden-seed2": reason}
         assert f"failed: garden-seed1: {reason}" in answer.err
+        assert f"garden-seed2 failed: {reason}; try 2 of 2" in answer.err
+        logs = [path.read_text() for path in project.folder.glob("mlruns/artifacts/linear/*/artifacts/run.log")]
+        assert sum(f"NonFiniteLoss: {reason}" in log for log in logs) == 4  # with the two that were tried again
         status = cli("status", "linear.toml")
         assert status.code == 1
         assert status.out.count(reason) == 2

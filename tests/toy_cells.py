@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.runs.halts import Stopped, Unavailable
 from ablate.study import Metric, RunResult, RunSpec, Study
 
 
@@ -26,8 +27,15 @@ class Folders:
 
     work: Path
 
+    @property
+    def stop_file(self) -> Path:
+        return self.work / "stop"
+
     def folder(self, spec: RunSpec) -> Path:
         return self.work / f"{spec.phase}-{spec.name}"
+
+    def log_file(self, spec: RunSpec) -> Path:
+        return self.work / f"{spec.name}.log"
 
 
 def execute(spec: RunSpec, context: Folders) -> RunResult:
@@ -40,17 +48,34 @@ def execute(spec: RunSpec, context: Folders) -> RunResult:
         os._exit(9)
     if ending == "raises":
         raise OSError("no space left on device")
-    time.sleep(1.0 if ending == "slow" else 0)
     folder = context.folder(spec)
     folder.mkdir(parents=True, exist_ok=True)
+    if ending == "hangs" or (ending == "hangs once" and begun == 1):
+        (folder / "progress.jsonl").touch()
+        time.sleep(600)
+    if ending == "no room" or (ending == "no room twice" and begun <= 2):
+        raise Unavailable("no space left on device")
+    if ending == "long":
+        wait_for_stop(context)
+    time.sleep(1.0 if ending == "slow" else 0)
     entry = {"epoch": 1.0, "val/error": abs(spec.settings["training"]["learning_rate"] - 0.05) + spec.seed / 1000}
     (folder / "progress.jsonl").write_text(json.dumps(entry) + '\n{"epoch": 2.0, "half a li')
-    if ending == "fails":
+    if ending == "fails" or (ending == "fails once" and begun == 1):
         return RunResult(spec.key, "FAILED", error="it was not to be")
     return RunResult(spec.key, "FINISHED", {"val/error": entry["val/error"]}, [entry])
 
 
-def study(endings: Mapping[str, str], *, seeds: int = 1, tuning: Mapping[str, Any] | None = None) -> Study:
+def wait_for_stop(context: Folders) -> None:
+    """A run that takes long and looks at the stop file. Raises Stopped."""
+    for _ in range(6000):
+        if context.stop_file.exists():
+            raise Stopped
+        time.sleep(0.01)
+
+
+def study(
+    endings: Mapping[str, str], *, seeds: int = 1, tuning: Mapping[str, Any] | None = None, retries: int = 0
+) -> Study:
     """An arm for each ending; arms named in `endings` as name → ending."""
     space = {"training.learning_rate": {"type": "float", "low": 0.01, "high": 0.1}}
     return Study.model_validate(
@@ -60,6 +85,7 @@ def study(endings: Mapping[str, str], *, seeds: int = 1, tuning: Mapping[str, An
             "baseline": next(iter(endings)),
             "seeds": list(range(1, seeds + 1)),
             "metrics": ["error"],
+            "retries": retries,
             "catalogue": "toy_cells:METRICS",
             "settings": {
                 "data": {"factory": "toy_cells:nothing"},

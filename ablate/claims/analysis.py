@@ -287,5 +287,5 @@ def _matrix_row(results: Results, arm: str) -> MatrixRow:
 
 
 def _test_examples(results: Results) -> int | None:
-    frames = (results.examples(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
-    return next((len(frame) for frame in frames if frame is not None), None)
+    tables = (results.columns(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
+    return next((len(next(iter(table.values()), ())) for table in tables if table is not None), None)

@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ablate.claims.costs import BudgetRow, budget_rows, label
-from ablate.claims.records import status
+from ablate.claims.records import datasets
 from ablate.claims.results import Results
 from ablate.claims.verdicts import MIN_SEEDS
 from ablate.claims.words import counted, listed
 from ablate.design.resolve import resolve
-from ablate.study import FloatSpace, IntSpace, Record, Scalar, SpaceEntry
+from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
 
 SAME = 0.02  # of the largest
 EDGE = 0.02  # of the range: a best value this near to an end may have wanted to be beyond it
@@ -153,13 +153,10 @@ def same_test_data(results: Results) -> list[str] | None:
 
     The same file is the same people, whatever cameras and noise a study puts before them.
     """
-    used = {name: _datasets(results.tracker.records(name)) for name in results.tracker.studies()}
-    own = used.get(results.study.name, set())
-    return [name for name, others in used.items() if name != results.study.name and own & others] if own else None
-
-
-def _datasets(records: Iterable[Record]) -> set[str]:
-    return {r.dataset for r in records if r.dataset and r.phase == "compare" and status(r) == "done"}
+    if not results.datasets:
+        return None
+    others = (name for name in results.tracker.studies() if name != results.study.name)
+    return [name for name in others if results.datasets & datasets(results.tracker.records(name))]
 
 
 def _number(value: float | Scalar) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ablate.claims.costs import trained
 from ablate.claims.effects import baseline_of, difference, score
@@ -141,10 +140,10 @@ def _all_bins(results: Results) -> dict[str, Bins]:
     column_of = results.study.report.column_of
     found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
     for run in results.done().itertuples():
-        frame = results.examples(str(run.arm), int(str(run.seed)))
-        for name in wanted if frame is not None else ():
-            if frame is not None and column_of(name) in frame:
-                found[name].append(frame[column_of(name)].to_numpy())
+        table = results.columns(str(run.arm), int(str(run.seed))) or {}
+        for name in wanted:
+            if column_of(name) in table:
+                found[name].append(table[column_of(name)])
     values = {name: np.concatenate(parts) for name, parts in found.items() if parts}
     return {
         name: make_bins(each, wanted[name], categorical=_is_name(column_of(name), each))
@@ -162,25 +161,36 @@ def _cells(results: Results, pairs: Sequence[tuple[str, str]], bins: Mapping[str
     cells: _Cells = {}
     for arm in trained(results):
         for seed in results.study.seeds:
-            frame = results.examples(arm, seed)
-            for name, metric in pairs if frame is not None else ():
-                column = results.study.report.column_of(name)
-                if frame is not None and column in frame and metric in frame:
-                    place = bins[name].place(frame[column].to_numpy(float))
-                    cells[name, metric, arm, seed] = _cell(frame, place, metric, results.metrics[metric])
+            table = results.columns(arm, seed) or {}
+            people = np.unique(table[PEOPLE], return_inverse=True)[1] if PEOPLE in table else None
+            for name in dict.fromkeys(name for name, _ in pairs if results.study.report.column_of(name) in table):
+                place = bins[name].place(table[results.study.report.column_of(name)].astype(float))
+                inside = _inside(place)
+                for metric in (metric for n, metric in pairs if n == name and metric in table):
+                    reduce, values = REDUCE[results.metrics[metric].reduction], table[metric].astype(float)
+                    cells[name, metric, arm, seed] = {
+                        index: cell for index, rows in inside.items() if (cell := _cell(values, people, rows, reduce))
+                    }
     return cells
 
 
-def _cell(frame: pd.DataFrame, place: np.ndarray, metric: str, info: MetricInfo) -> dict[int, _Cell]:
-    values = frame[metric].to_numpy(float)
-    people = frame[PEOPLE].to_numpy(float) if PEOPLE in frame else None
-    found = {}
-    for index in np.unique(place[place >= 0]):
-        inside = (place == index) & np.isfinite(values)
-        if inside.any():
-            persons = None if people is None else len(np.unique(people[inside]))
-            found[int(index)] = _Cell(REDUCE[info.reduction](values[inside]), int(inside.sum()), persons)
-    return found
+def _inside(place: np.ndarray) -> dict[int, np.ndarray]:
+    """The rows in each bin, in order; those outside of all bins left out."""
+    order = np.argsort(place, kind="stable")
+    names, starts = np.unique(place[order], return_index=True)
+    parts = np.split(order, starts[1:]) if names.size else []
+    return {index: rows for index, rows in zip(names.tolist(), parts, strict=True) if index >= 0}
+
+
+def _cell(
+    values: np.ndarray, people: np.ndarray | None, rows: np.ndarray, reduce: Callable[[np.ndarray], float]
+) -> _Cell | None:
+    """What the `rows` of a run say; `people` are numbers from 0. None without a value."""
+    rows = rows[np.isfinite(values[rows])]
+    if not rows.size:
+        return None
+    persons = None if people is None else int(np.count_nonzero(np.bincount(people[rows])))
+    return _Cell(reduce(values[rows]), rows.size, persons)
 
 
 def _table(results: Results, column: str, metric: str, bins: Bins, cells: _Cells) -> ConditionTable | None:

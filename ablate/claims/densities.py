@@ -86,11 +86,11 @@ _Pair = tuple[np.ndarray, np.ndarray]  # true values and errors of one run's exa
 
 def _runs(results: Results, arm: str, column: str, error: str) -> list[_Pair]:
     done = results.done()
-    frames = (results.examples(arm, int(str(run.seed))) for run in done[done.arm == arm].itertuples())
+    tables = (results.columns(arm, int(str(run.seed))) or {} for run in done[done.arm == arm].itertuples())
     pairs = (
-        (frame[column].to_numpy(float), frame[error].to_numpy(float))
-        for frame in frames
-        if frame is not None and column in frame and error in frame
+        (table[column].astype(float), table[error].astype(float))
+        for table in tables
+        if column in table and error in table
     )
     kept = ((true[known], off[known]) for true, off in pairs if (known := np.isfinite(true) & np.isfinite(off)).any())
     return list(kept)

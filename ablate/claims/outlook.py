@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.claims import numbers, power
-from ablate.claims.records import speaking, status
+from ablate.claims.records import shared_training, speaking, status
 from ablate.claims.statistics import paired
 from ablate.claims.verdicts import MIN_SEEDS
 from ablate.study import Hypothesis, Metric, Record, Study
@@ -71,15 +70,6 @@ def outlook(
         for h in study.hypotheses
     )
     return Outlook(len(study.seeds), family, power.smallest_p(len(study.seeds), family), overlap, rows)
-
-
-def shared_training(study: Study, done: Sequence[Record]) -> float | None:
-    """Test over training examples, the mean of the finished runs, when every seed redraws the split; else None."""
-    if not {"split", "fold"} & set(study.vary):
-        return None
-    counts = [(r.scores.get("count/test_examples"), r.scores.get("count/train_examples")) for r in done]
-    ratios = [test / train for test, train in counts if test and train]
-    return statistics.fmean(ratios) if ratios else None
 
 
 def _pilot(study: Study, chosen: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:

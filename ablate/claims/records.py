@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from ablate.claims.numbers import in_text
-from ablate.study import Direction, Phase, Record, Reduction
+from ablate.study import Direction, Phase, Record, Reduction, Study
 
 Status = Literal["done", "failed", "missing"]
+TRAINING_SECONDS = ("time/train_s", "time/total_s")  # the first that a run has
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,21 @@ def status(record: Record | None) -> Status:
     return "missing" if record is None else statuses.get(record.status, "missing")
 
 
+def datasets(records: Iterable[Record]) -> frozenset[str]:
+    """Digests of the data that finished comparison runs have used."""
+    return frozenset(r.dataset for r in records if r.dataset and r.phase == "compare" and status(r) == "done")
+
+
+def shared_training(study: Study, done: Sequence[Record]) -> float | None:
+    """Test over training examples, the mean of the finished runs that count both, where every seed redraws the split
+    or takes another fold; None where all seeds share one split."""
+    if not {"split", "fold"} & set(study.vary):
+        return None
+    counts = [(r.scores.get("count/test_examples"), r.scores.get("count/train_examples")) for r in done]
+    ratios = [test / train for test, train in counts if test and train]
+    return float(np.mean(ratios)) if ratios else None
+
+
 def training_seconds(scores: Mapping[str, float]) -> float | None:
     """What a run says its training took: `time/train_s`, else `time/total_s`."""
-    return next((scores[key] for key in ("time/train_s", "time/total_s") if key in scores), None)
+    return next((scores[key] for key in TRAINING_SECONDS if key in scores), None)

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ablate.claims.budget import ArmTuning, tunings
-from ablate.claims.records import MetricInfo, Status, speaking, status, training_seconds
+from ablate.claims.records import (
+    TRAINING_SECONDS,
+    MetricInfo,
+    Status,
+    datasets,
+    shared_training,
+    speaking,
+    status,
+    training_seconds,
+)
+from ablate.claims.stored import Kept, read_columns
+from ablate.design.document import checked, clean
 from ablate.study import InputError, Problem, Record, Study, Tracker
 
 RUN_COLUMNS = ["arm", "seed", "status", "run_id", "key", "error"]
 SCORE_COLUMNS = ["arm", "seed", "metric", "score"]
 CURVE_COLUMNS = ["arm", "seed", "epoch", "metric", "score"]
 MEASURED = ("time/", "cost/latency", "cost/throughput", "cost/memory")  # differ from run to run: never in results.csv
-SPLIT_SIZES = ("count/test_examples", "count/train_examples")
 DETERMINISTIC = ("test/", "external/", "cost/", "count/")
 
 
@@ -42,39 +52,42 @@ class Results:
     tuning: Mapping[str, ArmTuning]
     provenance: Mapping[tuple[str, int], Mapping[str, str]]
     tracker: Tracker
+    # Test examples per training example, where every seed redraws the split: what intervals allow for.
+    overlap: float | None = None
+    datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """The history of every finished run, tidy: arm, seed, epoch (from 1), metric, score."""
+        done = self.done()
+        told = dict(self.tracker.histories(self.study.name, done.run_id.to_list()))
         rows = [
-            (run.arm, run.seed, int(entry["epoch"]), key, value)
-            for run in self.done().itertuples()
-            for entry in self.tracker.history(str(run.run_id))
+            (arm, seed, int(entry["epoch"]), key, value)
+            for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)
+            for entry in told.get(run_id, ())
             for key, value in sorted(entry.items())
             if key != "epoch" and not key.startswith(MEASURED)
         ]
         return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 
-    @cached_property
-    def overlap(self) -> float | None:
-        """Test examples per training example, mean over the runs that count both, where every seed redraws the split
-        or takes another fold: what intervals allow for. None where all seeds share one split."""
-        if not {"split", "fold"} & set(self.study.vary):
-            return None
-        counts = {key: self.scores[self.scores.metric == key].set_index(["arm", "seed"]).score for key in SPLIT_SIZES}
-        ratios = (counts[SPLIT_SIZES[0]] / counts[SPLIT_SIZES[1]]).dropna()
-        return float(ratios.mean()) if len(ratios) else None
-
     def done(self) -> pd.DataFrame:
+        return self._done
+
+    @cached_property
+    def _done(self) -> pd.DataFrame:
         return self.runs[self.runs.status == "done"]
+
+    @cached_property
+    def _run_ids(self) -> dict[tuple[str, int], str]:
+        done = self._done
+        return {(arm, seed): run_id for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)}
 
     def artifact(self, arm: str, seed: int, path: str) -> Path | None:
         """Local path of a finished run's artifact, or None."""
         place = (arm, seed, path)
         if place not in self._paths:
-            done = self.done()
-            found = done[(done.arm == arm) & (done.seed == seed)]
-            self._paths[place] = None if found.empty else self.tracker.artifact(str(found.run_id.iloc[0]), path)
+            run_id = self._run_ids.get((arm, seed))
+            self._paths[place] = None if run_id is None else self.tracker.artifact(run_id, path)
         return self._paths[place]
 
     @cached_property
@@ -89,14 +102,30 @@ class Results:
         What a snapshot has dropped is not there. Stores written before conditions had a file of their own have
         everything in the first.
         """
+        columns = self.columns(arm, seed)
+        return None if columns is None else pd.DataFrame(dict(columns))
+
+    def columns(self, arm: str, seed: int) -> Mapping[str, np.ndarray] | None:
+        """`examples`, column by column: what a study of ten thousand runs has the time for. Nobody's to change."""
         scores = self.artifact(arm, seed, "scores.parquet")
-        if scores is None:
-            return None
+        return None if scores is None else self._kept.get((arm, seed), partial(self._columns, arm, seed, scores))
+
+    @cached_property
+    def _kept(self) -> Kept:
+        return Kept()
+
+    @cached_property
+    def memo(self) -> dict[Hashable, Any]:
+        """For what several tables work out of the same run."""
+        return {}
+
+    def _columns(self, arm: str, seed: int, scores: Path) -> dict[str, np.ndarray]:
         conditions = self.artifact(arm, seed, "conditions.parquet")
-        found = {} if conditions is None else _columns(conditions)
-        found |= _columns(scores)
+        found = ({} if conditions is None else read_columns(conditions)) | read_columns(scores)
+        if len({len(column) for column in found.values()}) > 1:
+            raise InputError(Problem(str(scores), "", f"must have as many rows as {conditions}"))
         same = {name: info.column for name, info in self.metrics.items() if info.column in found and name not in found}
-        return pd.DataFrame(found | {name: found[column] for name, column in same.items()})
+        return found | {name: found[column] for name, column in same.items()}
 
     def by_seed(self, arm: str, key: str) -> dict[int, float]:
         """Score of every seed the study asks for; NaN where the run or the score is missing."""
@@ -105,11 +134,12 @@ class Results:
 
     def training_seconds(self, arm: str) -> dict[int, float]:
         """Measured training time of every finished run of the arm that reports one, by seed."""
-        of_arm = self.timings[self.timings.arm == arm]
-        times = {
-            seed: training_seconds(dict(zip(t.metric, t.score, strict=True))) for seed, t in of_arm.groupby("seed")
-        }
-        return {int(str(seed)): value for seed, value in times.items() if value is not None}
+        said: dict[int, dict[str, float]] = {}
+        for name in TRAINING_SECONDS:
+            for seed, value in self._by_run.get((arm, name), {}).items():
+                said.setdefault(seed, {})[name] = value
+        times = {seed: training_seconds(said[seed]) for seed in sorted(said)}
+        return {seed: value for seed, value in times.items() if value is not None}
 
     def frame(self) -> pd.DataFrame:
         """Wide: a row for every arm and seed with arm, seed, status, a column a score, run_id. Gaps are NaN."""
@@ -125,8 +155,9 @@ class Results:
     @cached_property
     def _by_run(self) -> dict[tuple[str, str], dict[int, float]]:
         table: dict[tuple[str, str], dict[int, float]] = {}
-        for row in pd.concat([self.scores, self.timings]).itertuples():
-            table.setdefault((str(row.arm), str(row.metric)), {})[int(str(row.seed))] = float(str(row.score))
+        for part in (self.scores, self.timings):
+            for arm, seed, metric, score in zip(*(part[name].tolist() for name in SCORE_COLUMNS), strict=True):
+                table.setdefault((arm, metric), {})[seed] = score
         return table
 
 
@@ -138,8 +169,9 @@ def load(tracker: Tracker, study_name: str) -> Results:
     document = tracker.document(study_name)
     if document is None:
         raise InputError(Problem("tracking store", "", "no study of this name has been run", study_name))
-    study = Study.model_validate_json(json.dumps(document["study"]))
-    metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in document["metrics"].items()}
+    study, facts = checked(document, study_name)
+    document = clean(document)
+    metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in facts.items()}
     records = tracker.records(study_name)
     chosen = speaking(records, "compare")
     expected = [(arm, seed) for arm in study.arms for seed in study.seeds]
@@ -154,6 +186,8 @@ def load(tracker: Tracker, study_name: str) -> Results:
         tuning=tunings(study, metrics, records, finished),
         provenance={place: dict(record.provenance) for place, record in finished.items()},
         tracker=tracker,
+        overlap=shared_training(study, list(finished.values())),
+        datasets=datasets(records),
     )
 
 
@@ -182,10 +216,6 @@ def _csv_rows(runs: pd.DataFrame, table: pd.DataFrame) -> Iterable[tuple[str, ..
             yield (*place, "", "")
         for metric, score in grouped.get((run.arm, run.seed), []):
             yield (*place, metric, repr(float(score)))
-
-
-def _columns(table: Path) -> dict[str, pd.Series]:
-    return {str(name): column for name, column in pd.read_parquet(table).items()}
 
 
 def _run_row(place: tuple[str, int], record: Record | None) -> tuple[str, int, Status, str, str, str]:

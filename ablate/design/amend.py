@@ -9,7 +9,7 @@ from typing import Any
 from ablate.design.columns import columns
 from ablate.design.resolve import resolve
 from ablate.design.wording import listing, place, shown
-from ablate.study import Arm, Control, InputError, Metric, Problem, Study, digest
+from ablate.study import SCHEMA, Arm, Control, InputError, Metric, Problem, Study, digest
 
 ABSENT = "absent"
 RENAME = "give the changed study another name"
@@ -30,6 +30,7 @@ def document(study: Study, catalogue: Mapping[str, Metric], *, command: str, tod
         "amendments": [],
         "hypotheses_digest": hypotheses_digest(study),
         "command": command,
+        "schema": SCHEMA,
     }
 
 
@@ -123,7 +124,7 @@ def _amendments(before: Study, new: Study) -> Iterator[str]:
     yield from _listed("arm", before.arms, new.arms)
     yield from _listed("seed", before.seeds, new.seeds)
     yield from _hypotheses(before, new)
-    for what in ("question", "baseline"):
+    for what in ("question", "baseline", "retries"):
         was, now = getattr(before, what), getattr(new, what)
         if was != now:
             yield f"{what} changed from {shown(was)} to {shown(now)}"

@@ -15,6 +15,7 @@ from ablate.design.wording import nearest, shown
 from ablate.study import Direction, InputError, Metric, Phase, Problem, Record, RunSpec, Scalar, Study, Tuning, digest
 
 State = Literal["done", "failed", "missing", "waiting", "interrupted"]
+CellId = tuple[str, str, str, int | None]  # key, phase, arm, trial: two trials may choose the same values
 STATES: tuple[State, ...] = ("done", "failed", "interrupted", "missing", "waiting")
 
 
@@ -59,6 +60,49 @@ class Plan:
         object.__setattr__(self, "counts", {state: counted[state] for state in STATES})
 
 
+class Known:
+    """The records of a study, oldest first, found by cell: asking for one costs the same among ten and ten thousand."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._by_cell: dict[CellId, Record] = {}
+        self._by_trial: dict[tuple[str, int], list[Record]] = {}
+        self._ended: set[CellId] = set()
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Take note of a record that is newer than all the others."""
+        cell = cell_id(record)
+        older = self._by_cell.get(cell)
+        if record.status == "FINISHED" or older is None or older.status != "FINISHED":
+            self._by_cell[cell] = record
+        if record.status in ("FINISHED", "FAILED"):
+            self._ended.add(cell)
+        if record.phase == "tune" and record.trial is not None:
+            self._by_trial.setdefault((record.arm, record.trial), []).append(record)
+
+    def of(self, spec: RunSpec) -> Record | None:
+        """The record that answers `spec`: the newest finished one, else the newest of any status."""
+        return self._by_cell.get(cell_id(spec))
+
+    def ended(self, spec: RunSpec) -> bool:
+        """Whether the cell has FINISHED or FAILED, whatever came after."""
+        return cell_id(spec) in self._ended
+
+    def trial(self, arm: str, trial: int) -> Sequence[Record]:
+        """Every record of one trial, oldest first."""
+        return self._by_trial.get((arm, trial), ())
+
+
+def cell_id(of: RunSpec | Record) -> CellId:
+    """What tells a cell from every other of its study."""
+    return of.key, of.phase, of.arm, of.trial
+
+
+def _known(records: Iterable[Record] | Known) -> Known:
+    return records if isinstance(records, Known) else Known(records)
+
+
 def tuning_seed(study: str, arm: str, trial: int) -> int:
     """Seed of the sampler that proposes this trial: the same however often the chain is stopped and resumed."""
     return int(digest(["tuning", study, arm, trial])[:8], 16)
@@ -84,18 +128,31 @@ def compare_spec(
     study: Study, arm: str, seed: int, overrides: Mapping[str, Scalar] | None = None, data_digest: str = ""
 ) -> RunSpec:
     """The comparison run of `arm` with `seed`, with the tuned values `overrides`."""
+    return compare_specs(study, arm, overrides, data_digest, [seed])[0]
+
+
+def compare_specs(
+    study: Study,
+    arm: str,
+    overrides: Mapping[str, Scalar] | None = None,
+    data_digest: str = "",
+    seeds: Sequence[int] | None = None,
+) -> list[RunSpec]:
+    """The comparison runs of `arm`, one a seed of the study; they share what settings do not depend on the seed."""
     settings = resolve(study, arm, overrides)
-    settings["data"] |= drawn(study, seed)
-    return RunSpec(
-        study=study.name,
-        arm=arm,
-        seed=seed,
-        phase="compare",
-        settings=settings,
-        data_digest=data_digest,
-        replicate=study.arms[arm].replicate,
-        overrides=dict(overrides or {}),
-    )
+    return [
+        RunSpec(
+            study=study.name,
+            arm=arm,
+            seed=seed,
+            phase="compare",
+            settings={**settings, "data": {**settings["data"], **drawn(study, seed)}},
+            data_digest=data_digest,
+            replicate=study.arms[arm].replicate,
+            overrides=dict(overrides or {}),
+        )
+        for seed in (study.seeds if seeds is None else seeds)
+    ]
 
 
 def drawn(study: Study, seed: int) -> dict[str, int]:
@@ -135,23 +192,25 @@ def trial_specs(
     ]
 
 
-def trial_outcomes(study: Study, arm: str, records: Iterable[Record], data_digest: str = "") -> list[TrialOutcome]:
+def trial_outcomes(
+    study: Study, arm: str, records: Iterable[Record] | Known, data_digest: str = ""
+) -> list[TrialOutcome]:
     """The trials of `arm` proposed so far, in order. Records of other settings or data (another key) do not count."""
-    tuning = _tuning(study)
-    mine = [r for r in records if r.phase == "tune" and r.arm == arm]
-    outcomes = []
-    for trial in range(tuning.trials):
-        proposed = [dict(r.overrides) for r in reversed(mine) if r.trial == trial]
-        for overrides in proposed:  # newest first: a trial proposed again replaces the old one
-            outcome = _outcome(study, arm, trial, overrides, mine, data_digest)
-            if outcome is not None:
-                outcomes.append(outcome)
-                break
-    return outcomes
+    known = _known(records)
+    found = (trial_outcome(study, arm, trial, known, data_digest) for trial in range(_tuning(study).trials))
+    return [outcome for outcome in found if outcome is not None]
+
+
+def trial_outcome(study: Study, arm: str, trial: int, known: Known, data_digest: str = "") -> TrialOutcome | None:
+    """One trial of `arm`, None before it is proposed. Proposed again, the newest replaces the old one."""
+    proposed = [dict(record.overrides) for record in reversed(known.trial(arm, trial))]
+    distinct = [overrides for i, overrides in enumerate(proposed) if overrides not in proposed[:i]]
+    found = (_outcome(study, arm, trial, overrides, known, data_digest) for overrides in distinct)
+    return next((outcome for outcome in found if outcome is not None), None)
 
 
 def _outcome(
-    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], records: Sequence[Record], data_digest: str
+    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], known: Known, data_digest: str
 ) -> TrialOutcome | None:
     """What the records say of a trial with these overrides; None when none of them is of its runs."""
     tuning = _tuning(study)
@@ -161,7 +220,7 @@ def _outcome(
         specs = trial_specs(study, arm, trial, overrides, data_digest)
     except (InputError, ValueError):  # proposed for settings that this study no longer has
         return None
-    found = [_record(spec, [r for r in records if r.trial == trial]) for spec in specs]
+    found = [known.of(spec) for spec in specs]
     if not any(found):
         return None
     done = all(r is not None and r.status in ("FINISHED", "FAILED") for r in found)
@@ -180,7 +239,7 @@ def best(outcomes: Sequence[TrialOutcome], direction: Direction) -> dict[str, Sc
 
 def make_plan(
     study: Study,
-    records: Iterable[Record],
+    records: Iterable[Record] | Known,
     digest_of_arm: Callable[[str], str],
     *,
     direction: Direction | None = None,
@@ -190,7 +249,7 @@ def make_plan(
     A FAILED record counts as failed: it is run again only when someone asks. Trials not proposed yet, and the
     comparison runs of an arm whose tuning is unfinished, wait.
     """
-    kept = list(records)
+    known = _known(records)
     if study.tuning is not None and direction is None:
         direction = tuning_direction(study)
     tuning: list[Cell] = []
@@ -198,21 +257,20 @@ def make_plan(
     for arm in study.arms:
         data_digest = digest_of_arm(arm)
         if arm not in tuned_arms(study):
-            specs = [compare_spec(study, arm, seed, {}, data_digest) for seed in study.seeds]
-            comparison += [_cell(spec, kept) for spec in specs]
+            comparison += [_cell(spec, known) for spec in compare_specs(study, arm, {}, data_digest)]
             continue
-        outcomes = trial_outcomes(study, arm, kept, data_digest)
-        tuning += _trial_cells(study, arm, outcomes, kept)
-        comparison += _comparison_cells(study, arm, outcomes, kept, data_digest, direction or "lower")
+        outcomes = trial_outcomes(study, arm, known, data_digest)
+        tuning += _trial_cells(study, arm, outcomes, known)
+        comparison += _comparison_cells(study, arm, outcomes, known, data_digest, direction or "lower")
     return Plan(study.name, [*tuning, *comparison])
 
 
-def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], records: Sequence[Record]) -> list[Cell]:
+def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: Known) -> list[Cell]:
     proposed = {o.index: o for o in outcomes}
     cells = []
     for trial in range(_tuning(study).trials):
         if trial in proposed:
-            cells += [_cell(spec, records) for spec in proposed[trial].specs]
+            cells += [_cell(spec, known) for spec in proposed[trial].specs]
         else:
             cells += [Cell(None, arm, seed, "tune", trial, "waiting") for seed in _tuning(study).seeds]
     return cells
@@ -222,7 +280,7 @@ def _comparison_cells(
     study: Study,
     arm: str,
     outcomes: Sequence[TrialOutcome],
-    records: Sequence[Record],
+    known: Known,
     data_digest: str,
     direction: Direction,
 ) -> list[Cell]:
@@ -232,7 +290,7 @@ def _comparison_cells(
         tuned = best(outcomes, direction)
     except TuningFailed as error:
         return [Cell(None, arm, seed, "compare", None, "failed", str(error)) for seed in study.seeds]
-    return [_cell(compare_spec(study, arm, seed, tuned, data_digest), records) for seed in study.seeds]
+    return [_cell(spec, known) for spec in compare_specs(study, arm, tuned, data_digest)]
 
 
 def tuning_done(study: Study, outcomes: Sequence[TrialOutcome]) -> bool:
@@ -240,19 +298,12 @@ def tuning_done(study: Study, outcomes: Sequence[TrialOutcome]) -> bool:
     return len(outcomes) == _tuning(study).trials and all(o.done for o in outcomes)
 
 
-def _cell(spec: RunSpec, records: Sequence[Record]) -> Cell:
-    record = _record(spec, records)
+def _cell(spec: RunSpec, known: Known) -> Cell:
+    record = known.of(spec)
     states: dict[str, State] = {"FINISHED": "done", "FAILED": "failed"}
     state: State = "missing" if record is None else states.get(record.status, "interrupted")
     error = record.error if record is not None and state == "failed" else ""
     return Cell(spec, spec.arm, spec.seed, spec.phase, spec.trial, state, error)
-
-
-def _record(spec: RunSpec, records: Iterable[Record]) -> Record | None:
-    """The record that answers `spec`: the newest finished one, else the newest of any status."""
-    mine = [r for r in records if (r.key, r.arm, r.phase, r.trial) == (spec.key, spec.arm, spec.phase, spec.trial)]
-    finished = [r for r in mine if r.status == "FINISHED"]
-    return next(reversed(finished or mine), None)
 
 
 def _tuning(study: Study) -> Tuning:

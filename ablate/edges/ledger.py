@@ -11,14 +11,18 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from ablate.study import InputError, Problem, Record
+from ablate.design.wording import shown
+from ablate.study import SCHEMA, InputError, Problem, Record, printable
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 DOCUMENT = "study.json"  # artifact of the parent run
+MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; more is cut off and then no JSON
 MODEL = "model"  # name of the LoggedModel of a run
 MODEL_DATA = "data/model"  # our model folder inside a LoggedModel's own folder
 MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # how `inputs` rows link a run to the model that it made
@@ -48,9 +52,20 @@ def score(value: float) -> float:
     return value if abs(value) < sys.float_info.max else value * 2
 
 
+def check_version(version: object, place: str) -> None:
+    """Refuse, by InputError, records that a newer version of the package has written; those without one are of 0."""
+    if int(str(version)) > SCHEMA:
+        rule = f"was written by a newer version of ablate: records of schema {version}, this one reads up to {SCHEMA}"
+        raise InputError(Problem("tracking store", place, rule, nearest="`pip install --upgrade ablate`"))
+
+
 def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mapping[str, float], dataset: str) -> Record:
     """The Record that a run's tags, latest metrics and the digest of its data amount to."""
+    check_version(tags.get("ablate.schema", 0), f"run {run_id}")
     trial = tags.get("ablate.trial", "")
+    overrides, provenance = (json.loads(tags.get(f"ablate.{name}", "{}")) for name in ("overrides", "provenance"))
+    if not isinstance(overrides, dict) or not isinstance(provenance, dict):
+        raise ValueError("overrides and provenance must be tables")
     return Record(
         run_id=run_id,
         arm=tags["ablate.arm"],
@@ -59,10 +74,10 @@ def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mappin
         key=tags["ablate.key"],
         status=cast(Any, status),
         scores={name: score(value) for name, value in sorted(metrics.items())},
-        overrides=json.loads(tags.get("ablate.overrides", "{}")),
+        overrides=overrides,
         trial=int(trial) if trial else None,
-        error=tags.get("ablate.error", ""),
-        provenance=json.loads(tags.get("ablate.provenance", "{}")),
+        error=printable(tags.get("ablate.error", "")),
+        provenance={printable(name): printable(str(value)) for name, value in provenance.items()},
         dataset=dataset,
     )
 
@@ -88,9 +103,29 @@ def reading(db: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            _refuse_foreign(connection, db)
             yield connection
-    except sqlite3.DatabaseError as error:
-        raise InputError(Problem(str(db), "", "must be an MLflow database", str(error))) from None
+    except (sqlite3.DatabaseError, sqlite3.Warning, OverflowError, UnicodeDecodeError) as error:
+        raise InputError(Problem(str(db), "", "must be an MLflow database", str(error)[:200])) from None
+
+
+def check_contents(db: Path) -> None:
+    """Raises InputError where a database holds what runs by itself; see `reading`."""
+    with reading(db):
+        pass
+
+
+# MLflow's one trigger keeps a table from changes that ablate never writes to. A view can compute for ever.
+FOREIGN = """SELECT type, name FROM sqlite_master WHERE type = 'view' OR (type = 'trigger' AND tbl_name != 'secrets')
+    OR (type = 'table' AND sql LIKE 'CREATE VIRTUAL%')"""
+
+
+def _refuse_foreign(connection: sqlite3.Connection, db: Path) -> None:
+    row = connection.execute(FOREIGN).fetchone()
+    if row is not None:
+        rule = "holds what no store of ours does, and what would run by itself"
+        raise InputError(Problem(str(db), "", rule, f"{row[0]} {shown(str(row[1]))}"))
 
 
 ACTIVE_RUNS = """
@@ -118,7 +153,7 @@ def records_from_sqlite(db: Path, study: str) -> list[Record]:
     for run in (run for run in statuses if "ablate.key" in tags[run]):
         try:
             records.append(record_of(run, statuses[run], tags[run], metrics[run], datasets.get(run, "")))
-        except (KeyError, ValueError) as error:  # ValueError: not JSON, or no number
+        except (KeyError, ValueError, TypeError, RecursionError) as error:  # ValueError: not JSON, or no number
             raise InputError(Problem(str(db), f"run {run}", "its tags are damaged", str(error))) from None
     return records
 
@@ -145,7 +180,20 @@ def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:
     folder = local_path(row[0]) if row else None
     if folder is None or not (folder / DOCUMENT).is_file():
         return None
-    return cast(dict[str, Any], json.loads((folder / DOCUMENT).read_text(encoding="utf-8")))
+    return read_document(folder / DOCUMENT)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A study's document. Raises InputError where it is no JSON table."""
+    try:
+        with path.open("rb") as stream:
+            document = json.loads(stream.read(MAX_DOCUMENT_BYTES))
+        if not isinstance(document, dict):
+            raise ValueError(f"a {type(document).__name__}, no table")
+        check_version(document.get("schema", 0), "the study's document")
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, or a version that is no number
+        raise InputError(Problem(str(path), "", "must be a readable JSON table", str(error)[:80])) from None
+    return document
 
 
 def history_from_sqlite(db: Path, run_id: str) -> list[dict[str, float]]:
@@ -156,6 +204,26 @@ def history_from_sqlite(db: Path, run_id: str) -> list[dict[str, float]]:
     with reading(db) as connection:
         rows = connection.execute(query, (run_id,)).fetchall()
     return curves((key, float("nan") if value is None else value, step, when) for key, value, step, when in rows)
+
+
+def histories_from_sqlite(db: Path, study: str) -> Iterator[tuple[str, list[dict[str, float]]]]:
+    """What `MlflowTracker.histories` answers, one run after the other."""
+    if not db.is_file():
+        return
+    query = f"""SELECT run_uuid, key, {_metric}, step, timestamp FROM metrics
+        WHERE step >= 1 AND run_uuid IN (SELECT run_uuid {ACTIVE_RUNS}) ORDER BY run_uuid"""
+    with reading(db) as connection:
+        for run, rows in groupby(connection.execute(query, (study,)), key=itemgetter(0)):
+            yield run, curves((key, float("nan") if value is None else value, *rest) for _, key, value, *rest in rows)
+
+
+def folders_from_sqlite(db: Path, study: str) -> dict[str, Path | None]:
+    """Where the artifacts of every run of a study lie; None for those that are not in a local folder."""
+    if not db.is_file():
+        return {}
+    with reading(db) as connection:
+        rows = connection.execute(f"SELECT run_uuid, runs.artifact_uri {ACTIVE_RUNS}", (study,)).fetchall()
+    return {run: local_path(address) for run, address in rows}
 
 
 def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -46,6 +46,12 @@ class MemoryTracker:
     def records(self, study: str) -> list[Record]:
         return [run.record for run in self._runs.values() if run.study == study]
 
+    def sweep(self, study: str) -> int:
+        left = [record.run_id for record in self.records(study) if record.status == "RUNNING"]
+        for run_id in left:
+            self.kill(run_id)
+        return len(left)
+
     def start(self, spec: RunSpec) -> str:
         if spec.study not in self._documents:
             raise LookupError(f"study {spec.study}: open it before starting a run")
@@ -69,6 +75,10 @@ class MemoryTracker:
         self._runs[run_id].epochs[epoch] = entry
         self.add_scores([run_id], entry)
 
+    def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
+        for entry in entries:
+            self.log_epoch(run_id, entry)
+
     def finish(self, run_id: str, spec: RunSpec, result: RunResult) -> None:
         run = self._runs[run_id]
         for entry in result.history:
@@ -86,6 +96,10 @@ class MemoryTracker:
         for run_id in run_ids:
             self._runs.pop(run_id, None)
 
+    def forget(self, study: str) -> None:
+        self.discard([record.run_id for record in self.records(study)])
+        self._documents.pop(study, None)
+
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         for run_id in run_ids:
             run = self._runs[run_id]
@@ -94,6 +108,11 @@ class MemoryTracker:
     def history(self, run_id: str) -> list[dict[str, float]]:
         epochs = self._runs[run_id].epochs
         return [{"epoch": float(epoch), **dict(sorted(epochs[epoch].items()))} for epoch in sorted(epochs)]
+
+    def summarise(self, study: str) -> None: ...
+
+    def histories(self, study: str, run_ids: Collection[str]) -> list[tuple[str, list[dict[str, float]]]]:
+        return [(run_id, self.history(run_id)) for run_id in run_ids]
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         folder = self._runs[run_id].artifacts

@@ -7,31 +7,40 @@ tuning trial with one seed. Only the driver process writes.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 import time
-import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ablate.edges import tracking_store  # isort: skip  # first: it silences MLflow before MLflow is imported
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 
-from ablate.edges.ledger import DOCUMENT, MODEL, MODEL_DATA, ROLE, curves, default_uri, local_path, record_of
+from ablate.edges.ledger import DOCUMENT, MODEL, ROLE, database_file, default_uri, read_document
+from ablate.edges.tracking_faults import passing_faults, translated
 from ablate.edges.tracking_model import log_model
+from ablate.edges.tracking_reading import ClientReader
+from ablate.edges.tracking_sqlite import SqliteReader
+from ablate.edges.tracking_summary import Summaries
+from ablate.edges.tracking_terms import (
+    SOURCE,
+    TAG_LIMIT,
+    cut,
+    datasets,
+    fitting,
+    identity,
+    parts,
+    place_of,
+    settings_params,
+    tags_of,
+)
 from ablate.study import Record, RunResult, RunSpec
 
 PARENT = "mlflow.parentRunId"
-# Scored once a run, so no curve: the store has a request for every name asked.
-ONCE = ("test/", "cost/", "count/", "time/", "external/")
-TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT = 8000, 6000, 250  # characters, MLflow's
-METRICS_A_BATCH, PARAMS_A_BATCH, RUNS_A_PAGE, EXPERIMENTS_A_PAGE = 1000, 100, 1000, 1000
+METRICS_A_BATCH, PARAMS_A_BATCH, EXPERIMENTS_A_PAGE = 1000, 100, 1000
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # of a run's folder, beside its model
 
 
@@ -41,9 +50,12 @@ class MlflowTracker:
     def __init__(self, uri: str | None, root: Path) -> None:
         """`root`: the `mlruns` folder. It holds the database when no address is given, and under
         `artifacts/<study>` the artifacts of any database store. Raises InputError when the store cannot be used."""
-        self.uri, self.root = uri or default_uri(root), root.resolve()
+        self.uri, self.root = tracking_store.usable(uri or default_uri(root)), root.resolve()
         self._studies: dict[str, tuple[str, str]] = {}  # study → experiment id, parent run id
         self._epochs: dict[str, dict[str, int]] = {}  # run id → metric → last step logged
+        self._finishing: set[str] = set()  # runs whose recording was begun here
+        self._left: dict[str, list[Run]] = {}  # by experiment: unfinished runs of earlier processes
+        self._begun: set[tuple[str, tuple[str, ...]]] = set()  # cells that were started here, with their experiment
         self._clock = 0
         self.initialise()
 
@@ -53,15 +65,22 @@ class MlflowTracker:
 
     @cached_property
     def client(self) -> MlflowClient:
-        return tracking_store.connect(self.uri, self.root)
+        return translated(tracking_store.connect(self.uri, self.root))
 
     @cached_property
-    def _downloads(self) -> Path:
-        folder = Path(tempfile.mkdtemp(prefix="ablate-artifacts-"))
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return folder
+    def _sqlite(self) -> SqliteReader | None:
+        file = database_file(self.uri)
+        return SqliteReader(file) if file and file.is_file() else None  # an address may say more than a file's name
+
+    @cached_property
+    def _remote(self) -> ClientReader:
+        return ClientReader(self.client, self.uri)
 
     # Reading
+
+    @cached_property
+    def _summaries(self) -> Summaries | None:
+        return None if self._sqlite else Summaries(self.client, self._remote)
 
     def studies(self) -> list[str]:
         names = []
@@ -75,55 +94,26 @@ class MlflowTracker:
     def document(self, study: str) -> dict[str, Any] | None:
         found = self._find(study)
         path = self.artifact(found[1], DOCUMENT) if found else None
-        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))) if path else None
+        return read_document(path) if path else None
 
     def records(self, study: str) -> list[Record]:
-        experiment = self.client.get_experiment_by_name(study)
-        if experiment is None or experiment.lifecycle_stage != "active":
-            return []
-        runs = sorted(self._search(experiment.experiment_id), key=lambda run: (run.info.start_time, run.info.run_id))
-        return [
-            record_of(run.info.run_id, run.info.status, run.data.tags, run.data.metrics, _dataset(run))
-            for run in runs
-            if "ablate.key" in run.data.tags
-        ]
+        return (self._sqlite or self._remote).records(study)
 
     def history(self, run_id: str) -> list[dict[str, float]]:
-        names = [name for name in self.client.get_run(run_id).data.metrics if not name.startswith(ONCE)]
-        points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
-        return curves((point.key, point.value, point.step, point.timestamp) for point in points)
+        return (self._sqlite or self._remote).history(run_id)
+
+    def histories(self, study: str, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
+        return (self._sqlite or self._remote).histories(study, run_ids)
 
     def artifact(self, run_id: str, path: str) -> Path | None:
-        run = self.client.get_run(run_id)
-        address, inside = run.info.artifact_uri, path
-        if path == MODEL:
-            outputs = run.outputs.model_outputs if run.outputs else []
-            if not outputs:
-                return None
-            address, inside = self.client.get_logged_model(outputs[0].model_id).artifact_location, MODEL_DATA
-        folder = local_path(address)
-        found = folder / inside if folder else self._download(run_id, address, inside)
-        return found if found and found.exists() else None
-
-    def _download(self, run_id: str, address: str, inside: str) -> Path | None:
-        target = self._downloads / run_id
-        if inside != DOCUMENT and (target / inside).exists():  # the document alone may change
-            return target / inside
-        try:
-            return Path(download_artifacts(f"{address}/{inside}", dst_path=str(target), tracking_uri=self.uri))
-        except (MlflowException, OSError):  # what a server says of an artifact that is not there depends on its store
-            return None
+        folder = self._sqlite.folder(run_id) if self._sqlite and path != MODEL else None
+        if folder is None:
+            return self._remote.artifact(run_id, path)
+        found = folder / path
+        return found if found.exists() else None
 
     def _search(self, experiment_id: str, condition: str = "") -> Iterator[Run]:
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [experiment_id], condition, ViewType.ACTIVE_ONLY, RUNS_A_PAGE, ["attributes.start_time ASC"], token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return self._remote.search(experiment_id, condition)
 
     def _find(self, study: str) -> tuple[str, str] | None:
         """Experiment id and parent run id of a study that was opened before."""
@@ -144,7 +134,7 @@ class MlflowTracker:
         found = self._find(study) or self._create(study)
         _, parent = found
         tags = {"ablate.hypotheses": str(document.get("hypotheses_digest", ""))}
-        self.client.log_batch(parent, tags=_tags(tags))
+        self.client.log_batch(parent, tags=tags_of(tags))
         self.client.update_run(parent, status="RUNNING")
         self._log_text(parent, DOCUMENT, json.dumps(document, indent=2) + "\n")
 
@@ -158,7 +148,7 @@ class MlflowTracker:
             experiment_id = experiment.experiment_id
             if experiment.lifecycle_stage != "active":
                 self.client.restore_experiment(experiment_id)
-        tags = {ROLE: "study", "ablate.study": study, **_SOURCE}
+        tags = {ROLE: "study", "ablate.study": study, **SOURCE}
         parent = self.client.create_run(experiment_id, self._now(), tags, study).info.run_id
         self._studies[study] = (experiment_id, parent)
         return experiment_id, parent
@@ -166,9 +156,30 @@ class MlflowTracker:
     def close(self, study: str, *, finished: bool) -> None:
         found = self._find(study)
         if found:
+            self.summarise(study)
             self.client.set_terminated(found[1], "FINISHED" if finished else "FAILED")
 
+    def summarise(self, study: str) -> None:
+        found = self._find(study)
+        if found and self._summaries:
+            self._summaries.write(study, *found)
+
     # Runs
+
+    def sweep(self, study: str) -> int:
+        found = self._find(study)
+        if found is None:
+            return 0
+        experiment_id, parent = found
+        conditions = [f"attributes.status = '{status}'" for status in ("RUNNING", "SCHEDULED")]
+        left = [run for condition in conditions for run in self._search(experiment_id, condition)]
+        for run in left:
+            if run.data.tags.get(ROLE) != "study":
+                self._delete_models(experiment_id, run.info.run_id)
+                self.kill(run.info.run_id)
+            elif run.info.run_id != parent:  # made twice where the first answer of the store was lost
+                self.client.delete_run(run.info.run_id)
+        return sum(run.data.tags.get(ROLE) != "study" for run in left)
 
     def start(self, spec: RunSpec) -> str:
         found = self._find(spec.study)
@@ -176,90 +187,139 @@ class MlflowTracker:
             raise LookupError(f"study {spec.study}: open it before starting a run")
         experiment_id, parent = found
         self._discard_unfinished(experiment_id, spec)
-        tags = {**_identity(spec), PARENT: parent, **_SOURCE}
+        tags = {**identity(spec), PARENT: parent, **SOURCE}
+        if self._summaries:
+            tags |= self._summaries.tag(parent)
         run_id: str = self.client.create_run(experiment_id, self._now(), tags, spec.name).info.run_id
         params = [Param(name, value) for name, value in settings_params(spec).items()]
-        for part in _parts(params, PARAMS_A_BATCH):
+        for part in parts(params, PARAMS_A_BATCH):
             self.client.log_batch(run_id, params=part)
         if "data" in spec.settings:
-            self.client.log_inputs(run_id, _datasets(spec))
+            self.client.log_inputs(run_id, datasets(spec))
         self._epochs[run_id] = {}
         return run_id
 
     def _discard_unfinished(self, experiment_id: str, spec: RunSpec) -> None:
-        condition = f"tags.`ablate.key` = '{spec.key}' AND attributes.status != 'FINISHED'"
-        place = (spec.phase, spec.arm, "" if spec.trial is None else str(spec.trial))
-        names = ("ablate.phase", "ablate.arm", "ablate.trial")
-        same = [run for run in self._search(experiment_id, condition) if place == _values(run.data.tags, names)]
-        self.discard([run.info.run_id for run in same])
+        """One search finds what was left before; only a cell that was started here before needs one of its own."""
+        if experiment_id not in self._left:
+            left = self._search(experiment_id, "attributes.status != 'FINISHED'")
+            self._left[experiment_id] = [run for run in left if "ablate.key" in run.data.tags]
+        place = place_of(identity(spec))
+        runs = self._left[experiment_id]
+        if (experiment_id, place) in self._begun:
+            condition = f"tags.`ablate.key` = '{spec.key}' AND attributes.status != 'FINISHED'"
+            runs = list(self._search(experiment_id, condition))
+        self._begun.add((experiment_id, place))
+        self.discard([run.info.run_id for run in runs if place_of(run.data.tags) == place])
+        self._left[experiment_id] = [run for run in self._left[experiment_id] if place_of(run.data.tags) != place]
 
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
-        self._log_epochs(run_id, [scores])
+        self.log_epochs(run_id, [scores])
 
-    def _log_epochs(self, run_id: str, entries: Iterable[Mapping[str, float]]) -> None:
-        steps, now, metrics = self._epochs.setdefault(run_id, {}), self._now(), []
-        for entry in entries:
-            step = int(entry["epoch"])
-            values = {name: value for name, value in entry.items() if name != "epoch"}
-            steps.update(dict.fromkeys(values, step))
-            metrics += [Metric(name, float(value), now, step) for name, value in values.items()]
-        self._log_metrics(run_id, metrics)
+    def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
+        metrics = self._points(entries)
+        self._log(run_id, metrics)
+        self._epochs[run_id] = self._steps(run_id, metrics)  # not before: what failed is logged again
+
+    def _points(self, entries: Iterable[Mapping[str, float]]) -> list[Metric]:
+        now = self._now()
+        return [
+            Metric(name, float(value), now, int(entry["epoch"]))
+            for entry in entries
+            for name, value in entry.items()
+            if name != "epoch"
+        ]
+
+    def _steps(self, run_id: str, metrics: Iterable[Metric]) -> dict[str, int]:
+        """The last step of every curve, these points included."""
+        steps = dict(self._epochs.get(run_id, {}))
+        for metric in metrics:
+            steps[metric.key] = max(steps.get(metric.key, 0), metric.step)
+        return steps
 
     def finish(self, run_id: str, spec: RunSpec, result: RunResult) -> None:
         logged = max(self._epochs.get(run_id, {}).values(), default=0)
-        self._log_epochs(run_id, [entry for entry in result.history if entry["epoch"] > logged])
+        metrics = self._points(entry for entry in result.history if entry["epoch"] > logged)
         model_id = None
-        if spec.phase != "tune":
+        if spec.phase != "tune" or result.status == "FAILED":
             model_id = self._log_artifacts(run_id, spec, result)
-        self._log_scores(run_id, {**result.scores, **result.timings}, model_id)
-        provenance = json.dumps(_fitting(result.provenance), sort_keys=True)
-        tags = {"ablate.provenance": provenance, "ablate.error": _cut(result.error, TAG_LIMIT)}
+        metrics += self._scores({**result.scores, **result.timings}, self._steps(run_id, metrics), model_id)
+        provenance = json.dumps(fitting(result.provenance), sort_keys=True)
+        tags = {"ablate.provenance": provenance, "ablate.error": cut(result.error, TAG_LIMIT)}
         if "commit" in result.provenance:
             tags["mlflow.source.git.commit"] = result.provenance["commit"]
-        self.client.log_batch(run_id, tags=_tags({name: value for name, value in tags.items() if value}))
+        self._log(run_id, metrics, tags_of({name: value for name, value in tags.items() if value}))
         self.client.set_terminated(run_id, result.status)  # last: a FINISHED run is whole
+        if self._summaries and spec.phase == "compare" and result.status == "FINISHED":
+            self._summaries.remember(run_id, result)
         self._epochs.pop(run_id, None)
+        self._finishing.discard(run_id)
 
     def _log_artifacts(self, run_id: str, spec: RunSpec, result: RunResult) -> str | None:
-        self._log_text(run_id, "provenance.json", json.dumps(dict(result.provenance), indent=2, sort_keys=True) + "\n")
         folder = result.artifacts
-        if folder is None:
-            return None
-        for file in sorted(found for pattern in ARTIFACTS for found in folder.glob(pattern)):
-            self.client.log_artifact(run_id, str(file))
-        if spec.phase != "compare" or not (folder / MODEL / "model.json").is_file():
+        with passing_faults(), tempfile.TemporaryDirectory() as scratch:
+            text = json.dumps(dict(result.provenance), indent=2, sort_keys=True) + "\n"
+            Path(scratch, "provenance.json").write_text(text, encoding="utf-8")
+            for file in [found for pattern in ARTIFACTS for found in folder.glob(pattern)] if folder else []:
+                shutil.copy(file, scratch)
+            self.client.log_artifacts(run_id, scratch)  # all at once: each call asks the store where they belong
+        if spec.phase != "compare" or folder is None or not (folder / MODEL / "model.json").is_file():
             return None
         experiment_id = self._studies[spec.study][0]
-        return log_model(self.client, experiment_id, run_id, folder / MODEL, _identity(spec))
+        begun = self._models(experiment_id, run_id) if run_id in self._finishing else []
+        self._finishing.add(run_id)
+        with passing_faults():
+            return log_model(self.client, experiment_id, run_id, folder / MODEL, identity(spec), begun)
 
-    def _log_scores(self, run_id: str, scores: Mapping[str, float], model_id: str | None = None) -> None:
+    def _scores(self, scores: Mapping[str, float], steps: Mapping[str, int], model_id: str | None) -> list[Metric]:
         """Curves keep their last step, so that the final score is their latest value; the rest stands at step 0."""
-        steps, now = self._epochs.get(run_id, {}), self._now()
-        metrics = [
+        now = self._now()
+        return [
             Metric(name, float(value), now, steps.get(name, 0), model_id=model_id) for name, value in scores.items()
         ]
-        self._log_metrics(run_id, metrics)
 
-    def _log_metrics(self, run_id: str, metrics: list[Metric]) -> None:
-        for part in _parts(metrics, METRICS_A_BATCH):
+    def _log(self, run_id: str, metrics: list[Metric], tags: Sequence[RunTag] = ()) -> None:
+        """In as few requests as the store's limit allows: each costs some 5 ms on SQLite, however much is in it."""
+        *first, last = list(parts(metrics, METRICS_A_BATCH)) or [[]]
+        for part in first:
             self.client.log_batch(run_id, metrics=part)
+        self.client.log_batch(run_id, metrics=last, tags=tags)
 
     def kill(self, run_id: str) -> None:
         self.client.set_terminated(run_id, "KILLED")
 
     def discard(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            outputs = self.client.get_run(run_id).outputs
-            for output in outputs.model_outputs if outputs else []:
-                self.client.delete_logged_model(output.model_id)
+            info = self.client.get_run(run_id).info
+            if info.status == "RUNNING":  # whoever lists the deleted ones sees none at work
+                self.kill(run_id)
+            self._delete_models(info.experiment_id, run_id)
             self.client.delete_run(run_id)
 
+    def forget(self, study: str) -> None:
+        found = self._find(study)
+        if found:
+            self.discard([*(record.run_id for record in self.records(study)), found[1]])
+            del self._studies[study]
+
+    def _delete_models(self, experiment_id: str, run_id: str) -> None:
+        for model_id in self._models(experiment_id, run_id):
+            self.client.delete_logged_model(model_id)
+
+    def _models(self, experiment_id: str, run_id: str) -> list[str]:
+        """Models made for a run, those included that a driver died over before it had linked them to the run."""
+        found = self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+        return [str(model.model_id) for model in found]
+
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
+        if self._summaries and run_ids:
+            study = self.client.get_run(run_ids[0]).data.tags.get("ablate.study", "")
+            self._summaries.overtake(self._find(study) if study else None)
         for run_id in run_ids:
-            self._log_scores(run_id, scores)
+            self._log(run_id, self._scores(scores, self._epochs.get(run_id, {}), None))
 
     def _log_text(self, run_id: str, name: str, text: str) -> None:
-        with tempfile.TemporaryDirectory() as scratch:
+        with passing_faults(), tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, name)
             path.write_text(text, encoding="utf-8")
             self.client.log_artifact(run_id, str(path))
@@ -268,83 +328,3 @@ class MlflowTracker:
         """Milliseconds since the epoch, strictly rising: records sort by it, and later values win by it."""
         self._clock = max(self._clock + 1, time.time_ns() // 1_000_000)
         return self._clock
-
-
-_SOURCE = {"mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
-
-
-def _identity(spec: RunSpec) -> dict[str, str]:
-    tags = {
-        ROLE: "run",
-        "ablate.study": spec.study,
-        "ablate.arm": spec.arm,
-        "ablate.seed": str(spec.seed),
-        "ablate.phase": spec.phase,
-        "ablate.key": spec.key,
-        "ablate.overrides": json.dumps(dict(spec.overrides), sort_keys=True),
-    }
-    return tags if spec.trial is None else {**tags, "ablate.trial": str(spec.trial)}
-
-
-def settings_params(spec: RunSpec) -> dict[str, str]:
-    """The resolved settings by dotted path, with arm and seed, as MLflow takes them."""
-    params = {"arm": spec.arm, "seed": str(spec.seed)}
-    for path, value in _flat(spec.settings):
-        name = re.sub(r"[^\w\-. :/]", "_", path)[:NAME_LIMIT]
-        params[name] = _cut(value if isinstance(value, str) else json.dumps(value), PARAM_LIMIT)
-    return params
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _datasets(spec: RunSpec) -> list[DatasetInput]:
-    """The data a run read, once per use: a tuning run never sees the test split."""
-    data = spec.settings["data"]
-    name = str(data.get("file") or data.get("factory"))
-    source = json.dumps({"uri": name})
-    contexts = ("train", "validation" if spec.phase == "tune" else "test")
-    return [
-        DatasetInput(
-            Dataset(f"{Path(name).name} ({context})", spec.dataset, "local", source),
-            [InputTag("mlflow.data.context", context)],
-        )
-        for context in contexts
-    ]
-
-
-def _dataset(run: Run) -> str:
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    return str(inputs[0].dataset.digest) if inputs else ""
-
-
-def _tags(tags: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(name, value) for name, value in tags.items()]
-
-
-def _values(tags: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(tags.get(name, "") for name in names)
-
-
-def _cut(text: str, limit: int) -> str:
-    """At most `limit` characters: of an error both ends matter."""
-    half = limit // 2 - 2
-    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
-
-
-def _fitting(provenance: Mapping[str, str]) -> dict[str, str]:
-    """What of a run's provenance fits into one tag; the artifact provenance.json holds it whole."""
-    kept = dict(provenance)
-    while len(json.dumps(kept)) > TAG_LIMIT:
-        kept.pop(max(kept, key=lambda name: len(kept[name])))
-    return kept
-
-
-def _parts(values: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

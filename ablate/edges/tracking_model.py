@@ -9,6 +9,7 @@ import json
 import platform
 import shutil
 import tempfile
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,20 @@ LOADER = "ablate.runs.serving"
 REQUIREMENTS = ("mlflow", "torch", "safetensors", "numpy", "pydantic", "jaxtyping")
 
 
-def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str]) -> str:
-    """Log `folder` (weights.safetensors, model.json) as the model of the run. Returns the model id."""
-    logged = client.create_logged_model(experiment_id, name=MODEL, source_run_id=run_id, tags=tags, model_type="torch")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])  # first: discarding the run finds it
+def log_model(
+    client: MlflowClient, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str], begun: list[str]
+) -> str:
+    """Log `folder` (weights.safetensors, model.json) as the model of the run. Returns the model id.
+
+    `begun`: models of an earlier attempt, the first of which is completed in place of a new one.
+    """
+    if begun:
+        logged = client.get_logged_model(begun[0])
+    else:
+        logged = client.create_logged_model(experiment_id, MODEL, run_id, tags, model_type="torch")
+    outputs = client.get_run(run_id).outputs if begun else None
+    if not (outputs and outputs.model_outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         shutil.copytree(folder, root / MODEL_DATA)
@@ -56,8 +67,12 @@ def _describe(root: Path, model_id: str, run_id: str, settings: dict[str, Any]) 
     )
     model.model_size_bytes = sum(file.stat().st_size for file in (root / MODEL_DATA).iterdir())
     model.save(str(root / "MLmodel"))
-    # The public part of a version alone: "+cpu" names a build that no index offers.
-    lines = [f"{name}=={version(name).partition('+')[0]}\n" for name in REQUIREMENTS]
-    (root / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+    (root / "requirements.txt").write_text(_requirements(), encoding="utf-8")
     python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
     (root / "python_env.yaml").write_text(python, encoding="utf-8")
+
+
+@cache  # 10 ms: each version is looked up in a file of its own
+def _requirements() -> str:
+    # The public part of a version alone: "+cpu" names a build that no index offers.
+    return "".join(f"{name}=={version(name).partition('+')[0]}\n" for name in REQUIREMENTS)

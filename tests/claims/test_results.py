@@ -9,6 +9,7 @@ import pytest
 from toy_results import Toy
 
 from ablate.claims import results as tables
+from ablate.claims import stored
 from ablate.claims.results import Results
 from ablate.edges.memory import MemoryTracker
 from ablate.study import InputError, RunResult, RunSpec
@@ -195,3 +196,35 @@ def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -
 def test_an_unknown_study_is_an_input_error() -> None:
     with pytest.raises(InputError, match="nosuch"):
         tables.load(MemoryTracker(), "nosuch")
+
+
+def test_tables_of_another_length_are_refused(tmp_path: Path) -> None:
+    scores, conditions = pd.DataFrame({"azimuth_mae_deg": [1.0]}), pd.DataFrame({"subject": [7, 8]})
+    found = kept(tmp_path, {}, scores=scores, conditions=conditions)
+    with pytest.raises(InputError, match="as many rows"):
+        found.examples("existing", 1)
+
+
+def test_examples_are_read_once_as_far_as_there_is_room(tmp_path: Path) -> None:
+    path, reads = tmp_path / "table.parquet", list[int]()
+    pd.DataFrame({"error": np.zeros(10)}).to_parquet(path)  # 80 bytes
+
+    def read(place: int) -> np.ndarray:
+        def columns() -> dict[str, np.ndarray]:
+            reads.append(place)
+            return stored.read_columns(path)
+
+        return tables_kept.get(place, columns)["error"]
+
+    tables_kept = stored.Kept(room=170)
+    for place in (1, 2, 1, 3, 1, 2):  # 3 takes the place of 2, which was asked for longest ago
+        assert read(place).tolist() == [0.0] * 10
+    assert reads == [1, 2, 3, 2]
+    nothing = stored.Kept(room=10)
+    assert [nothing.get(1, lambda: stored.read_columns(path))["error"].size for _ in range(2)] == [10, 10]
+
+
+def test_columns_keep_their_kinds(tmp_path: Path) -> None:
+    table = pd.DataFrame({"f": np.float32([1, np.nan]), "i": np.int64([1, 2]), "b": [True, False], "d": [0.1, 0.2]})
+    table.to_parquet(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(stored.read_table(tmp_path / "t.parquet"), table)

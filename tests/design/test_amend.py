@@ -79,9 +79,11 @@ def test_edits_of_the_report_and_the_words_show(old: dict[str, object], tmp_path
         ('metrics = ["error_deg", "accuracy"]', 'metrics = ["accuracy", "error_deg"]'),
         ('label = "Plain"', 'label = "Plainer"'),
         ("period = 360", "period = 180"),
+        ('question = "', 'retries = 3\nquestion = "'),
     )
     assert changes(old, new) == [
         'baseline changed from "plain" to "wide"',
+        "retries changed from 0 to 3",
         "metrics changed from error_deg, accuracy to accuracy, error_deg",
         'label of arm plain changed from "Plain" to "Plainer"',
         "what the report shows was changed in report.conditions.angle_deg",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,3 +234,38 @@ def test_every_seed_takes_a_fold_and_tuning_the_studys_own_split(tmp_path: Path)
     assert [(d["fold"], d["folds"]) for d in data] == [(0, 3), (1, 3), (2, 3)]
     own = plan.trial_specs(study, "plain", 0, ADAM)[0].settings["data"]
     assert own == {"factory": "design_toy:data", "examples": 10}
+
+
+class TestKnown:
+    """Records found by cell, against looking through all of them."""
+
+    def answer(self, spec: RunSpec, records: list[Record]) -> Record | None:
+        mine = [r for r in records if plan.cell_id(r) == plan.cell_id(spec)]
+        return next(reversed([r for r in mine if r.status == "FINISHED"] or mine), None)
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_the_newest_finished_record_answers_else_the_newest(self, study: Study, seed: int) -> None:
+        rng = random.Random(seed)
+        specs = [plan.compare_spec(study, arm, s) for arm in ("plain", "wide") for s in (1, 2)]
+        specs += [spec for trial in (0, 1) for spec in plan.trial_specs(study, "plain", trial, ADAM)]
+        statuses = ("FINISHED", "FAILED", "KILLED", "RUNNING")
+        records = [
+            replace(record(rng.choice(specs), status=rng.choice(statuses)), run_id=str(number)) for number in range(12)
+        ]
+        known = plan.Known(records[:5])
+        for each in records[5:]:
+            known.add(each)
+        assert [known.of(spec) for spec in specs] == [self.answer(spec, records) for spec in specs]
+        ended = {plan.cell_id(r) for r in records if r.status in ("FINISHED", "FAILED")}
+        assert [known.ended(spec) for spec in specs] == [plan.cell_id(spec) in ended for spec in specs]
+
+    def test_a_plan_of_them_is_the_plan_of_the_records(self, study: Study) -> None:
+        records = tuned(study, "plain", FOUR)
+        direct, indexed = (plan.make_plan(study, r, lambda _: "") for r in (records, plan.Known(records)))
+        assert direct == indexed
+
+    def test_the_specs_of_an_arm_share_no_setting_that_a_seed_changes(self, tmp_path: Path) -> None:
+        folds = design_toy.study(tmp_path).model_copy(update={"vary": ["init", "order", "fold"], "tuning": None})
+        specs = plan.compare_specs(folds, "plain")
+        assert [spec.settings["data"]["fold"] for spec in specs] == [0, 1, 2]
+        assert specs == [plan.compare_spec(folds, "plain", seed) for seed in folds.seeds]

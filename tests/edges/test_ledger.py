@@ -13,6 +13,7 @@ import toy_runs as toy
 
 from ablate.edges import ledger
 from ablate.edges.tracking import MlflowTracker
+from ablate.edges.tracking_reading import ClientReader
 from ablate.study import InputError
 
 
@@ -40,17 +41,24 @@ def db(mlruns: Path) -> Path:
 
 
 def test_answers_as_mlflow_does(tracker: MlflowTracker, db: Path) -> None:
+    client = ClientReader(tracker.client, tracker.uri)
     for study in ("toy", "other"):
-        expected = tracker.records(study)
+        expected = client.records(study)
         found = ledger.records_from_sqlite(db, study)
         assert repr(found) == repr(expected)  # nan differs from itself, its repr does not
         assert [record.status for record in found][-1] == {"toy": "RUNNING", "other": "FINISHED"}[study]
         assert ledger.document_from_sqlite(db, study) == tracker.document(study) == {**toy.DOCUMENT, "created": study}
         for record in found:
-            assert repr(ledger.history_from_sqlite(db, record.run_id)) == repr(tracker.history(record.run_id))
+            assert repr(ledger.history_from_sqlite(db, record.run_id)) == repr(client.history(record.run_id))
             for path in ("model", "scores.parquet", "examples.npz", "provenance.json", "nothing"):
-                expected_path = tracker.artifact(record.run_id, path)
+                expected_path = client.artifact(record.run_id, path)
                 assert ledger.artifact_from_sqlite(db, record.run_id, path) == expected_path
+                assert tracker.artifact(record.run_id, path) == expected_path
+        ids = [record.run_id for record in expected]
+        told, asked = ledger.histories_from_sqlite(db, study), client.histories(study, ids)
+        assert repr(dict(told)) == repr(dict(sorted(each for each in asked if each[1])))
+        assert repr(tracker.records(study)) == repr(expected)
+        assert dict(tracker.histories(study, ids[:1])).keys() == {ids[0]}
     assert len(ledger.records_from_sqlite(db, "toy")) == 6
 
 

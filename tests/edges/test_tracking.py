@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from ablate.edges.memory import MemoryTracker
 from ablate.edges.tracking import MlflowTracker, settings_params
 from ablate.runs import serving
 from ablate.runs.checkpoints import load_model, save_model
-from ablate.study import InputError, Record, Tracker
+from ablate.study import InputError, Tracker
 
 # MLflow's own classes draw this warning when mlflow.pyfunc is imported.
 loads_models = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
@@ -267,44 +266,6 @@ class TestWhatAPlainClientSees:
         model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
         with pytest.raises(mlflow.MlflowException, match="schema"):
             model.predict(np.zeros((2, 16, 6), np.float32))
-
-
-@loads_models
-def test_a_server_keeps_the_same_study_and_its_artifacts(server: str, tmp_path: Path) -> None:
-    tracker, memory = MlflowTracker(server, tmp_path / "unused"), MemoryTracker()
-    folder, study, runs = toy.artifacts(tmp_path / "out", seed=2), "toy °", {}
-    for each in (tracker, memory):
-        each.open(study, toy.DOCUMENT)
-        runs[each] = toy.run(each, toy.spec(study), folder)
-        toy.run(each, toy.trial(study, 3, **{"training.learning_rate": 0.5}))
-        again = toy.spec(study, "hybrid")
-        each.kill(each.start(again))
-        each.finish(each.start(again), again, toy.failed(again))
-        each.discard([toy.run(each, toy.spec(study, seed=9))])
-        each.add_scores([runs[each]], {"cost/latency_ms_p50": 1.5})
-        each.close(study, finished=True)
-    assert _anonymous(tracker.records(study)) == _anonymous(memory.records(study))
-    reader = MlflowTracker(server, tmp_path / "unused")
-    run_id = runs[tracker]
-    assert reader.document(study) == toy.DOCUMENT
-    assert reader.history(run_id) == toy.history()
-    assert reader.artifact(run_id, "nothing") is None
-    table, model = reader.artifact(run_id, "scores.parquet"), reader.artifact(run_id, "model")
-    assert table is not None
-    assert model is not None
-    assert table.read_bytes() == (folder / "scores.parquet").read_bytes()
-    assert torch.equal(load_model(model).weight, toy.linear(2).weight)
-    mlflow.set_tracking_uri(server)
-    try:
-        answer = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(np.ones((1, 17, 6), np.float32))
-    finally:
-        mlflow.set_tracking_uri(None)
-    np.testing.assert_array_equal(answer, toy.linear(2)(torch.ones(1, 17, 6)).detach().numpy())
-    assert not (tmp_path / "unused").exists()
-
-
-def _anonymous(records: list[Record]) -> list[Record]:
-    return [replace(record, run_id="") for record in records]
 
 
 class TestMlflowLimits:

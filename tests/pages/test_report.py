@@ -9,6 +9,7 @@ from toy_results import Toy
 
 from ablate.claims import results as tables
 from ablate.claims.analysis import analyse
+from ablate.design import trust
 from ablate.pages import figures, markdown, report
 from ablate.pages.blocks import Bullets, Code, Heading, Paragraph, Table, paragraph, unique
 from ablate.pages.outline import outline
@@ -126,7 +127,8 @@ def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -
         ("json:loads", "could not be drawn: TypeError"),
     ],
 )
-def test_a_broken_gallery_is_a_note(gallery: str, reason: str, tmp_path: Path) -> None:
+def test_a_broken_gallery_is_a_note(gallery: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_packages", {"nosuch", "json"})
     found = tables.load(Toy(tmp_path, seeds=(1,), gallery=gallery).store(), "toy")
     picture, note = figures.gallery_of(analyse(found), found)
     assert picture is None
