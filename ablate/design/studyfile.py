@@ -55,7 +55,7 @@ def load(path: Path, *, imports: bool = True) -> Study:
             try:
                 catalogue = load_catalogue(study.catalogue, file=file)
             except InputError as error:
-                problems += error.problems
+                problems += error.problems if imports else []  # named earlier, and no longer within reach
         problems += broken_rules(study, catalogue, file=file, broken=broken)
     if study is None or problems:
         raise InputError(*list(dict.fromkeys(problems))[:MAX_PROBLEMS])

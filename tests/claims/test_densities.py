@@ -25,7 +25,6 @@ class Biased(Toy):
             "azimuth_deg": {"error": "bias", "label": "Azimuth (°)", "period": 360.0},
             "elevation_deg": {"error": "bias"},
             "lean_deg": {"error": "bias"},  # no run has kept it
-            "subject": {"error": "unknown"},
         }
         return study | {"report": study["report"] | {"densities": asked}}
 
