@@ -69,7 +69,7 @@ def _preempt(survivor: Survivor) -> None:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A disk of 24 MB that can run full."""
-    disk = small_disk.mount(tmp_path / "disk", size="24m")
+    disk = small_disk.mount(tmp_path / "disk", size="64m")
     if disk is None:
         pytest.skip("mounting a tmpfs is not permitted here")
     yield disk
