@@ -15,9 +15,10 @@ from ablate.agenda import Agenda, CellId
 from ablate.edges.engines import Ends, Engine, Varies, WorkerLost
 from ablate.edges.patience import PATIENCE_S, Outage, OutOfPatience
 from ablate.edges.signals import Interrupted, StopRequest
-from ablate.flight import PROGRESS, Flight
+from ablate.flight import Flight
 from ablate.runs.execution import Context, execute
 from ablate.runs.halts import Stopped, Unavailable
+from ablate.runs.journal import PROGRESS
 from ablate.study import Record, RunResult, RunSpec, StoreUnavailable, Study, Tracker
 
 POLL_SECONDS = 0.3
@@ -229,12 +230,12 @@ class Driver:
             (result.artifacts / "uncommitted.diff").write_text(self.dirty_diff, encoding="utf-8")
         self.tracker.finish(flight.run_id, flight.spec, result)
         flight.recorded = True
-        if result.status == "FAILED" and self._tries_again(flight, result):
-            shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
-            return
-        self.agenda.add(_as_record(flight, result))
+        ended = result.status != "FAILED" or not self._tries_again(flight, result)
+        if ended:
+            self.agenda.add(_as_record(flight, result))
         shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
-        self.view.ended(flight.spec, result)
+        if ended:
+            self.view.ended(flight.spec, result)
 
     def _tries_again(self, flight: Flight, result: RunResult) -> bool:
         """Whether the study asks for another try; its run takes the place of the failed one."""

@@ -11,8 +11,6 @@ from typing import Any
 from ablate.agenda import CellId, cell_id
 from ablate.study import RunSpec
 
-PROGRESS = "progress.jsonl"
-
 
 @dataclass
 class Flight:

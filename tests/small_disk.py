@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,12 @@ class SmallDisk:
     folder: Path
 
     def fill(self, *, free: int = 0) -> None:
-        with suppress(OSError), (self.folder / "filler").open("ab") as file:  # others fill it at the same time
-            file.write(bytes(max(0, shutil.disk_usage(self.folder).free - free)))
+        try:
+            with (self.folder / "filler").open("ab") as file:
+                file.write(bytes(max(0, shutil.disk_usage(self.folder).free - free)))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # others fill it at the same time
+                raise
 
     def empty(self) -> None:
         (self.folder / "filler").unlink(missing_ok=True)

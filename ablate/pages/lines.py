@@ -19,6 +19,8 @@ from ablate.claims.curves import CurvePanel
 from ablate.pages import scales, style
 
 MAX_LINES = 4  # more cross each other beyond reading; the tables have every arm
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, low and high of every bin
+
 DODGE = 0.6  # of the place of a name, for its arms side by side
 MAX_UPRIGHT = 12  # names along an axis; more are turned
 MAX_LARGE = 2  # round panels above each other; more of them stand in two columns
@@ -118,7 +120,7 @@ def _curve_scale(axis: Axes, panel: CurvePanel, arms: Sequence[str]) -> None:
     axis.set_axisbelow(True)
 
 
-def _columns(table: ConditionTable, arm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _columns(table: ConditionTable, arm: str) -> Band:
     """Mean, low and high of every bin, NaN where there is none: a gap in the line."""
     estimates = table.scores[arm]
     means = np.array([math.nan if e.mean is None else e.mean for e in estimates])
@@ -143,12 +145,12 @@ def _limits(table: ConditionTable, arms: Sequence[str]) -> tuple[float, float]:
 
 
 def _straight_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    mean, low, high = _columns(table, arm)
-    x, arms = np.array(table.bins.centres), [each for each in drawn(analysis) if each in table.scores]
+    x = np.array(table.bins.centres)
     if table.bins.categorical:
-        _dots(axis, x + _beside(arm, arms), mean, low, high, arm, analysis, marks)
+        arms = [each for each in drawn(analysis) if each in table.scores]
+        _dots(axis, x + _beside(arm, arms), _columns(table, arm), arm, analysis, marks)
     else:
-        _line(axis, x, mean, low, high, arm, analysis, marks)
+        _line(axis, x, _columns(table, arm), arm, analysis, marks)
 
 
 def _beside(arm: str, arms: Sequence[str]) -> float:
@@ -156,17 +158,9 @@ def _beside(arm: str, arms: Sequence[str]) -> float:
     return DODGE * (arms.index(arm) - (len(arms) - 1) / 2) / len(arms)
 
 
-def _dots(
-    axis: Axes,
-    x: np.ndarray,
-    mean: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    arm: str,
-    analysis: Analysis,
-    marks: style.Marks,
-) -> None:
+def _dots(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, marks: style.Marks) -> None:
     """Names have nothing between them: no line."""
+    mean, low, high = band
     axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none", elinewidth=0.9,
                   marker=marks.marker(arm), markersize=3, label=analysis.labels[arm])  # fmt: skip
 
@@ -174,20 +168,12 @@ def _dots(
 def _round_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
     """The first bin is repeated at the end: the circle closes."""
     angle = 2 * np.pi * np.array(table.bins.centres) / (table.bins.period or 1.0)
-    closed = [np.append(values, values[0]) for values in (*_columns(table, arm),)]
-    _line(axis, np.append(angle, 2 * np.pi), closed[0], closed[1], closed[2], arm, analysis, marks)
+    mean, low, high = (np.append(values, values[0]) for values in _columns(table, arm))
+    _line(axis, np.append(angle, 2 * np.pi), (mean, low, high), arm, analysis, marks)
 
 
-def _line(
-    axis: Axes,
-    x: np.ndarray,
-    mean: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    arm: str,
-    analysis: Analysis,
-    marks: style.Marks,
-) -> None:
+def _line(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, marks: style.Marks) -> None:
+    mean, low, high = band
     colour = marks.colour(arm)
     axis.fill_between(x, np.maximum(low, 0.0) if isinstance(axis, PolarAxes) else low, high, color=colour, alpha=0.18,
                       linewidth=0)  # fmt: skip

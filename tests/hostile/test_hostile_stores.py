@@ -160,6 +160,15 @@ def outside(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if not {"mlruns", "__pycache__"} & set(p.parts))
 
 
+def refused(cli: Cli, folder: Path, *command: str) -> None:
+    """The command says what is wrong, and writes nothing outside of the store."""
+    before = outside(folder)
+    answer = cli(*command)
+    assert answer.code == 2, answer
+    assert "Traceback" not in answer.err
+    assert outside(folder) == before
+
+
 class TestDocuments:
     @pytest.mark.parametrize(
         "change",
@@ -186,20 +195,12 @@ class TestDocuments:
     )
     def test_are_checked_before_they_are_used(self, store: Path, cli: Cli, tmp_path: Path, change: Any) -> None:
         place(store, change, tmp_path / "elsewhere")
-        before = outside(tmp_path)
-        answer = cli("report", "linear")
-        assert answer.code == 2, answer
-        assert "Traceback" not in answer.err
-        assert outside(tmp_path) == before
+        refused(cli, tmp_path, "report", "linear")
 
     @pytest.mark.parametrize("change", [lambda d: d["study"].update(name="../../evil"), "[]"], ids=["above", "list"])
     def test_are_checked_before_a_run_amends_them(self, store: Path, cli: Cli, tmp_path: Path, change: Any) -> None:
         place(store, change, tmp_path / "elsewhere")
-        before = outside(tmp_path)
-        answer = cli("run", "linear.toml")
-        assert answer.code == 2, answer
-        assert "Traceback" not in answer.err
-        assert outside(tmp_path) == before
+        refused(cli, tmp_path, "run", "linear.toml")
 
     def test_a_whole_one_passes(self, finished: Project) -> None:
         study, facts = checked(document(finished), "linear")
