@@ -94,11 +94,13 @@ class Evil:
 
 
 CPU = torch.device("cpu")
-# In a process of its own: it forks, and torch's import is paid once for all the kills.
+# In a process of its own: it forks, and torch's import is paid once for all the kills. With one thread, since a child
+# forked beside a pool of threads waits for ever for those that it does not have.
 KILLER = """
 import os, random, signal, sys, time, torch
 from pathlib import Path
 from ablate.runs.checkpoints import ResumeCheckpoint
+torch.set_num_threads(1)
 checkpoint, chance, last = ResumeCheckpoint(Path(sys.argv[1])), random.Random(0), 1
 
 def save(number):
@@ -115,6 +117,7 @@ save(last)
 for kill in range(25):
     before = written()
     child = os.fork()
+    signal.alarm(60 if child == 0 else 0)  # should nobody kill it
     while child == 0:  # saves until it is killed
         last += 1
         save(last)
