@@ -23,13 +23,13 @@ try:
                     time.sleep(0.01)
                 print(stop.reason, flush=True)
                 time.sleep(600)
+        while sys.argv[1] == "deaf":
+            try:
+                print("ready", flush=True)
+                time.sleep(600)
+            except Interrupted:
+                print("not now", flush=True)
         print("ready", flush=True)
-        if sys.argv[1] == "deaf":
-            while True:
-                try:
-                    time.sleep(600)
-                except Interrupted:
-                    print("not now", flush=True)
         time.sleep(600)
 except Interrupted as error:
     print(f"interrupted by {error}", flush=True)
@@ -68,6 +68,7 @@ def test_what_does_not_end_by_itself_is_ended_within_ten_seconds_of_sigterm() ->
         told = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert line(process) == "not now"
+        assert line(process) == "ready"  # it goes on
         assert process.wait(timeout=60) == 1
         assert 5 < time.monotonic() - told < 10
 
