@@ -20,7 +20,7 @@ test: lint
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not long"
 
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -q -m long
+	$(BIN)/python -m pytest -q -m long --timeout=14400
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
