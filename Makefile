@@ -17,7 +17,7 @@ study: $(STAMP)
 	$(BIN)/ablate run studies/quick.toml
 
 test: lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not long"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -q -m long --timeout=14400

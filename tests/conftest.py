@@ -27,6 +27,11 @@ pytest_plugins = ["servers"]  # PostgreSQL and an `mlflow server` over it
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies first: they take longest, and must not be what one of two processes is left with at the end."""
+    items.sort(key=lambda item: (item.path.name != "test_survival.py", item.path.parent != ROOT / "tests"))
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real recordings: $ABLATE_DATA, or shared/data beside the repository."""

@@ -215,7 +215,7 @@ class TestAtWork:
         there = restored(staged, tmp_path / "away")
         assert [record.status for record in there.records("slim")] == ["FINISHED", "FINISHED"]
         with closing(sqlite3.connect(views.database(tmp_path / "away"))) as store:
-            assert store.execute("SELECT DISTINCT status FROM runs").fetchall() == [("FINISHED",), ("FAILED",)]
+            assert set(store.execute("SELECT status FROM runs")) == {("FINISHED",), ("FAILED",)}
         with closing(sqlite3.connect(views.database(tracker.root))) as store:  # the store itself is left as it was
             assert store.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone() == (2,)
 
