@@ -83,7 +83,10 @@ class Run:
 
     def tidy(self, known: Iterable[Record]) -> None:
         """Remove the working folders of runs that are in the store: their driver died, or the disk was read-only."""
-        _remove_recorded(self.context.work, known)
+        work = self.context.work
+        ended = {self.context.folder(record) for record in known if record.status in ("FINISHED", "FAILED")}
+        for folder in ended.intersection(work.iterdir() if work.is_dir() else ()):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def open(self, command: str, known: Collection[Record], rerun: Collection[str]) -> None:
         """Write the study's document; refuse changed settings under finished runs."""
@@ -178,16 +181,3 @@ class Run:
                 tuning.mirror(here, self.loaded.study, known, digests)
         except Exception as error:  # the dashboard is a convenience; the results are in the tracking store
             self.view.note(f"the Optuna dashboard's database could not be updated: {error}")
-
-
-def _remove_recorded(work: Path, known: Iterable[Record]) -> None:
-    ended = {_folder_name(record) for record in known if record.status in ("FINISHED", "FAILED")}
-    for folder in work.iterdir() if work.is_dir() else ():
-        if folder.name in ended:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _folder_name(record: Record) -> str:
-    """As `Context.folder` names it."""
-    trial = "" if record.trial is None else f"-trial{record.trial}"
-    return f"{record.phase}-{record.arm}{trial}-seed{record.seed}-{record.key}"

@@ -245,8 +245,21 @@ class Metric:
     pooled: bool = False  # means something for a whole split only: no value of an example is kept
 
 
+class Named:
+    """What a run is called: `hybrid-seed3`, or `hybrid-trial2-seed101` while tuning."""
+
+    arm: str
+    seed: int
+    trial: int | None
+
+    @property
+    def name(self) -> str:
+        trial = "" if self.trial is None else f"-trial{self.trial}"
+        return f"{self.arm}{trial}-seed{self.seed}"
+
+
 @dataclass(frozen=True)
-class RunSpec:
+class RunSpec(Named):
     """What is asked: one training and evaluation of one arm with one seed. Plain data, safe to send anywhere."""
 
     study: str
@@ -258,12 +271,6 @@ class RunSpec:
     replicate: int = 0
     trial: int | None = None  # index while tuning
     overrides: Mapping[str, Scalar] = field(default_factory=dict)  # the tuned values within `settings`
-
-    @property
-    def name(self) -> str:
-        """`hybrid-seed3`, or `hybrid-trial2-seed101` while tuning."""
-        trial = "" if self.trial is None else f"-trial{self.trial}"
-        return f"{self.arm}{trial}-seed{self.seed}"
 
     @property
     def dataset(self) -> str:
@@ -292,7 +299,7 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Named):
     """A run as the store remembers it: what a Tracker reads back."""
 
     run_id: str

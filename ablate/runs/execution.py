@@ -27,7 +27,7 @@ from ablate.runs.halts import Stopped, unavailable
 from ablate.runs.journal import Journal, Listen
 from ablate.runs.seeding import derive, stream
 from ablate.runs.training import NonFiniteLoss, Signals, Trainer
-from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, digest
+from ablate.study import InputError, Metric, Problem, Record, RunResult, RunSpec, TrainingSettings, digest
 
 PICTURES = 6  # test examples kept per run for the report's gallery, beside the median and the worst one
 
@@ -45,8 +45,8 @@ class Context:
     data_root: Path | None = None
     limit: int | None = None  # a smoke pass: at most this many examples of every split
 
-    def folder(self, spec: RunSpec) -> Path:
-        return self.work / f"{spec.phase}-{spec.name}-{spec.key}"
+    def folder(self, run: RunSpec | Record) -> Path:
+        return self.work / f"{run.phase}-{run.name}-{run.key}"
 
     @property
     def stop_file(self) -> Path:
