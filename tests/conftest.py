@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,21 @@ if os.environ.get("CI"):
 
 pytest_plugins = ["servers"]  # PostgreSQL and an `mlflow server` over it
 ROOT = Path(__file__).resolve().parent.parent
+
+
+TEARDOWN_S = 300.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """A clean-up that hangs shows its stacks and is ended: no limit of pytest-timeout holds once a test has failed."""
+    timer = threading.Timer(TEARDOWN_S, os.abort)  # pytest's faulthandler shows where all threads are
+    timer.daemon = True
+    timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
 
 
 @pytest.fixture(scope="session")

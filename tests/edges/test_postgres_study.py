@@ -22,7 +22,7 @@ import pytest
 from servers import PASSWORD, QUOTED, Postgres, TrackingServer, answers, free_port
 from socket_audit import SocketAudit
 from toy_cluster import NO_PAGE
-from toy_project import Project, finish, group_members, wait_until
+from toy_project import GONE_S, Project, finish, group_members, wait_until
 
 from ablate.edges import locks_postgres
 from ablate.study import InputError
@@ -94,7 +94,7 @@ def _look(process: subprocess.Popen[str], seen: Done, postgres: Postgres) -> Non
                 seen.commands.add(Path(f"/proc/{member}/cmdline").read_bytes().decode(errors="replace"))
             except OSError:
                 continue
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, finish(process)
         return bool(postgres.query(FINISHED, seen.server.database)[0][0] >= enough)
 
     wait_until(lambda: looked(2))
@@ -235,4 +235,4 @@ def _a_scheduler_and_a_worker(folder: Path, environment: dict[str, str]) -> None
     finally:
         for process in started:
             process.terminate()
-            process.wait()
+            process.wait(GONE_S)
