@@ -151,7 +151,7 @@ class LocalPool(Executor):
             time.sleep(0.02)
         processes = [process for each in self._slots.values() for process in each]
         psutil.wait_procs(processes, timeout=GONE_S)
-        # the executor has no stronger word than SIGTERM, which leaves workers unmoved, and Python waits for it at its end
+        # SIGTERM, the last word of the executor, leaves workers unmoved, and Python waits for them at its end
         _kill(processes)
 
 
