@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ablate.agenda import Agenda, CellId
+from ablate.agenda import Agenda, CellId, cell_id
 from ablate.edges.engines import Ends, Engine, Varies, WorkerLost
 from ablate.edges.patience import PATIENCE_S, Outage, OutOfPatience
 from ablate.edges.signals import Interrupted, StopRequest
@@ -62,7 +62,8 @@ class Driver:
         self.agenda = Agenda(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
         self.flights: dict[Future[RunResult], Flight] = {}
         self.losses: dict[CellId, int] = {}  # of workers, by the cell they were at
-        self.failures: dict[CellId, int] = {}
+        tried = sorted(self.agenda.records, key=lambda record: record.failures)
+        self.failures: dict[CellId, int] = {cell_id(record): record.failures for record in tried if record.failures}
         self.store = Outage("the store does not answer", "the store answers again", self.view.note, self.patience_s)
         self.place = Outage("the runs cannot go on", "the runs go on", self.view.note, self.patience_s)
         self.polled = time.monotonic()
@@ -151,7 +152,7 @@ class Driver:
     def _submit(self, pool: Executor, spec: RunSpec) -> None:
         progress = self.context.folder(spec) / PROGRESS
         progress.unlink(missing_ok=True)
-        flight = Flight(spec, self.tracker.start(spec), progress)
+        flight = Flight(spec, self.tracker.start(spec, self.failures.get(cell_id(spec), 0)), progress)
         self.store.over()
         self.view.started(spec)
         self.flights[pool.submit(self.execute, spec, self.context)] = flight
@@ -228,22 +229,19 @@ class Driver:
         result = replace(result, provenance={**result.provenance, **self.provenance})
         if self.dirty_diff and result.artifacts:
             (result.artifacts / "uncommitted.diff").write_text(self.dirty_diff, encoding="utf-8")
-        self.tracker.finish(flight.run_id, flight.spec, result)
+        failures = self.failures.get(flight.cell_id, 0) + (result.status == "FAILED")
+        again = result.status == "FAILED" and failures <= self.study.retries  # its run takes the place of this one
+        self.tracker.finish(flight.run_id, flight.spec, result, failures if again else 0)
         flight.recorded = True
-        ended = result.status != "FAILED" or not self._tries_again(flight, result)
-        if ended:
+        self.failures[flight.cell_id] = failures
+        if not again:
             self.agenda.add(_as_record(flight, result))
         shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
-        if ended:
+        if again:
+            tries = f"try {failures + 1} of {self.study.retries + 1}"
+            self.view.note(f"{flight.spec.name} failed: {result.error}; {tries}")
+        else:
             self.view.ended(flight.spec, result)
-
-    def _tries_again(self, flight: Flight, result: RunResult) -> bool:
-        """Whether the study asks for another try; its run takes the place of the failed one."""
-        failures = self.failures[flight.cell_id] = self.failures.get(flight.cell_id, 0) + 1
-        if failures > self.study.retries:
-            return False
-        self.view.note(f"{flight.spec.name} failed: {result.error}; try {failures + 1} of {self.study.retries + 1}")
-        return True
 
     def _lose(self, flight: Flight) -> None:
         """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once."""

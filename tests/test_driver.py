@@ -162,6 +162,49 @@ class TestRetries:
         bench.run(study)
         assert bench.view.lines == []
 
+    @pytest.mark.parametrize("after", ["finish", "start"])
+    def test_a_driver_that_dies_between_two_tries_leaves_the_others_to_the_next(self, bench: Bench, after: str) -> None:
+        """Just after a try was recorded as failed, or just after the next began."""
+        study = toy_cells.study({"hopeless": "fails"}, retries=2)
+        for tries in (1, 2):
+            driver = bench.driver(study)
+            driver.tracker = Dying(bench.tracker, after, 1 if after == "finish" else 3 - tries)  # type: ignore[assignment]
+            with pytest.raises(Killed):
+                driver.run()
+            bench.tracker.sweep("cells")
+            assert bench.statuses() == {"hopeless-1": "KILLED"}
+            assert [r.failures for r in bench.tracker.records("cells")] == [tries if after == "finish" else 1]
+        bench.run(study)
+        assert bench.statuses() == {"hopeless-1": "FAILED"}
+        assert bench.begun() == {"hopeless-seed1": 3}
+        (record,) = bench.tracker.records("cells")
+        assert record.error == "it was not to be"
+        assert bench.view.lines.count("FAILED hopeless-seed1") == 1
+
+
+class Killed(BaseException):
+    """Nothing that the driver does afterwards reaches the store."""
+
+
+class Dying:
+    """A store whose driver is killed just after it was called for the n-th time."""
+
+    def __init__(self, tracker: MemoryTracker, call: str, nth: int) -> None:
+        self.tracker, self.call, self.left = tracker, call, nth
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.tracker, name)
+        if self.left == 0:
+            raise StoreUnavailable("the driver is dead")
+        return partial(self._die_after, call) if name == self.call else call
+
+    def _die_after(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        answer = call(*arguments)
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+        return answer
+
 
 class Moody:
     """A store of which every other call fails, before or after it is done; `forever`: the calls that end a run."""
