@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from ablate.agenda import Agenda, CellId, cell_id
@@ -23,6 +24,7 @@ from ablate.study import Record, RunResult, RunSpec, StoreUnavailable, Study, Tr
 
 POLL_SECONDS = 0.3
 LIVES = 2  # a cell whose worker is lost this often is recorded as FAILED
+LOG = "run.log"  # among the artifacts of a run
 STALL_AFTER_S = 1800.0  # without a sign of life, of which a run gives one a second while it trains
 LAST_WISH_S = 30.0  # for the cells to save their state once the driver has run out of patience
 LOST = (BrokenProcessPool, WorkerLost, CancelledError)
@@ -62,6 +64,7 @@ class Driver:
         self.agenda = Agenda(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
         self.flights: dict[Future[RunResult], Flight] = {}
         self.losses: dict[CellId, int] = {}  # of workers, by the cell they were at
+        self.spared: set[CellId] = set()  # cells that have lost a worker after their last word
         tried = sorted(self.agenda.records, key=lambda record: record.failures)
         self.failures: dict[CellId, int] = {cell_id(record): record.failures for record in tried if record.failures}
         self.store = Outage("the store does not answer", "the store answers again", self.view.note, self.patience_s)
@@ -244,9 +247,16 @@ class Driver:
             self.view.ended(flight.spec, result)
 
     def _lose(self, flight: Flight) -> None:
-        """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once."""
+        """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once.
+
+        One that died over the sending of its result was not the cell's fault, the first time: the cell goes on from
+        the end of its training, which is always kept.
+        """
         reason = flight.ended or "the worker process died (killed, or out of memory?)"
         losses = self.losses.get(flight.cell_id, 0) + 1
+        if flight.cell_id not in self.spared and self._out(flight.spec).joinpath(LOG).is_file():
+            self.spared.add(flight.cell_id)
+            losses -= 1
         if losses < LIVES:
             self.tracker.kill(flight.run_id)
             self.view.note(f"{flight.spec.name}: {reason}; it starts again from its last checkpoint")
@@ -256,12 +266,16 @@ class Driver:
 
     def _last_words(self, spec: RunSpec, reason: str) -> RunResult:
         """The failure of a run that could not tell itself, with what its log holds."""
-        out = self.context.folder(spec) / "out"
+        out = self._out(spec)
         with suppress(OSError):  # without a log it is a failure all the same
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
-            shutil.copy(self.context.log_file(spec), out / "run.log")
+            shutil.copy(self.context.log_file(spec), out / LOG)
         return RunResult(spec.key, "FAILED", error=reason, artifacts=out if out.is_dir() else None)
+
+    def _out(self, spec: RunSpec) -> Path:
+        """Where a run leaves its artifacts, the log last."""
+        return self.context.folder(spec) / "out"
 
     def _abandon(self) -> None:
         """Mark what is in the air; whoever drives next does it where the store is away."""

@@ -131,6 +131,11 @@ class TestLostWorkers:
         assert reason == "the worker process died (killed, or out of memory?), 2 times"
         assert sum("starts again from its last checkpoint" in note for note in bench.view.notes) == 2
 
+    def test_a_worker_that_dies_after_its_last_word_is_no_fault_of_the_run_once(self, bench: Bench) -> None:
+        bench.run(toy_cells.study({"unlucky": "dies late, then dies"}), engine=local_pool)
+        assert bench.statuses() == {"unlucky-1": "FINISHED"}
+        assert bench.begun() == {"unlucky-seed1": 3}
+
     def test_a_worker_without_a_sign_of_life_is_replaced_once(self, bench: Bench) -> None:
         study = toy_cells.study({"guilty": "hangs", "unlucky": "hangs once", "slow": "slow"})
         bench.run(study, workers=2, engine=local_pool, stall_after_s=5.0)
