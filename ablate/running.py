@@ -31,7 +31,8 @@ def only_driver(loaded: Loaded, workspace: Workspace, command: str) -> Iterator[
     from ablate.edges import locks
 
     path = workspace.mlruns / f"{loaded.study.name}.lock"
-    with locks.hold(path, loaded.study.name, command=command, addresses=[workspace.tracking_uri, workspace.storage]):
+    addresses = [workspace.tracking_uri, workspace.storage]
+    with locks.hold(path, loaded.study.name, command=command, addresses=addresses, new=True):
         yield
 
 
