@@ -9,9 +9,10 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
-from ablate.agenda import Agenda, CellId
+from ablate.agenda import Agenda, CellId, cell_id
 from ablate.edges.engines import Ends, Engine, Varies, WorkerLost
 from ablate.edges.patience import PATIENCE_S, Outage, OutOfPatience
 from ablate.edges.signals import Interrupted, StopRequest
@@ -23,6 +24,7 @@ from ablate.study import Record, RunResult, RunSpec, StoreUnavailable, Study, Tr
 
 POLL_SECONDS = 0.3
 LIVES = 2  # a cell whose worker is lost this often is recorded as FAILED
+LOG = "run.log"  # among the artifacts of a run
 STALL_AFTER_S = 1800.0  # without a sign of life, of which a run gives one a second while it trains
 LAST_WISH_S = 30.0  # for the cells to save their state once the driver has run out of patience
 LOST = (BrokenProcessPool, WorkerLost, CancelledError)
@@ -62,7 +64,9 @@ class Driver:
         self.agenda = Agenda(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
         self.flights: dict[Future[RunResult], Flight] = {}
         self.losses: dict[CellId, int] = {}  # of workers, by the cell they were at
-        self.failures: dict[CellId, int] = {}
+        self.spared: set[CellId] = set()  # cells that have lost a worker after their last word
+        tried = sorted(self.agenda.records, key=lambda record: record.failures)
+        self.failures: dict[CellId, int] = {cell_id(record): record.failures for record in tried if record.failures}
         self.store = Outage("the store does not answer", "the store answers again", self.view.note, self.patience_s)
         self.place = Outage("the runs cannot go on", "the runs go on", self.view.note, self.patience_s)
         self.polled = time.monotonic()
@@ -151,7 +155,7 @@ class Driver:
     def _submit(self, pool: Executor, spec: RunSpec) -> None:
         progress = self.context.folder(spec) / PROGRESS
         progress.unlink(missing_ok=True)
-        flight = Flight(spec, self.tracker.start(spec), progress)
+        flight = Flight(spec, self.tracker.start(spec, self.failures.get(cell_id(spec), 0)), progress)
         self.store.over()
         self.view.started(spec)
         self.flights[pool.submit(self.execute, spec, self.context)] = flight
@@ -228,27 +232,31 @@ class Driver:
         result = replace(result, provenance={**result.provenance, **self.provenance})
         if self.dirty_diff and result.artifacts:
             (result.artifacts / "uncommitted.diff").write_text(self.dirty_diff, encoding="utf-8")
-        self.tracker.finish(flight.run_id, flight.spec, result)
+        failures = self.failures.get(flight.cell_id, 0) + (result.status == "FAILED")
+        again = result.status == "FAILED" and failures <= self.study.retries  # its run takes the place of this one
+        self.tracker.finish(flight.run_id, flight.spec, result, failures if again else 0)
         flight.recorded = True
-        ended = result.status != "FAILED" or not self._tries_again(flight, result)
-        if ended:
+        self.failures[flight.cell_id] = failures
+        if not again:
             self.agenda.add(_as_record(flight, result))
         shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
-        if ended:
+        if again:
+            tries = f"try {failures + 1} of {self.study.retries + 1}"
+            self.view.note(f"{flight.spec.name} failed: {result.error}; {tries}")
+        else:
             self.view.ended(flight.spec, result)
 
-    def _tries_again(self, flight: Flight, result: RunResult) -> bool:
-        """Whether the study asks for another try; its run takes the place of the failed one."""
-        failures = self.failures[flight.cell_id] = self.failures.get(flight.cell_id, 0) + 1
-        if failures > self.study.retries:
-            return False
-        self.view.note(f"{flight.spec.name} failed: {result.error}; try {failures + 1} of {self.study.retries + 1}")
-        return True
-
     def _lose(self, flight: Flight) -> None:
-        """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once."""
+        """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once.
+
+        One that died over the sending of its result was not the cell's fault, the first time: the cell goes on from
+        the end of its training, which is always kept.
+        """
         reason = flight.ended or "the worker process died (killed, or out of memory?)"
         losses = self.losses.get(flight.cell_id, 0) + 1
+        if flight.cell_id not in self.spared and self._out(flight.spec).joinpath(LOG).is_file():
+            self.spared.add(flight.cell_id)
+            losses -= 1
         if losses < LIVES:
             self.tracker.kill(flight.run_id)
             self.view.note(f"{flight.spec.name}: {reason}; it starts again from its last checkpoint")
@@ -258,12 +266,16 @@ class Driver:
 
     def _last_words(self, spec: RunSpec, reason: str) -> RunResult:
         """The failure of a run that could not tell itself, with what its log holds."""
-        out = self.context.folder(spec) / "out"
+        out = self._out(spec)
         with suppress(OSError):  # without a log it is a failure all the same
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
-            shutil.copy(self.context.log_file(spec), out / "run.log")
+            shutil.copy(self.context.log_file(spec), out / LOG)
         return RunResult(spec.key, "FAILED", error=reason, artifacts=out if out.is_dir() else None)
+
+    def _out(self, spec: RunSpec) -> Path:
+        """Where a run leaves its artifacts, the log last."""
+        return self.context.folder(spec) / "out"
 
     def _abandon(self) -> None:
         """Mark what is in the air; whoever drives next does it where the store is away."""

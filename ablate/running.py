@@ -31,7 +31,8 @@ def only_driver(loaded: Loaded, workspace: Workspace, command: str) -> Iterator[
     from ablate.edges import locks
 
     path = workspace.mlruns / f"{loaded.study.name}.lock"
-    with locks.hold(path, loaded.study.name, command=command, addresses=[workspace.tracking_uri, workspace.storage]):
+    addresses = [workspace.tracking_uri, workspace.storage]
+    with locks.hold(path, loaded.study.name, command=command, addresses=addresses, new=True):
         yield
 
 
@@ -157,6 +158,7 @@ class Run:
                 self.store.insist(partial(self.tracker.add_scores, runs, latencies))
 
     def _latency(self, pool: Executor, run_id: str) -> Mapping[str, float]:
+        from ablate.edges.engines import Ends
         from ablate.runs.checkpoints import read_settings
         from ablate.runs.cost import latency
 
@@ -165,7 +167,13 @@ class Run:
             return {}
         trust.check(read_settings(folder)["factory"], file=str(folder), place="model.json")
         threads = int(self.loaded.study.settings["training"].get("threads", 1))
-        return pool.submit(latency, folder, threads=threads, device=self.workspace.device).result()
+        measured = pool.submit(latency, folder, threads=threads, device=self.workspace.device)
+        try:
+            return measured.result(self.workspace.stall_after)
+        except TimeoutError:
+            if isinstance(pool, Ends):
+                pool.end(measured)
+            raise TimeoutError(f"no answer for {self.workspace.stall_after:g} s") from None
 
     def mirror(self, known: Iterable[Record]) -> None:
         """Copy what is finished to where optuna-dashboard reads it."""

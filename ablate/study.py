@@ -314,6 +314,7 @@ class Record(Named):
     error: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
     dataset: str = ""  # digest of the data it was given, however much of it was used: see `RunSpec.dataset`
+    failures: int = 0  # tries of the same cell that have failed before, or with this run where it is KILLED
 
 
 def digest(value: object) -> str:
@@ -359,8 +360,11 @@ class Tracker(Protocol):
     def sweep(self, study: str) -> int:
         """Mark KILLED what a driver that is no more left RUNNING, and delete half-written models; how many runs."""
 
-    def start(self, spec: RunSpec) -> str:
-        """A new RUNNING run; unfinished runs of the same key, phase and arm are discarded. Returns the run id."""
+    def start(self, spec: RunSpec, failures: int = 0) -> str:
+        """A new RUNNING run; unfinished runs of the same key, phase and arm are discarded. Returns the run id.
+
+        `failures`: how many tries of it have failed before.
+        """
 
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
         """One entry of `RunResult.history` ("epoch" is the step)."""
@@ -368,8 +372,12 @@ class Tracker(Protocol):
     def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
         """Several of them at once."""
 
-    def finish(self, run_id: str, spec: RunSpec, result: RunResult) -> None:
-        """Record scores, timings, provenance, artifacts and the model; the run ends FINISHED or FAILED."""
+    def finish(self, run_id: str, spec: RunSpec, result: RunResult, failures: int = 0) -> None:
+        """Record scores, timings, provenance, artifacts and the model; the run ends FINISHED or FAILED.
+
+        `failures`: how many tries have failed, this one included, of a cell that is tried again: the run ends KILLED,
+        as one that was interrupted, so that whoever drives next tries it again too.
+        """
 
     def kill(self, run_id: str) -> None:
         """The run was interrupted and will be resumed: KILLED."""

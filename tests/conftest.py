@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,21 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole studies first: they take longest, and must not be what one of two processes is left with at the end."""
     items.sort(key=lambda item: (item.path.name != "test_survival.py", item.path.parent != ROOT / "tests"))
+
+
+TEARDOWN_S = 300.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """A clean-up that hangs shows its stacks and is ended: no limit of pytest-timeout holds once a test has failed."""
+    timer = threading.Timer(TEARDOWN_S, os.abort)  # pytest's faulthandler shows where all threads are
+    timer.daemon = True
+    timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ import pytest
 USER, PASSWORD = "ablate", "s3cr:t/w@rd"  # its characters must be quoted in an address, which is where leaks come from
 QUOTED = "s3cr%3At%2Fw%40rd"
 START_S = 120  # a busy machine
+GONE_S = 20  # for a process that was killed
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
+CUT = signal.SIGINT  # to PostgreSQL; at SIGTERM it waits until the last client has gone, however long that is
 # Durability is what a test does not need; two connections a run are plenty.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
@@ -66,10 +69,10 @@ def _owner() -> pwd.struct_passwd | None:
     return known.get("postgres") or known["nobody"]
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(how: signal.Signals) -> None:
     """A test process that is killed leaves no server behind (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, how)
 
 
 @dataclass
@@ -136,7 +139,7 @@ class Postgres:
 
     def stop(self) -> None:
         """As an administrator's restart does it: connections are cut, nothing that was committed is lost."""
-        _stop(self.process, signal.SIGINT, patience_s=20)
+        _stop(self.process, CUT, patience_s=60)
         self.process = None
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -148,7 +151,12 @@ class Postgres:
     def _as_owner(self) -> dict[str, Any]:
         owner = _owner()
         as_user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
-        return {**as_user, "cwd": self.folder, "env": {"PATH": os.defpath}, "preexec_fn": _end_with_parent}
+        return {
+            **as_user,
+            "cwd": self.folder,
+            "env": {"PATH": os.defpath},
+            "preexec_fn": partial(_end_with_parent, CUT),
+        }
 
 
 @dataclass
@@ -182,7 +190,7 @@ class TrackingServer:
                 cwd=self.folder,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=partial(_end_with_parent, signal.SIGTERM),
             )
         _wait(lambda: answers(f"{self.address}/health"), self.process, self.folder / "log")
 
@@ -217,11 +225,12 @@ def _stop(
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
+        assert group, f"{process.args} has not stopped in {patience_s:g} s of {how.name}"
         process.kill()
     if group:  # and its children
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.wait(GONE_S)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import sqlite3
 import subprocess
@@ -12,13 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toy_project import Project, finish, group_members, wait_until
+from toy_project import GONE_S, PATIENCE_S, Project, end, finish, group_members, wait_until
 
 Ask = Callable[[str], list[tuple[Any, ...]]]  # an SQL query to MLflow's database
 
+ORPHANS_S = 60  # for a fork server that is still importing when its driver is killed
 BAD_STATES = "'RUNNING', 'SCHEDULED'"
 
 
@@ -33,13 +36,14 @@ class Survivor:
     kills: list[str] = field(default_factory=list)
     driver: subprocess.Popen[str] | None = None
     since: float = 0.0
+    said: str = ""  # on stderr, since what was last waited for
 
     @property
     def mlruns(self) -> Path:
         return self.project.folder / "mlruns"
 
     def start(self, *, delay_s: float | None = None) -> None:
-        self.since = time.time()
+        self.since, self.said = time.time(), ""
         command = ("run", "linear.toml", "--workers", "2", *self.options)
         delay = self.delay_s if delay_s is None else delay_s
         self.driver = self.project.start(*command, LINEAR_TOY_DELAY_S=str(delay))
@@ -53,18 +57,23 @@ class Survivor:
 
     def wait_for(self, pattern: str) -> None:
         """Until `made`; the driver must not end before."""
-        wait_until(lambda: self.made(pattern) or not self.running())
-        assert self.made(pattern), finish(self.driver) if self.driver else ""
+        assert self.driver is not None
+        wait_until(lambda: self.made(pattern) or not self.running(), tell=partial(end, self.driver))
+        assert self.made(pattern), finish(self.driver)
 
-    def hear(self, text: str) -> None:
+    def hear(self, text: str, timeout_s: float = PATIENCE_S) -> None:
         """Until the driver has said so."""
         assert self.driver is not None
         assert self.driver.stderr is not None
-        said = ""
-        while text not in said:
-            line = self.driver.stderr.readline()
-            assert line, said  # it has ended
-            said += line
+        latest = time.monotonic() + timeout_s
+        pipe = self.driver.stderr.fileno()
+        while text not in self.said:
+            ready, _, _ = select.select([pipe], [], [], max(0.0, latest - time.monotonic()))
+            assert ready, f"{text!r} was not said; instead {self.said!r}. {end(self.driver)}"
+            more = os.read(pipe, 65536)
+            assert more, f"{text!r} was not said; instead {self.said!r}. {finish(self.driver)}"
+            self.said += more.decode(errors="replace")
+        self.said = self.said.partition(text)[2]
 
     def ended(self) -> bool:
         """Whether the driver has come to the end of the study; no other end is allowed."""
@@ -78,11 +87,12 @@ class Survivor:
     def kill_driver(self) -> None:
         """As the system does when memory runs out: no time to say a word."""
         assert self.driver is not None
-        self.driver.kill()
-        self.driver.communicate()
+        driver = self.driver
+        driver.kill()
         self.kills.append("driver")
         # what the driver started ends by itself
-        wait_until(lambda: self.driver is not None and group_members(self.driver.pid) == [], timeout_s=60)
+        wait_until(lambda: group_members(driver.pid) == [], ORPHANS_S, tell=partial(end, driver))
+        finish(driver, GONE_S)
 
     def kill_other(self, rng: random.Random) -> None:
         """One of the processes that the driver has started: a worker, or the server that forks them."""

@@ -17,7 +17,7 @@ import pytest
 import toy_cells
 import toy_cluster
 from toy_cluster import Cluster, Place
-from toy_project import Project, finish, wait_until
+from toy_project import PATIENCE_S, Project, finish, wait_until
 
 from ablate.driver import Driver
 from ablate.edges.cluster import engine_for
@@ -62,10 +62,13 @@ def test_forty_cells_on_three_workers_of_which_some_die(cluster: Cluster, tmp_pa
 
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(driver.run)
-        for count in (8, 20):
-            wait_until(lambda n=count: running.done() or done() >= n)
-            _kill_one(cluster, rng)
-        running.result()
+        try:
+            for count in (8, 20):
+                wait_until(lambda n=count: running.done() or done() >= n, tell=cluster.log)
+                _kill_one(cluster, rng)
+            running.result(PATIENCE_S)
+        finally:
+            driver.stop.ask("the test is over", 0)  # the thread is waited for
     statuses = Counter((r.arm, r.seed) for r in tracker.records("cells") if r.status == "FINISHED")
     assert statuses == {(arm, seed): 1 for arm in "ab" for seed in range(1, 21)}
     assert {r.status for r in tracker.records("cells")} <= {"FINISHED", "KILLED"}
@@ -117,10 +120,11 @@ def _run(project: Project, cluster: Cluster) -> subprocess.Popen[str]:
 
 def _wait_for(project: Project, count: int, process: subprocess.Popen[str]) -> None:
     wait_until(lambda: process.poll() is not None or project.statuses().count("FINISHED") >= count)
-    assert process.poll() is None, process.communicate()
+    assert process.poll() is None, finish(process)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 def test_five_hundred_cells_on_eight_workers(tmp_path: Path, initialised_store: Path) -> None:
     """Twelve of them are killed, evenly over the study, and replaced."""
     seeds, deaths, rng = 167, 12, random.Random(2)

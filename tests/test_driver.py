@@ -131,6 +131,11 @@ class TestLostWorkers:
         assert reason == "the worker process died (killed, or out of memory?), 2 times"
         assert sum("starts again from its last checkpoint" in note for note in bench.view.notes) == 2
 
+    def test_a_worker_that_dies_after_its_last_word_is_no_fault_of_the_run_once(self, bench: Bench) -> None:
+        bench.run(toy_cells.study({"unlucky": "dies late, then dies"}), engine=local_pool)
+        assert bench.statuses() == {"unlucky-1": "FINISHED"}
+        assert bench.begun() == {"unlucky-seed1": 3}
+
     def test_a_worker_without_a_sign_of_life_is_replaced_once(self, bench: Bench) -> None:
         study = toy_cells.study({"guilty": "hangs", "unlucky": "hangs once", "slow": "slow"})
         bench.run(study, workers=2, engine=local_pool, stall_after_s=5.0)
@@ -161,6 +166,49 @@ class TestRetries:
         assert bench.view.lines.count("FAILED hopeless-seed1") == 1
         bench.run(study)
         assert bench.view.lines == []
+
+    @pytest.mark.parametrize("after", ["finish", "start"])
+    def test_a_driver_that_dies_between_two_tries_leaves_the_others_to_the_next(self, bench: Bench, after: str) -> None:
+        """Just after a try was recorded as failed, or just after the next began."""
+        study = toy_cells.study({"hopeless": "fails"}, retries=2)
+        for tries in (1, 2):
+            driver = bench.driver(study)
+            driver.tracker = Dying(bench.tracker, after, 1 if after == "finish" else 3 - tries)  # type: ignore[assignment]
+            with pytest.raises(Killed):
+                driver.run()
+            bench.tracker.sweep("cells")
+            assert bench.statuses() == {"hopeless-1": "KILLED"}
+            assert [r.failures for r in bench.tracker.records("cells")] == [tries if after == "finish" else 1]
+        bench.run(study)
+        assert bench.statuses() == {"hopeless-1": "FAILED"}
+        assert bench.begun() == {"hopeless-seed1": 3}
+        (record,) = bench.tracker.records("cells")
+        assert record.error == "it was not to be"
+        assert bench.view.lines.count("FAILED hopeless-seed1") == 1
+
+
+class Killed(BaseException):
+    """Nothing that the driver does afterwards reaches the store."""
+
+
+class Dying:
+    """A store whose driver is killed just after it was called for the n-th time."""
+
+    def __init__(self, tracker: MemoryTracker, call: str, nth: int) -> None:
+        self.tracker, self.call, self.left = tracker, call, nth
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.tracker, name)
+        if self.left == 0:
+            raise StoreUnavailable("the driver is dead")
+        return partial(self._die_after, call) if name == self.call else call
+
+    def _die_after(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        answer = call(*arguments)
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+        return answer
 
 
 class Moody:

@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import small_disk
 import survival
 from small_disk import SmallDisk
 from survival import Survivor
-from toy_project import Project, finish, group_members, wait_until
+from toy_project import GONE_S, Project, finish, group_members, wait_until
 
 
 def test_killed_at_five_moments_it_ends_as_if_nothing_had_happened(
@@ -64,6 +66,41 @@ def _preempt(survivor: Survivor) -> None:
     assert "the same command continues" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "FINISHED" not in survivor.project.statuses()
+
+
+LOCKER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_database_that_another_process_has_locked_is_waited_for(
+    project: Project, finished: Project, initialised_store: Path
+) -> None:
+    """For longer than SQLite itself waits."""
+    project.store(initialised_store)
+    survivor = Survivor(project)
+    survivor.start()
+    survivor.wait_for("mlruns/work/linear/*/checkpoint-*")
+    command = [sys.executable, "-c", LOCKER, str(survivor.mlruns / "mlflow.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as locker:
+        assert locker.stdout is not None
+        assert locker.stdout.readline() == "held\n"
+        locked = time.monotonic()
+        survivor.hear("the store does not answer: database is locked; waiting, for at most 120 s")
+        waited = time.monotonic() - locked
+        locker.communicate("", timeout=GONE_S)
+    assert 4 < waited < 60
+    survivor.hear("the store answers again")
+    assert survivor.driver is not None
+    ended = finish(survivor.driver)
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert survivor.results == finished.results
+    survival.check_stores(survivor, survival.in_sqlite(survivor.mlruns / "mlflow.db"), survival.CELLS)
 
 
 @pytest.fixture

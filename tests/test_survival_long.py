@@ -29,7 +29,7 @@ BEGINNINGS = (
     "reports/*/*",
 )
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import toy_cells
-from toy_project import clean_environment, wait_until
+from toy_project import GONE_S, clean_environment, wait_until
 
 from ablate.edges.engines import WorkerLost
 from ablate.runs.halts import Stopped, Unavailable
@@ -40,7 +40,7 @@ class Cluster:
         """At the same port as before, if there was one before."""
         self._file.unlink(missing_ok=True)
         self.scheduler = self._start("scheduler", "--host", f"tcp://127.0.0.1:{self.port}", *NO_PAGE)
-        wait_until(self._file.is_file)
+        wait_until(self._file.is_file, tell=self.log)
         self.port = int(self.address.rpartition(":")[2])
 
     @property
@@ -61,7 +61,7 @@ class Cluster:
             more += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder), *options]
             environment = {"ABLATE_WORK": str(self.folder / "work" / name), **environment}
             self.workers.append(self._start("worker", *more, **environment))
-        wait_until(lambda: len(self.present() - known) >= count)
+        wait_until(lambda: len(self.present() - known) >= count, tell=self.log)
         return self
 
     def _start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
@@ -88,13 +88,13 @@ class Cluster:
     def stop_scheduler(self) -> None:
         assert self.scheduler is not None
         self.scheduler.kill()
-        self.scheduler.wait()
+        self.scheduler.wait(GONE_S)
 
     def __exit__(self, *_: object) -> None:
         for process in (*self.workers, self.scheduler):
             if process is not None and process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                process.wait(GONE_S)
 
 
 # Cells

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ablate.edges import ledger
 from ablate.study import Record
 
 TOY = Path(__file__).parent / "toy"
-PATIENCE_S = 300  # a busy machine takes ten times as long as an idle one
+PATIENCE_S = 200  # a busy machine takes ten times as long as an idle one; a test has 240 s, and what waits says more
+GONE_S = 20  # for processes that were killed, or whose parent was
 
 
-def _hear_ctrl_c() -> None:
+def _as_in_a_terminal() -> None:
     """A script's background job ignores SIGINT and its children inherit that; a terminal's child does not."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # `end` aborts processes for the sake of their last words
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,18 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_hear_ctrl_c,
+            preexec_fn=_as_in_a_terminal,
         )
         self.processes.append(process)
         return process
 
     def stop(self) -> None:
-        """End what a failed test has left running."""
+        """End what a failed test has left running, and show what it was at."""
         for process in self.processes:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+                print(end(process))
+            else:
+                finish(process, GONE_S)
 
     def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, **environment)
@@ -105,22 +112,49 @@ class Project:
 def clean_environment() -> dict[str, str]:
     """Without what a person's shell may say about stores and data, and one torch thread in every process."""
     mine = {key: value for key, value in os.environ.items() if not key.startswith(("ABLATE_", "MLFLOW_TRACKING"))}
-    return {**mine, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return {**mine, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "PYTHONFAULTHANDLER": "1"}
 
 
 def finish(process: subprocess.Popen[str], timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
+    """Wait for its end, and for that of all who hold its output. One that does not come says what it was at."""
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
+        raise AssertionError(f"no end after {timeout_s:g} s. {end(process)}") from None
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
-    end = time.monotonic() + timeout_s
+def end(process: subprocess.Popen[str]) -> str:
+    """Kill a process started by `Project.start`, and its group. Which there were, what they said, and their stacks."""
+    members = "\n".join(map(_described, group_members(process.pid)))
+    said = f"{process.args}, exit code {process.poll()}; of its group there were:\n{members}"
+    for number in (signal.SIGABRT, signal.SIGKILL):  # the first has Python show its stacks: see clean_environment
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            out, err = process.communicate(timeout=GONE_S)
+            return f"{said}\nit said:\n{out}\n{err}"
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    return f"{said}\na process of another group holds its output"
+
+
+def _described(pid: int) -> str:
+    try:
+        process = psutil.Process(pid)
+        return f"{pid} {process.status()} {' '.join(process.cmdline())[:200]}"
+    except psutil.Error:
+        return f"{pid} has just ended"
+
+
+def wait_until(
+    condition: Callable[[], Any], timeout_s: float = PATIENCE_S, *, tell: Callable[[], str] = lambda: ""
+) -> None:
+    """`tell`: what to say when it was in vain."""
+    latest = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < latest, f"waited in vain for {timeout_s:g} s. {tell()}"
         time.sleep(0.05)
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -26,6 +27,7 @@ from ablate.runs.allocator import keep_freed_memory
 
 # 4 s for each worker otherwise (measured); the second comes with the first optimizer.
 PRELOADED = ("ablate.runs.execution", "torch._dynamo")
+STARTS = 3  # of processes, tried in a row before it is an error
 GONE_S = 5.0  # a process that was killed is gone after this, unless the system hangs
 TO_THE_DRIVER = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -97,19 +99,24 @@ class LocalPool(Executor):
         self._at: dict[Future[Any], ProcessPoolExecutor] = {}
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Run in the process that has least to do."""
+        """Run in the process that has least to do. Raises OSError where no process can be started."""
+        for slot in {slot for future, slot in self._at.items() if _broken(future)}:
+            self._bury(slot)
         self._at = {future: slot for future, slot in self._at.items() if not future.done()}
-        while True:
+        for _ in range(self._workers + STARTS):
             slot = self._slot()
             try:
                 with _signals_held_back():
                     future = slot.submit(fn, *args, **kwargs)
-            except BrokenProcessPool:
+            except (BrokenProcessPool, EOFError, ConnectionError):  # the last two: the fork server was killed meanwhile
                 self._bury(slot)
                 continue
-            self._slots[slot] = self._slots[slot] or _processes(slot)
+            if not self._slots[slot]:
+                self._slots[slot] = _processes(slot)
+                _leave_writing_to_the_process(slot)
             self._at[future] = slot
             return future
+        raise OSError("no worker process can be started")
 
     def _slot(self) -> ProcessPoolExecutor:
         load = Counter(self._at.values())
@@ -130,16 +137,36 @@ class LocalPool(Executor):
         _kill([process for processes in self._slots.values() for process in processes])
 
     def _bury(self, slot: ProcessPoolExecutor) -> None:
-        # whoever took the place of the dead one must not meet it: it may live on where its fork server was killed
-        _kill(self._slots.pop(slot))
+        # whoever takes the place of the dead one must not meet it: it may live on where its fork server was killed
+        _kill(self._slots.pop(slot, []))
         slot.shutdown(wait=False, cancel_futures=True)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """See `concurrent.futures.Executor`."""
+        """See `concurrent.futures.Executor`. A process that does not end with its work is killed."""
         for slot in self._slots:
             slot.shutdown(wait=False, cancel_futures=cancel_futures)
-        for slot in self._slots if wait else ():
-            slot.shutdown(wait=True)
+        if not wait:
+            return
+        while not all(future.done() for future in self._at):
+            time.sleep(0.02)
+        processes = [process for each in self._slots.values() for process in each]
+        psutil.wait_procs(processes, timeout=GONE_S)
+        # SIGTERM, the last word of the executor, leaves workers unmoved, and Python waits for them at its end
+        _kill(processes)
+
+
+def _broken(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
+
+
+def _leave_writing_to_the_process(slot: ProcessPoolExecutor) -> None:
+    """Close our own end of the pipe in which results come: half of one would be waited for without end.
+
+    The process alone then holds that end, and half a result ends with it.
+    """
+    writer = getattr(getattr(slot, "_result_queue", None), "_writer", None)  # Python has no public way to it
+    if writer is not None:
+        writer.close()
 
 
 def _processes(slot: ProcessPoolExecutor) -> list[psutil.Process]:

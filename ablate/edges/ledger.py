@@ -21,6 +21,7 @@ from ablate.design.wording import shown
 from ablate.study import SCHEMA, InputError, Problem, Record, printable
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
+FAILURES = "ablate.failures"  # tag: tries of a run's cell that have failed, where there were any
 DOCUMENT = "study.json"  # artifact of the parent run
 MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; more is cut off and then no JSON
 MODEL = "model"  # name of the LoggedModel of a run
@@ -79,6 +80,7 @@ def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mappin
         error=printable(tags.get("ablate.error", "")),
         provenance={printable(name): printable(str(value)) for name, value in provenance.items()},
         dataset=dataset,
+        failures=int(tags.get(FAILURES, 0)),
     )
 
 

@@ -18,11 +18,14 @@ from ablate.study import InputError, Problem
 
 
 @contextmanager
-def hold(path: Path, study: str, *, command: str = "", addresses: Iterable[str | None] = ()) -> Iterator[None]:
-    """Hold the lock file `path`, and an advisory lock of every PostgreSQL database among `addresses`.
+def hold(
+    path: Path, study: str, *, command: str = "", addresses: Iterable[str | None] = (), new: bool = False
+) -> Iterator[None]:
+    """Hold the lock file `path`, and a lock in every PostgreSQL database and on every MLflow server of `addresses`.
 
     Raises InputError, naming host, process and time, while another process holds one of them. `command` is what the
-    next one is shown, so it must not hold a password.
+    next one is shown, so it must not hold a password. `new`: an MLflow server that does not know the study yet is made
+    to know it.
     """
     with ExitStack() as stack:
         try:
@@ -37,6 +40,10 @@ def hold(path: Path, study: str, *, command: str = "", addresses: Iterable[str |
                 from ablate.edges import locks_postgres  # imports a database driver
 
                 stack.enter_context(locks_postgres.hold(address, study))
+            elif address and address.startswith("http"):
+                from ablate.edges import tracking_lock  # imports mlflow
+
+                stack.enter_context(tracking_lock.hold(address, study, command=command, new=new))
         stack.callback(_unsign, path)
         _sign(path, command)
         yield

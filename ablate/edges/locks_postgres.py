@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
 from ablate.edges.addresses import redacted, with_driver
+from ablate.edges.signals import end_this_process
 from ablate.study import InputError, Problem
 
 CONNECT_S = 5
@@ -39,14 +38,9 @@ HOLDER = """
 """
 
 
-def _end_this_process(reason: str) -> None:
-    print(f"error: {reason}", file=sys.stderr)
-    os.kill(os.getpid(), signal.SIGTERM)  # the driver stops at the next safe point
-
-
 @contextmanager
 def hold(
-    address: str, study: str, *, lost: Callable[[str], None] = _end_this_process, ping_s: float = PING_S
+    address: str, study: str, *, lost: Callable[[str], None] = end_this_process, ping_s: float = PING_S
 ) -> Iterator[None]:
     """Hold the lock of `study` in the database at `address`.
 

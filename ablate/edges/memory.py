@@ -52,7 +52,7 @@ class MemoryTracker:
             self.kill(run_id)
         return len(left)
 
-    def start(self, spec: RunSpec) -> str:
+    def start(self, spec: RunSpec, failures: int = 0) -> str:
         if spec.study not in self._documents:
             raise LookupError(f"study {spec.study}: open it before starting a run")
         place = (spec.key, spec.phase, spec.arm, spec.trial)
@@ -66,6 +66,7 @@ class MemoryTracker:
         run_id = f"{next(self._numbers):032x}"
         place_of = (spec.arm, spec.seed, spec.phase, spec.key)
         record = Record(run_id, *place_of, "RUNNING", {}, dict(spec.overrides), spec.trial, dataset=spec.dataset)
+        record = replace(record, failures=failures)
         self._runs[run_id] = _Run(spec.study, record)
         return run_id
 
@@ -79,7 +80,7 @@ class MemoryTracker:
         for entry in entries:
             self.log_epoch(run_id, entry)
 
-    def finish(self, run_id: str, spec: RunSpec, result: RunResult) -> None:
+    def finish(self, run_id: str, spec: RunSpec, result: RunResult, failures: int = 0) -> None:
         run = self._runs[run_id]
         for entry in result.history:
             if int(entry["epoch"]) not in run.epochs:
@@ -87,6 +88,8 @@ class MemoryTracker:
         self.add_scores([run_id], {**result.scores, **result.timings})
         run.artifacts = result.artifacts if spec.phase != "tune" else None
         run.record = replace(run.record, status=result.status, error=result.error, provenance=dict(result.provenance))
+        if failures:
+            run.record = replace(run.record, status="KILLED", failures=failures)
 
     def kill(self, run_id: str) -> None:
         run = self._runs[run_id]

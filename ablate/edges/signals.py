@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -71,6 +72,12 @@ class StopRequest:
         self.ask(name, GRACE_S if number in HURRIED else float("inf"))
         if again or not self._heeded:
             raise Interrupted(name)
+
+
+def end_this_process(reason: str) -> None:
+    """From any thread, as SIGTERM does: a loop that heeds it stops at its next safe point."""
+    print(f"error: {reason}", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

@@ -139,6 +139,7 @@ def _row(started: int, record: Record) -> dict[str, Any]:
     tags = {"arm": record.arm, "seed": str(record.seed), "phase": record.phase, "key": record.key}
     tags |= {name: json.dumps(dict(getattr(record, name)), sort_keys=True) for name in ("overrides", "provenance")}
     tags |= {"error": record.error, "trial": "" if record.trial is None else str(record.trial)}
+    tags |= {"failures": str(record.failures)} if record.failures else {}
     return {
         "run_id": record.run_id,
         "started": started,

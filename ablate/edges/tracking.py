@@ -19,7 +19,7 @@ from ablate.edges import tracking_store  # isort: skip  # first: it silences MLf
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 
-from ablate.edges.ledger import DOCUMENT, MODEL, ROLE, database_file, default_uri, read_document
+from ablate.edges.ledger import DOCUMENT, FAILURES, MODEL, ROLE, database_file, default_uri, read_document
 from ablate.edges.tracking_faults import passing_faults, translated
 from ablate.edges.tracking_model import log_model
 from ablate.edges.tracking_reading import ClientReader
@@ -181,13 +181,13 @@ class MlflowTracker:
                 self.client.delete_run(run.info.run_id)
         return sum(run.data.tags.get(ROLE) != "study" for run in left)
 
-    def start(self, spec: RunSpec) -> str:
+    def start(self, spec: RunSpec, failures: int = 0) -> str:
         found = self._find(spec.study)
         if found is None:
             raise LookupError(f"study {spec.study}: open it before starting a run")
         experiment_id, parent = found
         self._discard_unfinished(experiment_id, spec)
-        tags = {**identity(spec), PARENT: parent, **SOURCE}
+        tags = {**identity(spec), PARENT: parent, **SOURCE, **({FAILURES: str(failures)} if failures else {})}
         if self._summaries:
             tags |= self._summaries.tag(parent)
         run_id: str = self.client.create_run(experiment_id, self._now(), tags, spec.name).info.run_id
@@ -237,7 +237,7 @@ class MlflowTracker:
             steps[metric.key] = max(steps.get(metric.key, 0), metric.step)
         return steps
 
-    def finish(self, run_id: str, spec: RunSpec, result: RunResult) -> None:
+    def finish(self, run_id: str, spec: RunSpec, result: RunResult, failures: int = 0) -> None:
         logged = max(self._epochs.get(run_id, {}).values(), default=0)
         metrics = self._points(entry for entry in result.history if entry["epoch"] > logged)
         model_id = None
@@ -246,10 +246,12 @@ class MlflowTracker:
         metrics += self._scores({**result.scores, **result.timings}, self._steps(run_id, metrics), model_id)
         provenance = json.dumps(fitting(result.provenance), sort_keys=True)
         tags = {"ablate.provenance": provenance, "ablate.error": cut(result.error, TAG_LIMIT)}
+        if failures:
+            tags[FAILURES] = str(failures)
         if "commit" in result.provenance:
             tags["mlflow.source.git.commit"] = result.provenance["commit"]
         self._log(run_id, metrics, tags_of({name: value for name, value in tags.items() if value}))
-        self.client.set_terminated(run_id, result.status)  # last: a FINISHED run is whole
+        self.client.set_terminated(run_id, "KILLED" if failures else result.status)  # last: a FINISHED run is whole
         if self._summaries and spec.phase == "compare" and result.status == "FINISHED":
             self._summaries.remember(run_id, result)
         self._epochs.pop(run_id, None)

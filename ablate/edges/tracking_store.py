@@ -51,11 +51,18 @@ rest: Any = rest_utils
 passwords: Any = credentials
 
 PATIENCE_S = 5  # for the first answer of a server or database; later requests keep MLflow's own retries
+MLFLOWS_BUSY, BUSY = (f"PRAGMA busy_timeout = {seconds}000;" for seconds in (20, PATIENCE_S))  # of SQLite
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SQLITE_MARK = b"SQLite format 3\0"  # how a file of SQLite's begins
 logging.getLogger("alembic").setLevel(logging.WARNING)
 for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # faults that are raised are not to be logged too
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute", retval=True)
+def _lose_patience(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+    """MLflow has SQLite wait 20 s for a lock, at every call: nothing is said meanwhile, and no Ctrl-C is heard."""
+    return BUSY if statement == MLFLOWS_BUSY else statement, parameters
 
 
 def usable(uri: str) -> str:

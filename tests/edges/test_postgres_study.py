@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ import pytest
 from servers import PASSWORD, QUOTED, Postgres, TrackingServer, answers, free_port
 from socket_audit import SocketAudit
 from toy_cluster import NO_PAGE
-from toy_project import Project, finish, group_members, wait_until
+from toy_project import GONE_S, Project, end, finish, group_members, wait_until
 
-from ablate.edges import locks_postgres
+from ablate.edges import locks_postgres, tracking_lock
 from ablate.study import InputError
 
 CELLS = 2 * 2 + 3 * 2  # tuning trials of two arms, and three arms with two seeds
@@ -45,7 +46,8 @@ class Done:
     commands: set[str] = field(default_factory=set)  # command lines of all processes but the one that was typed
     sockets: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
-    refused: str = ""  # what a second driver was told
+    refused: str = ""  # what a second driver was told, going by the database of `storage` …
+    refused_by_server: str = ""  # … and by the tracking server alone
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Everything it said or left behind."""
@@ -94,13 +96,16 @@ def _look(process: subprocess.Popen[str], seen: Done, postgres: Postgres) -> Non
                 seen.commands.add(Path(f"/proc/{member}/cmdline").read_bytes().decode(errors="replace"))
             except OSError:
                 continue
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, finish(process)
         return bool(postgres.query(FINISHED, seen.server.database)[0][0] >= enough)
 
     wait_until(lambda: looked(2))
     with pytest.raises(InputError) as caught, locks_postgres.hold(seen.storage, "linear"):
         pass
     seen.refused = str(caught.value)
+    with pytest.raises(InputError) as caught, tracking_lock.hold(seen.server.address, "linear"):
+        pass
+    seen.refused_by_server = str(caught.value)
     postgres.stop()
     time.sleep(OUTAGE_S)
     postgres.start()
@@ -134,12 +139,19 @@ def test_optuna_has_what_ended_in_its_own_database(done: Done, postgres: Postgre
 
 def test_a_second_driver_is_told_who_is_at_work(done: Done) -> None:
     assert f"process {done.project.processes[0].pid} on" in done.refused
+    assert f"process {done.project.processes[0].pid} on" in done.refused_by_server
+    assert "it runs: ablate run linear.toml --workers 2" in done.refused_by_server
 
 
 def test_no_password_is_said_kept_or_shown_by_ps(done: Done, postgres: Postgres) -> None:
     dumps = [postgres.dump(address) for address in (done.server.database, done.storage)]
     assert all("linear" in dump for dump in dumps)
-    texts = [*done.texts(), ("ps", "\n".join(done.commands)), ("refusal", done.refused), *zip("mo", dumps, strict=True)]
+    texts = [
+        *done.texts(),
+        ("ps", "\n".join(done.commands)),
+        ("refusals", done.refused + done.refused_by_server),
+        *zip("mo", dumps, strict=True),
+    ]
     assert len(texts) > 20
     told = [(place, secret) for place, text in texts for secret in (PASSWORD, QUOTED, "s3cr") if secret in text]
     assert told == []
@@ -168,6 +180,30 @@ def test_an_mlflow_server_that_is_away_for_a_while(
     assert project.results == finished.results
     select = f"SELECT status, count(*) {RUNS} AND runs.lifecycle_stage = 'active' GROUP BY 1"
     assert postgres.query(select, server.database) == [("FINISHED", CELLS)]
+
+
+@pytest.mark.long  # a study and three starts: 30 s on two cores
+def test_two_machines_that_share_only_a_server(
+    new_tracking_server: Callable[[], TrackingServer], project: Project, finished: Project, tmp_path: Path
+) -> None:
+    """Two folders stand for them: neither sees the lock file of the other. One driver; killed, the other takes over."""
+    server, other = new_tracking_server(), Project.create(tmp_path / "other")
+    where = ("run", "linear.toml", "--tracking-uri", server.address)
+    try:
+        first = project.start(*where, LINEAR_TOY_DELAY_S="0.2")
+        wait_until(lambda: list(project.folder.glob("mlruns/work/linear/*/worker.json")), tell=partial(end, first))
+        refused = other.call(*where)
+        assert refused.returncode == 2
+        assert f"at work: process {first.pid} on" in refused.stderr
+        assert "it runs: ablate run linear.toml" in refused.stderr
+        assert first.poll() is None
+        first.kill()
+        finish(first)
+        done = other.call(*where)
+        assert done.returncode == 0, done.stderr
+        assert other.results == finished.results
+    finally:
+        other.stop()
 
 
 def test_postgres_itself_as_the_store(
@@ -235,4 +271,4 @@ def _a_scheduler_and_a_worker(folder: Path, environment: dict[str, str]) -> None
     finally:
         for process in started:
             process.terminate()
-            process.wait()
+            process.wait(GONE_S)

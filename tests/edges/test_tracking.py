@@ -120,6 +120,19 @@ class TestTrackerContract:
         assert (record.status, record.error) == ("FAILED", "ValueError: the °")
         assert opened.history(run_id) == toy.history(1)
 
+    def test_a_failed_try_that_is_not_the_last_is_to_be_done_again(self, opened: Tracker, study: str) -> None:
+        spec = toy.spec(study)
+        opened.finish(opened.start(spec), spec, toy.failed(spec), 1)
+        (record,) = opened.records(study)
+        assert (record.status, record.failures, record.error) == ("KILLED", 1, "ValueError: no")
+        opened.kill(opened.start(spec, 1))
+        (record,) = opened.records(study)
+        assert (record.status, record.failures, record.error) == ("KILLED", 1, "")
+        again = opened.start(spec, 1)
+        opened.finish(again, spec, toy.failed(spec))
+        (record,) = opened.records(study)
+        assert (record.run_id, record.status) == (again, "FAILED")
+
     def test_starting_again_replaces_unfinished_runs_of_the_same_place(self, opened: Tracker, study: str) -> None:
         spec = toy.spec(study)
         killed = opened.start(spec)
