@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class SocketAudit:
         self._log = folder / "sockets"
         self._log.touch()
         (folder / "sitecustomize.py").write_text(SITE, encoding="utf-8")
-        self.environment = {"PYTHONPATH": str(folder), "SOCKET_AUDIT": str(self._log)}
+        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment = {"PYTHONPATH": os.pathsep.join(paths), "SOCKET_AUDIT": str(self._log)}
 
     def seen(self) -> set[str]:
         """Event and address of each."""

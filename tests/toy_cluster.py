@@ -65,11 +65,12 @@ class Cluster:
         return self
 
     def _start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments, "--scheduler-file", str(self._file)],
                 cwd=self.folder,
-                env={**clean_environment(), "PYTHONPATH": str(TESTS), **environment},
+                env={**clean_environment(), "PYTHONPATH": os.pathsep.join(paths), **environment},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
