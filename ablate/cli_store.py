@@ -25,6 +25,7 @@ def snapshot(
         bool, typer.Option("--reports-only", help="Keep what the report reads: no models, a tenth of the size.")
     ] = False,
     mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
 ) -> None:
     """Put a study's ended runs under DVC, inside this repository: mlruns.dvc tracks them, git carries them.
 
@@ -32,9 +33,12 @@ def snapshot(
     tracks them. With --reports-only, runs that the snapshot has stay as they are, and new ones go beside them.
     """
     from ablate import keeping, workflow
+    from ablate.pages.counting import Counting
 
-    name = workflow.study_name(study)
-    typer.echo(keeping.snapshot(name, workflow.Workspace(mlruns), reports_only=reports_only))
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    with Counting("runs read from the server") as tell:
+        said = keeping.snapshot(workflow.study_name(study), workspace, tell, reports_only=reports_only)
+    typer.echo(said)
 
 
 @app.command(epilog="Example:  git clone … && cd … && ablate restore")
@@ -57,10 +61,13 @@ def export(
 ) -> None:
     """Write a study's ended runs and all their models to one file, for `ablate import` on another machine."""
     from ablate import keeping, loading, workflow
+    from ablate.pages.counting import Counting
 
     loading.check_file("OUT.zip", out)
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
-    typer.echo(keeping.export(workflow.study_name(study), workspace, out))
+    with Counting("runs read from the server") as tell:
+        said = keeping.export(workflow.study_name(study), workspace, out, tell)
+    typer.echo(said)
 
 
 @app.command("import", epilog="Example:  ablate import mocap.zip")

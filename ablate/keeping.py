@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.design.wording import nearest, shown
+from ablate.edges.addresses import redacted
 from ablate.loading import Workspace, records
 from ablate.study import InputError, Problem, Record
 
 OLD_DAYS = 14.0
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,17 @@ class Discarding:
     what: str
 
 
-def snapshot(name: str, workspace: Workspace, *, reports_only: bool = False) -> str:
-    """Put a study's ended runs under DVC in the repository of the working folder; says what was stored."""
+def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool = False) -> str:
+    """Put a study's ended runs under DVC in the repository of the working folder; says what was stored.
+
+    `tell` hears how many runs of how many a server has given.
+    """
     from ablate.edges import snapshot as repository
 
-    return repository.snapshot(name, Path.cwd(), workspace.mlruns, reports_only=reports_only)
+    root = Path.cwd()
+    repository.check_repository(root)
+    with _at_hand(name, workspace, tell) as mlruns:
+        return repository.snapshot(name, root, mlruns, reports_only=reports_only)
 
 
 def restore(workspace: Workspace) -> str:
@@ -39,15 +48,15 @@ def restore(workspace: Workspace) -> str:
     return repository.restore(Path.cwd(), workspace.mlruns)
 
 
-def export(name: str, workspace: Workspace, out: Path) -> str:
-    """Write a study's ended runs to the file `out`; says what is in it."""
+def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
+    """Write a study's ended runs to the file `out`; says what is in it. `tell`: see `snapshot`."""
     from ablate.edges import transfer
 
-    _refuse_servers(workspace)
     ended = [record for record in _known(name, workspace) if record.status in ("FINISHED", "FAILED")]
     if not ended:
-        raise InputError(Problem(str(workspace.mlruns), name, "no run of this study has ended"))
-    copied = transfer.export(name, workspace.mlruns, out)
+        raise InputError(Problem(_place(workspace), name, "no run of this study has ended"))
+    with _at_hand(name, workspace, tell) as mlruns:
+        copied = transfer.export(name, mlruns, out)
     size = out.stat().st_size / 1e6
     return f"{name}: {copied.runs} runs and {copied.models} models in {out} ({size:.1f} MB); `ablate import` reads it"
 
@@ -133,8 +142,28 @@ def _known(study: str, workspace: Workspace) -> list[Record]:
         raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
     studies = _studies(workspace)
     if study not in studies:
-        raise InputError(Problem(str(workspace.mlruns), "study", "not in the store", study, nearest(study, studies)))
+        raise InputError(Problem(_place(workspace), "study", "not in the store", study, nearest(study, studies)))
     return records(study, workspace)
+
+
+def _place(workspace: Workspace) -> str:
+    """The store as a person knows it."""
+    return redacted(workspace.tracking_uri or workspace.mlruns)
+
+
+@contextmanager
+def _at_hand(study: str, workspace: Workspace, tell: Tell) -> Iterator[Path]:
+    """A local store with the study: the one here, or for as long as that takes a copy of the server's."""
+    if not workspace.tracking_uri:
+        yield workspace.mlruns
+        return
+    from ablate.edges import tracking_taking
+
+    workspace.existing_tracker()
+    with tempfile.TemporaryDirectory(prefix="ablate-server-") as scratch:
+        copy = Path(scratch, "mlruns")
+        tracking_taking.take(study, workspace.tracking_uri, workspace.mlruns, copy, tell)
+        yield copy
 
 
 def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextManager[None]:
