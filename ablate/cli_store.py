@@ -82,8 +82,11 @@ def import_(
     more than a hundred times the size of the file.
     """
     from ablate import keeping, workflow
+    from ablate.pages.counting import Counting
 
-    typer.echo(keeping.bring_in(file, workflow.Workspace(mlruns, tracking_uri=tracking_uri)))
+    with Counting("runs brought to the server") as tell:
+        said = keeping.bring_in(file, workflow.Workspace(mlruns, tracking_uri=tracking_uri), tell)
+    typer.echo(said)
 
 
 @app.command(epilog="Example:  ablate discard mocap:failed")

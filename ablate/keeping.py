@@ -8,11 +8,15 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.design.wording import nearest, shown
 from ablate.edges.addresses import redacted
 from ablate.loading import Workspace, records
 from ablate.study import InputError, Problem, Record
+
+if TYPE_CHECKING:
+    from ablate.edges.cleaning import Leftover
 
 OLD_DAYS = 14.0
 Tell = Callable[[int, int], None]
@@ -61,12 +65,21 @@ def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
     return f"{name}: {copied.runs} runs and {copied.models} models in {out} ({size:.1f} MB); `ablate import` reads it"
 
 
-def bring_in(file: Path, workspace: Workspace) -> str:
-    """Merge an exported study into the store; says what came."""
+def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
+    """Merge an exported study into the store; says what came. `tell` hears how many runs of how many are on a server.
+
+    Raises InputError, and merges nothing, for a file that is no whole export, or while a driver of the study is at
+    work on the server.
+    """
     from ablate.edges import transfer
 
-    _refuse_servers(workspace)
-    study, copied = transfer.bring_in(file, workspace.mlruns)
+    if not workspace.tracking_uri:
+        study, copied = transfer.bring_in(file, workspace.mlruns)
+    else:
+        with transfer.unpacked(file) as (study, store), _lock(study, workspace, "ablate import"):
+            from ablate.edges import tracking_giving
+
+            copied = tracking_giving.give(study, store, workspace.tracking_uri, workspace.mlruns, tell)
     return f"{study}: {copied.runs} runs and {copied.models} models imported"
 
 
@@ -105,8 +118,7 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
     from ablate.edges import cleaning
 
     known = _all_records(workspace)
-    local = workspace.tracking_uri is None
-    orphans = list(cleaning.orphans(workspace.mlruns)) if local else []
+    orphans = list(_shared_orphans(workspace, say) if workspace.tracking_uri else cleaning.orphans(workspace.mlruns))
     freed = 0
     for study in sorted({*cleaning.studies_at_work(workspace.mlruns), *(study for study, _ in orphans)}):
         try:
@@ -120,6 +132,21 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
         except InputError as error:
             say(f"{study}: left alone: {error.problems[0].rule}")
     return freed
+
+
+def _shared_orphans(workspace: Workspace, say: Callable[[str], None]) -> Iterator[tuple[str, Leftover]]:
+    """Files of discarded runs of a database whose artifacts lie here; of a server's it says how they go."""
+    from ablate.edges import cleaning, tracking_discarded
+
+    uri = str(workspace.tracking_uri)
+    kept = tracking_discarded.kept(uri, workspace.mlruns)
+    if uri.startswith("http") and kept:
+        studies = ", ".join(sorted({run.study for run in kept}))
+        say(f"{len(kept)} discarded runs of {studies} stay on the server until its operator runs")
+        say(tracking_discarded.advice(uri))
+        return
+    places = [(run.study, what, place) for run in kept for what, place in run.places]
+    yield from cleaning.discarded(places, workspace.mlruns)
 
 
 def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
@@ -171,9 +198,3 @@ def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextMana
 
     path = workspace.mlruns / f"{study}.lock"
     return locks.hold(path, study, command=command, addresses=[workspace.tracking_uri])
-
-
-def _refuse_servers(workspace: Workspace) -> None:
-    if workspace.tracking_uri is not None:
-        rule = "export and import work on a local store; a server's is moved with its database"
-        raise InputError(Problem("--tracking-uri", "", rule))

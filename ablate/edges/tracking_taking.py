@@ -25,7 +25,7 @@ from ablate.edges.snapshot_views import MODEL_ID, RUN_ID
 from ablate.edges.tracking import MlflowTracker
 from ablate.edges.tracking_faults import passing_faults
 from ablate.edges.tracking_reading import ONCE, ClientReader
-from ablate.edges.whole import ENDED, OF_A_SERVER, ORIGIN, Dataset, Point, WholeModel, WholeRun
+from ablate.edges.whole import ENDED, ORIGIN, Dataset, Point, WholeModel, WholeRun, own_tags
 from ablate.study import InputError, Problem
 
 AT_ONCE = 4  # requests: a server has a few workers, and each waits for its database
@@ -82,7 +82,7 @@ class _Taker:
     def whole(self, run_id: str, origin: str) -> WholeRun:
         """All of one run, its files put in their place."""
         run = self.client.get_run(run_id)
-        tags = _own(run.data.tags)
+        tags = own_tags(run.data.tags)
         if "mlflow.parentRunId" in tags:
             tags["mlflow.parentRunId"] = self.parents.get(tags["mlflow.parentRunId"], tags["mlflow.parentRunId"])
         outputs = run.outputs.model_outputs if run.outputs else []
@@ -130,7 +130,7 @@ class _Taker:
             model.status.to_int(),
             model.creation_timestamp,
             model.params,
-            _own(model.tags),
+            own_tags(model.tags),
             points,
             files,
         )
@@ -172,10 +172,6 @@ def _origin(tags: Mapping[str, str], own: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(chosen):
         raise InputError(Problem("tracking store", "run id", "is not one that MLflow makes", chosen[:80]))
     return chosen
-
-
-def _own(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if name not in OF_A_SERVER}
 
 
 def _point(metric: Metric) -> Point:

@@ -86,3 +86,8 @@ def latest(points: Iterable[Point]) -> dict[str, Point]:
 
 def _order(point: Point) -> tuple[int, int, float]:
     return point.step, point.when, -math.inf if math.isnan(point.value) else point.value
+
+
+def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that mean the same in any store."""
+    return {name: value for name, value in tags.items() if name not in OF_A_SERVER}

@@ -128,13 +128,19 @@ def _insert(store: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> No
 # Out of a store
 
 
-def ended(study: str, mlruns: Path) -> list[str]:
-    """Ids of a study's runs, oldest first: its parent whatever its state, of the others those that have ended."""
-    query = f"""SELECT run_uuid FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = ?
-        AND runs.lifecycle_stage = 'active' AND (status IN {ENDED} OR {views.is_parent("main")})
-        ORDER BY start_time, run_uuid"""
+def ended(study: str, mlruns: Path) -> tuple[str, list[str]]:
+    """Ids of a study's parent run, whatever its state, and of its runs that have ended, oldest first.
+
+    Raises InputError when the store does not hold the study.
+    """
+    query = f"""SELECT run_uuid, status, {views.is_parent("main")} FROM runs JOIN experiments USING (experiment_id)
+        WHERE experiments.name = ? AND runs.lifecycle_stage = 'active' ORDER BY start_time, run_uuid"""
     with reading(views.database(mlruns)) as store:
-        return [run for (run,) in store.execute(query, (study,))]
+        found = store.execute(query, (study,)).fetchall()
+    parent = next((run for run, _, is_parent in found if is_parent), None)
+    if parent is None:
+        raise InputError(Problem(str(mlruns), "study", "not in the store", study))
+    return parent, [run for run, status, is_parent in found if status in ENDED and not is_parent]
 
 
 def read(run_id: str, mlruns: Path) -> WholeRun:

@@ -25,7 +25,8 @@ class Counting:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:  # elsewhere it would end with an empty line
+            self.bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
         self.bar.update(self._task, completed=done, total=total)

@@ -1,20 +1,30 @@
-"""A study leaves a real server for a local store: every run, curve, input and file, under its own id."""
+"""A study leaves a real server for a local store, and a local store for a real database, whole and once."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pytest
+import torch
 import toy_runs as toy
 from mlflow import MlflowClient
 from servers import TrackingServer
 
 from ablate.edges import snapshot_parts as parts
 from ablate.edges import snapshot_store as stores
-from ablate.edges import tracking_taking, transfer
+from ablate.edges import tracking_giving, tracking_taking, transfer
 from ablate.edges import whole_rows as rows
-from ablate.edges.tracking import MlflowTracker
+from ablate.edges.tracking import PARENT, MlflowTracker
+from ablate.edges.whole import ORIGIN
+from ablate.study import InputError
 
 TOLD: list[tuple[int, int]] = []
 
@@ -95,12 +105,12 @@ def test_a_run_is_read_back_as_it_was_written(taken: Path, study: str, tmp_path:
     shutil.copytree(taken, tmp_path / "mlruns")
     stores.drop_study(study, tmp_path / "mlruns")
     rows.add_experiment(study, tmp_path / "mlruns", 1)
-    ids = rows.ended(study, taken)
-    assert len(ids) == 5
-    for run_id in ids:
+    parent, runs = rows.ended(study, taken)
+    assert len(runs) == 4
+    for run_id in (parent, *runs):
         rows.add(rows.read(run_id, taken), study, tmp_path / "mlruns")
-    for run_id in ids:
-        shutil.copytree(taken / "artifacts" / study, tmp_path / "mlruns" / "artifacts" / study, dirs_exist_ok=True)
+    shutil.copytree(taken / "artifacts" / study, tmp_path / "mlruns" / "artifacts" / study)
+    for run_id in (parent, *runs):
         again = repr(rows.read(run_id, tmp_path / "mlruns"))
         assert again.replace(str(tmp_path / "mlruns"), str(taken)) == repr(rows.read(run_id, taken))
 
@@ -120,3 +130,149 @@ def test_it_is_exported_and_what_is_discarded_later_is_known_as_such(
         source.client.restore_run(first)
     changed = parts.change(study, later, later / "mlflow.db", tmp_path / "away" / "mlruns")
     assert changed == parts.Change(discarded=frozenset({first}))
+
+
+# Into a database that several machines share, its artifacts in a folder
+
+
+@pytest.fixture
+def database(new_database: Callable[..., str]) -> str:
+    return new_database(with_mlflow=True)
+
+
+@pytest.fixture
+def give(database: str, study: str, tmp_path: Path) -> Callable[..., stores.Copied]:
+    def give(store: Path, tell: Callable[[int, int], None] = lambda done, of: None) -> stores.Copied:
+        return tracking_giving.give(study, store, database, tmp_path / "shared", tell)
+
+    return give
+
+
+@pytest.fixture
+def there(database: str, tmp_path: Path) -> Callable[[], MlflowTracker]:
+    return lambda: MlflowTracker(database, tmp_path / "shared")
+
+
+def unnamed(tracker: MlflowTracker, study: str) -> str:
+    return repr([replace(record, run_id="") for record in tracker.records(study)])
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+def test_it_arrives_whole_and_comes_back_as_it_was(
+    taken: Path,
+    study: str,
+    give: Callable[..., stores.Copied],
+    there: Callable[[], MlflowTracker],
+    database: str,
+    tmp_path: Path,
+) -> None:
+    here = MlflowTracker(None, taken)
+    assert give(taken) == stores.Copied(4, 2)
+    assert give(taken) == stores.Copied(0, 0)
+    tracker = there()
+    assert unnamed(tracker, study) == unnamed(here, study)
+    assert tracker._remote.in_force(study) is not None
+    assert tracker.document(study) == here.document(study)
+    pairs = list(zip(tracker.records(study), here.records(study), strict=True))
+    assert not {copied.run_id for copied, _ in pairs} & {record.run_id for _, record in pairs}
+    for copied, record in pairs:
+        assert tracker.history(copied.run_id) == here.history(record.run_id)
+    _, parent = tracker._find(study) or ("", "")
+    assert tracker.client.get_run(parent).info.status == "FAILED"
+    copied, record = pairs[0]
+    run = tracker.client.get_run(copied.run_id)
+    assert (run.data.tags[ORIGIN], run.data.tags[PARENT]) == (record.run_id, parent)
+    assert tracker.client.get_run(copied.run_id).info.end_time == here.client.get_run(record.run_id).info.end_time
+    model = tracker.client.get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert {m.key for m in model.metrics or []} == {*toy.SCORES, "test/odd", *toy.TIMINGS}
+    assert str(model.status) == "READY"
+    answer = mlflow.pyfunc.load_model(model.artifact_location).predict(np.ones((2, 17, 6), np.float32))
+    np.testing.assert_array_equal(answer, toy.linear(1)(torch.ones(2, 17, 6)).detach().numpy())
+
+    tracking_taking.take(study, database, tmp_path / "shared", tmp_path / "back" / "mlruns", lambda done, of: None)
+    back = tmp_path / "back" / "mlruns"
+    parent, runs = rows.ended(study, back)
+    assert rows.ended(study, taken) == (parent, runs)
+    for run_id in (parent, *runs):
+        again = repr(rows.read(run_id, back)).replace(str(back), str(taken))
+        began = [model.began for model in rows.read(run_id, back).models]
+        for now, then in zip(began, [model.began for model in rows.read(run_id, taken).models], strict=True):
+            again = again.replace(f"began={now}", f"began={then}")  # nobody can tell a server when a model was made
+        assert again == repr(rows.read(run_id, taken))
+    for file in taken.rglob("MLmodel"):
+        assert (back / file.relative_to(taken)).read_bytes() == file.read_bytes()
+    assert stores.copy_study(study, back, taken) == stores.Copied(0, 0)
+
+
+def test_an_interrupted_import_is_done_again(
+    taken: Path, study: str, give: Callable[..., stores.Copied], there: Callable[[], MlflowTracker]
+) -> None:
+    def stop(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        give(taken, stop)
+    tracker = there()
+    experiment, parent = tracker._find(study) or ("", "")
+    ended = [record.status for record in tracker.records(study)]
+    assert ended
+    assert set(ended) <= {"FINISHED", "FAILED"}
+    assert tracker.client.get_run(parent).info.status == "RUNNING"
+    assert tracker._remote.in_force(study) is None
+    _, runs = rows.ended(study, taken)
+    gone = next(run for run in tracker.records(study) if run.status == "FINISHED")
+    origin = tracker.client.get_run(gone.run_id).data.tags[ORIGIN]
+    assert origin in runs
+    tracker.client.update_run(gone.run_id, status="RUNNING")  # as if it had been stopped before its last request
+    assert give(taken).runs == 4 - len(ended) + 1
+    tracker = there()
+    assert unnamed(tracker, study) == unnamed(MlflowTracker(None, taken), study)
+    assert tracker.client.get_run(gone.run_id).info.lifecycle_stage == "deleted"
+    assert tracker.client.get_run(parent).info.status == "FAILED"
+    models = tracker.client.search_logged_models([experiment])
+    assert {model.source_run_id for model in models} <= {record.run_id for record in tracker.records(study)}
+    assert give(taken) == stores.Copied(0, 0)
+
+
+def test_later_scores_and_documents_come_too_and_discarded_runs_do_not(
+    taken: Path, study: str, give: Callable[..., stores.Copied], there: Callable[[], MlflowTracker], tmp_path: Path
+) -> None:
+    give(taken)
+    first, second, *_ = there().records(study)
+    there().discard([second.run_id])
+    later = tmp_path / "later" / "mlruns"
+    stores.create(later, taken / "mlflow.db")
+    stores.copy_study(study, taken, later)
+    original = MlflowTracker(None, later)
+    run_id = original.records(study)[0].run_id
+    original.add_scores([run_id], {"external/error": 4.5, "cost/latency_ms_p50": 1.5})
+    parent = original._find(study) or ("", "")
+    document = original.artifact(parent[1], "study.json")
+    assert document
+    document.write_text(json.dumps({**toy.DOCUMENT, "amendments": ["more"]}))
+    original.close(study, finished=True)
+    assert give(later) == stores.Copied(0, 0)
+    tracker = there()
+    known = tracker.records(study)
+    assert second.run_id not in {record.run_id for record in known}
+    scores = {**first.scores, "external/error": 4.5, "cost/latency_ms_p50": 1.5}
+    assert repr(known[0].scores) == repr(dict(sorted(scores.items())))
+    assert (tracker.document(study) or {})["amendments"] == ["more"]
+    assert tracker.client.get_run((tracker._find(study) or ("", ""))[1]).info.status == "FINISHED"
+
+
+def test_what_a_server_does_not_take_is_told(
+    taken: Path, study: str, give: Callable[..., stores.Copied], there: Callable[[], MlflowTracker], tmp_path: Path
+) -> None:
+    """A name that no MLflow allows, as a stranger's file may have it."""
+    odd = Path(shutil.copytree(taken, tmp_path / "odd"))
+    with closing(sqlite3.connect(odd / "mlflow.db")) as store, store:
+        store.execute("UPDATE params SET key = 'a\n;b' WHERE key = 'arm'")
+    with pytest.raises(InputError, match="is not taken"):
+        give(odd)
+    with closing(sqlite3.connect(odd / "mlflow.db")) as store, store:
+        store.execute("UPDATE params SET value = X'00'")
+    with pytest.raises(InputError, match="its rows are damaged"):
+        give(odd)
+    assert give(taken) == stores.Copied(4, 2)
+    assert unnamed(there(), study) == unnamed(MlflowTracker(None, taken), study)
