@@ -29,8 +29,9 @@ def snapshot(
 ) -> None:
     """Put a study's ended runs under DVC, inside this repository: mlruns.dvc tracks them, git carries them.
 
-    The study may still be running. Where `dvc remote default` names a remote, models go there and mlruns-models.dvc
-    tracks them. With --reports-only, runs that the snapshot has stay as they are, and new ones go beside them.
+    The study may still be running; with --tracking-uri it is read from that server. Where `dvc remote default` names a
+    remote, models go there and mlruns-models.dvc tracks them. With --reports-only, runs that the snapshot has stay as
+    they are, and new ones go beside them.
     """
     from ablate import keeping, workflow
     from ablate.pages.counting import Counting
@@ -59,7 +60,10 @@ def export(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Write a study's ended runs and all their models to one file, for `ablate import` on another machine."""
+    """Write a study's ended runs and all their models to one file, for `ablate import` on another machine.
+
+    From a server: ablate export mocap mocap.zip --tracking-uri http://127.0.0.1:5000
+    """
     from ablate import keeping, loading, workflow
     from ablate.pages.counting import Counting
 
@@ -77,6 +81,8 @@ def import_(
     tracking_uri: Uri = None,
 ) -> None:
     """Merge an exported study into the store; what is here stays. The file need not be trusted.
+
+    Into a server: ablate import mocap.zip --tracking-uri http://127.0.0.1:5000. Stopped, the same command goes on.
 
     Refused are damaged files, paths that lead elsewhere, links, more than 100 000 files, more than 50 GB unpacked, and
     more than a hundred times the size of the file.
@@ -122,7 +128,10 @@ def gc(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Free the disk: checkpoints of finished and abandoned runs, files of discarded runs. Spares studies at work."""
+    """Free the disk: checkpoints of finished and abandoned runs, files of discarded runs. Spares studies at work.
+
+    What is discarded on a server goes by `mlflow gc`, there: the command is told.
+    """
     from ablate import keeping, workflow
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)

@@ -150,7 +150,7 @@ def _shared_orphans(workspace: Workspace, say: Callable[[str], None]) -> Iterato
 
 
 def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
-    if workspace.tracking_uri is None and not workspace.database.is_file():
+    if not workspace.tracking_uri and not workspace.database.is_file():
         return {}
     return {study: records(study, workspace) for study in _studies(workspace)}
 
@@ -158,14 +158,14 @@ def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
 def _studies(workspace: Workspace) -> list[str]:
     from ablate.edges import snapshot_views as views
 
-    if workspace.tracking_uri is None:
+    if not workspace.tracking_uri:
         return views.studies(workspace.mlruns)
     return workspace.existing_tracker().studies()
 
 
 def _known(study: str, workspace: Workspace) -> list[Record]:
     """The study's records. Raises InputError when the store does not know it."""
-    if workspace.tracking_uri is None and not workspace.database.is_file():
+    if not workspace.tracking_uri and not workspace.database.is_file():
         raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
     studies = _studies(workspace)
     if study not in studies:

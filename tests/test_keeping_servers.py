@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,8 @@ import pytest
 from filelock import FileLock
 from servers import PASSWORD, QUOTED, Postgres, TrackingServer
 from toy_project import Project, as_json
+
+from ablate.edges.ledger import histories_from_sqlite
 
 Cli = Callable[..., Any]
 
@@ -53,8 +60,8 @@ def test_there_and_back(
         call("report", "linear")
         assert project.results == finished.results
         assert "Absolute error" in call("compare", "linear", "plain", "garden").out
-        assert as_json(call("run", "linear.toml", "--json").out)["missing"] == 0
         assert call("export", "linear", "back.zip").out.startswith("linear: 10 runs and 6 models in back.zip")
+        assert as_json(call("run", "linear.toml", "--json").out)["missing"] == 0
         call("discard", "linear:mean", "--yes")
         told = call("gc").out.splitlines()
         assert told[0] == "2 discarded runs of linear stay on the server until its operator runs"
@@ -93,6 +100,7 @@ def test_no_password_is_told_when_it_fails(zipped: Path, project: Project, postg
         assert PASSWORD not in answer.err
 
 
+@pytest.mark.long
 def test_gc_frees_files_of_discarded_runs_of_a_database(
     zipped: Path, project: Project, new_database: Callable[..., str], cli: Cli
 ) -> None:
@@ -103,16 +111,55 @@ def test_gc_frees_files_of_discarded_runs_of_a_database(
     dry = cli("gc", "--dry-run", *uri)
     answer = cli("gc", *uri)
     assert answer.out == dry.out
-    assert answer.out.count("files of a discarded run") == 2  # its trials leave a text about where they ran, or nothing
+    assert answer.out.count("files of a discarded run") == 2  # trials have none
     assert answer.out.count("files of a discarded model") == 2
     assert len(list(Path("mlruns/artifacts/linear/models").iterdir())) == 4
     assert cli("gc", *uri).out == ""
     assert cli("report", "linear", *uri).code == 0
 
 
-def test_nothing_is_imported_while_a_driver_is_at_work(zipped: Path, project: Project, cli: Cli) -> None:
+def test_no_server_is_asked_for_nonsense_or_while_a_driver_is_at_work(zipped: Path, project: Project, cli: Cli) -> None:
+    nowhere = ("--tracking-uri", "http://127.0.0.1:9")
+    Path("a.zip").write_text("no archive")
+    answer = cli("import", "a.zip", *nowhere)
+    assert (answer.code, "cannot be read as an exported study" in answer.err) == (2, True)
     Path("mlruns").mkdir()
     with FileLock("mlruns/linear.lock"):
-        answer = cli("import", str(zipped), "--tracking-uri", "http://127.0.0.1:9")
+        answer = cli("import", str(zipped), *nowhere)
     assert answer.code == 2
     assert "at work" in answer.err
+
+
+def git(*arguments: str) -> None:
+    who = {f"GIT_{role}_{what}": "toy@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **who, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(["git", *arguments], env=environment, check=True, capture_output=True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_snapshot_of_a_server_is_restored_here(
+    zipped: Path,
+    finished: Project,
+    project: Project,
+    tracking_server: TrackingServer,
+    postgres: Postgres,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    postgres.hide_studies(tracking_server.database)
+    uri = ("--tracking-uri", tracking_server.address)
+    assert cli("import", str(zipped), *uri).code == 0
+    git("init", "-q", "-b", "main")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    first = cli("snapshot", "linear", *uri, "--reports-only")
+    assert (first.code, first.out.partition(" were")[0]) == (0, "linear: 10 runs and 0 models"), first.err
+    again = cli("snapshot", "linear", *uri, "--reports-only")
+    assert again.out.startswith("linear: 0 runs and 0 models"), again.err
+    whole = cli("snapshot", "linear", *uri)
+    assert whole.out.startswith("linear: 10 runs and 3 models"), whole.err
+    assert not Path("mlruns").exists() or not Path("mlruns/mlflow.db").exists()
+    assert cli("restore").out == "linear: 10 runs and 3 models restored\n"
+    assert cli("report", "linear").code == 0
+    assert project.results == finished.results
+    assert cli("snapshot", "linaer", *uri).code == 2

@@ -139,8 +139,9 @@ class _Giver:
             run_id = str(self.client.create_run(self.experiment_id, run.began, tags, run.name or None).info.run_id)
             for part in parts([Param(name, value) for name, value in run.params.items()], PARAMS_A_BATCH):
                 self.client.log_batch(run_id, params=part)
-            with self.one_by_one:
-                self.client.log_inputs(run_id, [_input(dataset) for dataset in run.datasets])
+            if run.datasets:
+                with self.one_by_one:
+                    self.client.log_inputs(run_id, [_input(dataset) for dataset in run.datasets])
             if run.files and any(run.files.iterdir()):
                 self.client.log_artifacts(run_id, str(run.files))
             owners: dict[Point, str] = {}

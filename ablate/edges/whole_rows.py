@@ -152,7 +152,7 @@ def read(run_id: str, mlruns: Path) -> WholeRun:
             name, status, began, end, place = store.execute(query, (run_id,)).fetchone()
             return WholeRun(
                 run_id,
-                _text(name),
+                _optional(name) or "",
                 _text(status),
                 int(began),
                 None if end is None else int(end),

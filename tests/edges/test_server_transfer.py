@@ -18,9 +18,9 @@ import toy_runs as toy
 from mlflow import MlflowClient
 from servers import TrackingServer
 
+from ablate.edges import cleaning, tracking_discarded, tracking_giving, tracking_taking, transfer
 from ablate.edges import snapshot_parts as parts
 from ablate.edges import snapshot_store as stores
-from ablate.edges import tracking_giving, tracking_taking, transfer
 from ablate.edges import whole_rows as rows
 from ablate.edges.tracking import PARENT, MlflowTracker
 from ablate.edges.whole import ORIGIN
@@ -235,11 +235,25 @@ def test_an_interrupted_import_is_done_again(
 
 
 def test_later_scores_and_documents_come_too_and_discarded_runs_do_not(
-    taken: Path, study: str, give: Callable[..., stores.Copied], there: Callable[[], MlflowTracker], tmp_path: Path
+    taken: Path,
+    study: str,
+    give: Callable[..., stores.Copied],
+    there: Callable[[], MlflowTracker],
+    database: str,
+    tmp_path: Path,
 ) -> None:
     give(taken)
     first, second, *_ = there().records(study)
+    model = there().artifact(second.run_id, "model")
     there().discard([second.run_id])
+    gone = [each for each in tracking_discarded.kept(database, tmp_path / "shared") if each.study == study]
+    assert [each.run_id for each in gone] == [second.run_id]
+    places = [(study, what, place) for what, place in gone[0].places]
+    assert model
+    assert [leftover.path for _, leftover in cleaning.discarded(places, tmp_path / "shared")] == [
+        tmp_path / "shared" / "artifacts" / study / second.run_id,
+        model.parent.parent.parent,
+    ]
     later = tmp_path / "later" / "mlruns"
     stores.create(later, taken / "mlflow.db")
     stores.copy_study(study, taken, later)
