@@ -25,16 +25,21 @@ def snapshot(
         bool, typer.Option("--reports-only", help="Keep what the report reads: no models, a tenth of the size.")
     ] = False,
     mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
 ) -> None:
     """Put a study's ended runs under DVC, inside this repository: mlruns.dvc tracks them, git carries them.
 
-    The study may still be running. Where `dvc remote default` names a remote, models go there and mlruns-models.dvc
-    tracks them. With --reports-only, runs that the snapshot has stay as they are, and new ones go beside them.
+    The study may still be running; with --tracking-uri it is read from that server. Where `dvc remote default` names a
+    remote, models go there and mlruns-models.dvc tracks them. With --reports-only, runs that the snapshot has stay as
+    they are, and new ones go beside them.
     """
     from ablate import keeping, workflow
+    from ablate.pages.counting import Counting
 
-    name = workflow.study_name(study)
-    typer.echo(keeping.snapshot(name, workflow.Workspace(mlruns), reports_only=reports_only))
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    with Counting("runs read from the server") as tell:
+        said = keeping.snapshot(workflow.study_name(study), workspace, tell, reports_only=reports_only)
+    typer.echo(said)
 
 
 @app.command(epilog="Example:  git clone … && cd … && ablate restore")
@@ -55,12 +60,18 @@ def export(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Write a study's ended runs and all their models to one file, for `ablate import` on another machine."""
+    """Write a study's ended runs and all their models to one file, for `ablate import` on another machine.
+
+    From a server: ablate export mocap mocap.zip --tracking-uri http://127.0.0.1:5000
+    """
     from ablate import keeping, loading, workflow
+    from ablate.pages.counting import Counting
 
     loading.check_file("OUT.zip", out)
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
-    typer.echo(keeping.export(workflow.study_name(study), workspace, out))
+    with Counting("runs read from the server") as tell:
+        said = keeping.export(workflow.study_name(study), workspace, out, tell)
+    typer.echo(said)
 
 
 @app.command("import", epilog="Example:  ablate import mocap.zip")
@@ -71,12 +82,17 @@ def import_(
 ) -> None:
     """Merge an exported study into the store; what is here stays. The file need not be trusted.
 
+    Into a server: ablate import mocap.zip --tracking-uri http://127.0.0.1:5000. Stopped, the same command goes on.
+
     Refused are damaged files, paths that lead elsewhere, links, more than 100 000 files, more than 50 GB unpacked, and
     more than a hundred times the size of the file.
     """
     from ablate import keeping, workflow
+    from ablate.pages.counting import Counting
 
-    typer.echo(keeping.bring_in(file, workflow.Workspace(mlruns, tracking_uri=tracking_uri)))
+    with Counting("runs brought to the server") as tell:
+        said = keeping.bring_in(file, workflow.Workspace(mlruns, tracking_uri=tracking_uri), tell)
+    typer.echo(said)
 
 
 @app.command(epilog="Example:  ablate discard mocap:failed")
@@ -112,7 +128,10 @@ def gc(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Free the disk: checkpoints of finished and abandoned runs, files of discarded runs. Spares studies at work."""
+    """Free the disk: checkpoints of finished and abandoned runs, files of discarded runs. Spares studies at work.
+
+    What is discarded on a server goes by `mlflow gc`, there: the command is told.
+    """
     from ablate import keeping, workflow
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.design.wording import nearest, shown
+from ablate.edges.addresses import redacted
 from ablate.loading import Workspace, records
 from ablate.study import InputError, Problem, Record
 
+if TYPE_CHECKING:
+    from ablate.edges.cleaning import Leftover
+
 OLD_DAYS = 14.0
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,17 @@ class Discarding:
     what: str
 
 
-def snapshot(name: str, workspace: Workspace, *, reports_only: bool = False) -> str:
-    """Put a study's ended runs under DVC in the repository of the working folder; says what was stored."""
+def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool = False) -> str:
+    """Put a study's ended runs under DVC in the repository of the working folder; says what was stored.
+
+    `tell` hears how many runs of how many a server has given.
+    """
     from ablate.edges import snapshot as repository
 
-    return repository.snapshot(name, Path.cwd(), workspace.mlruns, reports_only=reports_only)
+    root = Path.cwd()
+    repository.check_repository(root)
+    with _at_hand(name, workspace, tell) as mlruns:
+        return repository.snapshot(name, root, mlruns, reports_only=reports_only)
 
 
 def restore(workspace: Workspace) -> str:
@@ -39,25 +52,34 @@ def restore(workspace: Workspace) -> str:
     return repository.restore(Path.cwd(), workspace.mlruns)
 
 
-def export(name: str, workspace: Workspace, out: Path) -> str:
-    """Write a study's ended runs to the file `out`; says what is in it."""
+def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
+    """Write a study's ended runs to the file `out`; says what is in it. `tell`: see `snapshot`."""
     from ablate.edges import transfer
 
-    _refuse_servers(workspace)
     ended = [record for record in _known(name, workspace) if record.status in ("FINISHED", "FAILED")]
     if not ended:
-        raise InputError(Problem(str(workspace.mlruns), name, "no run of this study has ended"))
-    copied = transfer.export(name, workspace.mlruns, out)
+        raise InputError(Problem(_place(workspace), name, "no run of this study has ended"))
+    with _at_hand(name, workspace, tell) as mlruns:
+        copied = transfer.export(name, mlruns, out)
     size = out.stat().st_size / 1e6
     return f"{name}: {copied.runs} runs and {copied.models} models in {out} ({size:.1f} MB); `ablate import` reads it"
 
 
-def bring_in(file: Path, workspace: Workspace) -> str:
-    """Merge an exported study into the store; says what came."""
+def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
+    """Merge an exported study into the store; says what came. `tell` hears how many runs of how many are on a server.
+
+    Raises InputError, and merges nothing, for a file that is no whole export, or while a driver of the study is at
+    work on the server.
+    """
     from ablate.edges import transfer
 
-    _refuse_servers(workspace)
-    study, copied = transfer.bring_in(file, workspace.mlruns)
+    if not workspace.tracking_uri:
+        study, copied = transfer.bring_in(file, workspace.mlruns)
+    else:
+        with transfer.unpacked(file) as (study, store), _lock(study, workspace, "ablate import"):
+            from ablate.edges import tracking_giving
+
+            copied = tracking_giving.give(study, store, workspace.tracking_uri, workspace.mlruns, tell)
     return f"{study}: {copied.runs} runs and {copied.models} models imported"
 
 
@@ -96,8 +118,7 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
     from ablate.edges import cleaning
 
     known = _all_records(workspace)
-    local = workspace.tracking_uri is None
-    orphans = list(cleaning.orphans(workspace.mlruns)) if local else []
+    orphans = list(_shared_orphans(workspace, say) if workspace.tracking_uri else cleaning.orphans(workspace.mlruns))
     freed = 0
     for study in sorted({*cleaning.studies_at_work(workspace.mlruns), *(study for study, _ in orphans)}):
         try:
@@ -113,8 +134,23 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
     return freed
 
 
+def _shared_orphans(workspace: Workspace, say: Callable[[str], None]) -> Iterator[tuple[str, Leftover]]:
+    """Files of discarded runs of a database whose artifacts lie here; of a server's it says how they go."""
+    from ablate.edges import cleaning, tracking_discarded
+
+    uri = str(workspace.tracking_uri)
+    kept = tracking_discarded.kept(uri, workspace.mlruns)
+    if uri.startswith("http") and kept:
+        studies = ", ".join(sorted({run.study for run in kept}))
+        say(f"{len(kept)} discarded runs of {studies} stay on the server until its operator runs")
+        say(tracking_discarded.advice(uri))
+        return
+    places = [(run.study, what, place) for run in kept for what, place in run.places]
+    yield from cleaning.discarded(places, workspace.mlruns)
+
+
 def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
-    if workspace.tracking_uri is None and not workspace.database.is_file():
+    if not workspace.tracking_uri and not workspace.database.is_file():
         return {}
     return {study: records(study, workspace) for study in _studies(workspace)}
 
@@ -122,19 +158,39 @@ def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
 def _studies(workspace: Workspace) -> list[str]:
     from ablate.edges import snapshot_views as views
 
-    if workspace.tracking_uri is None:
+    if not workspace.tracking_uri:
         return views.studies(workspace.mlruns)
     return workspace.existing_tracker().studies()
 
 
 def _known(study: str, workspace: Workspace) -> list[Record]:
     """The study's records. Raises InputError when the store does not know it."""
-    if workspace.tracking_uri is None and not workspace.database.is_file():
+    if not workspace.tracking_uri and not workspace.database.is_file():
         raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
     studies = _studies(workspace)
     if study not in studies:
-        raise InputError(Problem(str(workspace.mlruns), "study", "not in the store", study, nearest(study, studies)))
+        raise InputError(Problem(_place(workspace), "study", "not in the store", study, nearest(study, studies)))
     return records(study, workspace)
+
+
+def _place(workspace: Workspace) -> str:
+    """The store as a person knows it."""
+    return redacted(workspace.tracking_uri or workspace.mlruns)
+
+
+@contextmanager
+def _at_hand(study: str, workspace: Workspace, tell: Tell) -> Iterator[Path]:
+    """A local store with the study: the one here, or for as long as that takes a copy of the server's."""
+    if not workspace.tracking_uri:
+        yield workspace.mlruns
+        return
+    from ablate.edges import tracking_taking
+
+    workspace.existing_tracker()
+    with tempfile.TemporaryDirectory(prefix="ablate-server-") as scratch:
+        copy = Path(scratch, "mlruns")
+        tracking_taking.take(study, workspace.tracking_uri, workspace.mlruns, copy, tell)
+        yield copy
 
 
 def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextManager[None]:
@@ -142,9 +198,3 @@ def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextMana
 
     path = workspace.mlruns / f"{study}.lock"
     return locks.hold(path, study, command=command, addresses=[workspace.tracking_uri])
-
-
-def _refuse_servers(workspace: Workspace) -> None:
-    if workspace.tracking_uri is not None:
-        rule = "export and import work on a local store; a server's is moved with its database"
-        raise InputError(Problem("--tracking-uri", "", rule))

@@ -56,7 +56,7 @@ class TestExport:
             (("linaer", "x.zip"), "not in the store"),
             (("linear", "no/where.zip"), "its folder does not exist"),
             (("linear", "x.zip", "--mlruns", "elsewhere"), "there is no store here"),
-            (("linear", "x.zip", "--tracking-uri", "http://127.0.0.1:9"), "work on a local store"),
+            (("linear", "x.zip", "--tracking-uri", "http://127.0.0.1:9"), "does not answer"),
         ):
             answer = cli("export", *arguments)
             assert (answer.code, said in answer.err) == (2, True), answer.err

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,17 +56,21 @@ def orphans(mlruns: Path) -> Iterator[tuple[str, Leftover]]:
     if not db.is_file():
         return
     tables = (("run", "runs", "artifact_uri"), ("model", "logged_models", "artifact_location"))
-    root = (mlruns / "artifacts").resolve()
     for what, table, address_column in tables:
         query = f"""SELECT study, {table}.{address_column} FROM {table}
             JOIN (SELECT experiment_id, name AS study FROM experiments) USING (experiment_id)
             WHERE {table}.lifecycle_stage = 'deleted'"""
         with reading(db) as store:
-            rows = store.execute(query)
-            places = [(study, views.folder(address, mlruns)) for study, address in rows]
-        for study, place in places:
-            if place and place.is_dir() and _of_one_run(place.resolve(), root):
-                yield study, _leftover(place.parent, f"files of a discarded {what}")
+            places = [(study, views.folder(address, mlruns)) for study, address in store.execute(query)]
+        yield from discarded([(study, what, place) for study, place in places if place], mlruns)
+
+
+def discarded(places: Iterable[tuple[str, str, Path]], mlruns: Path) -> Iterator[tuple[str, Leftover]]:
+    """Those of the folders, each of a discarded "run" or "model" of a study, that are there and our own."""
+    root = (mlruns / "artifacts").resolve()
+    for study, what, place in places:
+        if place.is_dir() and _of_one_run(place.resolve(), root):
+            yield study, _leftover(place.parent, f"files of a discarded {what}")
 
 
 def _of_one_run(place: Path, root: Path) -> bool:

@@ -28,7 +28,7 @@ def snapshot(study: str, root: Path, mlruns: Path, *, reports_only: bool = False
     What is packed has to be restored before MLflow can read it. Returns what a person should know and do next.
     Raises InputError when `root` is no DVC and git repository, or no run of the study has ended.
     """
-    _check_repository(root)
+    check_repository(root)
     _check_study(study, mlruns)
     dvc.declare_storage(root)
     earlier, remote = (root / dvc.TRACKED).is_file(), None if reports_only else dvc.own_remote(root)
@@ -147,7 +147,8 @@ def _add(study: str, mlruns: Path, staged: Path) -> stores.Copied:
     return copied
 
 
-def _check_repository(root: Path) -> None:
+def check_repository(root: Path) -> None:
+    """Raises InputError where no snapshot can be kept."""
     needed = {".git": "git init", ".dvc/config": "python -m dvc init"}
     problems = [
         Problem(str(root), name, "a snapshot lives in a git repository with DVC", nearest=f"run `{command}` there")
@@ -161,7 +162,7 @@ def _check_repository(root: Path) -> None:
 def _check_study(study: str, mlruns: Path) -> None:
     db = views.database(mlruns)
     if not db.is_file():
-        raise InputError(Problem(str(db), "", "no local tracking store; a server's studies cannot be snapshot"))
+        raise InputError(Problem(str(db), "", "no local tracking store", nearest="--tracking-uri names a server's"))
     known = views.studies(mlruns)
     if study not in known:
         raise InputError(Problem(str(db), study, "unknown study", nearest=f"it holds {', '.join(known) or 'none'}"))

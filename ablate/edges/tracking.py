@@ -139,15 +139,7 @@ class MlflowTracker:
         self._log_text(parent, DOCUMENT, json.dumps(document, indent=2) + "\n")
 
     def _create(self, study: str) -> tuple[str, str]:
-        experiment = self.client.get_experiment_by_name(study)
-        if experiment is None:
-            local = not self.uri.startswith("http")  # a server has a place of its own for artifacts
-            place = (self.root / "artifacts" / study).as_uri() if local else None
-            experiment_id = self.client.create_experiment(study, artifact_location=place)
-        else:
-            experiment_id = experiment.experiment_id
-            if experiment.lifecycle_stage != "active":
-                self.client.restore_experiment(experiment_id)
+        experiment_id = tracking_store.experiment_id(self.client, self.uri, self.root, study)
         tags = {ROLE: "study", "ablate.study": study, **SOURCE}
         parent = self.client.create_run(experiment_id, self._now(), tags, study).info.run_id
         self._studies[study] = (experiment_id, parent)

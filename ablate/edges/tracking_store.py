@@ -100,6 +100,18 @@ def connect(uri: str, root: Path) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
+    """The id of an experiment, made or brought back where need be."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        local = not uri.startswith("http")  # a server has a place of its own for artifacts
+        place = (root / "artifacts" / name).as_uri() if local else None
+        return str(client.create_experiment(name, artifact_location=place))
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
 def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:
     first_line = redacted(next(iter(str(value).splitlines()), ""))
     return InputError(Problem("tracking store", redacted(address), rule, first_line[:300], nearest))

@@ -31,6 +31,10 @@ MOST_RATIO = 100  # of unpacked to packed bytes, above the first RATIO_FREE_BYTE
 RATIO_FREE_BYTES = 64 * 2**20
 MOST_MANIFEST_BYTES = 32 * 2**20
 COMPRESSED = (".safetensors", ".npz", ".png")  # deflating them gains nothing
+UNREADABLE = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, OSError),
+    *(NotImplementedError, RuntimeError),  # an unknown compression, encrypted
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # no times: the same store gives the same bytes
 
 
@@ -65,12 +69,14 @@ def bring_in(file: Path, mlruns: Path) -> tuple[str, stores.Copied]:
 
     Raises InputError, and merges nothing, for a file that is no whole export, or is made to do harm.
     """
-    with _unpacked(file) as (study, store):
-        views.check_foreign(store, [study], file.name)
+    with unpacked(file) as (study, store):
         if not views.database(mlruns).is_file():
             stores.create(mlruns, views.database(store))
         parts.same_schema(views.database(store), views.database(mlruns))
-        return study, stores.copy_study(study, store, mlruns)
+        try:
+            return study, stores.copy_study(study, store, mlruns)
+        except OSError as error:
+            raise InputError(Problem(str(mlruns), "", "cannot be written", str(error)[:200])) from None
 
 
 def _add(archive: zipfile.ZipFile, file: Path, name: str) -> None:
@@ -82,19 +88,33 @@ def _add(archive: zipfile.ZipFile, file: Path, name: str) -> None:
 
 
 @contextmanager
-def _unpacked(file: Path) -> Iterator[tuple[str, Path]]:
-    """Name of the study and its store in a temporary folder, every byte checked."""
-    try:
-        with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory(prefix="ablate-import-") as scratch:
-            manifest = _manifest(file, archive)
-            _check_entries(file, archive, manifest["files"])
-            for entry in archive.infolist():
-                if entry.filename != MANIFEST:
-                    _extract(file, archive, entry, Path(scratch), manifest["files"][entry.filename])
-            yield manifest["study"], Path(scratch, STORE)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        # NotImplementedError: an unknown compression; RuntimeError: encrypted
-        raise _refused(file, "", "cannot be read as an exported study", error) from None
+def unpacked(file: Path) -> Iterator[tuple[str, Path]]:
+    """Name of the study and its store in a temporary folder, every byte and the database checked. Raises InputError."""
+    with tempfile.TemporaryDirectory(prefix="ablate-import-") as scratch:
+        try:
+            study = _unpack(file, Path(scratch))
+        except (
+            zipfile.BadZipFile,
+            zipfile.LargeZipFile,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            OSError,
+        ) as error:
+            # NotImplementedError: an unknown compression; RuntimeError: encrypted
+            raise _refused(file, "", "cannot be read as an exported study", error) from None
+        views.check_foreign(Path(scratch, STORE), [study], file.name)
+        yield study, Path(scratch, STORE)
+
+
+def _unpack(file: Path, folder: Path) -> str:
+    with zipfile.ZipFile(file) as archive:
+        manifest = _manifest(file, archive)
+        _check_entries(file, archive, manifest["files"])
+        for entry in archive.infolist():
+            if entry.filename != MANIFEST:
+                _extract(file, archive, entry, folder, manifest["files"][entry.filename])
+        return str(manifest["study"])
 
 
 def _manifest(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:

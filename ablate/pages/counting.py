@@ -1,0 +1,35 @@
+"""How far something is that has many parts: a bar on a terminal, a line now and then elsewhere. On stderr."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import Progress
+
+PLAIN_EVERY_SECONDS = 20.0
+
+
+class Counting:
+    """Call it with the parts done and all parts. Use as a context manager around the work."""
+
+    def __init__(self, what: str, console: Console | None = None) -> None:
+        self.what, self.console = what, console or Console(stderr=True)
+        self.bar = Progress(console=self.console, transient=True)
+        self._task = self.bar.add_task(what, total=None)
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Counting:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.console.is_terminal:  # elsewhere it would end with an empty line
+            self.bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self.bar.update(self._task, completed=done, total=total)
+        if not self.console.is_terminal and time.monotonic() - self._told > PLAIN_EVERY_SECONDS:
+            self._told = time.monotonic()
+            self.console.print(f"{self.what}: {done} of {total}", markup=False, highlight=False)
