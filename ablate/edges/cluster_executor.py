@@ -34,6 +34,7 @@ from ablate.study import InputError, RunResult, RunSpec, digest
 
 STOP_SECONDS = 0.25  # between two looks for the stop file
 WATCH_SECONDS = 1.0  # between two looks at the list of workers
+TELL_SECONDS = 5.0  # for the workers to answer: one that is frozen never does
 LOG = "run.log"  # among the artifacts of a run
 
 
@@ -101,8 +102,8 @@ class ClusterExecutor(Executor):
         """Kill the worker process that works at `future`, which then raises WorkerLost."""
         for flight in list(self._flights.values()):
             if flight.ours is future:
-                if flight.worker:  # in a thread: it may not answer
-                    threading.Thread(target=self._kill, args=(flight.worker,), daemon=True).start()
+                if flight.worker:
+                    self._tell(cluster_worker.end_process, to=[flight.worker], wait_s=0)
                 self._end(flight, WorkerLost(f"worker {flight.worker} was ended"))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -262,23 +263,31 @@ class ClusterExecutor(Executor):
         for flight in list(self._flights.values()):
             if not flight.worker:
                 self._end(flight, Stopped())
-        if self._flights and self._client is not None:
-            self._client.run(cluster_worker.halt, self._session, on_error="ignore")
+        if self._flights:
+            self._tell(cluster_worker.halt, self._session)
 
     def _forget(self) -> None:
         """Have workers remove the folders of cells whose folder here is gone, since they are recorded."""
         done = {home: worker for home, (worker, folder) in list(self._kept.items()) if not folder.exists()}
         for worker in set(done.values()) & self._there.keys():
-            if self._client is not None:
-                homes = [home for home, where in done.items() if where == worker]
-                self._client.run(cluster_worker.forget, homes, workers=[worker], on_error="ignore")
+            self._tell(cluster_worker.forget, [home for home, where in done.items() if where == worker], to=[worker])
         for home in done:
             del self._kept[home]
 
-    def _kill(self, worker: str) -> None:
-        with suppress(Exception):
-            if self._client is not None:
-                self._client.run(cluster_worker.end_process, workers=[worker], on_error="ignore")
+    def _tell(
+        self, what: Callable[..., Any], *args: Any, to: list[str] | None = None, wait_s: float = TELL_SECONDS
+    ) -> None:
+        """Have workers, all if none are named, call `what`."""
+        client = self._client
+
+        def tell() -> None:
+            with suppress(Exception):
+                if client is not None:
+                    client.run(what, *args, workers=to, on_error="ignore")
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        thread.join(wait_s)
 
 
 def _packed(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, list[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -177,6 +178,23 @@ class TestLostWorkers:
                 assert type(error_of(future)) is WorkerLost
                 assert cell(pool, spec(seed=2), place).result(PATIENCE_S).status == "FINISHED"
         assert _pid(place, spec(seed=2)) != pid
+
+    def test_a_frozen_worker_holds_up_neither_the_others_nor_the_end(self, tmp_path: Path, place: Place) -> None:
+        with Cluster(tmp_path) as pair:
+            pair.add(2)
+            with cluster.dask_cluster(0, address=pair.address) as pool:
+                recorded = [cell(pool, spec(seed=seed), place) for seed in (1, 2, 3, 4)]
+                for future in recorded:
+                    shutil.rmtree(future.result(PATIENCE_S).artifacts.parent)  # which its worker is to hear of
+                left, right = [cell(pool, spec("waits", seed), place) for seed in (5, 6)]
+                os.kill(_pid(place, spec("waits", 5)), signal.SIGSTOP)
+                wait_until(right.running)
+                place.stop_file.touch()
+                assert type(error_of(right)) is Stopped
+                began = time.monotonic()
+                pool.end(left)
+                assert type(error_of(left)) is WorkerLost
+            assert time.monotonic() - began < 30
 
     def test_a_worker_told_to_leave_hands_its_cell_on(self, tmp_path: Path, place: Place) -> None:
         """As a batch system does before it takes the machine away: SIGTERM."""
