@@ -78,9 +78,9 @@ class Cluster:
 
     def present(self) -> set[str]:
         """The addresses of the workers that the scheduler knows."""
-        from distributed import Client
+        from ablate.edges import cluster
 
-        with Client(self.address, set_as_default=False) as client:
+        with cluster.connect(self.address) as client:
             return set(client.scheduler_info(n_workers=-1)["workers"])
 
     def log(self) -> str:

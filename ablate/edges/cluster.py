@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -36,11 +36,17 @@ def connect(address: str) -> Client:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions: `check` compares those that matter
         try:
-            return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            return _client(address)
         except Exception as error:  # whatever answered made it raise anything
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             hint = f"start one with `dask scheduler`; {reason}"
             raise InputError(Problem("--scheduler", "", "no Dask scheduler answers", address, hint)) from None
+
+
+def _client(address: str) -> Client:
+    with suppress(AssertionError):  # news of a worker came together with the greeting, which the client takes amiss
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
 
 
 def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, tell: Callable[[str], None]) -> str:

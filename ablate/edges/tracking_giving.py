@@ -87,9 +87,7 @@ class _Giver:
         for run in self.reader.search(self.experiment_id, view=ViewType.ALL):
             if run.info.status in ENDED:
                 found[run.data.tags.get(ORIGIN, run.info.run_id)] = found[run.info.run_id] = run
-            elif (
-                run.info.lifecycle_stage == "active" and ORIGIN in run.data.tags and run.data.tags.get(ROLE) != "study"
-            ):
+            elif run.info.lifecycle_stage == "active" and _imported(run):
                 left.append(run.info.run_id)
         self.target.discard(left)
         return found

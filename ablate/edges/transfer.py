@@ -93,15 +93,7 @@ def unpacked(file: Path) -> Iterator[tuple[str, Path]]:
     with tempfile.TemporaryDirectory(prefix="ablate-import-") as scratch:
         try:
             study = _unpack(file, Path(scratch))
-        except (
-            zipfile.BadZipFile,
-            zipfile.LargeZipFile,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            OSError,
-        ) as error:
-            # NotImplementedError: an unknown compression; RuntimeError: encrypted
+        except UNREADABLE as error:
             raise _refused(file, "", "cannot be read as an exported study", error) from None
         views.check_foreign(Path(scratch, STORE), [study], file.name)
         yield study, Path(scratch, STORE)
