@@ -80,7 +80,8 @@ def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
             from ablate.edges import tracking_giving
 
             copied = tracking_giving.give(study, store, workspace.tracking_uri, workspace.mlruns, tell)
-    return f"{study}: {copied.runs} runs and {copied.models} models imported"
+    nothing = "" if copied.runs else ": what the file holds is here already, or was discarded here"
+    return f"{study}: {copied.runs} runs and {copied.models} models imported{nothing}"
 
 
 def choose(text: str, workspace: Workspace) -> Discarding:
