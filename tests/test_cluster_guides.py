@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dask.config
+import kubernetes_validate
 import pytest
 import typer
 import yaml
@@ -82,6 +83,7 @@ def test_the_kubernetes_file_is_whole() -> None:
         "Service", "NetworkPolicy", "Deployment", "Deployment", "PersistentVolumeClaim", "Job"
     ]  # fmt: skip
     for document in documents:
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
         pod = document["spec"].get("template", {}).get("spec")
         if pod:
             volumes = {volume["name"] for volume in pod.get("volumes", [])}
