@@ -183,7 +183,10 @@ def status(
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Show every comparison run: done, failed (and why), missing. Exit code 1 unless all are done."""
+    """Show every comparison run: done, failed (and why), missing. Exit code 1 unless all are done.
+
+    A run at work is "interrupted", as is one that was killed there; one that is "waiting" comes after its arm's tuning.
+    """
     cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
         raise typer.Exit(EXIT_FAILED)

@@ -17,7 +17,7 @@ from typing import Any
 from distributed import Client
 
 from ablate.design.wording import shown
-from ablate.edges.cluster_needs import all_faults, needs_of
+from ablate.edges.cluster_needs import Needs, all_faults, needs_of
 from ablate.edges.engines import Engine
 from ablate.study import InputError, Problem, RunSpec
 
@@ -57,9 +57,8 @@ def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, tel
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise InputError(Problem("--device", "", "no device", shown(device), "valid: auto, cpu, cuda, cuda:N"))
     with connect(address) as client:
-        workers = client.scheduler_info(n_workers=-1)["workers"]
         needs = {needs_of(spec, data_root=context.data_root, study_dir=context.study_dir): None for spec in specs}
-        answers = client.run(all_faults, list(needs), on_error="return")
+        workers, answers = _ask(client, address, list(needs))
     problems = [Problem("--scheduler", name, text) for name, answer in answers.items() for text in _said(answer)]
     if problems:
         raise InputError(*problems)
@@ -72,6 +71,16 @@ def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, tel
     if not (gpus if device.startswith("cuda") else workers):
         tell(f"no worker for {device} is there yet; the cells wait for one")
     return device
+
+
+def _ask(client: Client, address: str, needs: Sequence[Needs]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The workers there are, and what each says of `needs`, by address."""
+    try:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        return workers, client.run(all_faults, needs, on_error="return")
+    except Exception as error:  # it ended a moment ago: Dask raises anything then, an AttributeError of its own too
+        rule = "the scheduler stopped answering while its workers were asked"
+        raise InputError(Problem("--scheduler", "", rule, address, "start it again, and its workers")) from error
 
 
 def _said(answer: object) -> list[str]:

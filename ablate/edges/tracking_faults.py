@@ -1,4 +1,4 @@
-"""Tell what passes (a server away, a locked or full database) from what stays. Imported by `tracking` alone."""
+"""Tell what passes (a server away, a locked or full database) from what stays. Used by the `tracking` modules alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import requests
 import sqlalchemy
@@ -84,7 +85,25 @@ def _passes(error: BaseException) -> bool:
 
 def _reason(error: BaseException) -> str:
     """The first line: what follows is an SQL statement or a page of HTML."""
+    if unreached := reason_unreached(error):
+        return unreached
     origin = error.__cause__ if isinstance(error, MlflowException) and error.__cause__ else error
     driver = getattr(origin, "orig", None) or origin
     line = next(iter(str(driver).strip().splitlines()), "") or type(driver).__name__
     return redacted(line)[:LONGEST]
+
+
+def reason_unreached(error: BaseException | None) -> str:
+    """Server and reason, in the system's words, where no connection came about; "" for any other fault.
+
+    requests, urllib3 and MLflow wrap the reason four times, each with an address and a sentence of its own.
+    """
+    server = ""
+    while error is not None:
+        if isinstance(error, requests.ConnectionError) and error.request is not None and error.request.url:
+            parts = urlsplit(str(error.request.url))
+            server = redacted(f"{parts.scheme}://{parts.netloc}")
+        elif server and isinstance(error, OSError) and error.strerror:
+            return f"{server}: {error.strerror}"
+        error = error.__cause__ or error.__context__
+    return ""

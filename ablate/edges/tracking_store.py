@@ -20,6 +20,7 @@ from filelock import FileLock
 from ablate.edges import locks_postgres
 from ablate.edges.addresses import checked, is_postgres, redacted, with_driver, without_login
 from ablate.edges.ledger import check_contents, database_file
+from ablate.edges.tracking_faults import reason_unreached
 from ablate.study import InputError, Problem
 
 # MLflow reads these when it is imported: no telemetry, no git warning, no links or progress bars on stdout.
@@ -148,7 +149,9 @@ def _probe_server(uri: str) -> None:
             json={"max_results": 1},
         )
     except MlflowException as error:
-        raise _refusal(uri, "the tracking server does not answer", error, "is `mlflow server` running there?") from None
+        reason = reason_unreached(error).removeprefix(f"{redacted(uri.rstrip('/'))}: ") or error
+        hint = "is `mlflow server` running there?"
+        raise _refusal(uri, "the tracking server does not answer", reason, hint) from None
     if answer.status_code != 200:
         raise _refusal(uri, "the tracking server refuses", f"HTTP {answer.status_code} {answer.reason}")
 

@@ -62,6 +62,8 @@ class ProgressView:
     def __enter__(self) -> ProgressView:
         if self.console.is_terminal:
             self.live.start()
+        elif self.total:  # the first epoch may be minutes away: a new store, a network to build
+            self._print(f"{self.total} runs to do")
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -274,6 +274,21 @@ class TestCheck:
             with pytest.raises(InputError, match="no Dask scheduler answers"):
                 self.check(f"tcp://127.0.0.1:{server.getsockname()[1]}", place=place)
 
+    def test_a_scheduler_that_ends_while_its_workers_are_asked(
+        self, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Cluster(tmp_path) as alone:
+            alone.add(1)
+            needs_of = cluster.needs_of
+
+            def slowly(*args: Any, **options: Any) -> Any:
+                alone.stop_scheduler()
+                return needs_of(*args, **options)
+
+            monkeypatch.setattr(cluster, "needs_of", slowly)
+            with pytest.raises(InputError, match="stopped answering while its workers were asked"):
+                self.check(alone.address, place=place)
+
     def test_fit_workers(self, dask: Cluster, pair: Cluster, place: Place) -> None:
         assert self.check(dask.address, place=place) == ["cpu"]
         assert self.check(dask.address, "cuda", place=place) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 import toy_runs as toy
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ablate.edges.tracking import MlflowTracker
@@ -141,6 +143,17 @@ class TestFaults:
         with pytest.raises(StoreUnavailable, match=reason) as caught, passing_faults():
             raise fault
         assert "\n" not in str(caught.value)
+
+    def test_a_server_that_is_not_there_is_named_once_with_the_systems_reason(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            server = f"http://user:secret@127.0.0.1:{reserved.getsockname()[1]}"
+            with pytest.raises(StoreUnavailable) as caught:
+                translated(MlflowClient(server)).get_run("0" * 32)
+        assert str(caught.value) == f"{server.replace('user:secret', '***')}: Connection refused"
 
     @pytest.mark.parametrize("fault", [FileNotFoundError(errno.ENOENT, "no"), ValueError("no"), KeyError("no")])
     def test_what_stays_is_raised_as_it_is(self, fault: Exception) -> None:

@@ -64,6 +64,7 @@ class TestPlainLines:
             view.ended(spec(seed=2), RunResult("k", "FAILED", error="[red]no[/red] loss"))
             view.note("look")
         assert out.getvalue().splitlines() == [
+            "2 runs to do",
             "[1/2] hybrid-seed1  validation  azimuth_mae_deg 7.12  0:00",
             "[2/2] hybrid-seed2  FAILED: [red]no[/red] loss",
             "look",
