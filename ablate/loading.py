@@ -272,9 +272,14 @@ def check_folder(option: str, folder: Path) -> None:
 
 
 def check_file(option: str, file: Path) -> None:
-    """Refuse, before any work is done, a file that could not be written."""
+    """Refuse, before any work is done, a file that could not be written.
+
+    Devices and pipes are refused too: what is written beside its place and moved there would take theirs.
+    """
     if file.is_dir():
         raise InputError(Problem(option, "", "cannot be written: it is a folder", str(file)))
+    if file.exists() and not file.is_file():
+        raise InputError(Problem(option, "", "cannot be written: it is no plain file", str(file)))
     if not file.parent.is_dir():
         raise InputError(Problem(option, "", "cannot be written: its folder does not exist", str(file)))
     if not os.access(file.parent, os.W_OK):

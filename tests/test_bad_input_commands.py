@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +21,16 @@ def store(project: Project, finished: Project) -> Path:
     """The database of a finished study, to be spoilt."""
     project.store(finished.folder / "mlruns" / "mlflow.db")
     return project.folder / "mlruns" / "mlflow.db"
+
+
+def test_a_device_or_pipe_is_not_replaced_by_an_export(store: Path, project: Project, cli: Cli) -> None:
+    """As root it took the place of /dev/full, for everyone on the machine."""
+    pipe = project.folder / "linear.zip"
+    os.mkfifo(pipe)
+    answer = cli("export", "linear", "linear.zip")
+    assert (answer.code, answer.out) == (2, "")
+    assert "OUT.zip: cannot be written: it is no plain file" in answer.err
+    assert pipe.is_fifo()
 
 
 def content(folder: Path) -> set[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ablate.design.rules import NAME
+from ablate.design.resolve import resolve
+from ablate.design.rules import NAME, SECTIONS
 from ablate.design.wording import place, shown
 from ablate.study import Direction, InputError, Problem, Reduction, Study, printable
 
@@ -93,4 +94,25 @@ def _broken(study: Study, metrics: Mapping[str, Any], name: str) -> list[tuple[s
         named.update(condition.metrics)
     named.update(density.error for density in study.report.densities.values())
     found += [("metrics", "has no such metric", shown(metric)) for metric in sorted(named - metrics.keys())]
-    return found
+    for where, names in (("metrics", study.metrics), ("seeds", study.seeds)):  # every page would show them all
+        if len(set(names)) < len(names):
+            found.append((where, "must not repeat one", str(len(names))))
+    return found or list(_unresolved(study))
+
+
+def _unresolved(study: Study) -> Iterator[tuple[str, str, str]]:
+    """Arms whose settings are none."""
+    for section in SECTIONS:
+        if section not in study.settings:
+            yield (f"settings.{section}", "is missing", "")
+            return
+    for arm in study.arms:
+        try:
+            resolve(study, arm)
+        except InputError as error:
+            yield (place("arms", arm), error.problems[0].rule, shown(error.problems[0].place))
+        except ValidationError as error:
+            first = error.errors()[0]
+            yield (place("arms", arm, "training", *first["loc"]), first["msg"], shown(first["input"]))
+        except (KeyError, TypeError, ValueError) as error:  # a control like an arm that is not there
+            yield (place("arms", arm), "its settings cannot be worked out", shown(str(error)))

@@ -51,6 +51,10 @@ def checked(option: str, address: str) -> str:
     cut_off = not at and "@" in rest and bool(port) and not may_follow
     if separator and (cut_off or re.search(r"[@?#\s]", name)):
         raise InputError(Problem(option, "", "is not a well-formed address", f"{scheme}://{HIDDEN}", RESERVED))
+    try:
+        urlsplit(address)
+    except ValueError as error:  # an IPv6 address without its bracket
+        raise InputError(Problem(option, "", "is not a well-formed address", redacted(address), str(error))) from None
     return address
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from distributed import Client
 
 from ablate.design.wording import shown
+from ablate.edges.addresses import redacted
 from ablate.edges.cluster_needs import Needs, all_faults, needs_of
 from ablate.edges.engines import Engine
 from ablate.study import InputError, Problem, RunSpec
@@ -30,7 +31,7 @@ def connect(address: str) -> Client:
     """Raises InputError when `address` is none, or nothing answers there that is a Dask scheduler."""
     if not ADDRESS.fullmatch(address):
         rule = "must be the address of a Dask scheduler"
-        raise InputError(Problem("--scheduler", "", rule, shown(address), "such as tcp://127.0.0.1:8786"))
+        raise InputError(Problem("--scheduler", "", rule, shown(redacted(address)), "such as tcp://127.0.0.1:8786"))
     for name in ("distributed.client", "distributed.comm", "distributed.core"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they would print is raised here in one line
     with warnings.catch_warnings():

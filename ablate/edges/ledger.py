@@ -35,9 +35,17 @@ def default_uri(mlruns: Path) -> str:
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an `sqlite:///…` address; None for any other store."""
-    scheme, _, path = uri.partition(":///")
-    return Path(path) if scheme.partition("+")[0] == "sqlite" and path else None
+    """The file of an `sqlite:///…` address; None for any other store.
+
+    Raises InputError for one that names no file, or more than it: whoever took it for a file would find another store.
+    """
+    scheme, _, rest = uri.partition(":")
+    if scheme.partition("+")[0] != "sqlite":
+        return None
+    path = rest.removeprefix("///")
+    if not rest.startswith("///") or path in ("", ":memory:") or "?" in path:
+        raise InputError(Problem("tracking store", uri, "must name one file", nearest="sqlite:////folder/mlflow.db"))
+    return Path(path)
 
 
 def local_path(address: str) -> Path | None:

@@ -162,6 +162,10 @@ def _check_database(uri: str) -> None:
     if file is None:
         _open_database(uri).dispose()
         return
+    if file.is_symlink() and not file.exists():  # a disk that is away: a new store would take the link's place
+        raise _refusal(uri, "the database cannot be opened", "it is a link that leads nowhere")
+    if file.exists() and not file.is_file():
+        raise _refusal(uri, "the database cannot be opened", "it is no plain file")
     _writable(file.parent)
     if file.exists():  # no connection yet: another process may be at the first migration, which takes long
         try:

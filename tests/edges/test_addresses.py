@@ -67,6 +67,12 @@ def test_an_address_that_libraries_read_differently_is_refused_without_showing_i
     assert secret not in str(caught.value)
 
 
+def test_an_address_without_its_bracket_is_refused_without_its_password() -> None:
+    with pytest.raises(InputError, match="not a well-formed address") as caught:
+        checked("--tracking-uri", f"http://me:{SECRET}@[::1")
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "address",
     [

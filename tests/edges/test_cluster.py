@@ -261,6 +261,11 @@ class TestCheck:
         with pytest.raises(InputError, match="must be the address of a Dask scheduler"):
             self.check(address, place=place)
 
+    def test_a_password_in_it_is_not_shown(self, place: Place) -> None:
+        with pytest.raises(InputError, match="must be the address") as caught:
+            self.check("tcp://me:s3cr3t@127.0.0.1:8786", place=place)
+        assert "s3cr3t" not in str(caught.value)
+
     def test_nobody_there(self, place: Place) -> None:
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))

@@ -116,6 +116,13 @@ def test_database_files(uri: str, file: str | None) -> None:
     assert ledger.database_file(uri) == (Path(file) if file else None)
 
 
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:////a/b.db?timeout=60"])
+def test_a_database_that_is_no_file_or_more_than_one_is_refused(uri: str) -> None:
+    """It was taken for a file of that name: a study with every run finished had all of them missing."""
+    with pytest.raises(InputError, match="must name one file"):
+        ledger.database_file(uri)
+
+
 def test_the_default_store_is_in_the_folder(tmp_path: Path) -> None:
     assert ledger.database_file(ledger.default_uri(tmp_path)) == tmp_path / "mlflow.db"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import socket
 import subprocess
@@ -365,6 +366,16 @@ class TestStoresThatCannotBeUsed:
         (tmp_path / "mlflow.db").write_text("these are not the tables you are looking for")
         assert "cannot be opened" in self.refusal(None, tmp_path)
         assert (tmp_path / "mlflow.db").read_text().startswith("these")
+
+    def test_a_link_to_a_disk_that_is_away_stays(self, tmp_path: Path) -> None:
+        link = tmp_path / "mlflow.db"
+        link.symlink_to(tmp_path / "away" / "mlflow.db")
+        assert "leads nowhere" in self.refusal(None, tmp_path)
+        assert link.is_symlink()
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "mlflow.db")
+        assert "no plain file" in self.refusal(None, tmp_path)
 
     @pytest.mark.parametrize("uri", ["postgresql://me:secret@127.0.0.1:1/x", "http://me:secret@127.0.0.1:1"])
     def test_a_password_is_not_shown(self, uri: str, tmp_path: Path) -> None:

@@ -183,6 +183,14 @@ class TestDocuments:
             lambda d: d["metrics"]["close"].update(direction="sideways"),
             lambda d: d.update(amendments=[{"date": 1}]),
             lambda d: d.update(schema="new"),
+            lambda d: d["study"].update(metrics=["close"] * 1000),
+            lambda d: d["study"].update(seeds=[1, 1, 2]),
+            lambda d: d["study"].update(settings={}),
+            lambda d: d["study"]["settings"].pop("model"),
+            lambda d: d["study"]["settings"].update(training={"epochs": "five"}),
+            lambda d: d["study"]["arms"]["garden"].update(set={"training.epochs": "five"}),
+            lambda d: d["study"]["arms"]["garden"].update(set={"model.none": 3}),
+            lambda d: d["study"]["arms"]["garden"].update(like="nobody"),
             "[" * 100_000,
             "[]",
             "",
@@ -190,6 +198,7 @@ class TestDocuments:
         ],
         ids=[
             *("above", "absolute", "runs", "arm", "baseline", "metric", "none", "way", "dates", "schema"),
+            *("metrics", "seeds", "settings", "model", "epochs", "set", "path", "like"),
             *("deep", "list", "empty", "digits"),
         ],
     )
