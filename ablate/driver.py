@@ -20,7 +20,7 @@ from ablate.flight import Flight
 from ablate.runs.execution import Context, execute
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.runs.journal import PROGRESS
-from ablate.study import Record, RunResult, RunSpec, StoreUnavailable, Study, Tracker
+from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker
 
 POLL_SECONDS = 0.3
 LIVES = 2  # a cell whose worker is lost this often is recorded as FAILED
@@ -175,7 +175,7 @@ class Driver:
             flight.heard += asleep
             flight.listen(begun=future.running())
             if not (self.store.waiting or future.done()):
-                with self._outages():
+                with self._outages(), suppress(RunDiscarded):  # to be told when it ends
                     self._follow(flight)
             if now - flight.heard > self.stall_after_s and not future.done() and not flight.ended:
                 flight.ended = f"no sign of life for {self.stall_after_s:g} s"
@@ -200,8 +200,12 @@ class Driver:
         for future in [future for future in self.flights if future.done()]:
             if self.store.waiting:
                 return
+            flight, halt = self.flights[future], None
             with self._outages():
-                halt = self._settle(future, self.flights[future])
+                try:
+                    halt = self._settle(future, flight)
+                except RunDiscarded:
+                    self.view.note(f"{flight.spec.name}: its run was deleted in the store; it is done again")
                 del self.flights[future]
                 self.store.over()
                 if halt and not self.stop.reason:
@@ -281,8 +285,9 @@ class Driver:
         """Mark what is in the air; whoever drives next does it where the store is away."""
         with suppress(StoreUnavailable):
             for flight in self.flights.values():
-                if not flight.recorded:
-                    self.tracker.kill(flight.run_id)
+                with suppress(RunDiscarded):
+                    if not flight.recorded:
+                        self.tracker.kill(flight.run_id)
 
 
 def _as_record(flight: Flight, result: RunResult) -> Record:

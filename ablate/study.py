@@ -330,6 +330,10 @@ class StoreUnavailable(Exception):
     """The store cannot be used just now (server away, database locked, disk full): the same call may succeed later."""
 
 
+class RunDiscarded(LookupError):
+    """The run that a call writes to has been deleted in the store by somebody else."""
+
+
 class Tracker(Protocol):
     """The store of finished work. The driver alone writes; everyone may read.
 
@@ -339,7 +343,7 @@ class Tracker(Protocol):
     pooled one.
 
     Every call raises StoreUnavailable while the store cannot be used, and may then be made again, whatever of it was
-    done before.
+    done before. Those that write to a run raise RunDiscarded when it is no longer there.
     """
 
     def studies(self) -> list[str]:

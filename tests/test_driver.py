@@ -259,6 +259,22 @@ class TestOutages:
         assert len(bench.tracker.records("cells")) == 4
         assert "the store answers again" in bench.view.notes
 
+    def test_a_run_that_somebody_deletes_is_done_again(self, bench: Bench) -> None:
+        driver = bench.driver(toy_cells.study({"a": "", "b": ""}))
+        begin = bench.tracker.start
+
+        def begin_and_delete(spec: RunSpec, failures: int = 0) -> str:
+            run_id = begin(spec, failures)
+            if bench.view.notes == []:
+                bench.tracker.discard([run_id])
+            return run_id
+
+        bench.tracker.start = begin_and_delete  # type: ignore[method-assign]
+        driver.run()
+        assert bench.view.notes == ["a-seed1: its run was deleted in the store; it is done again"]
+        assert bench.statuses() == {"a-1": "FINISHED", "b-1": "FINISHED"}
+        assert bench.begun() == {"a-seed1": 2, "b-seed1": 1}
+
     def test_a_store_that_stays_away_stops_the_study(self, bench: Bench) -> None:
         study = toy_cells.study({"a": "", "b": ""})
         driver = bench.driver(study, workers=2, patience_s=1.0)

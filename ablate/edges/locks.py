@@ -6,14 +6,16 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
+from ablate.edges.ledger import database_file
 from ablate.study import InputError, Problem
 
 
@@ -21,21 +23,19 @@ from ablate.study import InputError, Problem
 def hold(
     path: Path, study: str, *, command: str = "", addresses: Iterable[str | None] = (), new: bool = False
 ) -> Iterator[None]:
-    """Hold the lock file `path`, and a lock in every PostgreSQL database and on every MLflow server of `addresses`.
+    """Hold the lock file `path`, and a lock in every database and on every MLflow server of `addresses`.
 
-    Raises InputError, naming host, process and time, while another process holds one of them. `command` is what the
-    next one is shown, so it must not hold a password. `new`: an MLflow server that does not know the study yet is made
-    to know it.
+    A SQLite file has its lock beside it, wherever `path` is. Raises InputError, naming host, process and time, while
+    another process holds one of them. `command` is what the next one is shown, so it must not hold a password. `new`:
+    an MLflow server that does not know the study yet is made to know it.
     """
     with ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(path, timeout=0))
-        except Timeout:
-            raise _refusal(path, study) from None
-        except OSError as error:
-            raise InputError(Problem(str(path), "", "cannot be locked", str(error))) from None
+        stack.enter_context(_hold_file(path, study, command))
         for address in addresses:
+            file = database_file(address) if address else None
+            beside = file.resolve().with_name(path.name) if file else path
+            if beside != path.resolve() and beside.parent.is_dir():
+                stack.enter_context(_hold_file(beside, study, command))
             if address and address.startswith("postgresql"):
                 from ablate.edges import locks_postgres  # imports a database driver
 
@@ -44,9 +44,37 @@ def hold(
                 from ablate.edges import tracking_lock  # imports mlflow
 
                 stack.enter_context(tracking_lock.hold(address, study, command=command, new=new))
-        stack.callback(_unsign, path)
-        _sign(path, command)
         yield
+
+
+@contextmanager
+def _hold_file(path: Path, study: str, command: str) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0).acquire()
+    except Timeout:
+        raise _refusal(path, study) from None
+    except OSError as error:
+        raise InputError(Problem(str(path), "", "cannot be locked", str(error))) from None
+    with lock:
+        if _at_work(holder(path)):  # somebody has removed the file that it had locked
+            raise _refusal(path, study)
+        _sign(path, command)
+        try:
+            yield
+        finally:
+            _unsign(path)
+
+
+def _at_work(who: Mapping[str, Any]) -> bool:
+    """Whether the process that has signed is there: on this machine, another one, and begun before it signed."""
+    try:
+        if who["host"] != socket.gethostname() or who["pid"] == os.getpid():
+            return False
+        signed = datetime.fromisoformat(who["since"]).timestamp()
+        return bool(psutil.Process(int(who["pid"])).create_time() <= signed + 1)
+    except (KeyError, TypeError, ValueError, OverflowError, psutil.Error):
+        return False
 
 
 def holder_file(path: Path) -> Path:
@@ -81,4 +109,4 @@ def _refusal(path: Path, study: str) -> InputError:
     who = holder(path)
     by = f": process {who.get('pid')} on {who.get('host')}, since {who.get('since')}" if who else ""
     command = f"it runs: {who['command']}" if who.get("command") else ""
-    return InputError(Problem(str(path), "", f"another `ablate run` of this study is at work{by}", study, command))
+    return InputError(Problem(str(path), "", f"another `ablate run` of this study is at work{by}", nearest=command))

@@ -154,7 +154,7 @@ class Lease:
 
     def _refusal(self, holder: str) -> Problem:
         rule = f"another `ablate run` of this study is at work: {holder}"
-        return Problem(redacted(self.address), "", rule, self.name)
+        return Problem(redacted(self.address), "", rule)
 
     def keep(self, over: threading.Event, ping_s: float, lost: Callable[[str], None]) -> None:
         """Take the lock again whenever its session was lost, until `over`."""

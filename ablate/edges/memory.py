@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.edges.ledger import MODEL
-from ablate.study import Record, RunResult, RunSpec
+from ablate.study import Record, RunDiscarded, RunResult, RunSpec
 
 
 @dataclass
@@ -73,7 +73,7 @@ class MemoryTracker:
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
         entry = dict(scores)
         epoch = int(entry.pop("epoch"))
-        self._runs[run_id].epochs[epoch] = entry
+        self._run(run_id).epochs[epoch] = entry
         self.add_scores([run_id], entry)
 
     def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
@@ -81,7 +81,7 @@ class MemoryTracker:
             self.log_epoch(run_id, entry)
 
     def finish(self, run_id: str, spec: RunSpec, result: RunResult, failures: int = 0) -> None:
-        run = self._runs[run_id]
+        run = self._run(run_id)
         for entry in result.history:
             if int(entry["epoch"]) not in run.epochs:
                 self.log_epoch(run_id, entry)
@@ -92,8 +92,13 @@ class MemoryTracker:
             run.record = replace(run.record, status="KILLED", failures=failures)
 
     def kill(self, run_id: str) -> None:
-        run = self._runs[run_id]
+        run = self._run(run_id)
         run.record = replace(run.record, status="KILLED")
+
+    def _run(self, run_id: str) -> _Run:
+        if run_id not in self._runs:
+            raise RunDiscarded(run_id)
+        return self._runs[run_id]
 
     def discard(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
@@ -105,7 +110,7 @@ class MemoryTracker:
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         for run_id in run_ids:
-            run = self._runs[run_id]
+            run = self._run(run_id)
             run.record = replace(run.record, scores=dict(sorted({**run.record.scores, **scores}.items())))
 
     def history(self, run_id: str) -> list[dict[str, float]]:

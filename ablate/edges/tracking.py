@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from ablate.edges.tracking_terms import (
     settings_params,
     tags_of,
 )
-from ablate.study import Record, RunResult, RunSpec
+from ablate.study import Record, RunDiscarded, RunResult, RunSpec
 
 PARENT = "mlflow.parentRunId"
 METRICS_A_BATCH, PARAMS_A_BATCH, EXPERIMENTS_A_PAGE = 1000, 100, 1000
@@ -284,11 +285,12 @@ class MlflowTracker:
 
     def discard(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            info = self.client.get_run(run_id).info
-            if info.status == "RUNNING":  # whoever lists the deleted ones sees none at work
-                self.kill(run_id)
-            self._delete_models(info.experiment_id, run_id)
-            self.client.delete_run(run_id)
+            with suppress(RunDiscarded):  # as it was to be
+                info = self.client.get_run(run_id).info
+                if info.status == "RUNNING":  # whoever lists the deleted ones sees none at work
+                    self.kill(run_id)
+                self._delete_models(info.experiment_id, run_id)
+                self.client.delete_run(run_id)
 
     def forget(self, study: str) -> None:
         found = self._find(study)

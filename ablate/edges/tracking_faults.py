@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -15,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from ablate.edges.addresses import redacted
 from ablate.runs.halts import OF_OUR_FILES, OF_THE_PLACE
-from ablate.study import StoreUnavailable
+from ablate.study import RunDiscarded, StoreUnavailable
 
 # MLflow's codes for a request that will never be answered otherwise. All others pass, or are worth a second try.
 LASTING = {
@@ -31,11 +32,13 @@ LASTING = {
     "NOT_IMPLEMENTED",
 }
 OF_THE_CALLER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError, sqlalchemy.exc.ProgrammingError)
+# It says so with the same codes as much else.
+DISCARDED = re.compile(r"The run \w+ must be in the 'active' state|Run with id=\w+ not found")
 LONGEST = 300  # characters of a reason: SQLAlchemy adds the whole statement
 
 
 class Translated:
-    """An MlflowClient whose calls raise StoreUnavailable for a fault that may pass."""
+    """An MlflowClient whose calls raise StoreUnavailable for a fault that may pass, RunDiscarded for a deleted run."""
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
@@ -54,7 +57,12 @@ def _translated(call: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(call)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         with passing_faults():
-            return call(*args, **kwargs)
+            try:
+                return call(*args, **kwargs)
+            except MlflowException as error:
+                if DISCARDED.search(str(error.message)):
+                    raise RunDiscarded(error.message) from error
+                raise
 
     return guarded
 

@@ -199,7 +199,7 @@ class Lock:
     def _refusal(self, found: Sign | None) -> Problem:
         by = f": {found}" if found else ""
         hint = f"it runs: {printable(str(found.command))}" if found and found.command else ""
-        return Problem(self.address, "", f"another `ablate run` of this study is at work{by}", self.study, hint)
+        return Problem(self.address, "", f"another `ablate run` of this study is at work{by}", nearest=hint)
 
 
 def _place() -> str:

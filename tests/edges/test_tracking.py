@@ -26,7 +26,7 @@ from ablate.edges.memory import MemoryTracker
 from ablate.edges.tracking import MlflowTracker, settings_params
 from ablate.runs import serving
 from ablate.runs.checkpoints import load_model, save_model
-from ablate.study import InputError, Tracker
+from ablate.study import InputError, RunDiscarded, RunResult, Tracker
 
 # MLflow's own classes draw this warning when mlflow.pyfunc is imported.
 loads_models = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
@@ -151,6 +151,19 @@ class TestTrackerContract:
         runs = [toy.run(opened, toy.spec(study, seed=s), toy.artifacts(tmp_path / str(s), s)) for s in (1, 2, 3)]
         opened.discard([runs[0], runs[2]])
         assert [record.run_id for record in opened.records(study)] == [runs[1]]
+
+    def test_a_run_that_was_discarded_takes_nothing_more(self, opened: Tracker, study: str) -> None:
+        spec = toy.spec(study)
+        run_id = opened.start(spec)
+        opened.discard([run_id, run_id])
+        for write in (
+            lambda: opened.log_epochs(run_id, toy.history()),
+            lambda: opened.finish(run_id, spec, RunResult(spec.key, "FINISHED", {"val/error": 1.0}, toy.history())),
+            lambda: opened.kill(run_id),
+        ):
+            with pytest.raises(RunDiscarded):
+                write()
+        assert opened.records(study) == []
 
     def test_adds_scores_to_finished_runs(self, opened: Tracker, study: str) -> None:
         runs = [toy.run(opened, toy.spec(study, seed=seed)) for seed in (1, 2)]
