@@ -183,9 +183,10 @@ def status(
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Show every comparison run: done, failed (and why), missing. Exit code 1 unless all are done.
+    """Show every comparison run: done, failed (and why), running, missing. Exit code 1 unless all are done.
 
-    A run at work is "interrupted", as is one that was killed there; one that is "waiting" comes after its arm's tuning.
+    A run that was stopped is "interrupted", one that comes after its arm's tuning is "waiting". On a server a run is
+    "running" where its driver has this `mlruns` folder, and "interrupted" where it has another.
     """
     cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
@@ -208,12 +209,14 @@ def _print_cells(
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
     loaded = workflow.load(study, workspace, imports=check)
     known = workflow.records(loaded.study.name, workspace)
-    cells = [c for c in workflow.make_plan(loaded, workspace, check=check, known=known).cells if c.phase in phases]
+    planned = workflow.make_plan(loaded, workspace, check=check, known=known).cells
+    cells = [cell for cell in planned if cell.phase in phases]
+    driver = workflow.driver_of(loaded, workspace)
     said = None if power is None else workflow.outlook(loaded, known, **power)
     if as_json:
         rows = [{k: getattr(c, k) for k in ("phase", "arm", "trial", "seed", "state", "error")} for c in cells]
         extra = {} if said is None else {"power": said.document()}
-        typer.echo(json.dumps({"study": loaded.study.name, "cells": rows, **extra}))
+        typer.echo(json.dumps({"study": loaded.study.name, "driver": driver, "cells": rows, **extra}))
         return cells
     for cell in cells:
         trial = "" if cell.trial is None else f" trial {cell.trial}"
@@ -221,6 +224,11 @@ def _print_cells(
     states = [cell.state for cell in cells]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     typer.echo(f"{loaded.study.name}: {counts}", err=True)
+    trials = [cell.state for cell in planned if cell.phase == "tune"]
+    if "tune" not in phases and trials and set(trials) != {"done"}:
+        typer.echo(f"tuning: {trials.count('done')} of {len(trials)} runs", err=True)
+    if driver:
+        typer.echo(f"at work: {driver}", err=True)
     if check:
         typer.echo("every component was imported and built", err=True)
     for line in () if said is None else said.lines():

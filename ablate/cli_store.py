@@ -18,7 +18,7 @@ Uri = Annotated[
 ]
 
 
-@app.command(epilog="Example:  ablate snapshot mocap && git commit -m 'mocap: results'")
+@app.command(epilog="Example:  ablate snapshot mocap && git add mlruns.dvc .dvc && git commit -m 'mocap: results'")
 def snapshot(
     study: Study,
     reports_only: Annotated[
@@ -27,7 +27,7 @@ def snapshot(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Put a study's ended runs under DVC, inside this repository: mlruns.dvc tracks them, git carries them.
+    """Put a study's ended runs, with one model an arm, under DVC inside this repository: mlruns.dvc tracks them.
 
     The study may still be running; with --tracking-uri it is read from that server. Where `dvc remote default` names a
     remote, models go there and mlruns-models.dvc tracks them. With --reports-only, runs that the snapshot has stay as

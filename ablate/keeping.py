@@ -94,7 +94,8 @@ def choose(text: str, workspace: Workspace) -> Discarding:
     if not chosen:
         arms = list(dict.fromkeys(record.arm for record in known))
         rule = "has no failed run" if part == "failed" else "has no run of this arm"
-        raise InputError(Problem("STUDY:ARM", study, rule, shown(part), nearest(part, [*arms, "failed"])))
+        near = nearest(part, [*arms, "failed"]) if part != "failed" else ""
+        raise InputError(Problem("STUDY:ARM", study, rule, shown(part), near))
     return Discarding(study, chosen, False, f"{len(chosen)} runs of {study}: {part}")
 
 

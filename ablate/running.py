@@ -43,7 +43,7 @@ def device_of(loaded: Loaded, workspace: Workspace, view: View) -> str:
     try:
         from ablate.edges import cluster
     except ModuleNotFoundError as error:
-        hint = "pip install 'ablate[cluster]'"
+        hint = "install ablate with its extra: pip install '.[cluster]' in a clone"
         raise InputError(Problem("--scheduler", "", f"needs the package {error.name}", nearest=hint)) from None
     study, digests = loaded.study, loaded.digests
     specs = [plan.compare_spec(study, arm, study.seeds[0], {}, digests[arm]) for arm in study.arms]

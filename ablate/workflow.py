@@ -54,7 +54,17 @@ def make_plan(
     """
     if check:
         build_all(loaded, workspace)
-    return loaded.plan(records(loaded.study.name, workspace) if known is None else known)
+    known = records(loaded.study.name, workspace) if known is None else known
+    if not driver_of(loaded, workspace):  # which may have been killed
+        known = [replace(record, status="KILLED") if record.status == "RUNNING" else record for record in known]
+    return loaded.plan(known)
+
+
+def driver_of(loaded: Loaded, workspace: Workspace) -> str:
+    """Process, host and time of the `ablate run` that is at this study with this `mlruns` folder; "" for none."""
+    from ablate.edges import locks
+
+    return locks.at_work(workspace.mlruns / f"{loaded.study.name}.lock")
 
 
 def outlook(loaded: Loaded, known: Sequence[Record], *, difference: float | None = None) -> Outlook:

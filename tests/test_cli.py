@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,8 +43,9 @@ class TestFinishedStudy:
     def test_plan_and_status(self, finished: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(finished.folder)
         status = cli("status", "linear.toml", "--json")
+        assert status.code == 0, status
         cells = as_json(status.out)["cells"]
-        assert (status.code, len(cells), {cell["state"] for cell in cells}) == (0, 6, {"done"})
+        assert (len(cells), {cell["state"] for cell in cells}) == (6, {"done"})
         plan = cli("plan", "linear.toml", "--check")
         assert plan.code == 0
         assert plan.out.splitlines()[0] == "done        tune    plain trial 0 seed 101"
@@ -194,6 +196,9 @@ class TestInterruptions:
         assert "another `ablate run` of this study is at work: process" in second.err
         assert f"process {driver.pid} on {socket.gethostname()}, since 20" in second.err
         assert "it runs: ablate run linear.toml --workers 1" in second.err
+        looked = cli("status", "linear.toml")
+        assert f"at work: process {driver.pid} on" in looked.err
+        assert re.search(r"tuning: \d of 4 runs", looked.err)
         os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to every process of the group
         stopped = finish(driver)
         assert stopped.returncode == 1, stopped.stderr

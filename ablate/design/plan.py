@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from ablate.design.components import load_component
 from ablate.design.resolve import resolve, scalars
@@ -14,9 +14,9 @@ from ablate.design.space_rules import contains
 from ablate.design.wording import nearest, shown
 from ablate.study import Direction, InputError, Metric, Phase, Problem, Record, RunSpec, Scalar, Study, Tuning, digest
 
-State = Literal["done", "failed", "missing", "waiting", "interrupted"]
+State = Literal["done", "failed", "running", "interrupted", "missing", "waiting"]
 CellId = tuple[str, str, str, int | None]  # key, phase, arm, trial: two trials may choose the same values
-STATES: tuple[State, ...] = ("done", "failed", "interrupted", "missing", "waiting")
+STATES: tuple[State, ...] = get_args(State)
 
 
 class TuningFailed(Exception):
@@ -300,7 +300,7 @@ def tuning_done(study: Study, outcomes: Sequence[TrialOutcome]) -> bool:
 
 def _cell(spec: RunSpec, known: Known) -> Cell:
     record = known.of(spec)
-    states: dict[str, State] = {"FINISHED": "done", "FAILED": "failed"}
+    states: dict[str, State] = {"FINISHED": "done", "FAILED": "failed", "RUNNING": "running"}
     state: State = "missing" if record is None else states.get(record.status, "interrupted")
     error = record.error if record is not None and state == "failed" else ""
     return Cell(spec, spec.arm, spec.seed, spec.phase, spec.trial, state, error)

@@ -88,7 +88,7 @@ def _said(answer: object) -> list[str]:
     """Faults of a worker, also of one that cannot even say them."""
     if isinstance(answer, BaseException):
         reason = str(answer) if type(answer) is Exception else f"{type(answer).__name__}: {answer}"
-        return [f"cannot run cells ({reason}); install ablate[cluster] there"]
+        return [f"cannot run cells ({reason}); install ablate with its extra 'cluster' there"]
     return answer if isinstance(answer, list) else []
 
 

@@ -16,7 +16,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from ablate.edges.ledger import database_file
-from ablate.study import InputError, Problem
+from ablate.study import InputError, Problem, printable
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def hold(
         stack.enter_context(_hold_file(path, study, command))
         for address in addresses:
             file = database_file(address) if address else None
-            beside = file.resolve().with_name(path.name) if file else path
+            beside = file.resolve().with_name(path.name) if file else path.resolve()
             if beside != path.resolve() and beside.parent.is_dir():
                 stack.enter_context(_hold_file(beside, study, command))
             if address and address.startswith("postgresql"):
@@ -57,7 +57,7 @@ def _hold_file(path: Path, study: str, command: str) -> Iterator[None]:
     except OSError as error:
         raise InputError(Problem(str(path), "", "cannot be locked", str(error))) from None
     with lock:
-        if _at_work(holder(path)):  # somebody has removed the file that it had locked
+        if _lives(holder(path)):  # somebody has removed the file that it had locked
             raise _refusal(path, study)
         _sign(path, command)
         try:
@@ -66,7 +66,13 @@ def _hold_file(path: Path, study: str, command: str) -> Iterator[None]:
             _unsign(path)
 
 
-def _at_work(who: Mapping[str, Any]) -> bool:
+def at_work(path: Path) -> str:
+    """Who holds the lock file `path`, as far as its note tells: nobody who is known to be dead. "" for nobody."""
+    who = holder(path)
+    return _name(who) if who and (_lives(who) or who.get("host") != socket.gethostname()) else ""
+
+
+def _lives(who: Mapping[str, Any]) -> bool:
     """Whether the process that has signed is there: on this machine, another one, and begun before it signed."""
     try:
         if who["host"] != socket.gethostname() or who["pid"] == os.getpid():
@@ -105,8 +111,12 @@ def holder(path: Path) -> dict[str, Any]:
     return who if isinstance(who, dict) else {}
 
 
+def _name(who: Mapping[str, Any]) -> str:
+    return printable(f"process {who.get('pid')} on {who.get('host')}, since {who.get('since')}")
+
+
 def _refusal(path: Path, study: str) -> InputError:
     who = holder(path)
-    by = f": process {who.get('pid')} on {who.get('host')}, since {who.get('since')}" if who else ""
+    by = f": {_name(who)}" if who else ""
     command = f"it runs: {who['command']}" if who.get("command") else ""
     return InputError(Problem(str(path), "", f"another `ablate run` of this study is at work{by}", nearest=command))

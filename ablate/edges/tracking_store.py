@@ -191,7 +191,7 @@ def _open_database(uri: str) -> sqlalchemy.Engine:
         engine = sqlalchemy.create_engine(url, connect_args=patience)
         sqlalchemy.inspect(engine).get_table_names()
     except ImportError as error:
-        hint = "install ablate[postgres]" if is_postgres(uri) else ""
+        hint = "install ablate with its extra 'postgres'" if is_postgres(uri) else ""
         raise _refusal(uri, "the database cannot be opened", error, hint) from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise _refusal(uri, "the database cannot be opened", error) from None

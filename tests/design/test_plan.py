@@ -76,7 +76,7 @@ def test_keys_differ_by_settings_seed_data_and_replicate_alone(study: Study) -> 
 
 def test_nothing_done(study: Study) -> None:
     planned = plan.make_plan(study, [], lambda _: "")
-    assert planned.counts == {"done": 0, "failed": 0, "interrupted": 0, "missing": 3, "waiting": 24 + 9}
+    assert planned.counts == {**dict.fromkeys(plan.STATES, 0), "missing": 3, "waiting": 24 + 9}
     assert [c.arm for c in planned.cells if c.state == "missing"] == ["constant"] * 3
     assert all((c.spec is None) == (c.state == "waiting") for c in planned.cells)
 
@@ -176,7 +176,7 @@ def test_all_trials_failed_leaves_failed_comparison_runs(study: Study) -> None:
 
 def test_a_finished_run_counts_over_later_ones_that_are_not(study: Study) -> None:
     spec = plan.compare_spec(study, "constant", 1)
-    assert states(study, [record(spec, status="RUNNING")], "constant", "compare")[0] == "interrupted"
+    assert states(study, [record(spec, status="RUNNING")], "constant", "compare")[0] == "running"
     assert states(study, [record(spec, status="KILLED")], "constant", "compare")[0] == "interrupted"
     both = [record(spec, 1.0), record(spec, status="KILLED")]
     assert states(study, both, "constant", "compare")[0] == "done"
