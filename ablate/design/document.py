@@ -13,7 +13,7 @@ from ablate.design.rules import NAME, SECTIONS
 from ablate.design.wording import place, shown
 from ablate.study import Direction, InputError, Problem, Reduction, Study, printable
 
-MAX_RUNS = 1_000_000  # arms times seeds
+MAX_RUNS = 100_000  # arms times seeds
 
 
 class _Part(BaseModel):
