@@ -9,7 +9,7 @@ import copy
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,10 +91,7 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True) -> Loaded:
     then says what its metrics are, or nobody does.
     """
     study = studyfile.load(path, imports=imports)
-    if imports or trust.trusted(study.catalogue):
-        catalogue = studyfile.load_catalogue(study.catalogue, file=str(path))
-    else:
-        catalogue = remembered(study, workspace)
+    catalogue = _catalogue(study, path, workspace, imports=imports)
     known: dict[str, str] = {}
     digests = {}
     problems: list[Problem] = []
@@ -125,6 +122,15 @@ def records(study: str, workspace: Workspace) -> list[Record]:
     if database is None:
         return workspace.tracker().records(study)
     return ledger.records_from_sqlite(database, study)
+
+
+def _catalogue(study: Study, path: Path, workspace: Workspace, *, imports: bool) -> Mapping[str, Metric]:
+    if imports:
+        return studyfile.load_catalogue(study.catalogue, file=str(path))
+    if trust.trusted(study.catalogue):
+        with suppress(InputError):  # named earlier, and no longer within reach
+            return studyfile.load_catalogue(study.catalogue, file=str(path))
+    return remembered(study, workspace)
 
 
 def remembered(study: Study, workspace: Workspace) -> dict[str, Metric]:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from toy_project import Project, as_json, clean_environment, finish, group_members, wait_until
 
+from ablate.design import trust
+
 Cli = Callable[..., Any]
 
 
@@ -39,6 +41,15 @@ class TestFinishedStudy:
         assert {"results.csv", "timings.csv", "report.md"} < written.keys() == again.keys()
         # the page says how the study was run, which `report` by name alone does not know
         assert [name for name in written if written[name] != again[name]] in ([], ["report.md"])
+
+    def test_looking_needs_no_catalogue_within_reach(
+        self, finished: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(finished.folder)
+        monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "project" not in entry])
+        monkeypatch.setattr(trust, "_packages", {"linear_toy"})
+        assert cli("status", "linear.toml").code == 0
+        assert cli("plan", "linear.toml").code == 0
 
     def test_plan_and_status(self, finished: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(finished.folder)
