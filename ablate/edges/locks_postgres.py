@@ -77,7 +77,7 @@ class Lease:
     """One advisory lock and the session that holds it."""
 
     def __init__(self, address: str, name: str) -> None:
-        self.address, self.name = address, name
+        self.address = address
         self.key = int.from_bytes(hashlib.sha256(f"ablate {name}".encode()).digest()[:8], "big", signed=True)
         # the mark tells an old session of ours from another process of the same number, in another container
         self.mark = secrets.token_hex(4)
