@@ -109,8 +109,8 @@ def _unresolved(study: Study) -> Iterator[tuple[str, str, str]]:
     for arm in study.arms:
         try:
             resolve(study, arm)
-        except InputError as error:
-            yield (place("arms", arm), error.problems[0].rule, shown(error.problems[0].place))
+        except InputError:
+            continue  # said where it matters, in the same way
         except ValidationError as error:
             first = error.errors()[0]
             yield (place("arms", arm, "training", *first["loc"]), first["msg"], shown(first["input"]))

@@ -33,7 +33,7 @@ LASTING = {
 }
 OF_THE_CALLER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError, sqlalchemy.exc.ProgrammingError)
 # It says so with the same codes as much else.
-DISCARDED = re.compile(r"The run \w+ must be in the 'active' state|Run with id=\w+ not found")
+DISCARDED = re.compile(r"The run \w+ must be in the 'active' state")
 LONGEST = 300  # characters of a reason: SQLAlchemy adds the whole statement
 
 
