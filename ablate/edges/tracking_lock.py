@@ -107,9 +107,11 @@ class Lock:
     """One study's tag, and what this process writes there."""
 
     def __init__(self, address: str, study: str, command: str = "", renew_s: float = RENEW_S) -> None:
-        uri = tracking_store.usable(address)
+        self.uri = tracking_store.usable(address)
         self.address, self.study, self.renew_s = redacted(address), study, renew_s
-        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)  # its own: the driver's thread has another
+        self.client = MlflowClient(
+            tracking_uri=self.uri, registry_uri=self.uri
+        )  # its own: the driver's thread has another
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         began = psutil.Process().create_time()
         who = (secrets.token_hex(8), socket.gethostname(), os.getpid(), since, _place(), began)
@@ -173,15 +175,9 @@ class Lock:
     def _find(self, new: bool) -> bool:
         """The study's experiment, made or brought back if it may be `new`."""
         found = self.client.get_experiment_by_name(self.study)
-        active = found is not None and found.lifecycle_stage == "active"
-        if not active and not new:
+        if not new and (found is None or found.lifecycle_stage != "active"):
             return False
-        if found is None:
-            self.experiment_id = str(self.client.create_experiment(self.study))
-        else:
-            self.experiment_id = str(found.experiment_id)
-        if found is not None and not active:
-            self.client.restore_experiment(self.experiment_id)
+        self.experiment_id = tracking_store.experiment_id(self.client, self.uri, Path(), self.study)
         return True
 
     def _read(self) -> Sign | None:
