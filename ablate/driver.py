@@ -19,12 +19,11 @@ from ablate.edges.signals import Interrupted, StopRequest
 from ablate.flight import Flight
 from ablate.runs.execution import Context, execute
 from ablate.runs.halts import Stopped, Unavailable
-from ablate.runs.journal import PROGRESS
+from ablate.runs.journal import LOG, PROGRESS
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker
 
 POLL_SECONDS = 0.3
 LIVES = 2  # a cell whose worker is lost this often is recorded as FAILED
-LOG = "run.log"  # among the artifacts of a run
 STALL_AFTER_S = 1800.0  # without a sign of life, of which a run gives one a second while it trains
 LAST_WISH_S = 30.0  # for the cells to save their state once the driver has run out of patience
 LOST = (BrokenProcessPool, WorkerLost, CancelledError)

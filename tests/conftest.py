@@ -131,6 +131,16 @@ def finished(once: Callable[..., Path]) -> Project:
     return Project(once("finished", run))
 
 
+@pytest.fixture(scope="session")
+def zipped(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy study, exported to a file."""
+    from ablate.edges import transfer
+
+    file = tmp_path_factory.mktemp("zipped") / "linear.zip"
+    transfer.export("linear", finished.folder / "mlruns", file)
+    return file
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command said, and its exit code."""

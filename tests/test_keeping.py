@@ -18,15 +18,6 @@ from toy_project import Project, as_json
 Cli = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def zipped(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from ablate.edges import transfer
-
-    file = tmp_path_factory.mktemp("zipped") / "linear.zip"
-    transfer.export("linear", finished.folder / "mlruns", file)
-    return file
-
-
 @pytest.fixture
 def mine(project: Project, zipped: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project whose store has the finished study, imported: a test may change it."""

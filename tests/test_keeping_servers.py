@@ -23,15 +23,6 @@ NOTHING = "linear: 0 runs and 0 models imported: what the file holds is here alr
 Cli = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def zipped(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from ablate.edges import transfer
-
-    file = tmp_path_factory.mktemp("zipped") / "linear.zip"
-    transfer.export("linear", finished.folder / "mlruns", file)
-    return file
-
-
 def test_there_and_back(
     zipped: Path,
     finished: Project,

@@ -30,12 +30,12 @@ from ablate.edges.cluster_needs import Needs, needs_of
 from ablate.edges.cluster_worker import Parcel, Ticket
 from ablate.edges.engines import WorkerLost
 from ablate.runs.halts import Stopped, Unavailable
+from ablate.runs.journal import LOG, PROGRESS
 from ablate.study import InputError, RunResult, RunSpec, digest
 
 STOP_SECONDS = 0.25  # between two looks for the stop file
 WATCH_SECONDS = 1.0  # between two looks at the list of workers
 TELL_SECONDS = 5.0  # for the workers to answer: one that is frozen never does
-LOG = "run.log"  # among the artifacts of a run
 
 
 @dataclass(eq=False)
@@ -299,7 +299,7 @@ def _packed(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
 def _write_progress(flight: _Flight) -> None:
     """Add to the driver's progress file the lines it does not have; touch it in any case: a sign of life."""
     flight.folder.mkdir(parents=True, exist_ok=True)
-    path = flight.folder / "progress.jsonl"
+    path = flight.folder / PROGRESS
     with path.open("a", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in flight.heard[flight.written :])
     os.utime(path)

@@ -28,6 +28,7 @@ from ablate.edges.cluster_needs import Needs, faults
 from ablate.edges.engines import WorkerLost
 from ablate.runs.allocator import keep_freed_memory
 from ablate.runs.halts import Unavailable
+from ablate.runs.journal import PROGRESS
 from ablate.study import RunResult
 
 TELL_SECONDS = 0.5  # between two looks at a cell's progress file
@@ -78,7 +79,7 @@ def fly(payload: bytes, ticket: Ticket) -> Parcel:
             raise Unavailable(f"{_name(worker)} {'; '.join(wrong)}")
         with _home(ticket.place, context.folder(spec).name) as home:
             context = replace(context, work=home, logs=home)
-            with _Wire(worker, ticket, context.folder(spec) / "progress.jsonl", home / "stop") as wire:
+            with _Wire(worker, ticket, context.folder(spec) / PROGRESS, home / "stop") as wire:
                 try:
                     result = execute(spec, context)
                 except Exception:

@@ -30,12 +30,12 @@ def hold(
     an MLflow server that does not know the study yet is made to know it.
     """
     with ExitStack() as stack:
-        stack.enter_context(_hold_file(path, study, command))
+        stack.enter_context(_hold_file(path, command))
         for address in addresses:
             file = database_file(address) if address else None
             beside = file.resolve().with_name(path.name) if file else path.resolve()
             if beside != path.resolve() and beside.parent.is_dir():
-                stack.enter_context(_hold_file(beside, study, command))
+                stack.enter_context(_hold_file(beside, command))
             if address and address.startswith("postgresql"):
                 from ablate.edges import locks_postgres  # imports a database driver
 
@@ -48,17 +48,17 @@ def hold(
 
 
 @contextmanager
-def _hold_file(path: Path, study: str, command: str) -> Iterator[None]:
+def _hold_file(path: Path, command: str) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=0).acquire()
     except Timeout:
-        raise _refusal(path, study) from None
+        raise _refusal(path) from None
     except OSError as error:
         raise InputError(Problem(str(path), "", "cannot be locked", str(error))) from None
     with lock:
         if _lives(holder(path)):  # somebody has removed the file that it had locked
-            raise _refusal(path, study)
+            raise _refusal(path)
         _sign(path, command)
         try:
             yield
@@ -115,8 +115,12 @@ def _name(who: Mapping[str, Any]) -> str:
     return printable(f"process {who.get('pid')} on {who.get('host')}, since {who.get('since')}")
 
 
-def _refusal(path: Path, study: str) -> InputError:
+def _refusal(path: Path) -> InputError:
     who = holder(path)
-    by = f": {_name(who)}" if who else ""
-    command = f"it runs: {who['command']}" if who.get("command") else ""
-    return InputError(Problem(str(path), "", f"another `ablate run` of this study is at work{by}", nearest=command))
+    return InputError(refusal(str(path), _name(who) if who else "", str(who.get("command", ""))))
+
+
+def refusal(place: str, by: str = "", command: str = "") -> Problem:
+    """That a study is taken: where that is known from, and who it is and what it runs, where they have said so."""
+    rule = "another `ablate run` of this study is at work" + (f": {by}" if by else "")
+    return Problem(place, "", rule, nearest=f"it runs: {printable(command)}" if command else "")

@@ -19,6 +19,7 @@ import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 
 from ablate.edges.addresses import redacted, with_driver
+from ablate.edges.locks import refusal
 from ablate.edges.signals import end_this_process
 from ablate.study import InputError, Problem
 
@@ -153,8 +154,7 @@ class Lease:
         return "a process that has just ended, or of another database user"
 
     def _refusal(self, holder: str) -> Problem:
-        rule = f"another `ablate run` of this study is at work: {holder}"
-        return Problem(redacted(self.address), "", rule)
+        return refusal(redacted(self.address), holder)
 
     def keep(self, over: threading.Event, ping_s: float, lost: Callable[[str], None]) -> None:
         """Take the lock again whenever its session was lost, until `over`."""

@@ -65,8 +65,8 @@ class MemoryTracker:
         )
         run_id = f"{next(self._numbers):032x}"
         place_of = (spec.arm, spec.seed, spec.phase, spec.key)
-        record = Record(run_id, *place_of, "RUNNING", {}, dict(spec.overrides), spec.trial, dataset=spec.dataset)
-        record = replace(record, failures=failures)
+        tuned = (dict(spec.overrides), spec.trial)
+        record = Record(run_id, *place_of, "RUNNING", {}, *tuned, dataset=spec.dataset, failures=failures)
         self._runs[run_id] = _Run(spec.study, record)
         return run_id
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ablate.edges import tracking_store  # isort: skip  # first: it silences MLflow before MLflow is imported
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag
 
 from ablate.edges.ledger import DOCUMENT, FAILURES, MODEL, ROLE, database_file, default_uri, read_document
 from ablate.edges.tracking_faults import passing_faults, translated
@@ -41,7 +41,7 @@ from ablate.edges.tracking_terms import (
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec
 
 PARENT = "mlflow.parentRunId"
-METRICS_A_BATCH, PARAMS_A_BATCH, EXPERIMENTS_A_PAGE = 1000, 100, 1000
+METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # of a run's folder, beside its model
 
 
@@ -84,13 +84,7 @@ class MlflowTracker:
         return None if self._sqlite else Summaries(self.client, self._remote)
 
     def studies(self) -> list[str]:
-        names = []
-        page = self.client.search_experiments(ViewType.ACTIVE_ONLY, EXPERIMENTS_A_PAGE)
-        while True:
-            names += [experiment.name for experiment in page]
-            if not page.token:
-                return sorted(name for name in names if self._find(name))
-            page = self.client.search_experiments(ViewType.ACTIVE_ONLY, EXPERIMENTS_A_PAGE, page_token=page.token)
+        return sorted(experiment.name for experiment in self._remote.experiments() if self._find(experiment.name))
 
     def document(self, study: str) -> dict[str, Any] | None:
         found = self._find(study)

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from ablate.edges.addresses import redacted
 from ablate.edges.ledger import ROLE, local_path
-from ablate.edges.tracking import EXPERIMENTS_A_PAGE, MlflowTracker
+from ablate.edges.tracking import MlflowTracker
 from ablate.edges.tracking_reading import ClientReader
 
 
@@ -34,7 +34,7 @@ def kept(uri: str | None, root: Path) -> list[Kept]:
     reader = ClientReader(tracker.client, tracker.uri)
     return [
         Kept(experiment.name, run.info.run_id, list(_places(tracker.client, experiment, run)))
-        for experiment in _experiments(tracker.client)
+        for experiment in reader.experiments(ViewType.ALL)
         for run in reader.search(experiment.experiment_id, view=ViewType.DELETED_ONLY)
         if ROLE in run.data.tags
     ]
@@ -47,14 +47,6 @@ def advice(uri: str) -> str:
         f"MLFLOW_TRACKING_URI={address} mlflow gc --backend-store-uri DATABASE --artifacts-destination FOLDER, "
         "with the addresses that `mlflow server` was given; it removes what others have deleted there, too"
     )
-
-
-def _experiments(client: MlflowClient) -> Iterator[Experiment]:
-    page = client.search_experiments(ViewType.ALL, EXPERIMENTS_A_PAGE)
-    yield from page
-    while page.token:
-        page = client.search_experiments(ViewType.ALL, EXPERIMENTS_A_PAGE, page_token=page.token)
-        yield from page
 
 
 def _places(client: MlflowClient, experiment: Experiment, run: Run) -> Iterator[tuple[str, Path]]:

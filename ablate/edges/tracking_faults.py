@@ -57,22 +57,19 @@ def _translated(call: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(call)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         with passing_faults():
-            try:
-                return call(*args, **kwargs)
-            except MlflowException as error:
-                if DISCARDED.search(str(error.message)):
-                    raise RunDiscarded(error.message) from error
-                raise
+            return call(*args, **kwargs)
 
     return guarded
 
 
 @contextmanager
 def passing_faults() -> Iterator[None]:
-    """Raise StoreUnavailable, with one line of reason, in place of a fault that may pass."""
+    """Raise StoreUnavailable, with one line of reason, in place of a fault that may pass; RunDiscarded, of its own."""
     try:
         yield
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
+        if isinstance(error, MlflowException) and DISCARDED.search(str(error.message)):
+            raise RunDiscarded(error.message) from error
         if not _passes(error):
             raise
         raise StoreUnavailable(_reason(error)) from error

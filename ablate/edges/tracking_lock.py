@@ -25,6 +25,7 @@ import psutil
 from mlflow import MlflowClient
 
 from ablate.edges.addresses import redacted
+from ablate.edges.locks import refusal
 from ablate.edges.signals import end_this_process
 from ablate.edges.tracking_faults import passing_faults
 from ablate.study import InputError, Problem, StoreUnavailable, printable
@@ -109,9 +110,8 @@ class Lock:
     def __init__(self, address: str, study: str, command: str = "", renew_s: float = RENEW_S) -> None:
         self.uri = tracking_store.usable(address)
         self.address, self.study, self.renew_s = redacted(address), study, renew_s
-        self.client = MlflowClient(
-            tracking_uri=self.uri, registry_uri=self.uri
-        )  # its own: the driver's thread has another
+        # its own: the driver's thread has another
+        self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         began = psutil.Process().create_time()
         who = (secrets.token_hex(8), socket.gethostname(), os.getpid(), since, _place(), began)
@@ -174,9 +174,10 @@ class Lock:
 
     def _find(self, new: bool) -> bool:
         """The study's experiment, made or brought back if it may be `new`."""
-        found = self.client.get_experiment_by_name(self.study)
-        if not new and (found is None or found.lifecycle_stage != "active"):
-            return False
+        if not new:
+            found = self.client.get_experiment_by_name(self.study)
+            if found is None or found.lifecycle_stage != "active":
+                return False
         self.experiment_id = tracking_store.experiment_id(self.client, self.uri, Path(), self.study)
         return True
 
@@ -193,9 +194,7 @@ class Lock:
         self.client.set_experiment_tag(self.experiment_id, TAG, json.dumps(asdict(sign)))
 
     def _refusal(self, found: Sign | None) -> Problem:
-        by = f": {found}" if found else ""
-        hint = f"it runs: {printable(str(found.command))}" if found and found.command else ""
-        return Problem(self.address, "", f"another `ablate run` of this study is at work{by}", nearest=hint)
+        return refusal(self.address, str(found or ""), found.command if found else "")
 
 
 def _place() -> str:

@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from ablate.edges.ledger import DOCUMENT, MODEL, MODEL_DATA, ROLE, curves, database_file, local_path, record_of
@@ -36,7 +36,7 @@ from ablate.study import Record
 
 # Scored once a run, so no curve: the store has a request for every name asked.
 ONCE = ("test/", "cost/", "count/", "time/", "external/")
-RUNS_A_PAGE = 1000
+RUNS_A_PAGE = EXPERIMENTS_A_PAGE = 1000
 MAX_POINTS = 1_000_000  # of curves that are remembered: some 100 MB
 LATER = "attributes.status = 'FINISHED' AND tags.`{tag}` = '{generation}'"
 
@@ -160,6 +160,16 @@ class ClientReader:
             return Path(download_artifacts(f"{address}/{inside}", dst_path=str(target), tracking_uri=self.uri))
         except (MlflowException, OSError):  # what a server says of an artifact that is not there depends on its store
             return None
+
+    def experiments(self, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
+        """Every experiment, page by page."""
+        token = None
+        while True:
+            page = self.client.search_experiments(view, EXPERIMENTS_A_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
 
     def search(self, experiment_id: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
         """Every run that the condition holds for, oldest first, page by page."""

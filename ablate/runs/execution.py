@@ -24,7 +24,7 @@ from ablate.runs.checkpoints import ResumeCheckpoint, save_model
 from ablate.runs.contract import Batch, Data, Split
 from ablate.runs.descent import Progress
 from ablate.runs.halts import Stopped, unavailable
-from ablate.runs.journal import Journal, Listen
+from ablate.runs.journal import LOG, Journal, Listen
 from ablate.runs.seeding import derive, stream
 from ablate.runs.training import NonFiniteLoss, Signals, Trainer
 from ablate.study import InputError, Metric, Problem, Record, RunResult, RunSpec, TrainingSettings, digest
@@ -94,7 +94,7 @@ def _attempt(spec: RunSpec, context: Context, listen: Listen | None) -> RunResul
 def _failed(spec: RunSpec, error: BaseException, log: Path, out: Path) -> RunResult:
     reason = str(error) if isinstance(error, NonFiniteLoss) else f"{type(error).__name__}: {error}"
     _fresh(out)
-    shutil.copy(log, out / "run.log")
+    shutil.copy(log, out / LOG)
     return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
 
 
@@ -122,7 +122,7 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
     _safe_point(journal)
     scores, artifacts = _conclude(spec, context, model, data, catalogue, folder / "out")
     journal.beat()
-    shutil.copy(context.log_file(spec), artifacts / "run.log")
+    shutil.copy(context.log_file(spec), artifacts / LOG)
     timings = {f"time/{name}_s": value for name, value in progress.seconds.items()}
     timings["time/total_s"] = time.perf_counter() - started
     counts = {

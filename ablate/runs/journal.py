@@ -13,6 +13,7 @@ from pathlib import Path
 from ablate.runs.durable import write_whole
 
 PROGRESS, WORKER = "progress.jsonl", "worker.json"
+LOG = "run.log"  # among the artifacts of a run, the last of them
 
 Listen = Callable[[Mapping[str, float]], None]
 
