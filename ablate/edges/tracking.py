@@ -24,7 +24,7 @@ from ablate.edges.ledger import DOCUMENT, FAILURES, MODEL, ROLE, database_file, 
 from ablate.edges.tracking_faults import passing_faults, translated
 from ablate.edges.tracking_model import log_model
 from ablate.edges.tracking_reading import ClientReader
-from ablate.edges.tracking_sqlite import SqliteReader
+from ablate.edges.tracking_sqlite import SqliteRows
 from ablate.edges.tracking_summary import Summaries
 from ablate.edges.tracking_terms import (
     SOURCE,
@@ -41,7 +41,7 @@ from ablate.edges.tracking_terms import (
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec
 
 PARENT = "mlflow.parentRunId"
-METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
+METRICS_A_BATCH, PARAMS_A_BATCH = 900, 100  # a request takes 1000 things, tags among them
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # of a run's folder, beside its model
 
 
@@ -54,6 +54,7 @@ class MlflowTracker:
         self.uri, self.root = tracking_store.usable(uri or default_uri(root)), root.resolve()
         self._studies: dict[str, tuple[str, str]] = {}  # study → experiment id, parent run id
         self._epochs: dict[str, dict[str, int]] = {}  # run id → metric → last step logged
+        self._places: dict[str, str] = {}  # run id → where its artifacts go
         self._finishing: set[str] = set()  # runs whose recording was begun here
         self._left: dict[str, list[Run]] = {}  # by experiment: unfinished runs of earlier processes
         self._begun: set[tuple[str, tuple[str, ...]]] = set()  # cells that were started here, with their experiment
@@ -69,9 +70,9 @@ class MlflowTracker:
         return translated(tracking_store.connect(self.uri, self.root))
 
     @cached_property
-    def _sqlite(self) -> SqliteReader | None:
+    def _sqlite(self) -> SqliteRows | None:
         file = database_file(self.uri)
-        return SqliteReader(file) if file and file.is_file() else None  # an address may say more than a file's name
+        return SqliteRows(file) if file and file.is_file() else None  # an address may say more than a file's name
 
     @cached_property
     def _remote(self) -> ClientReader:
@@ -177,13 +178,14 @@ class MlflowTracker:
         tags = {**identity(spec), PARENT: parent, **SOURCE, **({FAILURES: str(failures)} if failures else {})}
         if self._summaries:
             tags |= self._summaries.tag(parent)
-        run_id: str = self.client.create_run(experiment_id, self._now(), tags, spec.name).info.run_id
+        made = self.client.create_run(experiment_id, self._now(), tags, spec.name).info
+        run_id: str = made.run_id
         params = [Param(name, value) for name, value in settings_params(spec).items()]
         for part in parts(params, PARAMS_A_BATCH):
-            self.client.log_batch(run_id, params=part)
+            self._log_batch(run_id, params=part)
         if "data" in spec.settings:
             self.client.log_inputs(run_id, datasets(spec))
-        self._epochs[run_id] = {}
+        self._epochs[run_id], self._places[run_id] = {}, made.artifact_uri
         return run_id
 
     def _discard_unfinished(self, experiment_id: str, spec: RunSpec) -> None:
@@ -241,7 +243,8 @@ class MlflowTracker:
         self.client.set_terminated(run_id, "KILLED" if failures else result.status)  # last: a FINISHED run is whole
         if self._summaries and spec.phase == "compare" and result.status == "FINISHED":
             self._summaries.remember(run_id, result)
-        self._epochs.pop(run_id, None)
+        for held in (self._epochs, self._places):
+            held.pop(run_id, None)
         self._finishing.discard(run_id)
 
     def _log_artifacts(self, run_id: str, spec: RunSpec, result: RunResult) -> str | None:
@@ -251,14 +254,14 @@ class MlflowTracker:
             Path(scratch, "provenance.json").write_text(text, encoding="utf-8")
             for file in [found for pattern in ARTIFACTS for found in folder.glob(pattern)] if folder else []:
                 shutil.copy(file, scratch)
-            self.client.log_artifacts(run_id, scratch)  # all at once: each call asks the store where they belong
+            tracking_store.artifacts(self._places[run_id], self.uri).log_artifacts(scratch)
         if spec.phase != "compare" or folder is None or not (folder / MODEL / "model.json").is_file():
             return None
         experiment_id = self._studies[spec.study][0]
         begun = self._models(experiment_id, run_id) if run_id in self._finishing else []
         self._finishing.add(run_id)
         with passing_faults():
-            return log_model(self.client, experiment_id, run_id, folder / MODEL, identity(spec), begun)
+            return log_model(self.client, self.uri, experiment_id, run_id, folder / MODEL, identity(spec), begun)
 
     def _scores(self, scores: Mapping[str, float], steps: Mapping[str, int], model_id: str | None) -> list[Metric]:
         """Curves keep their last step, so that the final score is their latest value; the rest stands at step 0."""
@@ -268,11 +271,19 @@ class MlflowTracker:
         ]
 
     def _log(self, run_id: str, metrics: list[Metric], tags: Sequence[RunTag] = ()) -> None:
-        """In as few requests as the store's limit allows: each costs some 5 ms on SQLite, however much is in it."""
+        """In as few requests as a server's limit allows."""
         *first, last = list(parts(metrics, METRICS_A_BATCH)) or [[]]
         for part in first:
-            self.client.log_batch(run_id, metrics=part)
-        self.client.log_batch(run_id, metrics=last, tags=tags)
+            self._log_batch(run_id, metrics=part)
+        self._log_batch(run_id, metrics=last, tags=tags)
+
+    def _log_batch(
+        self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[RunTag] = ()
+    ) -> None:
+        if self._sqlite:
+            self._sqlite.log_batch(run_id, metrics, params, tags)
+        else:
+            self.client.log_batch(run_id, metrics, params, tags)
 
     def kill(self, run_id: str) -> None:
         self.client.set_terminated(run_id, "KILLED")

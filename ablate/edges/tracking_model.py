@@ -22,13 +22,20 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from ablate.edges.ledger import MODEL, MODEL_DATA
+from ablate.edges.tracking_store import artifacts
 
 LOADER = "ablate.runs.serving"
 REQUIREMENTS = ("mlflow", "torch", "safetensors", "numpy", "pydantic", "jaxtyping")
 
 
 def log_model(
-    client: MlflowClient, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str], begun: list[str]
+    client: MlflowClient,
+    uri: str,
+    experiment_id: str,
+    run_id: str,
+    folder: Path,
+    tags: dict[str, str],
+    begun: list[str],
 ) -> str:
     """Log `folder` (weights.safetensors, model.json) as the model of the run. Returns the model id.
 
@@ -45,7 +52,7 @@ def log_model(
         root = Path(scratch)
         shutil.copytree(folder, root / MODEL_DATA)
         _describe(root, logged.model_id, run_id, json.loads((folder / "model.json").read_text(encoding="utf-8")))
-        client.log_model_artifacts(logged.model_id, str(root))
+        artifacts(logged.artifact_location, uri).log_artifacts(str(root))
     client.finalize_logged_model(logged.model_id, "READY")
     return str(logged.model_id)
 
@@ -66,7 +73,8 @@ def _describe(root: Path, model_id: str, run_id: str, settings: dict[str, Any]) 
         python_version=platform.python_version(),
     )
     model.model_size_bytes = sum(file.stat().st_size for file in (root / MODEL_DATA).iterdir())
-    model.save(str(root / "MLmodel"))
+    # JSON is YAML too; Model.save takes 2 ms more, for the dumper in Python
+    (root / "MLmodel").write_text(json.dumps(model.to_dict(), indent=2) + "\n", encoding="utf-8")
     (root / "requirements.txt").write_text(_requirements(), encoding="utf-8")
     python = f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n"
     (root / "python_env.yaml").write_text(python, encoding="utf-8")

@@ -1,22 +1,27 @@
-"""The reading half of a Tracker whose store is one SQLite file: whole studies at once, without going through MLflow.
+"""What a Tracker whose store is one SQLite file does by SQL: read whole studies at once, and write a run's values.
 
-MLflow answers the same, but it takes 18 s to find ten thousand runs and asks once a metric for each of their curves.
-Imported by `tracking` alone; it must not write.
+MLflow does the same, but it takes 18 s to find ten thousand runs, asks once a metric for each of their curves, and
+needs three transactions and ten times as long for a batch of values. Imported by `tracking` alone.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from ablate.edges import ledger
-from ablate.study import InputError, Record, StoreUnavailable
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils import validation
+
+from ablate.edges import ledger, whole_rows
+from ablate.edges.whole import Point
+from ablate.study import InputError, Record, RunDiscarded, StoreUnavailable
 
 
-class SqliteReader:
-    """Answers from the file `db`. Every call raises StoreUnavailable while the file is locked or cannot be read."""
+class SqliteRows:
+    """Rows of the file `db`. Every call raises StoreUnavailable while the file is locked or cannot be used."""
 
     def __init__(self, db: Path) -> None:
         self.db = db
@@ -39,6 +44,34 @@ class SqliteReader:
     def folder(self, run_id: str) -> Path | None:
         """Local folder of a run's artifacts where it is known: `records` of its study came first."""
         return self._folders.get(run_id)
+
+    def log_batch(
+        self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
+    ) -> None:
+        """What `MlflowClient.log_batch` does, by MLflow's rules, and whole or not at all.
+
+        Raises RunDiscarded when the run is there no more.
+        """
+        checked: Any = validation
+        checked._validate_batch_log_data(metrics, params, tags)
+        model_id = next((metric.model_id for metric in metrics if metric.model_id), None)
+        values = whole_rows.Values(
+            [_point(metric) for metric in metrics],
+            {param.key: param.value for param in params},
+            {tag.key: tag.value for tag in tags},
+            model_id,
+            [_point(metric) for metric in metrics if metric.model_id],
+        )
+        try:
+            there = whole_rows.add_values(values, run_id, self.db)
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailable(str(error)) from error
+        if not there:
+            raise RunDiscarded(run_id)
+
+
+def _point(metric: Metric) -> Point:
+    return Point(metric.key, float(metric.value), metric.timestamp, metric.step)
 
 
 @contextmanager

@@ -41,6 +41,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # MLflow 3.17 maps tables in a way SQLAlchemy 2.1 deprecates
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from mlflow.store.db import utils
     from mlflow.store.tracking import sqlalchemy_store
     from mlflow.utils import credentials, rest_utils
@@ -111,6 +113,11 @@ def experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
     if experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
+
+
+def artifacts(place: str, uri: str) -> ArtifactRepository:
+    """The artifacts at `place`, for whoever knows it: a client asks the store first, once for every run and model."""
+    return get_artifact_repository(place, tracking_uri=uri)
 
 
 def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:

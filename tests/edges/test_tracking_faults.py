@@ -17,6 +17,7 @@ import toy_runs as toy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from ablate.edges import tracking_model, tracking_store
 from ablate.edges.tracking import MlflowTracker
 from ablate.edges.tracking_faults import passing_faults, translated
 from ablate.study import StoreUnavailable
@@ -57,11 +58,13 @@ class FailsOnce:
 
 class TestRepeatedCalls:
     @pytest.mark.parametrize(
-        "call", ["create_logged_model", "log_outputs", "log_model_artifacts", "finalize_logged_model", "set_terminated"]
+        "call", ["create_logged_model", "log_outputs", "artifacts", "finalize_logged_model", "set_terminated"]
     )
     def test_a_run_whose_recording_was_cut_off_is_recorded_once(
-        self, tracker: MlflowTracker, tmp_path: Path, call: str
+        self, tracker: MlflowTracker, tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        files = FailsOnce(tracking_store, call)
+        monkeypatch.setattr(tracking_model, "artifacts", lambda *place: files.artifacts(*place))
         spec = toy.spec(STUDY)
         result = toy.finished(spec, toy.artifacts(tmp_path / "out"))
         run_id = tracker.start(spec)
@@ -82,6 +85,7 @@ class TestRepeatedCalls:
         spec = toy.spec(STUDY)
         client = tracker.client
         vars(tracker)["client"] = translated(FailsOnce(client, call))  # type: ignore[arg-type]
+        vars(tracker)["_sqlite"] = None  # it would not ask the client for `log_batch`
         with pytest.raises(StoreUnavailable):
             tracker.start(spec)
         run_id = tracker.start(spec)
@@ -92,6 +96,7 @@ class TestRepeatedCalls:
         spec = toy.spec(STUDY)
         run_id = tracker.start(spec)
         vars(tracker)["client"] = translated(FailsOnce(tracker.client, "log_batch"))  # type: ignore[arg-type]
+        vars(tracker)["_sqlite"] = None
         with pytest.raises(StoreUnavailable):
             tracker.log_epoch(run_id, toy.history()[0])
         for entry in toy.history():
