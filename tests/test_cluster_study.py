@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -13,9 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+import dask.config
 import pytest
 import toy_cells
 import toy_cluster
+import yaml
 from toy_cluster import Cluster, Place
 from toy_project import PATIENCE_S, Project, finish, wait_until
 
@@ -112,6 +117,43 @@ def test_workers_and_drivers_that_die_leave_the_bytes_of_one_worker(
     assert set(ended.values()) == {1}
     latencies = [r for r in project.records() if "cost/latency_ms_p50" in r.scores]
     assert len(latencies) == 6
+
+
+@pytest.fixture
+def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A certificate of one's own for all Dask processes and this one, made and named in the words of the guide."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    guide = (Path(__file__).parent.parent / "docs" / "clusters" / "README.md").read_text(encoding="utf-8")
+    guide = guide.replace("$HOME/.config/dask", str(tmp_path))
+    found = re.search(r"^\$ (openssl .*?)\n.*?^```yaml\n(.*?)```", guide, re.M | re.S)
+    command, config = found.groups() if found else ("", "")
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    (tmp_path / "tls.yaml").write_text(config, encoding="utf-8")
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path / "tls.yaml"))
+    with dask.config.set(dask.config.merge(dask.config.config, yaml.safe_load(config))):
+        yield
+
+
+@pytest.mark.usefixtures("certified")
+def test_with_tls_the_same_bytes_and_nobody_without_the_certificate(
+    tmp_path: Path, initialised_store: Path, finished: Project
+) -> None:
+    project = Project.create(tmp_path / "project")
+    project.store(initialised_store)
+    try:
+        with Cluster(tmp_path) as cluster:
+            stranger = project.start("run", "linear.toml", "--scheduler", cluster.address, DASK_CONFIG="")
+            done = finish(_run(project, cluster.add(1)))
+            assert done.returncode == 0, done.stderr + cluster.log()
+            refused = finish(stranger)
+    finally:
+        project.stop()
+    assert project.results == finished.results
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "error: --scheduler: no Dask scheduler answers (got tls://127.0.0.1:" in refused.stderr
+    assert "its certificate named in Dask's configuration" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def _run(project: Project, cluster: Cluster) -> subprocess.Popen[str]:

@@ -5,6 +5,7 @@ Knows nothing of how a cell gets there and back.
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import warnings
@@ -25,6 +26,7 @@ from ablate.study import InputError, Problem, RunSpec
 CONNECT_SECONDS = 10.0
 GPU = "GPU"  # the resource that a worker with an accelerator offers
 ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://(\[[^]]+\]|[^/:@\s]+):\d+")
+SECURE = ("tls", "wss")
 
 
 def connect(address: str) -> Client:
@@ -40,8 +42,10 @@ def connect(address: str) -> Client:
             return _client(address)
         except Exception as error:  # whatever answered made it raise anything
             reason = next(iter(str(error).splitlines()), type(error).__name__)
-            hint = f"start one with `dask scheduler`; {reason}"
-            raise InputError(Problem("--scheduler", "", "no Dask scheduler answers", address, hint)) from None
+        gc.collect()  # of a client that failed, which then closes; as the process ends it would wait for that in vain
+    certificate = ", its certificate named in Dask's configuration (docs/clusters)" if address[:3] in SECURE else ""
+    hint = f"start one with `dask scheduler`{certificate}; {reason}"
+    raise InputError(Problem("--scheduler", "", "no Dask scheduler answers", address, hint))
 
 
 def _client(address: str) -> Client:
