@@ -373,8 +373,12 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except Exception as error:
+        from ablate.edges.patience import OutOfPatience
         from ablate.study import InputError, StoreUnavailable  # brings pydantic: not needed to answer --help
 
+        if isinstance(error, OutOfPatience):
+            typer.echo(f"error: {error}", err=True)
+            sys.exit(EXIT_FAILED)
         if isinstance(error, StoreUnavailable):
             typer.echo(f"error: the store does not answer: {error}", err=True)
             sys.exit(EXIT_FAILED)

@@ -16,6 +16,7 @@ Uri = Annotated[
     str | None,
     typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="An MLflow server instead of the local store."),
 ]
+Patience = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a server that goes away.")]
 
 
 @app.command(epilog="Example:  ablate snapshot mocap && git add mlruns.dvc .dvc && git commit -m 'mocap: results'")
@@ -26,6 +27,7 @@ def snapshot(
     ] = False,
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
+    patience: Patience = 120.0,
 ) -> None:
     """Put a study's ended runs, with one model an arm, under DVC inside this repository: mlruns.dvc tracks them.
 
@@ -36,7 +38,7 @@ def snapshot(
     from ablate import keeping, workflow
     from ablate.pages.counting import Counting
 
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
     with Counting("runs read from the server") as tell:
         said = keeping.snapshot(workflow.study_name(study), workspace, tell, reports_only=reports_only)
     typer.echo(said)
@@ -59,6 +61,7 @@ def export(
     out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.", show_default=False)],
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
+    patience: Patience = 120.0,
 ) -> None:
     """Write a study's ended runs and all their models to one file, for `ablate import` on another machine.
 
@@ -68,7 +71,7 @@ def export(
     from ablate.pages.counting import Counting
 
     loading.check_file("OUT.zip", out)
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
     with Counting("runs read from the server") as tell:
         said = keeping.export(workflow.study_name(study), workspace, out, tell)
     typer.echo(said)
@@ -79,6 +82,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `ablate export` wrote.", show_default=False)],
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
+    patience: Patience = 120.0,
 ) -> None:
     """Merge an exported study into the store; what is here stays. The file need not be trusted.
 
@@ -90,8 +94,9 @@ def import_(
     from ablate import keeping, workflow
     from ablate.pages.counting import Counting
 
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
     with Counting("runs brought to the server") as tell:
-        said = keeping.bring_in(file, workflow.Workspace(mlruns, tracking_uri=tracking_uri), tell)
+        said = keeping.bring_in(file, workspace, tell)
     typer.echo(said)
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ablate.agenda import Agenda, CellId, cell_id
 from ablate.edges.engines import Ends, Engine, Varies, WorkerLost
-from ablate.edges.patience import PATIENCE_S, Outage, OutOfPatience
+from ablate.edges.patience import PATIENCE_S, STORE, Outage, OutOfPatience
 from ablate.edges.signals import Interrupted, StopRequest
 from ablate.flight import Flight
 from ablate.runs.execution import Context, execute
@@ -66,7 +66,7 @@ class Driver:
         self.spared: set[CellId] = set()  # cells that have lost a worker after their last word
         tried = sorted(self.agenda.records, key=lambda record: record.failures)
         self.failures: dict[CellId, int] = {cell_id(record): record.failures for record in tried if record.failures}
-        self.store = Outage("the store does not answer", "the store answers again", self.view.note, self.patience_s)
+        self.store = Outage(*STORE, self.view.note, self.patience_s)
         self.place = Outage("the runs cannot go on", "the runs go on", self.view.note, self.patience_s)
         self.polled = time.monotonic()
 

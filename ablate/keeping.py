@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ablate.design.wording import nearest, shown
 from ablate.edges.addresses import redacted
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from ablate.edges.cleaning import Leftover
 
 OLD_DAYS = 14.0
-Tell = Callable[[int, int], None]
+
+
+class Tell(Protocol):
+    """Who hears how a server's runs come or go."""
+
+    def __call__(self, done: int, total: int, /) -> None:
+        """So many of so many."""
+
+    def note(self, text: str) -> None:
+        """That the server does not answer and is waited for, or answers again."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Discarding:
 def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool = False) -> str:
     """Put a study's ended runs under DVC in the repository of the working folder; says what was stored.
 
-    `tell` hears how many runs of how many a server has given.
+    A server that goes away is waited for: raises OutOfPatience.
     """
     from ablate.edges import snapshot as repository
 
@@ -53,7 +62,7 @@ def restore(workspace: Workspace) -> str:
 
 
 def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
-    """Write a study's ended runs to the file `out`; says what is in it. `tell`: see `snapshot`."""
+    """Write a study's ended runs to the file `out`; says what is in it. A server: see `snapshot`."""
     from ablate.edges import transfer
 
     ended = [record for record in _known(name, workspace) if record.status in ("FINISHED", "FAILED")]
@@ -66,7 +75,7 @@ def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
 
 
 def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
-    """Merge an exported study into the store; says what came. `tell` hears how many runs of how many are on a server.
+    """Merge an exported study into the store; says what came. A server: see `snapshot`.
 
     Raises InputError, and merges nothing, for a file that is no whole export, or while a driver of the study is at
     work on the server.
@@ -79,7 +88,8 @@ def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
         with transfer.unpacked(file) as (study, store), _lock(study, workspace, "ablate import"):
             from ablate.edges import tracking_giving
 
-            copied = tracking_giving.give(study, store, workspace.tracking_uri, workspace.mlruns, tell)
+            patiently = _patiently(workspace, tell)
+            copied = tracking_giving.give(study, store, workspace.tracking_uri, workspace.mlruns, *patiently)
     nothing = "" if copied.runs else ": what the file holds is here already, or was discarded here"
     return f"{study}: {copied.runs} runs and {copied.models} models imported{nothing}"
 
@@ -191,8 +201,21 @@ def _at_hand(study: str, workspace: Workspace, tell: Tell) -> Iterator[Path]:
     workspace.existing_tracker()
     with tempfile.TemporaryDirectory(prefix="ablate-server-") as scratch:
         copy = Path(scratch, "mlruns")
-        tracking_taking.take(study, workspace.tracking_uri, workspace.mlruns, copy, tell)
+        tracking_taking.take(study, workspace.tracking_uri, workspace.mlruns, copy, *_patiently(workspace, tell))
         yield copy
+
+
+def _patiently(workspace: Workspace, tell: Tell) -> tuple[Callable[[int, int], None], Callable[..., None]]:
+    """Who hears of runs that come or go, and what insists that they do: each that does ends an outage."""
+    from ablate.edges.patience import STORE, Outage
+
+    store = Outage(*STORE, tell.note, workspace.patience_s)
+
+    def heard(done: int, total: int) -> None:
+        store.over()
+        tell(done, total)
+
+    return heard, store.insist
 
 
 def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ablate.design import amend, plan, trust
 from ablate.design.document import checked
-from ablate.edges.patience import Outage, OutOfPatience
+from ablate.edges.patience import STORE, Outage, OutOfPatience
 from ablate.edges.signals import StopRequest
 from ablate.loading import Loaded, Workspace, context_of, resolve_device
 from ablate.study import InputError, Problem, Record, Tracker
@@ -63,8 +63,7 @@ class Run:
     store: Outage = field(init=False)
 
     def __post_init__(self) -> None:
-        words = ("the store does not answer", "the store answers again")
-        self.store = Outage(*words, self.view.note, self.workspace.patience_s)
+        self.store = Outage(*STORE, self.view.note, self.workspace.patience_s)
 
     @property
     def context(self) -> Context:

@@ -18,6 +18,7 @@ from servers import PASSWORD, QUOTED, Postgres, TrackingServer
 from toy_project import Project, as_json
 
 from ablate.edges.ledger import histories_from_sqlite
+from ablate.pages.counting import Counting
 
 NOTHING = "linear: 0 runs and 0 models imported: what the file holds is here already, or was discarded here\n"
 Cli = Callable[..., Any]
@@ -80,6 +81,56 @@ def test_there_and_back(
     for text in said:
         assert QUOTED not in text
         assert PASSWORD not in text
+
+
+@pytest.mark.parametrize("which", ["its database", pytest.param("itself", marks=pytest.mark.long)])
+def test_a_server_that_goes_away_is_waited_for(
+    which: str,
+    zipped: Path,
+    finished: Project,
+    project: Project,
+    initialised_store: Path,
+    postgres: Postgres,
+    cli: Cli,
+    request: pytest.FixtureRequest,
+) -> None:
+    """It goes when a command tells of its first run, and comes back when that says it waits."""
+    if which == "itself":
+        server = away = request.getfixturevalue("new_tracking_server")()
+    else:
+        server, away = request.getfixturevalue("tracking_server"), postgres
+        postgres.hide_studies(server.database)
+    uri = ("--tracking-uri", server.address)
+
+    def command(*arguments: str, comes_back: bool = True) -> Any:
+        ends, say = [away.stop], Counting.note
+
+        def note(counting: Counting, text: str) -> None:
+            say(counting, text)
+            if "waiting" in text:
+                away.start()
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Counting, "__call__", lambda *_: ends.pop()() if ends else None)
+            if comes_back:
+                patched.setattr(Counting, "note", note)
+            return cli(*arguments, *uri)
+
+    went = command("import", str(zipped))
+    assert (went.code, went.out) == (0, "linear: 10 runs and 6 models imported\n"), went.err
+    came = command("export", "linear", "back.zip")
+    assert came.out.startswith("linear: 10 runs and 6 models in back.zip"), came.err
+    for said in (went.err, came.err):
+        assert re.fullmatch(r"the store does not answer: .*; waiting, .* 120 s more\nthe store answers again\n", said)
+    in_vain = command("export", "linear", "not.zip", "--patience", "0", comes_back=False)
+    away.start()
+    assert in_vain.code == 1
+    assert re.fullmatch(r"error: the store does not answer: .* \(waited 0 s\)\n", in_vain.err)
+    assert not Path("not.zip").exists()
+    shutil.rmtree("mlruns")
+    project.store(initialised_store)
+    assert cli("import", "back.zip").code == 0
+    assert project.records() == finished.records()
 
 
 def test_no_password_is_told_when_it_fails(zipped: Path, project: Project, postgres: Postgres, cli: Cli) -> None:

@@ -11,6 +11,7 @@ from ablate.study import StoreUnavailable
 PATIENCE_S = 120.0  # a server that is started again, a disk that someone clears
 LONGEST_DELAY_S = 15.0  # between two tries, and between two notes
 FIRST_DELAY_S = 0.5
+STORE = ("the store does not answer", "the store answers again")  # what an Outage of it says
 
 T = TypeVar("T")
 

@@ -26,34 +26,45 @@ from ablate.edges.summary import PACKED
 from ablate.edges.tracking import METRICS_A_BATCH, PARAMS_A_BATCH, PARENT, MlflowTracker
 from ablate.edges.tracking_reading import ClientReader
 from ablate.edges.tracking_summary import Summaries
-from ablate.edges.tracking_taking import AT_ONCE, DESCRIPTION, Tell, renamed
+from ablate.edges.tracking_taking import AT_ONCE, DESCRIPTION, Insist, Tell, once, renamed
 from ablate.edges.tracking_terms import parts, tags_of
 from ablate.edges.whole import ENDED, ORIGIN, READY, Dataset, Point, WholeModel, WholeRun, latest, own_tags
 from ablate.study import InputError, Problem
 
 
-def give(study: str, store: Path, uri: str | None, root: Path, tell: Tell) -> Copied:
+def give(study: str, store: Path, uri: str | None, root: Path, tell: Tell, insist: Insist = once) -> Copied:
     """Add to the store at `uri` what it lacks of a study in the folder `store`; what is there stays.
 
     Runs that it knows, also deleted ones, stay as they are, but for scores measured since. Of two parent runs it keeps
     its own, with the document closed last. Raises InputError for what it does not take, StoreUnavailable when it goes
-    away: then the next import goes on.
+    away and `insist` does not wait for it: then the next import goes on.
     """
     tracking_store.connect(default_uri(store), store)  # it may be of an older MLflow
     target = MlflowTracker(uri, root)
+    came: dict[str, int] = {}
+    insist(lambda: _give(study, store, target, tell, came))
+    return Copied(len(came), sum(came.values()))
+
+
+def _give(study: str, store: Path, target: MlflowTracker, tell: Tell, came: dict[str, int]) -> None:
+    """What is lacking just now. `came` is told the runs that are brought, by their ids here, and how many models."""
     giver = _Giver(study, target, tracking_store.experiment_id(target.client, target.uri, target.root, study))
     parent, runs = rows.ended(study, store)
     known = giver.known()
     new = [run for run in runs if run not in known]
     if not new and giver.parent is None:
-        return Copied(0, 0)  # all of it was discarded there
+        return  # all of it was discarded there
     giver.open(rows.read(parent, store), changing=bool(new))
-    models = 0
+
+    def add(run_id: str) -> tuple[str, WholeRun]:
+        run = rows.read(run_id, store)
+        came[run_id] = len(run.models)
+        return giver.add(run)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for done, run in enumerate(pool.map(lambda run: giver.add(rows.read(run, store)), new), 1):
+            for done, run in enumerate(pool.map(add, new), 1):
                 giver.remember(*run)
-                models += len(run[1].models)
                 tell(done, len(new))
         finally:
             pool.shutdown(cancel_futures=True)
@@ -61,7 +72,6 @@ def give(study: str, store: Path, uri: str | None, root: Path, tell: Tell) -> Co
         if run_id in known:
             giver.rescore(known[run_id], rows.read(run_id, store))
     giver.close()
-    return Copied(len(new), models)
 
 
 class _Giver:

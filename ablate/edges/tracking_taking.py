@@ -32,13 +32,19 @@ AT_ONCE = 4  # requests: a server has a few workers, and each waits for its data
 DESCRIPTION = "MLmodel"  # the file of a model's own that names its run and itself
 
 Tell = Callable[[int, int], None]  # runs done, runs in all
+Insist = Callable[[Callable[[], None]], None]  # calls it, again where it raises StoreUnavailable, until it is done
 
 
-def take(study: str, uri: str | None, root: Path, target: Path, tell: Tell) -> None:
+def once(call: Callable[[], None]) -> None:
+    """The Insist that does not."""
+    call()
+
+
+def take(study: str, uri: str | None, root: Path, target: Path, tell: Tell, insist: Insist = once) -> None:
     """Make the store `target`, a folder `mlruns`, with the parent run and the ended runs of a study at `uri`.
 
     Runs that were discarded are noted as such. Raises InputError when the study is not there, StoreUnavailable when
-    the server goes away.
+    the server goes away and `insist` does not wait for it.
     """
     source = MlflowTracker(uri, root)
     experiment = source.client.get_experiment_by_name(study)
@@ -47,23 +53,32 @@ def take(study: str, uri: str | None, root: Path, target: Path, tell: Tell) -> N
     MlflowTracker(None, target)  # its tables
     rows.add_experiment(study, target, experiment.creation_time or 0)
     taker = _Taker(source, study, target)
-    ended, discarded = taker.runs(experiment.experiment_id)
+    insist(lambda: _take(taker, experiment.experiment_id, tell))
+
+
+def _take(taker: _Taker, experiment_id: str, tell: Tell) -> None:
+    """What has not been taken yet."""
+    ended, discarded = taker.runs(experiment_id)
+    left = {run: origin for run, origin in ended.items() if origin not in taker.taken}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for done, run in enumerate(pool.map(taker.whole, ended, ended.values()), 1):
-                rows.add(run, study, target)
-                tell(done, len(ended))
+            for run in pool.map(taker.whole, left, left.values()):
+                rows.add(run, taker.study, taker.target)
+                taker.taken.add(run.run_id)
+                tell(len(taker.taken), len(ended))
         finally:
             pool.shutdown(cancel_futures=True)
     for run_id in discarded:
-        rows.add_discarded(run_id, study, target)
+        rows.add_discarded(run_id, taker.study, taker.target)
 
 
 class _Taker:
     def __init__(self, source: MlflowTracker, study: str, target: Path) -> None:
         self.client, self.uri = source.client, source.uri
         self.reader = ClientReader(self.client, self.uri)
+        self.study, self.target = study, target
         self.place = target / "artifacts" / study
+        self.taken: set[str] = set()  # ids here
         self.parents: dict[str, str] = {}  # id there → id here
 
     def runs(self, experiment_id: str) -> tuple[dict[str, str], list[str]]:

@@ -28,8 +28,12 @@ class Counting:
         if self.console.is_terminal:  # elsewhere it would end with an empty line
             self.bar.stop()
 
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def __call__(self, done: int, total: int) -> None:
         self.bar.update(self._task, completed=done, total=total)
         if not self.console.is_terminal and time.monotonic() - self._told > PLAIN_EVERY_SECONDS:
             self._told = time.monotonic()
-            self.console.print(f"{self.what}: {done} of {total}", markup=False, highlight=False)
+            self.note(f"{self.what}: {done} of {total}")
