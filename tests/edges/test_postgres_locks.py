@@ -147,7 +147,7 @@ def test_only_one_at_a_time_makes_tables(address: str) -> None:
 
 def test_the_lock_of_a_study_takes_those_of_its_databases(address: str, tmp_path: Path) -> None:
     with (
-        locks.hold(tmp_path / "here" / "toy.lock", "toy", addresses=[address, None, "sqlite:///x.db"]),
+        locks.hold(tmp_path / "here" / "toy.lock", "toy", addresses=[address, None, f"sqlite:///{tmp_path / 'x.db'}"]),
         pytest.raises(InputError, match=f"process {os.getpid()}"),
         locks.hold(tmp_path / "on another machine" / "toy.lock", "toy", addresses=[address]),
     ):
