@@ -58,6 +58,18 @@ def amend(
     return [*redone, *_amendments(before, new)]
 
 
+def supersedes(document: Mapping[str, Any], other: Mapping[str, Any], *, closed_later: bool) -> bool:
+    """Whether a study's document takes the place of an earlier or later state of it.
+
+    It does when it was amended since the other was written. What the clock says, `closed_later`, is for two of which
+    that cannot be told: clocks of machines differ, and are set back.
+    """
+    mine, others = (list(d["amendments"]) if isinstance(d.get("amendments"), list) else [] for d in (document, other))
+    if len(mine) != len(others) and all(a == b for a, b in zip(mine, others, strict=False)):
+        return len(mine) > len(others)
+    return closed_later
+
+
 def _changed_arms(before: Study, new: Study) -> dict[tuple[str, str, str], list[str]]:
     """(path, old value, new value) → the arms that it changes."""
     changed: dict[tuple[str, str, str], list[str]] = {}

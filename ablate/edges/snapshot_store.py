@@ -13,8 +13,10 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ablate.edges.ledger import DOCUMENT, local_path
+from ablate.design.amend import supersedes
+from ablate.edges.ledger import DOCUMENT, local_path, read_document
 from ablate.edges.snapshot_views import database, folder, is_parent
 from ablate.edges.summary import FOLDER, OVERTAKEN, SUMMARY
 
@@ -99,7 +101,7 @@ def copy_study(
     `rows`: the source's database, when it is another file (see `still`); `statuses`: only runs that stand so, `runs`:
     only these (default: all); `models_of`: only these runs' models (default: all); `portable`: write addresses
     relative to the folder above the target. Runs that the target knows, also deleted ones, stay as they are there,
-    but for scores measured since. Of two parent runs the target keeps its own, with the document closed last.
+    but for scores measured since. Of two parent runs the target keeps its own, with the later document.
     """
     with _writing(database(target), rows or database(source)) as store:
         experiment, place = _experiment(store, study, target, portable)
@@ -108,7 +110,7 @@ def copy_study(
             "SELECT experiment_id FROM src.experiments WHERE name = ?", (study,)
         ).fetchone()[0]
         _choose(store, values, statuses, runs, models_of)
-        adopted = _adopt(store, values)
+        adopted = _adopt(store, values, source, target)
         for table, condition in COPIED.items():
             _copy(store, table, condition, values)
         if adopted:
@@ -244,25 +246,35 @@ def _choose(
     )
 
 
-def _adopt(store: sqlite3.Connection, values: Mapping[str, object]) -> str | None:
+def _adopt(store: sqlite3.Connection, values: Mapping[str, object], source: Path, target: Path) -> str | None:
     """Settle which parent run the study has. Returns the target's when the source's children must move to it."""
     parents = {}
     for where, experiment in (("main", values["experiment"]), ("src", values["source_experiment"])):
-        query = f"""SELECT run_uuid, CASE status WHEN 'RUNNING' THEN NULL ELSE end_time END FROM {where}.runs
-            WHERE experiment_id = ? AND lifecycle_stage = 'active' AND {is_parent(where)}
+        query = f"""SELECT run_uuid, CASE status WHEN 'RUNNING' THEN NULL ELSE end_time END, artifact_uri
+            FROM {where}.runs WHERE experiment_id = ? AND lifecycle_stage = 'active' AND {is_parent(where)}
             ORDER BY start_time, run_uuid"""
         parents[where] = store.execute(query, (experiment,)).fetchone()
     if parents["main"] is None or parents["src"] is None:
         return None
-    (ours, our_end), (theirs, their_end) = parents["main"], parents["src"]
+    (ours, our_end, our_place), (theirs, their_end, their_place) = parents["main"], parents["src"]
     store.execute("DELETE FROM chosen_runs WHERE run_uuid = ?", (theirs,))
-    if our_end and their_end and their_end > our_end:
-        _renew(store, ours, theirs)
+    if our_end and their_end:
+        later = their_end > our_end
+        if ours == theirs:
+            later = supersedes(_document(their_place, source), _document(our_place, target), closed_later=later)
+        if later:
+            _renew(store, ours, theirs)
     return str(ours) if ours != theirs else None
 
 
+def _document(address: str, mlruns: Path) -> Mapping[str, Any]:
+    """A study's document beside its parent run; empty where there is none."""
+    place = folder(address, mlruns)
+    return read_document(place / DOCUMENT) if place and (place / DOCUMENT).is_file() else {}
+
+
 def _renew(store: sqlite3.Connection, ours: str, theirs: str) -> None:
-    """The source's study was closed later: our parent run takes its state, tags and (see artifacts) document."""
+    """The source's document is the later one: our parent run takes its state, tags and (see artifacts) document."""
     store.execute(
         "UPDATE main.runs SET (status, end_time) = (SELECT status, end_time FROM src.runs WHERE run_uuid = ?) "
         "WHERE run_uuid = ?",

@@ -18,9 +18,10 @@ from mlflow import entities
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 
+from ablate.design.amend import supersedes
 from ablate.edges import whole_rows as rows
 from ablate.edges.addresses import redacted
-from ablate.edges.ledger import DOCUMENT, ROLE, curves, database_file, default_uri
+from ablate.edges.ledger import DOCUMENT, ROLE, curves, database_file, default_uri, read_document
 from ablate.edges.snapshot_store import Copied
 from ablate.edges.summary import PACKED
 from ablate.edges.tracking import METRICS_A_BATCH, PARAMS_A_BATCH, PARENT, MlflowTracker
@@ -36,8 +37,8 @@ def give(study: str, store: Path, uri: str | None, root: Path, tell: Tell, insis
     """Add to the store at `uri` what it lacks of a study in the folder `store`; what is there stays.
 
     Runs that it knows, also deleted ones, stay as they are, but for scores measured since. Of two parent runs it keeps
-    its own, with the document closed last. Raises InputError for what it does not take, StoreUnavailable when it goes
-    away and `insist` does not wait for it: then the next import goes on.
+    its own, with the later document. Raises InputError for what it does not take, StoreUnavailable when it goes away
+    and `insist` does not wait for it: then the next import goes on.
     """
     tracking_store.connect(default_uri(store), store)  # it may be of an older MLflow
     target = MlflowTracker(uri, root)
@@ -116,7 +117,7 @@ class _Giver:
                 self.last = end
                 if self.reader.artifact(ours.info.run_id, DOCUMENT) is None:
                     self._document(theirs)
-            elif ours.info.status in ENDED and (theirs.ended or 0) > (ours.info.end_time or 0):
+            elif ours.info.status in ENDED and self._supersedes(theirs, ours):
                 self.last = end
                 self.client.log_batch(ours.info.run_id, tags=tags_of(own_tags(theirs.tags)))
                 self._document(theirs)
@@ -135,6 +136,14 @@ class _Giver:
         if self.parent is None:
             raise LookupError("open it first")
         return str(self.parent.info.run_id)
+
+    def _supersedes(self, theirs: WholeRun, ours: Run) -> bool:
+        later = (theirs.ended or 0) > (ours.info.end_time or 0)
+        if ours.data.tags.get(ORIGIN, ours.info.run_id) != theirs.run_id:
+            return later
+        files = (theirs.files / DOCUMENT if theirs.files else None, self.reader.artifact(ours.info.run_id, DOCUMENT))
+        new, old = (read_document(file) if file and file.is_file() else {} for file in files)
+        return supersedes(new, old, closed_later=later)
 
     def _document(self, theirs: WholeRun) -> None:
         if theirs.files and (theirs.files / DOCUMENT).is_file():

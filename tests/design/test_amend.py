@@ -164,3 +164,18 @@ def test_what_a_seed_draws_cannot_change_and_folds_keep_their_seeds(old: dict[st
     ]
     reordered = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", fold.replace('"order", "init"', '"init", "order"')))
     assert changes(made, reordered) == []
+
+
+def test_an_amended_document_takes_the_place_of_what_it_amends_whatever_the_clock_says() -> None:
+    first, second = {"date": "2025-01-31", "what": "seed 3 added"}, {"date": "2024-12-31", "what": "seed 4 added"}
+    new, old = {"amendments": [first, second]}, {"amendments": [first]}
+    for later in (True, False):
+        assert amend.supersedes(new, old, closed_later=later)
+        assert not amend.supersedes(old, new, closed_later=later)
+        for one, other in (
+            (new, new),
+            (new, {"amendments": [second]}),
+            ({}, {"amendments": []}),
+            ({"amendments": 3}, {}),
+        ):
+            assert amend.supersedes(one, other, closed_later=later) == later

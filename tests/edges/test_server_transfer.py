@@ -265,6 +265,8 @@ def test_later_scores_and_documents_come_too_and_discarded_runs_do_not(
     assert document
     document.write_text(json.dumps({**toy.DOCUMENT, "amendments": ["more"]}))
     original.close(study, finished=True)
+    with closing(sqlite3.connect(later / "mlflow.db")) as store, store:  # a clock that was set back meanwhile
+        store.execute("UPDATE runs SET end_time = 1000 WHERE run_uuid = ?", (parent[1],))
     assert give(later) == stores.Copied(0, 0)
     tracker = there()
     known = tracker.records(study)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sqlite3
 import stat
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,24 @@ def test_it_arrives_whole_joins_what_is_there_and_comes_once(
             assert original is not None
             assert here.is_relative_to(mlruns)
             assert (here / rest).read_bytes() == (original / rest).read_bytes()
+
+
+def test_an_amended_document_comes_also_from_a_machine_whose_clock_is_behind(
+    exported: Path, new_mlruns: NewStore, tmp_path: Path
+) -> None:
+    there, here = new_mlruns(tmp_path / "there"), new_mlruns(tmp_path / "here")
+    for mlruns in (there, here):
+        transfer.bring_in(exported, mlruns)
+    tracker = MlflowTracker(None, there)
+    amended = {**toy.DOCUMENT, "amendments": [{"date": "2025-01-02", "what": "seed 3 added"}]}
+    tracker.open("toy", amended)
+    tracker.close("toy", finished=True)
+    with closing(sqlite3.connect(there / "mlflow.db")) as store, store:
+        store.execute("UPDATE runs SET end_time = 1000 WHERE name = 'toy'")
+    transfer.export("toy", there, tmp_path / "later.zip")
+    for file in (tmp_path / "later.zip", exported):
+        transfer.bring_in(file, here)
+        assert MlflowTracker(None, here).document("toy") == amended
 
 
 def test_a_store_is_made_where_there_is_none_and_the_bytes_are_the_same(
