@@ -64,8 +64,7 @@ def restore(root: Path, mlruns: Path) -> str:
         _check_out(root, staged)
         absent = _missing_models(root, staged, mlruns)
         for study, store in parts.studies(staged):
-            if not views.database(mlruns).is_file():
-                stores.create(mlruns, views.database(store))
+            stores.provide(mlruns, views.database(store))
             parts.same_schema(views.database(store), views.database(mlruns))
             copied = stores.copy_study(study, store, mlruns)
             lines.append(f"{study}: {copied.runs} runs and {copied.models} models restored")

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ablate.design.amend import supersedes
 from ablate.edges.ledger import DOCUMENT, local_path, read_document
 from ablate.edges.snapshot_views import database, folder, is_parent
@@ -66,10 +68,26 @@ class Copied:
     models: int
 
 
-def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
-    """An empty store in the folder `mlruns` with the schema of the store `like`."""
+def provide(mlruns: Path, like: Path) -> None:
+    """See that there is a store in the folder `mlruns`: where there is none, or an empty file, see `create`."""
     mlruns.mkdir(parents=True, exist_ok=True)
-    with _writing(database(mlruns), like) as store:
+    with FileLock(mlruns / ".initialise.lock"):  # as whoever opens a store with MLflow makes it
+        if not database(mlruns).is_file() or not database(mlruns).stat().st_size:
+            create(mlruns, like)
+
+
+def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
+    """An empty store in the folder `mlruns` with the schema of the store `like`: whole, or none at all."""
+    mlruns.mkdir(parents=True, exist_ok=True)
+    partial = database(mlruns).with_name("mlflow.db.partial")
+    partial.unlink(missing_ok=True)
+    _fill(partial, like, _address(mlruns, "0", portable))
+    partial.replace(database(mlruns))
+
+
+def _fill(db: Path, like: Path, place: str) -> None:
+    """The tables of a store, with MLflow's default experiment, whose artifacts are at `place`."""
+    with _writing(db, like) as store:
         for (statement,) in store.execute(
             # MLflow has a trigger on this table alone; a store may come from anyone
             """SELECT sql FROM src.sqlite_master WHERE sql != '' AND name NOT LIKE 'sqlite_%'
@@ -81,7 +99,6 @@ def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
                 continue  # an older schema
             store.execute(f"INSERT INTO main.{table} SELECT * FROM src.{table}")
         _copy(store, "experiments", "experiment_id = 0", {})
-        place = _address(mlruns, "0", portable)
         store.execute("UPDATE main.experiments SET artifact_location = ?, lifecycle_stage = 'active'", (place,))
 
 

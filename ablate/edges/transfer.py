@@ -70,8 +70,7 @@ def bring_in(file: Path, mlruns: Path) -> tuple[str, stores.Copied]:
     Raises InputError, and merges nothing, for a file that is no whole export, or is made to do harm.
     """
     with unpacked(file) as (study, store):
-        if not views.database(mlruns).is_file():
-            stores.create(mlruns, views.database(store))
+        stores.provide(mlruns, views.database(store))
         parts.same_schema(views.database(store), views.database(mlruns))
         try:
             return study, stores.copy_study(study, store, mlruns)

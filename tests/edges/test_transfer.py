@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import toy_runs as toy
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
+from ablate.edges import snapshot_store as stores
 from ablate.edges import transfer
 from ablate.edges.tracking import MlflowTracker
 from ablate.study import InputError
@@ -68,6 +70,28 @@ def test_it_arrives_whole_joins_what_is_there_and_comes_once(
             assert original is not None
             assert here.is_relative_to(mlruns)
             assert (here / rest).read_bytes() == (original / rest).read_bytes()
+
+
+def test_a_store_is_there_whole_or_not_at_all(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when it is killed in the midst of making one."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stores, "_copy", die)
+        with pytest.raises(KeyboardInterrupt):
+            transfer.bring_in(exported, tmp_path)
+    assert not (tmp_path / "mlflow.db").exists()
+    (tmp_path / "mlflow.db").touch()  # as earlier versions left it
+    assert transfer.bring_in(exported, tmp_path)[1].runs == 3
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_two_at_once_into_a_store_that_neither_finds_bring_it_once(exported: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        came = list(pool.map(lambda _: transfer.bring_in(exported, tmp_path)[1].runs, range(2)))
+    assert sorted(came) == [0, 3]
 
 
 def test_an_amended_document_comes_also_from_a_machine_whose_clock_is_behind(
