@@ -30,7 +30,12 @@ def snapshot(study: str, root: Path, mlruns: Path, *, reports_only: bool = False
     """
     check_repository(root)
     _check_study(study, mlruns)
-    dvc.declare_storage(root)
+    with dvc.alone(root):
+        dvc.declare_storage(root)
+        return _snapshot(study, root, mlruns, reports_only)
+
+
+def _snapshot(study: str, root: Path, mlruns: Path, reports_only: bool) -> str:
     earlier, remote = (root / dvc.TRACKED).is_file(), None if reports_only else dvc.own_remote(root)
     with dvc.workspace(root) as staged:
         if earlier:

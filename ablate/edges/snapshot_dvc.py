@@ -18,17 +18,35 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ablate.edges.addresses import redacted
+from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem
 
 TRACKED, MODELS = "mlruns.dvc", "mlruns-models.dvc"
 STORAGE = Path(".dvc", "storage")  # laid out as a DVC remote; .dvc/.gitignore does not name it
 REMOTE = "storage"
+OTHERS_S = 60.0  # waited for another snapshot; one that packs a large study takes longer, and is then told of
 LISTING = re.compile(r"^- md5: ([0-9a-f]{32})\.dir$", re.MULTILINE)
 DIGEST = re.compile(r"[0-9a-f]{32}")
 MODELS_LINE = re.compile(
     r"outs:|- md5: [0-9a-f]{32}\.dir|  (?:size|nfiles): \d+|  hash: md5|  path: mlruns-models|  remote: \S+"
 )
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Wait until no other process makes a snapshot in this repository. Raises InputError when that takes too long."""
+    path = root / ".dvc" / "tmp" / "ablate-snapshot.lock"  # .dvc/.gitignore names the folder
+    path.parent.mkdir(exist_ok=True)
+    try:
+        lock = FileLock(path).acquire(timeout=OTHERS_S)
+    except Timeout:
+        rule = "another `ablate snapshot` has been at work here for long"
+        raise InputError(Problem(str(path), "", rule, f"{OTHERS_S:g} s", "try again when it has ended")) from None
+    with lock:
+        yield
 
 
 def declare_storage(root: Path) -> None:
@@ -37,9 +55,10 @@ def declare_storage(root: Path) -> None:
     text = config.read_text(encoding="utf-8")
     if "analytics" not in text:
         call("config", "core.analytics", "false", cwd=root)
+        text = config.read_text(encoding="utf-8")
     if f'remote "{REMOTE}"' not in text:
-        with config.open("a", encoding="utf-8") as file:  # the address is relative to .dvc
-            file.write(f"['remote \"{REMOTE}\"']\n    url = {STORAGE.name}\n")
+        text += f"['remote \"{REMOTE}\"']\n    url = {STORAGE.name}\n"  # the address is relative to .dvc
+        write_whole(config, [text.encode()])
 
 
 def own_remote(root: Path) -> str | None:
@@ -77,7 +96,15 @@ def publish(staged: Path, root: Path, *, clean: bool) -> None:
     call("add", "--quiet", staged.name, cwd=staged.parent)
     _write_tracked(staged.parent / TRACKED, root / TRACKED, REMOTE)
     if clean:  # last: until here the old one was whole
-        call("gc", "--quiet", "--workspace", "--force", cwd=staged.parent)
+        _clean(root)
+
+
+def _clean(root: Path) -> None:
+    """Remove objects that the snapshot does not name. Not by DVC: what a killed command began must end with it."""
+    kept = {_listing(root), *(_object(root, digest) for digest in _entries(root).values())}
+    for file in (root / STORAGE / "files" / "md5").glob("*/*"):
+        if file not in kept and file.is_file():
+            file.unlink()
 
 
 def push_models(models: Path, root: Path, remote: str) -> None:
@@ -134,15 +161,20 @@ def _config(root: Path) -> Any:
 
 def _entries(root: Path) -> dict[str, str]:
     """File → digest of the snapshot."""
+    listing = _listing(root)
+    problem = _fault(listing, f"{listing.parent.name}{listing.stem}", "the list of its files")
+    if problem:
+        raise InputError(problem)
+    return _listed(listing, root / TRACKED)
+
+
+def _listing(root: Path) -> Path:
+    """The object that lists the snapshot's files."""
     tracked = root / TRACKED
     found = LISTING.search(tracked.read_text(encoding="utf-8"))
     if found is None:
         raise InputError(Problem(str(tracked), "", "names no snapshot of a tracking store"))
-    listing = _object(root, f"{found[1]}.dir")
-    problem = _fault(listing, found[1], "the list of its files")
-    if problem:
-        raise InputError(problem)
-    return _listed(listing, tracked)
+    return _object(root, f"{found[1]}.dir")
 
 
 def _listed(listing: Path, tracked: Path) -> dict[str, str]:

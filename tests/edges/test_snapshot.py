@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import toy_runs as toy
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from ablate.edges import archive, slimming
+from ablate.edges import archive, slimming, snapshot_dvc
 from ablate.edges import snapshot as dvc
 from ablate.edges import snapshot_store as stores
 from ablate.edges import snapshot_views as views
@@ -112,6 +113,20 @@ def client() -> Iterator[Callable[[Path], MlflowClient]]:
 
     yield plain
     mlflow.set_tracking_uri(None)
+
+
+def test_two_at_once_keep_both(empty_store: Path, tmp_path: Path) -> None:
+    """The first of a repository, which also declare its storage."""
+    mlruns = new_store(empty_store, tmp_path)
+    for study in ("toy", "other"):
+        fill(mlruns, study, tmp_path)
+    git(tmp_path, "init", "-q")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda study: dvc.snapshot(study, tmp_path, mlruns), ("toy", "other")))
+    assert (tmp_path / ".dvc" / "config").read_text().count("url = storage") == 1
+    said = dvc.restore(tmp_path, tmp_path / "restored" / "mlruns")
+    assert said == "other: 6 runs and 2 models restored\ntoy: 6 runs and 2 models restored"
 
 
 class TestThroughGit:
@@ -439,6 +454,13 @@ class TestRefusals:
         tracker.open("toy", toy.DOCUMENT)
         assert "toy" in self.refusal("tyo", root, mlruns)
         assert "no run" in self.refusal("toy", root, mlruns)
+
+    def test_another_at_work_for_long(self, root: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill(mlruns, "toy", root)
+        monkeypatch.setattr(snapshot_dvc, "OTHERS_S", 0.01)
+        with snapshot_dvc.alone(root):
+            assert "another `ablate snapshot`" in self.refusal("toy", root, mlruns)
+        assert (root / ".dvc" / "config").read_text() == ""
 
     def test_nothing_to_restore(self, root: Path) -> None:
         with pytest.raises(InputError, match=r"mlruns\.dvc: no snapshot"):
