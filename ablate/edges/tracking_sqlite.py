@@ -52,8 +52,8 @@ class SqliteRows:
 
         Raises RunDiscarded when the run is there no more.
         """
-        checked: Any = validation
-        checked._validate_batch_log_data(metrics, params, tags)
+        rules: Any = validation
+        metrics, params, tags = rules._validate_batch_log_data(metrics, params, tags)
         model_id = next((metric.model_id for metric in metrics if metric.model_id), None)
         values = whole_rows.Values(
             [_point(metric) for metric in metrics],
