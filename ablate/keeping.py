@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ablate.edges.cleaning import Leftover
 
 OLD_DAYS = 14.0
+PASSING = ("FULL", "IOERR", "READONLY", "CANTOPEN", "BUSY")  # SQLite's names for what a disk may do
 
 
 class Tell(Protocol):
@@ -50,7 +52,7 @@ def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool 
 
     root = Path.cwd()
     repository.check_repository(root)
-    with _at_hand(name, workspace, tell) as mlruns:
+    with _disk(), _at_hand(name, workspace, tell) as mlruns:
         return repository.snapshot(name, root, mlruns, reports_only=reports_only)
 
 
@@ -58,7 +60,8 @@ def restore(workspace: Workspace) -> str:
     """Merge what `mlruns.dvc` of the working folder tracks into the store; says what came back."""
     from ablate.edges import snapshot as repository
 
-    return repository.restore(Path.cwd(), workspace.mlruns)
+    with _disk():
+        return repository.restore(Path.cwd(), workspace.mlruns)
 
 
 def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
@@ -68,7 +71,7 @@ def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
     ended = [record for record in _known(name, workspace) if record.status in ("FINISHED", "FAILED")]
     if not ended:
         raise InputError(Problem(_place(workspace), name, "no run of this study has ended"))
-    with _at_hand(name, workspace, tell) as mlruns:
+    with _disk(), _at_hand(name, workspace, tell) as mlruns:
         copied = transfer.export(name, mlruns, out)
     size = out.stat().st_size / 1e6
     return f"{name}: {copied.runs} runs and {copied.models} models in {out} ({size:.1f} MB); `ablate import` reads it"
@@ -83,15 +86,31 @@ def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
     from ablate.edges import transfer
 
     if not workspace.tracking_uri:
-        study, copied = transfer.bring_in(file, workspace.mlruns)
+        with _disk():
+            study, copied = transfer.bring_in(file, workspace.mlruns)
     else:
-        with transfer.unpacked(file) as (study, store), _lock(study, workspace, "ablate import"):
+        with _disk(), transfer.unpacked(file) as (study, store), _lock(study, workspace, "ablate import"):
             from ablate.edges import tracking_giving
 
             patiently = _patiently(workspace, tell)
             copied = tracking_giving.give(study, store, workspace.tracking_uri, workspace.mlruns, *patiently)
     nothing = "" if copied.runs else ": what the file holds is here already, or was discarded here"
     return f"{study}: {copied.runs} runs and {copied.models} models imported{nothing}"
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """What the disk refuses, of the store or of temporary files, as one InputError; later the same call completes."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").startswith(PASSING):
+            raise
+        raise InputError(Problem("disk", "", "cannot be used just now", str(error))) from None
+    except OSError as error:
+        files = error.args[0] if isinstance(error, shutil.Error) else ""  # of many files: (from, to, reason) each
+        reason = files[-1][-1] if isinstance(files, list) and files else error
+        raise InputError(Problem("disk", "", "cannot be used just now", str(reason)[:300])) from None
 
 
 def choose(text: str, workspace: Workspace) -> Discarding:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_disk
 from filelock import FileLock
 from toy_project import Project, as_json
 
@@ -61,6 +62,26 @@ class TestExport:
             assert answer.code == 2
             assert "cannot be read as an exported study" in answer.err
         assert not Path("mlruns").exists()
+
+
+@pytest.mark.parametrize("free", [0, 600_000, 1_250_000], ids=["no room", "for part of the database", "for some files"])
+def test_a_full_disk_is_told_in_one_line_and_later_the_same_command_completes(
+    project: Project, finished: Project, zipped: Path, cli: Cli, free: int
+) -> None:
+    disk = small_disk.mount(project.folder / "disk", size="16m")
+    if disk is None:
+        pytest.skip("mounting a tmpfs is not permitted here")
+    try:
+        disk.fill(free=free)
+        answer = cli("import", str(zipped), "--mlruns", "disk/mlruns")
+        assert (answer.code, answer.err.count("\n")) == (2, 1), answer.err
+        assert answer.err.startswith("error: disk: cannot be used just now")
+        disk.empty()
+        assert cli("import", str(zipped), "--mlruns", "disk/mlruns").out == "linear: 10 runs and 6 models imported\n"
+        assert cli("report", "linear", "--mlruns", "disk/mlruns").code == 0
+        assert project.results == finished.results
+    finally:
+        small_disk.unmount(disk)
 
 
 class TestDiscard:

@@ -81,8 +81,11 @@ def create(mlruns: Path, like: Path, *, portable: bool = False) -> None:
     mlruns.mkdir(parents=True, exist_ok=True)
     partial = database(mlruns).with_name("mlflow.db.partial")
     partial.unlink(missing_ok=True)
-    _fill(partial, like, _address(mlruns, "0", portable))
-    partial.replace(database(mlruns))
+    try:
+        _fill(partial, like, _address(mlruns, "0", portable))
+        partial.replace(database(mlruns))
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _fill(db: Path, like: Path, place: str) -> None:

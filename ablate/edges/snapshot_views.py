@@ -118,7 +118,10 @@ def still(mlruns: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ablate-still-") as scratch:
         file = Path(scratch, "mlflow.db")
         with reading(database(mlruns)) as live, closing(sqlite3.connect(file)) as copy:
-            live.backup(copy)
+            try:
+                live.backup(copy)
+            except sqlite3.OperationalError as error:  # of the copy's disk: the store is an MLflow database
+                raise OSError(f"{file}: {error}") from None
             with copy:
                 copy.execute(query + is_parent("main"), (time.time_ns() // 1_000_000,))
         yield file

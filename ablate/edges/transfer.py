@@ -72,10 +72,7 @@ def bring_in(file: Path, mlruns: Path) -> tuple[str, stores.Copied]:
     with unpacked(file) as (study, store):
         stores.provide(mlruns, views.database(store))
         parts.same_schema(views.database(store), views.database(mlruns))
-        try:
-            return study, stores.copy_study(study, store, mlruns)
-        except OSError as error:
-            raise InputError(Problem(str(mlruns), "", "cannot be written", str(error)[:200])) from None
+        return study, stores.copy_study(study, store, mlruns)
 
 
 def _add(archive: zipfile.ZipFile, file: Path, name: str) -> None:
