@@ -103,7 +103,7 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True) -> Loaded:
             try:
                 known[name] = components.data_digest(section, workspace.data_root, path.resolve().parent)
             except InputError as error:
-                problems += error.problems
+                problems += [problem._replace(file=str(path)) for problem in error.problems]
         digests[arm] = known[name]
     if problems:
         raise InputError(*problems)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -121,17 +120,16 @@ def test_workers_and_drivers_that_die_leave_the_bytes_of_one_worker(
 
 @pytest.fixture
 def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A certificate of one's own for all Dask processes and this one, made and named in the words of the guide."""
+    """A certificate of one's own for all Dask processes and this one, made and named by the lines of the guide."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     guide = (Path(__file__).parent.parent / "docs" / "clusters" / "README.md").read_text(encoding="utf-8")
-    guide = guide.replace("$HOME/.config/dask", str(tmp_path))
-    found = re.search(r"^\$ (openssl .*?)\n.*?^```yaml\n(.*?)```", guide, re.M | re.S)
-    command, config = found.groups() if found else ("", "")
-    subprocess.run(shlex.split(command), check=True, capture_output=True)
-    (tmp_path / "tls.yaml").write_text(config, encoding="utf-8")
-    monkeypatch.setenv("DASK_CONFIG", str(tmp_path / "tls.yaml"))
-    with dask.config.set(dask.config.merge(dask.config.config, yaml.safe_load(config))):
+    lines = re.search(r"^```sh\n(.*?)^```", guide, re.M | re.S)
+    assert lines is not None
+    subprocess.run(["sh", "-e"], input=lines[1], env={**os.environ, "HOME": str(tmp_path)}, check=True, text=True)
+    config = tmp_path / ".config" / "dask" / "tls.yaml"
+    monkeypatch.setenv("DASK_CONFIG", str(config))
+    with dask.config.set(dask.config.merge(dask.config.config, yaml.safe_load(config.read_text(encoding="utf-8")))):
         yield
 
 

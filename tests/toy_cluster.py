@@ -40,7 +40,7 @@ class Cluster:
         """At the same port as before, if there was one before."""
         self._file.unlink(missing_ok=True)
         self.scheduler = self._start("scheduler", "--host", f"tcp://127.0.0.1:{self.port}", *NO_PAGE)
-        wait_until(self._file.is_file, tell=self.log)
+        wait_until(lambda: self._file.is_file() and self._file.stat().st_size > 0, tell=self.log)  # it fills it later
         self.port = int(self.address.rpartition(":")[2])
 
     @property

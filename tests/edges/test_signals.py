@@ -37,7 +37,11 @@ except Interrupted as error:
 
 
 def begin(way: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", LOOP, way], stdout=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` a child would ignore it
+    try:
+        process = subprocess.Popen([sys.executable, "-c", LOOP, way], stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert line(process) == "ready"
     return process
 
