@@ -130,7 +130,7 @@ class TestWrongUsage:
             (("columns = 2", "columns = 2\nrows = 1"), "takes no such argument"),
             (("components:Line", "components:Lime"), "no 'Lime'"),
             (("components:Line", "no_such_module:Line"), "no module named"),
-            (("count = 256", 'file = "houses.npz"'), "no such data file"),
+            (("count = 256", 'file = "houses.npz"'), "linear.toml: settings.data.file: no such data file"),
             (("noise = 0.2", "noise = -1.0"), "noise must not be negative"),
             (('"model.columns" = 3', '"model.columns" = 4'), "columns must be 1, 2 or 3, got 4"),
             (("scale = 1.0", "scale = 0.0"), "scale must be positive"),
