@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,18 @@ def mount(folder: Path, *, size: str) -> SmallDisk | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return SmallDisk(folder)
+
+
+@contextmanager
+def mounted(folder: Path, *, size: str) -> Iterator[SmallDisk]:
+    """A tmpfs for a while. Skips the test where this process may not mount one."""
+    disk = mount(folder, size=size)
+    if disk is None:
+        pytest.skip("this process may not mount a tmpfs, so no disk can be made to run full")
+    try:
+        yield disk
+    finally:
+        unmount(disk)
 
 
 def unmount(disk: SmallDisk) -> None:

@@ -71,7 +71,7 @@ def test_every_option_of_dask_and_ablate_exists() -> None:
 
 
 def test_every_dask_variable_is_a_setting() -> None:
-    names = {n for path in GUIDES.iterdir() for n in re.findall(r"\bDASK_(\w+__\w+)", path.read_text(encoding="utf-8"))}
+    names = {n for path in GUIDES.iterdir() for n in re.findall(r"\bDASK_(\w+)", path.read_text(encoding="utf-8"))}
     assert len(names) == 1
     for name in names:
         assert dask.config.get(name.lower().replace("__", ".").replace("_", "-"), "absent") != "absent"

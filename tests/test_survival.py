@@ -106,11 +106,8 @@ def test_a_database_that_another_process_has_locked_is_waited_for(
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A disk of 24 MB that can run full."""
-    disk = small_disk.mount(tmp_path / "disk", size="64m")
-    if disk is None:
-        pytest.skip("mounting a tmpfs is not permitted here")
-    yield disk
-    small_disk.unmount(disk)
+    with small_disk.mounted(tmp_path / "disk", size="64m") as disk:
+        yield disk
 
 
 def test_a_disk_that_runs_full_and_one_that_turns_read_only_are_waited_for(

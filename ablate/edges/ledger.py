@@ -24,6 +24,7 @@ ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 FAILURES = "ablate.failures"  # tag: tries of a run's cell that have failed, where there were any
 DOCUMENT = "study.json"  # artifact of the parent run
 MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; more is cut off and then no JSON
+INITIALISING = ".initialise.lock"  # in `mlruns`, of whoever makes the database
 MODEL = "model"  # name of the LoggedModel of a run
 MODEL_DATA = "data/model"  # our model folder inside a LoggedModel's own folder
 MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # how `inputs` rows link a run to the model that it made

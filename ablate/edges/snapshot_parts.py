@@ -18,7 +18,7 @@ from typing import Any
 from ablate.edges import archive, slimming
 from ablate.edges import snapshot_store as stores
 from ablate.edges import snapshot_views as views
-from ablate.edges.ledger import records_from_sqlite
+from ablate.edges.ledger import INITIALISING, records_from_sqlite
 from ablate.study import InputError, Problem
 
 ENDED = ("FINISHED", "FAILED")
@@ -146,7 +146,7 @@ def same_schema(*databases: Path) -> None:
 
         for file in databases:
             connect(f"sqlite:///{file.resolve()}", file.parent)
-            (file.parent / ".initialise.lock").unlink(missing_ok=True)
+            (file.parent / INITIALISING).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from ablate.design.amend import supersedes
-from ablate.edges.ledger import DOCUMENT, local_path, read_document
+from ablate.edges.ledger import DOCUMENT, INITIALISING, local_path, read_document
 from ablate.edges.snapshot_views import database, folder, is_parent
 from ablate.edges.summary import FOLDER, OVERTAKEN, SUMMARY
 
@@ -71,7 +71,7 @@ class Copied:
 def provide(mlruns: Path, like: Path) -> None:
     """See that there is a store in the folder `mlruns`: where there is none, or an empty file, see `create`."""
     mlruns.mkdir(parents=True, exist_ok=True)
-    with FileLock(mlruns / ".initialise.lock"):  # as whoever opens a store with MLflow makes it
+    with FileLock(mlruns / INITIALISING):  # as whoever opens a store with MLflow makes it
         if not database(mlruns).is_file() or not database(mlruns).stat().st_size:
             create(mlruns, like)
 

@@ -62,10 +62,8 @@ class SqliteRows:
             model_id,
             [_point(metric) for metric in metrics if metric.model_id],
         )
-        try:
+        with _passing_faults():
             there = whole_rows.add_values(values, run_id, self.db)
-        except sqlite3.DatabaseError as error:
-            raise StoreUnavailable(str(error)) from error
         if not there:
             raise RunDiscarded(run_id)
 
@@ -83,3 +81,5 @@ def _passing_faults() -> Iterator[None]:
         if isinstance(fault, sqlite3.OperationalError):
             raise StoreUnavailable(str(fault)) from fault
         raise
+    except sqlite3.DatabaseError as error:
+        raise StoreUnavailable(str(error)) from error

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from ablate.edges import locks_postgres
 from ablate.edges.addresses import checked, is_postgres, redacted, with_driver, without_login
-from ablate.edges.ledger import check_contents, database_file
+from ablate.edges.ledger import INITIALISING, check_contents, database_file
 from ablate.edges.tracking_faults import reason_unreached
 from ablate.study import InputError, Problem
 
@@ -128,7 +128,7 @@ def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> 
 @contextmanager
 def _alone(uri: str, root: Path) -> Iterator[None]:
     """Two cold starts would both migrate, and both crash: on one machine, or on two with one PostgreSQL."""
-    with FileLock(root / ".initialise.lock"):
+    with FileLock(root / INITIALISING):
         if not is_postgres(uri):
             yield
             return

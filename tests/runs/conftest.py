@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from small_disk import SmallDisk, mount, unmount
+from small_disk import SmallDisk, mounted
 from toy_project import Project
 
 
@@ -20,8 +20,5 @@ def toy(project: Project) -> ModuleType:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     """A tmpfs of 4 MB."""
-    mounted = mount(tmp_path / "disk", size="4m")
-    if mounted is None:
-        pytest.skip("this process may not mount a tmpfs, so no disk can be made to run full")
-    yield mounted
-    unmount(mounted)
+    with mounted(tmp_path / "disk", size="4m") as disk:
+        yield disk
