@@ -96,18 +96,20 @@ def run(
     """
     from ablate import workflow
     from ablate.pages.progress import ProgressView
+    from ablate.runs.printing import stdout_to_stderr
 
     if smoke and (only or rerun is not None):
         _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
     workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers, storage=storage)
     workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
-    loaded = workflow.load(study, workspace)
-    cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
-    with _stoppable(), ProgressView(cells) as view:
-        if smoke:
-            outcome = workflow.smoke(loaded, workspace, view)
-        else:
-            outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
+    with stdout_to_stderr():
+        loaded = workflow.load(study, workspace)
+        cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
+        with _stoppable(), ProgressView(cells) as view:
+            if smoke:
+                outcome = workflow.smoke(loaded, workspace, view)
+            else:
+                outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
     _conclude(outcome, None if smoke else loaded.study.name, workspace, as_json)
 
 
@@ -205,11 +207,13 @@ def _print_cells(
     power: dict[str, float | None] | None = None,
 ) -> list[Any]:
     from ablate import workflow
+    from ablate.runs.printing import stdout_to_stderr
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
-    loaded = workflow.load(study, workspace, imports=check)
-    known = workflow.records(loaded.study.name, workspace)
-    planned = workflow.make_plan(loaded, workspace, check=check, known=known).cells
+    with stdout_to_stderr():
+        loaded = workflow.load(study, workspace, imports=check)
+        known = workflow.records(loaded.study.name, workspace)
+        planned = workflow.make_plan(loaded, workspace, check=check, known=known).cells
     cells = [cell for cell in planned if cell.phase in phases]
     driver = workflow.driver_of(loaded, workspace)
     said = None if power is None else workflow.outlook(loaded, known, **power)
@@ -305,12 +309,13 @@ def evaluate(
     """
     from ablate import external, loading, workflow
     from ablate.pages import external as page
+    from ablate.runs.printing import stdout_to_stderr
 
     workflow.trust_packages(trust or [])
     if out:
         loading.check_file("--out", out)
     workspace = loading.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
-    with page.counted() as tell:
+    with stdout_to_stderr(), page.counted() as tell:
         done = external.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)
     if out:
         done.scores.to_csv(out, index=False, lineterminator="\n")

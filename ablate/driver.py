@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ POLL_SECONDS = 0.3
 LIVES = 2  # a cell whose worker is lost this often is recorded as FAILED
 STALL_AFTER_S = 1800.0  # without a sign of life, of which a run gives one a second while it trains
 LAST_WISH_S = 30.0  # for the cells to save their state once the driver has run out of patience
-LOST = (BrokenProcessPool, WorkerLost, CancelledError)
+LOST = (WorkerLost, CancelledError)
 
 Submit = Callable[[RunSpec, Context], RunResult]
 

@@ -155,7 +155,9 @@ class _Scorer:
             reason = f"{primary} has no value, as where inputs are not finite"
         except InputError as error:
             reason = str(error)
-        except Exception as error:  # a person's model or metric may raise anything; the other runs still count
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a person's model or metric may raise anything; the other runs still count
             reason = f"{type(error).__name__}: {error}"
         self.notes.append(f"{place[0]} seed {place[1]} could not be scored: {reason}")
         return None
@@ -209,9 +211,9 @@ class _Scorer:
         context = Context(self.found.study.catalogue, (), self.folder, Path(), Path(), str(self.device), self.data_root)
         try:
             data = load_data(section, context, self.device, to_train=False)
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             raise
-        except Exception as error:  # a person's data source may raise anything
+        except BaseException as error:  # a person's data source may raise anything
             reason = f"{type(error).__name__}: {error}"
             raise InputError(Problem(str(self.file), "", "cannot be read as data of this study", reason)) from None
         self._data[identity] = data

@@ -163,8 +163,15 @@ def document(study: str, workspace: Workspace) -> dict[str, Any] | None:
 
 
 def build_all(loaded: Loaded, workspace: Workspace) -> None:
-    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created."""
-    context = context_of(loaded, workspace, Path(), Path())
+    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created.
+
+    Call it where Ctrl-C raises `signals.Interrupted`: a KeyboardInterrupt is then a component's.
+    """
+    with _unmoved():
+        _build_all(loaded, context_of(loaded, workspace, Path(), Path()))
+
+
+def _build_all(loaded: Loaded, context: Context) -> None:
     file = str(loaded.path)
     made: dict[str, Any] = {}  # by section and settings; None where it could not be built
     problems: list[Problem] = []
@@ -186,13 +193,29 @@ def build_all(loaded: Loaded, workspace: Workspace) -> None:
 
 
 @contextmanager
+def _unmoved() -> Iterator[None]:
+    """Afterwards the working folder and the environment, which cells take over, are what they were."""
+    folder, environment = Path.cwd(), dict(os.environ)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+@contextmanager
 def _collected(problems: list[Problem], file: str, where: str) -> Iterator[None]:
     """Keep what a person's component says, or whatever else it raises, as a problem."""
+    from ablate.edges.signals import Interrupted
+
     try:
         yield
     except InputError as error:
         problems += error.problems
-    except (Exception, SystemExit) as error:  # a person's constructor may raise anything
+    except Interrupted:  # the person's Ctrl-C
+        raise
+    except BaseException as error:  # a person's constructor may raise anything, asyncio.CancelledError too
         problems.append(Problem(file, where, f"{type(error).__name__}: {error}"))
 
 

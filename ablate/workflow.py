@@ -53,7 +53,8 @@ def make_plan(
     `known`: the study's records, where they have been read already.
     """
     if check:
-        build_all(loaded, workspace)
+        with StopRequest().listening():
+            build_all(loaded, workspace)
     known = records(loaded.study.name, workspace) if known is None else known
     if not driver_of(loaded, workspace):  # which may have been killed
         known = [replace(record, status="KILLED") if record.status == "RUNNING" else record for record in known]

@@ -16,12 +16,14 @@ import toy_cells
 from toy_cells import Folders
 
 from ablate.driver import Driver
-from ablate.edges.engines import local_pool
+from ablate.edges import engines
 from ablate.edges.memory import MemoryTracker
 from ablate.edges.patience import OutOfPatience
 from ablate.edges.signals import Interrupted
 from ablate.runs.execution import Context
 from ablate.study import RunResult, RunSpec, StoreUnavailable, Study
+
+local_pool = partial(engines.local_pool, preloaded=("ablate.edges.cell_process",))
 
 
 class Seen:

@@ -58,7 +58,9 @@ def _module(name: str, *, file: str, place: str) -> ModuleType:
                 Problem(file, place, f"no module named {missing!r}", shown(name), nearest(missing, known))
             ) from None
         raise InputError(_own_error(error, name, file=file, place=place)) from error
-    except (Exception, SystemExit) as error:  # the person's module may raise anything, or end with sys.exit()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the person's module may raise anything, or end with sys.exit()
         raise InputError(_own_error(error, name, file=file, place=place)) from error
 
 

@@ -26,7 +26,6 @@ from ablate.design import components
 from ablate.edges import parcels
 from ablate.edges.cluster_needs import Needs, faults
 from ablate.edges.engines import WorkerLost
-from ablate.runs.allocator import keep_freed_memory
 from ablate.runs.halts import Unavailable
 from ablate.runs.journal import PROGRESS
 from ablate.study import RunResult
@@ -71,7 +70,6 @@ def fly(payload: bytes, ticket: Ticket) -> Parcel:
     components.importable([Path.cwd()])
     worker = get_worker()
     with _one_cell:
-        keep_freed_memory()
         _quieten_collector()
         _begin(worker, ticket)
         execute, spec, context = _unpickled(payload, worker)

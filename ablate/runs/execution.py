@@ -6,10 +6,14 @@ Runs in a worker process. Knows nothing of tracking or tuning: what it did comes
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +23,13 @@ import torch
 from torch import Tensor
 
 from ablate.design import components
-from ablate.runs import controls, cost, evaluation, provenance
+from ablate.runs import controls, cost, evaluation, printing, provenance
 from ablate.runs.checkpoints import ResumeCheckpoint, save_model
 from ablate.runs.contract import Batch, Data, Split
 from ablate.runs.descent import Progress
 from ablate.runs.halts import Stopped, unavailable
 from ablate.runs.journal import LOG, Journal, Listen
-from ablate.runs.seeding import derive, stream
+from ablate.runs.seeding import seed_globals, stream
 from ablate.runs.training import NonFiniteLoss, Signals, Trainer
 from ablate.study import InputError, Metric, Problem, Record, RunResult, RunSpec, TrainingSettings, digest
 
@@ -77,23 +81,42 @@ def _attempt(spec: RunSpec, context: Context, listen: Listen | None) -> RunResul
     folder, log = context.folder(spec), context.log_file(spec)
     journal = Journal(log, folder, context.stop_file, listen)
     journal.say(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
-    try:
-        result = _execute(spec, context, folder, journal)
-    except Stopped:
-        journal.say("stopped; the same run again goes on from here")
-        raise
-    except (Exception, SystemExit) as error:  # SystemExit in a component would end the driver
-        if unavailable(error, (context.work, context.logs)):
+    with _printing_to(log):
+        try:
+            result = _execute(spec, context, folder, journal)
+        except Stopped:
+            journal.say("stopped; the same run again goes on from here")
             raise
-        journal.say(traceback.format_exc())
-        return _failed(spec, error, log, folder / "out")
-    journal.say(result.status)
-    return result
+        except BaseException as error:  # a component may raise anything: asyncio.CancelledError, SystemExit, its own
+            if _by_ctrl_c(error) or unavailable(error, (context.work, context.logs)):
+                raise
+            journal.say(traceback.format_exc())
+            return _failed(spec, error, log, folder / "out")
+        journal.say(result.status)
+        return result
+
+
+@contextmanager
+def _printing_to(log: Path) -> Iterator[None]:
+    """What components print goes to the log, in a process that is there for runs alone."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    with printing.to_file(log):
+        yield
+
+
+def _by_ctrl_c(error: BaseException) -> bool:
+    """Whether the person asks to stop: Python's own handler raises that in the main thread. Cells have another one."""
+    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and handled and main
 
 
 def _failed(spec: RunSpec, error: BaseException, log: Path, out: Path) -> RunResult:
     reason = str(error) if isinstance(error, NonFiniteLoss) else f"{type(error).__name__}: {error}"
     _fresh(out)
+    printing.flush()
     shutil.copy(log, out / LOG)
     return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
 
@@ -122,6 +145,7 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
     _safe_point(journal)
     scores, artifacts = _conclude(spec, context, model, data, catalogue, folder / "out")
     journal.beat()
+    printing.flush()
     shutil.copy(context.log_file(spec), artifacts / LOG)
     timings = {f"time/{name}_s": value for name, value in progress.seconds.items()}
     timings["time/total_s"] = time.perf_counter() - started
@@ -190,9 +214,10 @@ def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, 
     """Data, model and loss of a run, the model initialised from the run's seed and on the device."""
     components.importable([context.study_dir])
     control = spec.settings.get("control", {})
+    seed_globals(stream(spec), "build")
     data = load_data(spec.settings["data"], context, device, control=control)
     section = controls.matched(spec.settings)
-    torch.manual_seed(derive(stream(spec), "init"))
+    seed_globals(stream(spec), "init")  # whatever the data has drawn
     model = components.bind(section, place="settings.model", file=spec.study)()
     controls.freeze(model, control.get("freeze", []))
     loss = components.bind(spec.settings["loss"], place="settings.loss", file=spec.study)()
