@@ -72,10 +72,10 @@ class Run:
 
     def take_over(self) -> list[Record]:
         """Put in order what a driver that was killed has left; what the store then holds."""
-        from ablate.edges import engines
+        from ablate.edges import processes
 
         name = self.loaded.study.name
-        engines.end_leftovers(self.context.work)
+        processes.end_leftovers(self.context.work)
         self.store.insist(lambda: self.tracker.sweep(name))
         known = self.store.insist(lambda: self.tracker.records(name))
         self.tidy(known)

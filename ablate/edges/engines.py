@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import datetime
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import psutil
 
 from ablate.edges import cell_process
+from ablate.edges.processes import kill, runs, wait_until_gone
 from ablate.runs.halts import Unavailable
 
 # What a cell needs and takes long to import: 4 s otherwise (measured). torch._dynamo comes with the first optimizer;
 # typer with the console script, which a new process imports again.
 PRELOADED = ("ablate.edges.cell_process", "ablate.runs.execution", "torch._dynamo", "typer")
 STARTS = 3  # of a process, tried in a row before it is an error
-GONE_S = 5.0  # a process that was killed is gone after this, unless the system hangs
 LOOK_S = 0.2  # between two looks at whether a process that sends nothing is still there
 CHUNK_BYTES = 1 << 20
 
@@ -138,7 +133,7 @@ class _Cell:
     def end(self) -> None:
         with self._lock:
             self._ended = True
-            _kill(self._process)
+            kill(self._process)
 
     def run(self) -> Any:
         """Start the process and wait for its answer. Once this returns, the process is gone and so are its children."""
@@ -146,13 +141,13 @@ class _Cell:
         with self._lock, suppress(psutil.NoSuchProcess):  # it has just died
             self._process = psutil.Process(started.pid)
             if self._ended:
-                _kill(self._process)
+                kill(self._process)
         try:
             with answers:
                 content = _received(answers, started.is_alive)
         finally:
-            _kill(self._process)
-            _wait_until_gone(lambda: started.is_alive() or _runs(self._process))
+            kill(self._process)
+            wait_until_gone(lambda: started.is_alive() or runs(self._process))
         return cell_process.opened(content)
 
 
@@ -192,51 +187,6 @@ def _received(answers: Connection, alive: Callable[[], bool]) -> bytes:
         if len(content) >= cell_process.LENGTH_BYTES:
             size = cell_process.LENGTH_BYTES + int.from_bytes(content[: cell_process.LENGTH_BYTES], "big")
     return bytes(content[cell_process.LENGTH_BYTES :])
-
-
-def _kill(process: psutil.Process | None) -> None:
-    """With its children. psutil remembers when a process began, so a number given to another process is left alone."""
-    with suppress(psutil.NoSuchProcess):
-        for member in [process, *process.children(recursive=True)] if process else []:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
-
-
-def _runs(process: psutil.Process | None) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _wait_until_gone(alive: Callable[[], bool]) -> None:
-    latest = time.monotonic() + GONE_S
-    while alive() and time.monotonic() < latest:
-        time.sleep(0.002)
-
-
-def end_leftovers(work: Path) -> int:
-    """Kill workers of a driver that is no more, as the `worker.json` of their runs names them; how many there were.
-
-    They end by themselves when they see it gone; this makes sure that none writes where its successor does.
-    """
-    left = [process for file in work.glob("*/worker.json") if (process := _worker(file)) is not None]
-    for process in left:
-        _kill(process)
-    _wait_until_gone(lambda: any(map(_runs, left)))
-    return len(left)
-
-
-def _worker(file: Path) -> psutil.Process | None:
-    try:
-        who = json.loads(file.read_text(encoding="utf-8"))
-        started = datetime.fromisoformat(who["started"]).timestamp()
-        process = psutil.Process(int(who["pid"]))
-        # the number belongs to another process by now? `started` is in whole seconds
-        other = process.create_time() > started + 1 or "multiprocessing" not in " ".join(process.cmdline())
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return None
-    mine = who.get("host") == socket.gethostname() and process.pid != os.getpid()
-    return process if mine and not other else None
 
 
 def _context(preloaded: Sequence[str]) -> ForkServerContext | SpawnContext:

@@ -25,7 +25,8 @@ import pytest
 from toy_project import PATIENCE_S, finish, group_members, wait_until
 
 from ablate.edges import engines
-from ablate.edges.engines import LocalPool, WorkerLost, end_leftovers, local_pool
+from ablate.edges.engines import LocalPool, WorkerLost, local_pool
+from ablate.edges.processes import end_leftovers
 from ablate.runs.halts import Unavailable
 
 FORKED = ("ablate.edges.cell_process",)  # preloaded in the fork server: no torch, which these cells do not need
