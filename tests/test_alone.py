@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,10 +84,12 @@ class Silent:
 
 
 @pytest.fixture
-def odd(project: Project) -> Path:
+def odd(project: Project) -> Iterator[Path]:
+    """Built in this process, one of its arms leaves torch with another default dtype."""
     file = project.folder / "odd.toml"
     file.write_text(ODD, encoding="utf-8")
-    return file
+    yield file
+    torch.set_default_dtype(torch.float32)
 
 
 def run(file: Path, workers: int) -> dict[str, Record]:
@@ -143,10 +146,7 @@ def test_ctrl_c_while_components_are_built_is_the_persons(odd: Path, monkeypatch
 def test_what_components_do_to_the_driver_does_not_stay(odd: Path) -> None:
     folder, environment = Path.cwd(), dict(os.environ)
     loaded = loading.load(odd, loading.Workspace())
-    try:
-        loading.build_all(loaded, loading.Workspace())
-    finally:
-        torch.set_default_dtype(torch.float32)
+    loading.build_all(loaded, loading.Workspace())
     assert (Path.cwd(), dict(os.environ)) == (folder, environment)
 
 

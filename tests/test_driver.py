@@ -23,7 +23,7 @@ from ablate.edges.signals import Interrupted
 from ablate.runs.execution import Context
 from ablate.study import RunResult, RunSpec, StoreUnavailable, Study
 
-local_pool = partial(engines.local_pool, preloaded=("ablate.edges.cell_process",))
+local_pool = partial(engines.local_pool, preloaded=("ablate.edges.cell_process", "ablate.study"))
 
 
 class Seen:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -28,7 +29,8 @@ def main(call: bytes, environment: Mapping[str, str], answers: Connection) -> No
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.clear()  # a fork server keeps the environment in which it was started
     os.environ.update(environment)
-    os.dup2(2, 1)  # the driver's stdout is for its answers
+    with suppress(OSError):  # of a driver without a stderr
+        os.dup2(2, 1)  # its stdout is for its answers
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     content = answer(call)

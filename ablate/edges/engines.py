@@ -137,6 +137,8 @@ class _Cell:
 
     def run(self) -> Any:
         """Start the process and wait for its answer. Once this returns, the process is gone and so are its children."""
+        if self._ended:
+            raise WorkerLost("ended before its process was started")
         started, answers = _start(self._context, pickle.dumps(self._call))
         with self._lock, suppress(psutil.NoSuchProcess):  # it has just died
             self._process = psutil.Process(started.pid)
