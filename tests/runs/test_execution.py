@@ -181,6 +181,21 @@ class TestFailed:
         assert "Traceback (most recent call last)" in log
         assert pickle.loads(pickle.dumps(result)) == result
 
+    @pytest.mark.parametrize("ours", [True, False])
+    def test_a_keyboard_interrupt_is_the_persons_where_python_handles_ctrl_c(
+        self, context: Context, ours: bool
+    ) -> None:
+        asked = spec(model={"factory": "linear_toy.odd:Odd", "oddity": "interrupt"})
+        before = signal.signal(signal.SIGINT, signal.default_int_handler if ours else lambda *_: None)
+        try:
+            if ours:
+                with pytest.raises(KeyboardInterrupt):
+                    execute(asked, context)
+            else:
+                assert execute(asked, context).error == "KeyboardInterrupt: of its own"
+        finally:
+            signal.signal(signal.SIGINT, before)
+
 
 class TestResume:
     @pytest.fixture
@@ -189,9 +204,9 @@ class TestResume:
 
         def stop(entry: Any) -> None:
             if entry["epoch"] == 3:
-                raise KeyboardInterrupt
+                raise Stopped
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Stopped):
             execute(spec(), context, listen=stop)
         assert len(checkpoints(context)) == 1
         return spec()
@@ -253,11 +268,11 @@ class TestResume:
 
         def kill(entry: Any) -> None:
             if stage == "epoch" and entry["epoch"] == 3:
-                raise KeyboardInterrupt
+                raise Stopped
 
         monkeypatch.setattr(odd.Drawing, "sample", stop_in_mid_epoch)
         monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
-        with pytest.raises((KeyboardInterrupt, Stopped)):
+        with pytest.raises(Stopped):
             execute(asked, context, listen=kill)
         context.stop_file.unlink(missing_ok=True)
         random.seed(4321)
