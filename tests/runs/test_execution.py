@@ -182,9 +182,7 @@ class TestFailed:
         assert pickle.loads(pickle.dumps(result)) == result
 
     @pytest.mark.parametrize("ours", [True, False])
-    def test_a_keyboard_interrupt_is_the_persons_where_python_handles_ctrl_c(
-        self, context: Context, ours: bool
-    ) -> None:
+    def test_keyboard_interrupt_is_the_persons_where_python_handles_ctrl_c(self, context: Context, ours: bool) -> None:
         asked = spec(model={"factory": "linear_toy.odd:Odd", "oddity": "interrupt"})
         before = signal.signal(signal.SIGINT, signal.default_int_handler if ours else lambda *_: None)
         try:
