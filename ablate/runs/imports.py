@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import cast
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Finder:
 
     def _top_level(self, name: str) -> ModuleSpec | None:
         for finder in sys.meta_path:  # those of editable installs among them
-            folders = self._folders if finder is PathFinder else None
+            folders = self._folders if cast(object, finder) is PathFinder else None
             try:
                 found = finder.find_spec(name, folders)
             except (ImportError, ValueError, AttributeError):
@@ -140,7 +141,11 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
 
 def _exports(node: ast.AST) -> Iterator[str]:
     """Names in a statement `__all__ = [...]` or `__all__ += [...]`."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    targets: Sequence[ast.expr] = ()
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign):
+        targets = (node.target,)
     if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
         for value in ast.walk(node):
             if isinstance(value, ast.Constant) and isinstance(value.value, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import ClassVar
 
@@ -125,7 +126,7 @@ def test_a_file_that_cannot_be_read_ends_nothing(flat: Path, monkeypatch: pytest
 
 def test_a_compiled_module_beside_a_component_counts(flat: Path) -> None:
     (flat / "model.py").unlink()
-    suffix = imports.importlib.machinery.EXTENSION_SUFFIXES[0]
+    suffix = EXTENSION_SUFFIXES[0]
     (flat / f"model{suffix}").write_bytes(b"one")
     before = provenance.source_digest(["train:Net"], flat)
     (flat / f"model{suffix}").write_bytes(b"two")
