@@ -127,19 +127,23 @@ def _stoppable() -> Iterator[None]:
 
 
 def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
+    from ablate.loading import shown_path
+
     for name, reason in outcome.errors.items():
         typer.echo(f"failed: {name}: {reason}", err=True)
     if outcome.errors and study:
-        typer.echo(f"logs in {workspace.mlruns / 'logs' / study}; `--rerun failed` does these runs again", err=True)
+        typer.echo(
+            f"logs in {shown_path(workspace.mlruns / 'logs' / study)}; `--rerun failed` does these runs again", err=True
+        )
     if as_json:
         document = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
-        document |= {"errors": dict(outcome.errors), "report": str(outcome.report) if outcome.report else None}
+        document |= {"errors": dict(outcome.errors), "report": shown_path(outcome.report) if outcome.report else None}
         typer.echo(json.dumps(document))
     elif outcome.results:
         from ablate.pages import terminal
 
         terminal.print_results(outcome.results)
-        typer.echo(f"Report     {outcome.report}")
+        typer.echo(f"Report     {shown_path(outcome.report)}")
         typer.echo(f"MLflow UI  {_ui(workspace)}")
     else:
         typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
@@ -150,11 +154,13 @@ def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) ->
 def _ui(workspace: Any) -> str:
     """Where the store can be looked at."""
     from ablate.edges.addresses import command_line, redacted
+    from ablate.loading import shown_path
 
     uri = workspace.tracking_uri
     if uri and uri.startswith("http"):
         return redacted(uri)
-    where = [] if str(workspace.mlruns) == "mlruns" else ["--mlruns", str(workspace.mlruns)]
+    mlruns = shown_path(workspace.mlruns)
+    where = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
     return command_line(["ablate", "ui", *where, *(["--tracking-uri", uri] if uri else [])])
 
 
@@ -252,13 +258,13 @@ def report(
     trust: Trust = None,
 ) -> None:
     """Write reports/STUDY/ again, from the store alone. The same store gives the same bytes."""
-    from ablate import workflow
+    from ablate import loading, workflow
 
     workflow.trust_packages(trust or [])
     wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     workspace = workflow.Workspace(mlruns, reports, tracking_uri)
     for path in workflow.report(workflow.study_name(study), workspace, wanted):
-        typer.echo(path)
+        typer.echo(loading.shown_path(path))
 
 
 @app.command(epilog="Example:  ablate compare mocap hybrid existing --metric azimuth_mae_deg")
@@ -314,6 +320,7 @@ def evaluate(
     workflow.trust_packages(trust or [])
     if out:
         loading.check_file("--out", out)
+        out = out.absolute()  # a component may change the working folder
     workspace = loading.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
     with stdout_to_stderr(), page.counted() as tell:
         done = external.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)

@@ -69,15 +69,16 @@ def evaluate(
     What a study file or `factory` names is imported, and of what the store names what `trust` allows.
     Raises InputError before anything is recorded.
     """
-    folder = Path(study).resolve().parent if study.endswith(".toml") else Path.cwd()
+    folder = Path(study).resolve().parent if study.endswith(".toml") else workspace.here
+    given = data.resolve() if data.is_file() else None  # before a component is imported, which may change the folder
     found = workflow.results(_accepted(study), workspace)
     if factory:
-        components.importable([Path.cwd()])
-    file = data if data.is_file() else components.find_data_file(
-        str(data), data_root=workspace.data_root, study_dir=folder
+        components.importable([workspace.here])
+    file = data if given else components.find_data_file(
+        str(data), data_root=workspace.data_root, study_dir=folder, here=workspace.here
     )  # fmt: skip
     name = label(name, file)
-    scorer = _Scorer(found, workspace, folder, file, factory)
+    scorer = _Scorer(found, workspace, folder, given or file.resolve(), factory)
     models = {place: path for place in scorer.places() if (path := found.artifact(*place, "model"))}
     if not models:
         raise InputError(_no_model(found))
@@ -118,7 +119,7 @@ class _Scorer:
     def __init__(self, found: Results, workspace: Workspace, folder: Path, file: Path, factory: str | None) -> None:
         import torch
 
-        self.found, self.folder, self.file, self.data_root = found, folder, file.resolve(), workspace.data_root
+        self.found, self.folder, self.file, self.data_root = found, folder, file, workspace.data_root
         self.device = torch.device(resolve_device(workspace.device))
         place = found.study.name
         trust.check(found.study.catalogue, file=place, place="catalogue")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ablate.design.wording import nearest, shown
 from ablate.edges.addresses import redacted
-from ablate.loading import Workspace, records
+from ablate.loading import Workspace, records, shown_path
 from ablate.study import InputError, Problem, Record
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
             with _lock(study, workspace, "ablate gc"):
                 found = list(cleaning.unneeded_states(study, workspace.mlruns, known.get(study), days=days))
                 for leftover in [*found, *(other for owner, other in orphans if owner == study)]:
-                    say(f"{leftover.size / 1e6:9.1f} MB  {leftover.path}  {leftover.reason}")
+                    say(f"{leftover.size / 1e6:9.1f} MB  {shown_path(leftover.path)}  {leftover.reason}")
                     freed += leftover.size
                     if not dry_run:
                         shutil.rmtree(leftover.path)
@@ -197,7 +197,9 @@ def _studies(workspace: Workspace) -> list[str]:
 def _known(study: str, workspace: Workspace) -> list[Record]:
     """The study's records. Raises InputError when the store does not know it."""
     if not workspace.tracking_uri and not workspace.database.is_file():
-        raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
+        raise InputError(
+            Problem(shown_path(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one")
+        )
     studies = _studies(workspace)
     if study not in studies:
         raise InputError(Problem(_place(workspace), "study", "not in the store", study, nearest(study, studies)))
@@ -206,7 +208,7 @@ def _known(study: str, workspace: Workspace) -> list[Record]:
 
 def _place(workspace: Workspace) -> str:
     """The store as a person knows it."""
-    return redacted(workspace.tracking_uri or workspace.mlruns)
+    return redacted(workspace.tracking_uri or shown_path(workspace.mlruns))
 
 
 @contextmanager

@@ -176,7 +176,7 @@ class Run:
 
     def mirror(self, known: Iterable[Record]) -> None:
         """Copy what is finished to where optuna-dashboard reads it."""
-        from ablate.edges import tuning
+        from ablate.edges import addresses, tuning
 
         workspace = self.workspace
         try:
@@ -184,7 +184,7 @@ class Run:
             if workspace.storage:  # asked for: worth waiting for
                 self.store.insist(partial(tuning.mirror, workspace.storage, self.loaded.study, list(known), digests))
             else:
-                here = tuning.sqlite_address(workspace.mlruns / "optuna.db")
+                here = addresses.sqlite_address(workspace.mlruns / "optuna.db")
                 tuning.mirror(here, self.loaded.study, known, digests)
         except Exception as error:  # the dashboard is a convenience; the results are in the tracking store
             self.view.note(f"the Optuna dashboard's database could not be updated: {error}")

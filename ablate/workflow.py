@@ -13,7 +13,7 @@ from ablate.design import components, plan, studyfile, trust
 from ablate.design.resolve import resolve
 from ablate.design.wording import nearest, shown
 from ablate.edges.signals import StopRequest
-from ablate.loading import Loaded, Workspace, build_all, check_folder, load, records, resolve_device
+from ablate.loading import Loaded, Workspace, build_all, check_folder, load, records, resolve_device, shown_path
 from ablate.study import InputError, Problem, Record, Study, Tracker
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def results(name: str, workspace: Workspace, tracker: Tracker | None = None) -> 
     from ablate.claims import results as tables
     from ablate.edges import ledger
 
-    unknown = Problem(str(workspace.mlruns), "study", "not in the store", name)
+    unknown = Problem(shown_path(workspace.mlruns), "study", "not in the store", name)
     local = workspace.tracking_uri is None and workspace.database.is_file()
     if local and ledger.document_from_sqlite(workspace.database, name) is None:
         raise InputError(unknown)  # before mlflow is imported, which takes seconds
@@ -259,7 +259,7 @@ def stale(loaded: Loaded, old: list[Record]) -> set[str]:
     for arm in {r.arm for r in made}:
         settings = resolve(loaded.study, arm)
         factories[arm] = tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
-    current = {code: source_digest(code) for code in set(factories.values())}
+    current = {code: source_digest(code, loaded.folder) for code in set(factories.values())}
     return {r.run_id for r in made if r.provenance["source_digest"] != current[factories[r.arm]]}
 
 
@@ -305,7 +305,7 @@ def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoR
     import socket
     import sys
 
-    from ablate.edges.addresses import redacted, with_driver
+    from ablate.edges.addresses import redacted, sqlite_address, with_driver
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -318,7 +318,7 @@ def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoR
         raise InputError(Problem("--tracking-uri", "", rule, redacted(workspace.tracking_uri), hint))
     workspace.tracker()  # an empty or older database is initialised before the server's processes open it
     # By the environment: anyone on the machine can read a command, with the password of a database in it.
-    uri = workspace.tracking_uri or f"sqlite:///{workspace.database.resolve()}"
+    uri = workspace.tracking_uri or sqlite_address(workspace.database)
     os.environ["MLFLOW_BACKEND_STORE_URI"] = with_driver(uri)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # workers for jobs that no study has
     say(f"MLflow UI on http://127.0.0.1:{port}, in a few seconds (Ctrl-C ends it)")

@@ -139,14 +139,16 @@ def _argument_problems(
     return sorted(problems)
 
 
-def find_data_file(name: str, *, data_root: Path | None, study_dir: Path) -> Path:
+def find_data_file(name: str, *, data_root: Path | None, study_dir: Path, here: Path | None = None) -> Path:
     """The data file `name`: under data_root, $ABLATE_DATA, the study's folder or the working folder, in this order.
 
+    `here`: the working folder, where a component may have changed it since.
     Raises InputError with the places searched and the nearest names found there.
     """
     variable = os.environ.get("ABLATE_DATA")
-    places = [data_root, Path(variable) if variable else None, study_dir, Path.cwd()]
-    searched = list(dict.fromkeys(p.resolve() for p in places if p is not None))
+    here = here or Path.cwd()
+    places = [data_root, Path(variable) if variable else None, study_dir, here]
+    searched = list(dict.fromkeys((here / p).resolve() for p in places if p is not None))
     for folder in searched:
         if (folder / name).is_file():
             return folder / name
@@ -170,7 +172,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def data_digest(settings: Mapping[str, Mapping[str, Any]], data_root: Path | None, study_dir: Path) -> str:
-    """Digest of the data file that resolved `settings` name; "" when they name none."""
+def data_digest(
+    settings: Mapping[str, Mapping[str, Any]], data_root: Path | None, study_dir: Path, here: Path | None = None
+) -> str:
+    """Digest of the data file that resolved `settings` name; "" when they name none. `here`: see `find_data_file`."""
     name = settings["data"].get("file")
-    return "" if name is None else file_digest(find_data_file(name, data_root=data_root, study_dir=study_dir))
+    if name is None:
+        return ""
+    return file_digest(find_data_file(name, data_root=data_root, study_dir=study_dir, here=here))

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ablate.study import InputError, Problem
@@ -63,6 +64,23 @@ def with_driver(address: str) -> str:
     if address.startswith("postgresql://") and importlib.util.find_spec("psycopg"):
         return address.replace("://", "+psycopg://", 1)
     return address
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of a SQLite database: SQLAlchemy takes %41 in it for A, and what follows ? for options."""
+    return f"sqlite:///{_quoted(file.resolve())}"
+
+
+def absolute(address: str, here: Path) -> str:
+    """An address of a SQLite file below the folder `here`, the working folder, with its whole path; others as is."""
+    scheme, _, file = address.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or not file or file.startswith(("/", ":", "file:")):
+        return address
+    return f"{scheme}:///{_quoted(here)}/{file}"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def is_postgres(address: str | None) -> bool:

@@ -25,7 +25,7 @@ class Needs:
     """A cell's needs, as the driver has them."""
 
     factories: tuple[str, ...]  # of model, data and loss
-    sources: tuple[str, str]  # digests of the training loop, and of it with what the factories are made of
+    sources: tuple[str, str]  # digests of the training loop, and of it with what the factories import
     data_file: str | None
     data_digest: str  # of the file's bytes
     data_root: Path | None
@@ -39,7 +39,7 @@ def needs_of(spec: RunSpec, *, data_root: Path | None, study_dir: Path) -> Needs
 
     factories = tuple(str(spec.settings[section]["factory"]) for section in ("model", "data", "loss"))
     file = spec.settings["data"].get("file")
-    sources = source_digest(()), source_digest(factories)
+    sources = source_digest((), study_dir), source_digest(factories, study_dir)
     return Needs(factories, sources, file, spec.data_digest, data_root, study_dir, tuple(versions().items()))
 
 
@@ -57,10 +57,10 @@ def _version(name: str) -> str:
 
 
 @functools.cache  # for the life of the process: what was imported stays as it was when the file changes
-def _source_digest(factories: tuple[str, ...]) -> str:
+def _source_digest(factories: tuple[str, ...], study_dir: Path) -> str:
     from ablate.runs import provenance
 
-    return provenance.source_digest(factories)
+    return provenance.source_digest(factories, study_dir)
 
 
 @functools.cache
@@ -86,9 +86,11 @@ def faults(needs: Needs) -> Iterator[str]:
         except InputError as error:
             problem = error.problems[0]
             yield f"cannot import {factory} ({problem.rule})"
-    if (_source_digest(()), _source_digest(needs.factories)) != needs.sources:
+    sources = tuple(_source_digest(factories, needs.study_dir) for factories in ((), needs.factories))
+    if sources != needs.sources:
         names = ", ".join(sorted({factory.partition(":")[0] for factory in needs.factories}))
-        yield f"has other source code of {names} or of ablate than the driver; install it and restart the worker"
+        rule = f"has other source code of {names} or of ablate than the driver, or other packages that they import"
+        yield f"{rule}; install them and restart the worker"
     if needs.data_file is not None:
         yield from _data_faults(needs, needs.data_file)
 

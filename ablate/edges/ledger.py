@@ -18,6 +18,7 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from ablate.design.wording import shown
+from ablate.edges.addresses import sqlite_address
 from ablate.study import SCHEMA, InputError, Problem, Record, printable
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
@@ -32,7 +33,7 @@ MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # how `inputs` rows link a run to
 
 def default_uri(mlruns: Path) -> str:
     """The address of the default store: one SQLite file in the `mlruns` folder."""
-    return f"sqlite:///{mlruns.resolve() / 'mlflow.db'}"
+    return sqlite_address(mlruns / "mlflow.db")
 
 
 def database_file(uri: str) -> Path | None:
@@ -46,7 +47,7 @@ def database_file(uri: str) -> Path | None:
     path = rest.removeprefix("///")
     if not rest.startswith("///") or path in ("", ":memory:") or "?" in path:
         raise InputError(Problem("tracking store", uri, "must name one file", nearest="sqlite:////folder/mlflow.db"))
-    return Path(path)
+    return Path(unquote(path))
 
 
 def local_path(address: str) -> Path | None:

@@ -18,6 +18,7 @@ from typing import Any
 from ablate.edges import archive, slimming
 from ablate.edges import snapshot_store as stores
 from ablate.edges import snapshot_views as views
+from ablate.edges.addresses import sqlite_address
 from ablate.edges.ledger import INITIALISING, records_from_sqlite
 from ablate.study import InputError, Problem
 
@@ -145,7 +146,7 @@ def same_schema(*databases: Path) -> None:
         from ablate.edges.tracking_store import connect
 
         for file in databases:
-            connect(f"sqlite:///{file.resolve()}", file.parent)
+            connect(sqlite_address(file), file.parent)
             (file.parent / INITIALISING).unlink(missing_ok=True)
 
 

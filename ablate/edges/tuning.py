@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
@@ -159,11 +158,6 @@ def _frozen(
         distributions={path: _distribution(space[path]) for path in values},
         user_attrs=dict(attributes),
     )
-
-
-def sqlite_address(file: Path) -> str:
-    """The address of a storage in this SQLite file."""
-    return f"sqlite:///{file.resolve()}"
 
 
 def check_storage(address: str) -> None:

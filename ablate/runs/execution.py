@@ -134,10 +134,10 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
     if training.precision == "float16" and device.type == "cpu":
         journal.say("float16 on a CPU: bfloat16 is used instead")
     _safe_point(journal)
+    code = _code_digest(spec, context)
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
     curve = [catalogue[name] for name in context.curve_metrics]
-    code = _code_digest(spec)
     checkpoint = _checkpoint(folder, code, device)
     trainer = trainer_of(spec, data, loss, curve, device, journal.epoch, checkpoint, journal)
     _safe_point(journal)
@@ -308,5 +308,6 @@ def _evaluate(
     return {f"test/{k}": v for k, v in evaluation.score(output, test.targets, metrics).items()}
 
 
-def _code_digest(spec: RunSpec) -> str:
-    return provenance.source_digest(spec.settings[section]["factory"] for section in ("model", "data", "loss"))
+def _code_digest(spec: RunSpec, context: Context) -> str:
+    factories = (spec.settings[section]["factory"] for section in ("model", "data", "loss"))
+    return provenance.source_digest(factories, context.study_dir)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ablate.design import plan, studyfile
 from ablate.design.space_rules import Entry, contains
 from ablate.edges import tuning
+from ablate.edges.addresses import sqlite_address
 from ablate.study import (
     CategoricalSpace,
     FloatSpace,
@@ -215,7 +216,7 @@ def read(tmp_path: Path) -> Iterator[Reader]:
 
 def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: Path, read: Reader) -> None:
     for _ in range(2):
-        tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
     assert read("mirrored/plain") == [
         ("COMPLETE", {"training.learning_rate": 0.001}, 1.0),
         ("COMPLETE", {"training.learning_rate": 0.002}, 0.75),
@@ -226,15 +227,15 @@ def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: P
 
 
 def test_the_mirror_follows_an_amended_study(study: Study, tmp_path: Path, read: Reader) -> None:
-    tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
     more = study.model_copy(update={"seeds": [1, 2, 3]})
     best = {"training.learning_rate": 0.002}
     added = [*records(study), record(plan.compare_spec(more, "plain", 3, best), 0.25)]
-    tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), more, added, digest)
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), more, added, digest)
     assert [params["seed"] for _, params, _ in read("mirrored/compare")] == [1, 3]
 
 
 def test_a_mirror_that_cannot_be_written_raises(study: Study, tmp_path: Path) -> None:
     (tmp_path / "optuna.db").mkdir()
     with pytest.raises(StoreUnavailable, match="unable to open database file"):
-        tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
