@@ -229,7 +229,8 @@ def _tuning_trials(study: Study, arm: str, records: Sequence[Record], data_diges
             study.tuning.space,
             outcome.overrides,
             outcome.value,
-            {KEY: digest([spec.key for spec in outcome.specs])[:16], "trial": outcome.index},
+            # The index tells trials with equal values apart: their runs have equal keys.
+            {KEY: f"{outcome.index} {digest([spec.key for spec in outcome.specs])[:16]}", "trial": outcome.index},
         )
         for outcome in plan.trial_outcomes(study, arm, records, data_digest)
         if outcome.done
@@ -254,7 +255,11 @@ def _finite(score: float | None) -> float | None:
 
 
 def _add(storage: optuna.storages.BaseStorage, name: str, trials: Sequence[FrozenTrial], direction: Direction) -> None:
-    """Add what is not there. A study of another space or with trials that are no more is written afresh."""
+    """Add what is not there.
+
+    A study of another space, with trials that are no more, or with keys as older versions wrote them, is written
+    afresh.
+    """
     optuna_study = _optuna_study(
         optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name, load_if_exists=True
     )
