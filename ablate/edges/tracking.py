@@ -323,7 +323,9 @@ class MlflowTracker:
         with passing_faults(), tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, name)
             path.write_text(text, encoding="utf-8")
-            self.client.log_artifact(run_id, str(path))
+            # not `client.log_artifact`, which remembers where the artifacts of a run lay before its store was moved
+            place = self.client.get_run(run_id).info.artifact_uri
+            tracking_store.artifacts(place, self.uri).log_artifact(str(path))
 
     def _now(self) -> int:
         """Milliseconds since the epoch, strictly rising: records sort by it, and later values win by it."""

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy
 from filelock import FileLock
 
-from ablate.edges import locks_postgres
+from ablate.edges import locks_postgres, relocation
 from ablate.edges.addresses import checked, is_postgres, redacted, with_driver, without_login
 from ablate.edges.ledger import INITIALISING, check_contents, database_file
 from ablate.edges.tracking_faults import reason_unreached
@@ -97,6 +97,8 @@ def connect(uri: str, root: Path) -> MlflowClient:
             if file := _written(uri):
                 check_contents(file)  # before anything is written to it
             _prepare_database(uri, root / "artifacts")
+            if file:
+                relocation.rewrite(file)
     else:
         known = "sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
         raise _refusal(uri, "unknown kind of store", nearest=f"use {known}")
