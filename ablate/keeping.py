@@ -247,4 +247,4 @@ def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextMana
     from ablate.edges import locks
 
     path = workspace.mlruns / f"{study}.lock"
-    return locks.hold(path, study, command=command, addresses=[workspace.tracking_uri])
+    return locks.hold(path, study, command=command, store=workspace.tracking_uri)
