@@ -263,7 +263,6 @@ def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[
     for place, values in scores.items():
         logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
         found.tracker.add_scores([ids[place]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
-    found.tracker.summarise(found.study.name)
 
 
 def _tidy(scores: Mapping[tuple[str, int], Mapping[str, float]]) -> pd.DataFrame:
