@@ -16,6 +16,7 @@ from ablate.edges.engines import Ends, Engine, Varies, WorkerLost
 from ablate.edges.patience import PATIENCE_S, STORE, Outage, OutOfPatience
 from ablate.edges.signals import Interrupted, StopRequest
 from ablate.flight import Flight
+from ablate.runs.checkpoints import UNLOADABLE
 from ablate.runs.execution import Context, execute
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.runs.journal import LOG, PROGRESS
@@ -247,6 +248,8 @@ class Driver:
             self.view.note(f"{flight.spec.name} failed: {result.error}; {tries}")
         else:
             self.view.ended(flight.spec, result)
+        if reason := result.provenance.get(UNLOADABLE):
+            self.view.note(f"{flight.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
 
     def _lose(self, flight: Flight) -> None:
         """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once.

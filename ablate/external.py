@@ -81,7 +81,7 @@ def evaluate(
     scorer = _Scorer(found, workspace, folder, given or file.resolve(), factory)
     models = {place: path for place in scorer.places() if (path := found.artifact(*place, "model"))}
     if not models:
-        raise InputError(_no_model(found))
+        raise InputError(*_no_model(found, scorer.places()))
     scores: dict[tuple[str, int], dict[str, float]] = {}
     for count, (place, path) in enumerate(models.items()):
         tell(count, len(models), f"{place[0]} seed {place[1]}")
@@ -89,8 +89,11 @@ def evaluate(
         if result:
             scores[place] = result
     tell(len(models), len(models), "")
-    missing = len(scorer.places()) - len(models)
-    notes = [*scorer.notes, *([f"{missing} finished runs kept no model and could not be scored"] if missing else [])]
+    without = [place for place in scorer.places() if place not in models]
+    reasons = _unloadable(found, without)
+    missing = len(without) - len(reasons)
+    kept_none = [f"{missing} finished runs kept no model and could not be scored"] if missing else []
+    notes = [*scorer.notes, *reasons, *kept_none]
     if not scores:
         raise InputError(*(Problem(str(file), "", note) for note in dict.fromkeys(notes)))
     _record(found, name, scores, scorer.examples)
@@ -238,11 +241,21 @@ def reader(own: str, file: Path) -> str | None:
     return None
 
 
-def _no_model(found: Results) -> Problem:
+def _unloadable(found: Results, places: list[tuple[str, int]]) -> list[str]:
+    """Of these finished runs those whose network could not be loaded again, each with the reason."""
+    from ablate.runs.checkpoints import UNLOADABLE
+
+    reasons = {(arm, seed): found.provenance[arm, seed].get(UNLOADABLE) for arm, seed in places}
+    return [f"{arm} seed {seed} could not be scored: {reason}" for (arm, seed), reason in reasons.items() if reason]
+
+
+def _no_model(found: Results, places: list[tuple[str, int]]) -> list[Problem]:
     name = found.study.name
-    if found.done().empty:
-        return Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first")
-    return Problem(name, "", "no finished run kept its model, so none can be evaluated", nearest="`ablate run --rerun`")
+    if not places:
+        return [Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first")]
+    rule = "no finished run kept its model, so none can be evaluated"
+    reasons = [Problem(name, "", reason) for reason in _unloadable(found, places)]
+    return [Problem(name, "", rule, nearest="`ablate run --rerun`"), *reasons]
 
 
 def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[str, float]], examples: int) -> None:
@@ -253,7 +266,6 @@ def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[
     for place, values in scores.items():
         logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
         found.tracker.add_scores([ids[place]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
-    found.tracker.summarise(found.study.name)
 
 
 def _tidy(scores: Mapping[tuple[str, int], Mapping[str, float]]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ablate.design.wording import nearest, shown
+from ablate.edges import relocation
 from ablate.edges.addresses import redacted
 from ablate.loading import Workspace, records, shown_path
 from ablate.study import InputError, Problem, Record
@@ -61,6 +62,7 @@ def restore(workspace: Workspace) -> str:
     from ablate.edges import snapshot as repository
 
     with _disk():
+        relocation.settle(workspace.mlruns)
         return repository.restore(Path.cwd(), workspace.mlruns)
 
 
@@ -87,6 +89,7 @@ def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
 
     if not workspace.tracking_uri:
         with _disk():
+            relocation.settle(workspace.mlruns)
             study, copied = transfer.bring_in(file, workspace.mlruns)
     else:
         with _disk(), transfer.unpacked(file) as (study, store), _lock(study, workspace, "ablate import"):
@@ -148,6 +151,8 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
     """
     from ablate.edges import cleaning
 
+    if not workspace.tracking_uri:
+        relocation.settle(workspace.mlruns)
     known = _all_records(workspace)
     orphans = list(_shared_orphans(workspace, say) if workspace.tracking_uri else cleaning.orphans(workspace.mlruns))
     freed = 0
@@ -215,6 +220,7 @@ def _place(workspace: Workspace) -> str:
 def _at_hand(study: str, workspace: Workspace, tell: Tell) -> Iterator[Path]:
     """A local store with the study: the one here, or for as long as that takes a copy of the server's."""
     if not workspace.tracking_uri:
+        relocation.settle(workspace.mlruns)
         yield workspace.mlruns
         return
     from ablate.edges import tracking_taking
@@ -243,4 +249,4 @@ def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextMana
     from ablate.edges import locks
 
     path = workspace.mlruns / f"{study}.lock"
-    return locks.hold(path, study, command=command, addresses=[workspace.tracking_uri])
+    return locks.hold(path, study, command=command, store=workspace.tracking_uri)

@@ -31,8 +31,7 @@ def only_driver(loaded: Loaded, workspace: Workspace, command: str) -> Iterator[
     from ablate.edges import locks
 
     path = workspace.mlruns / f"{loaded.study.name}.lock"
-    addresses = [workspace.tracking_uri, workspace.storage]
-    with locks.hold(path, loaded.study.name, command=command, addresses=addresses, new=True):
+    with locks.hold(path, loaded.study.name, command=command, store=workspace.tracking_uri, new=True):
         yield
 
 

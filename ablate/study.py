@@ -365,7 +365,8 @@ class Tracker(Protocol):
         """Mark KILLED what a driver that is no more left RUNNING, and delete half-written models; how many runs."""
 
     def start(self, spec: RunSpec, failures: int = 0) -> str:
-        """A new RUNNING run; unfinished runs of the same key, phase and arm are discarded. Returns the run id.
+        """A new RUNNING run. Of the same key, phase, arm and trial, KILLED and FAILED runs and those that were started
+        through this tracker and have not ended are discarded. Returns the run id.
 
         `failures`: how many tries of it have failed before.
         """
@@ -391,9 +392,6 @@ class Tracker(Protocol):
 
     def forget(self, study: str) -> None:
         """Forget a study and all its runs (kept in the store as deleted)."""
-
-    def summarise(self, study: str) -> None:
-        """Bring up to date whatever makes reading a large study quick. `close` does it too; nothing depends on it."""
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         """Scores measured after the run ended (latency, measured alone)."""

@@ -121,6 +121,15 @@ class TestOneStudy:
         bench.run(toy_cells.study({"a": ""}, seeds=2), provenance={"commit": "abc"})
         assert [r.provenance for r in bench.tracker.records("cells")] == [{"commit": "abc"}] * 2
 
+    def test_a_network_that_was_not_kept_is_told_and_its_run_is_done(self, bench: Bench) -> None:
+        def unloadable(spec: RunSpec, context: Any) -> RunResult:
+            return RunResult(spec.key, "FINISHED", {"val/error": 1.0}, provenance={"model": "it cannot be loaded"})
+
+        bench.run(toy_cells.study({"a": ""}), execute=unloadable)
+        assert bench.statuses() == {"a-1": "FINISHED"}
+        (note,) = bench.view.notes
+        assert note.startswith("a-seed1: it cannot be loaded")
+
 
 class TestLostWorkers:
     def test_a_run_whose_worker_dies_twice_fails_and_takes_no_neighbour_with_it(self, bench: Bench) -> None:

@@ -94,3 +94,11 @@ def without_login(address: str) -> tuple[str, str, str]:
     login, at, host = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     return (parts._replace(netloc=host).geturl() if at else address), unquote(user), unquote(password)
+
+
+def unreachable(address: str, error: Exception) -> Problem:
+    """What to say of a database that cannot be opened: one line, no password."""
+    reason = getattr(error, "orig", None) or error
+    first_line = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
+    hint = "install ablate with its extra 'postgres'" if isinstance(error, ImportError) else ""
+    return Problem(redacted(address), "", "the database cannot be opened", redacted(first_line)[:300], hint)

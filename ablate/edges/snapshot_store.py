@@ -20,10 +20,9 @@ from filelock import FileLock
 from ablate.design.amend import supersedes
 from ablate.edges.ledger import DOCUMENT, INITIALISING, local_path, read_document
 from ablate.edges.snapshot_views import database, folder, is_parent
-from ablate.edges.summary import FOLDER, OVERTAKEN, SUMMARY
 
 # Logs, resume state, MLflow's own notes, what a server's store can make again.
-LEFT_BEHIND = ("*.log", "checkpoint*", "*.partial", "registered_model_meta", FOLDER)
+LEFT_BEHIND = ("*.log", "checkpoint*", "*.partial", "registered_model_meta", "summary")
 PAGE_BYTES = 1024  # MLflow has 60 tables and 90 indexes, mostly empty: a page each
 SEED_TABLES = ("alembic_version", "workspaces")
 
@@ -137,7 +136,6 @@ def copy_study(
             query = f"UPDATE main.tags SET value = ? WHERE key = 'mlflow.parentRunId' AND {BY_RUN}"
             store.execute(query, (adopted,))
         _add_scores(store)
-        _overtake_summary(store, experiment)
         _copy_artifacts(store, values["source_experiment"], source, target)
         chosen = (f"chosen_runs WHERE NOT {is_parent('src')}", "chosen_models")
         return Copied(*(store.execute(f"SELECT count(*) FROM {which}").fetchone()[0] for which in chosen))
@@ -323,15 +321,6 @@ def _add_scores(store: sqlite3.Connection) -> None:
             f"""INSERT OR REPLACE INTO main.{table} ({names}) SELECT {names} FROM src.{table}
             WHERE (run_uuid, key) IN (SELECT run_uuid, key FROM later)"""
         )
-
-
-def _overtake_summary(store: sqlite3.Connection, experiment: int) -> None:
-    """A summary of the study, see `edges.summary`, does not know what came."""
-    store.execute(
-        f"""UPDATE main.tags SET value = value || ' {OVERTAKEN}' WHERE key = '{SUMMARY}' AND value NOT LIKE '% %'
-        AND run_uuid IN (SELECT run_uuid FROM main.runs WHERE experiment_id = ?)""",
-        (experiment,),
-    )
 
 
 def _columns(store: sqlite3.Connection, where: str, table: str) -> list[str]:

@@ -21,12 +21,10 @@ from mlflow.exceptions import MlflowException
 from ablate.design.amend import supersedes
 from ablate.edges import whole_rows as rows
 from ablate.edges.addresses import redacted
-from ablate.edges.ledger import DOCUMENT, ROLE, curves, database_file, default_uri, read_document
+from ablate.edges.ledger import DOCUMENT, ROLE, default_uri, read_document
 from ablate.edges.snapshot_store import Copied
-from ablate.edges.summary import PACKED
 from ablate.edges.tracking import METRICS_A_BATCH, PARAMS_A_BATCH, PARENT, MlflowTracker
 from ablate.edges.tracking_reading import ClientReader
-from ablate.edges.tracking_summary import Summaries
 from ablate.edges.tracking_taking import AT_ONCE, DESCRIPTION, Insist, Tell, once, renamed
 from ablate.edges.tracking_terms import parts, tags_of
 from ablate.edges.whole import ENDED, ORIGIN, READY, Dataset, Point, WholeModel, WholeRun, latest, own_tags
@@ -55,17 +53,16 @@ def _give(study: str, store: Path, target: MlflowTracker, tell: Tell, came: dict
     new = [run for run in runs if run not in known]
     if not new and giver.parent is None:
         return  # all of it was discarded there
-    giver.open(rows.read(parent, store), changing=bool(new))
+    giver.open(rows.read(parent, store))
 
-    def add(run_id: str) -> tuple[str, WholeRun]:
+    def add(run_id: str) -> None:
         run = rows.read(run_id, store)
         came[run_id] = len(run.models)
-        return giver.add(run)
+        giver.add(run)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for done, run in enumerate(pool.map(add, new), 1):
-                giver.remember(*run)
+            for done, _ in enumerate(pool.map(add, new), 1):
                 tell(done, len(new))
         finally:
             pool.shutdown(cancel_futures=True)
@@ -81,8 +78,6 @@ class _Giver:
     def __init__(self, study: str, target: MlflowTracker, experiment_id: str) -> None:
         self.study, self.target, self.client, self.experiment_id = study, target, target.client, experiment_id
         self.reader = ClientReader(target.client, target.uri)
-        local = database_file(target.uri) is not None  # a SQLite file needs no summary
-        self.summaries = None if local else Summaries(target.client, self.reader)
         self.parent: Run | None = next(self.reader.search(experiment_id, f"tags.`{ROLE}` = 'study'"), None)
         self.one_by_one = Lock()  # MLflow adds a dataset that is new without looking who else does
         self.marks: dict[str, str] = {}  # tags of every new run
@@ -103,8 +98,8 @@ class _Giver:
         self.target.discard(left)
         return found
 
-    def open(self, theirs: WholeRun, *, changing: bool) -> None:
-        """Settle on a parent run; when runs are to come, put the summary out of force that does not know them."""
+    def open(self, theirs: WholeRun) -> None:
+        """Settle on a parent run."""
         end = (theirs.status if theirs.status in ENDED else "FAILED", theirs.ended)
         ours = self.parent
         with _taken(theirs):
@@ -122,14 +117,6 @@ class _Giver:
                 self.client.log_batch(ours.info.run_id, tags=tags_of(own_tags(theirs.tags)))
                 self._document(theirs)
         self.marks = {PARENT: ours.info.run_id}
-        if self.summaries:
-            self.marks |= self.summaries.tag(ours.info.run_id)
-        if changing:
-            self._overtake()
-
-    def _overtake(self) -> None:
-        if self.summaries:
-            self.summaries.overtake((self.experiment_id, self.parent_id))
 
     @property
     def parent_id(self) -> str:
@@ -149,8 +136,8 @@ class _Giver:
         if theirs.files and (theirs.files / DOCUMENT).is_file():
             self.client.log_artifact(self.parent_id, str(theirs.files / DOCUMENT))
 
-    def add(self, run: WholeRun) -> tuple[str, WholeRun]:
-        """Make a run, whole when it is said to have ended. Returns it with its id there."""
+    def add(self, run: WholeRun) -> None:
+        """Make a run, whole when it is said to have ended."""
         with _taken(run):
             tags = {**own_tags(run.tags), **self.marks, ORIGIN: run.run_id}
             run_id = str(self.client.create_run(self.experiment_id, run.began, tags, run.name or None).info.run_id)
@@ -166,7 +153,6 @@ class _Giver:
                 owners |= dict.fromkeys(model.points, self._add_model(model, run_id, run.run_id))
             self._log(run_id, run.points, owners)
             self.client.set_terminated(run_id, run.status, run.ended)
-        return run_id, run
 
     def _add_model(self, model: WholeModel, run_id: str, origin: str) -> str:
         tags = {**own_tags(model.tags), ORIGIN: model.model_id}
@@ -187,11 +173,6 @@ class _Giver:
         for part in parts(metrics, METRICS_A_BATCH):
             self.client.log_batch(run_id, metrics=part)
 
-    def remember(self, run_id: str, run: WholeRun) -> None:
-        """Keep what the summary will say of a new run: it need not be asked of the server again."""
-        files = [run.files / name for name in PACKED if run.files and (run.files / name).is_file()]
-        self.reader.remember(run_id, curves(run.points), files)
-
     def rescore(self, ours: Run, theirs: WholeRun) -> None:
         """Add the scores that came later to a run which is known."""
         if (ours.info.status, theirs.status, ours.info.lifecycle_stage) != ("FINISHED", "FINISHED", "active"):
@@ -199,17 +180,14 @@ class _Giver:
         times = {metric.key: metric.timestamp for metric in ours.data.to_proto().metrics}
         later = {key for key, point in latest(theirs.points).items() if point.when > times.get(key, -1)}
         if later:
-            self._overtake()
             points = [p for p in theirs.points if p.key in later and p.when > times.get(p.key, -1)]
             with _taken(theirs):
                 self._log(ours.info.run_id, points, {})
 
     def close(self) -> None:
-        """Say how the study stands, in its parent run and its summary."""
+        """Say how the study stands, in its parent run."""
         if self.last:
             self.client.set_terminated(self.parent_id, *self.last)
-        if self.summaries:
-            self.summaries.write(self.study, self.experiment_id, self.parent_id)
 
 
 def _imported(run: Run) -> bool:

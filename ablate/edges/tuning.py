@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import optuna
@@ -16,8 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.design import plan
 from ablate.design.components import load_component
 from ablate.design.space_rules import Entry, by_dependence, contains
-from ablate.edges import locks_postgres
-from ablate.edges.addresses import checked, is_postgres, with_driver
+from ablate.edges.addresses import checked, is_postgres, unreachable, with_driver
 from ablate.study import (
     CategoricalSpace,
     Direction,
@@ -34,6 +34,7 @@ from ablate.study import (
 Finished = Sequence[tuple[Mapping[str, Scalar], float | None]]
 KEY = "ablate.key"  # user attribute that makes mirroring idempotent
 CONNECT_S = 5
+TRIES, PAUSE_S = 3, 1.0  # to open a database: of two machines that make its tables at once one fails
 STARTUP_TRIALS = 10  # optuna's default of random trials before TPE takes over; a third of smaller budgets
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -169,16 +170,24 @@ def check_storage(address: str) -> None:
 @contextmanager
 def _storage(address: str) -> Iterator[optuna.storages.RDBStorage]:
     """An open storage of Optuna's. Raises InputError, without a password in it, when it cannot be opened."""
-    # two that make the tables at once would both fail
-    with locks_postgres.alone(address, "Optuna's tables") if is_postgres(address) else nullcontext():
-        try:
-            storage = optuna.storages.RDBStorage(with_driver(address), _patience(address))
-        except Exception as error:  # of SQLAlchemy, of the driver, or Optuna's for the tables of another version
-            raise InputError(locks_postgres.unreachable(address, error)) from None
+    storage = _opened(address)
     try:
         yield storage
     finally:
         storage.engine.dispose()  # otherwise the file stays open
+
+
+def _opened(address: str) -> optuna.storages.RDBStorage:
+    for left in reversed(range(TRIES)):
+        try:
+            return optuna.storages.RDBStorage(with_driver(address), _patience(address))
+        except Exception as error:  # of SQLAlchemy, of the driver, or Optuna's for the tables of another version
+            made_at_once = isinstance(error, (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError))
+            made_at_once = made_at_once and not isinstance(error, sqlalchemy.exc.OperationalError)  # it is not there
+            if not (left and made_at_once):
+                raise InputError(unreachable(address, error)) from None
+        time.sleep(PAUSE_S)
+    raise AssertionError("the last try returns or raises")
 
 
 def _patience(address: str) -> dict[str, Any]:
@@ -200,7 +209,7 @@ def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm:
     except InputError as error:
         raise StoreUnavailable(str(error)) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise StoreUnavailable(str(locks_postgres.unreachable(address, error))) from None
+        raise StoreUnavailable(str(unreachable(address, error))) from None
 
 
 def _mirror(
@@ -223,7 +232,8 @@ def _tuning_trials(study: Study, arm: str, records: Sequence[Record], data_diges
             study.tuning.space,
             outcome.overrides,
             outcome.value,
-            {KEY: digest([spec.key for spec in outcome.specs])[:16], "trial": outcome.index},
+            # The index tells trials with equal values apart: their runs have equal keys.
+            {KEY: f"{outcome.index} {digest([spec.key for spec in outcome.specs])[:16]}", "trial": outcome.index},
         )
         for outcome in plan.trial_outcomes(study, arm, records, data_digest)
         if outcome.done
@@ -248,7 +258,11 @@ def _finite(score: float | None) -> float | None:
 
 
 def _add(storage: optuna.storages.BaseStorage, name: str, trials: Sequence[FrozenTrial], direction: Direction) -> None:
-    """Add what is not there. A study of another space or with trials that are no more is written afresh."""
+    """Add what is not there.
+
+    A study of another space, with trials that are no more, or with keys as older versions wrote them, is written
+    afresh.
+    """
     optuna_study = _optuna_study(
         optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name, load_if_exists=True
     )

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ablate.edges.ledger import ROLE
-from ablate.edges.summary import GENERATION, SUMMARY
 
 ORIGIN = "ablate.origin"  # tag of a run or model that was imported into a server: its id where it was made
-OF_A_SERVER = (ORIGIN, GENERATION, SUMMARY)  # tags that mean nothing in another store
+OF_A_SERVER = (ORIGIN, "ablate.generation", "ablate.summary")  # mean nothing in another store; the last are of old
 ENDED = ("FINISHED", "FAILED")  # how a run stands that is whole
 READY = 2  # status of a model that is complete
 

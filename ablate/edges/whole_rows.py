@@ -1,6 +1,4 @@
-"""Whole runs into and out of an MLflow SQLite store, values into a run: rows by SQL.
-
-No mlflow, which cannot choose a run's id and takes five times as long for values.
+"""Whole runs into and out of an MLflow SQLite store, row by row: MLflow cannot choose a run's id. No mlflow.
 
 What is read may come from a stranger.
 """
@@ -13,7 +11,6 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,42 +56,6 @@ def add_discarded(run_id: str, study: str, mlruns: Path) -> None:
     with closing(sqlite3.connect(views.database(mlruns))) as store, store:
         experiment, place = _experiment(store, study)
         _insert(store, "runs", _run_row(run, "deleted", experiment, f"{place}/{run_id}/artifacts"))
-
-
-@dataclass(frozen=True)
-class Values:
-    """What a run is to hold from now on besides what it has; `of_model`: the points that are its model's too."""
-
-    points: Sequence[Point]
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    model_id: str | None
-    of_model: Sequence[Point]
-
-
-OVER = "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value"
-LATER = """ON CONFLICT (key, run_uuid) DO UPDATE
-    SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
-    WHERE (excluded.step, excluded.timestamp, excluded.value) > (step, timestamp, value)"""  # MLflow's rule
-
-
-def add_values(values: Values, run_id: str, file: Path) -> bool:
-    """Add to a run of the store in `file`, in one transaction. Returns whether the run is there and not deleted."""
-    address = f"{file.resolve().as_uri()}?mode=rw"
-    with closing(sqlite3.connect(address, uri=True, isolation_level="IMMEDIATE")) as store, store:
-        query = "SELECT experiment_id FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
-        found = store.execute(query, (run_id,)).fetchone()
-        if found is None:
-            return False
-        owner = {"run_uuid": run_id}
-        points = [_metric_row(point) | owner for point in values.points]
-        _insert(store, "metrics", *points)
-        _insert(store, "latest_metrics", *points, known=LATER)
-        _insert(store, "params", *_pair_rows(values.params, owner))
-        _insert(store, "tags", *_pair_rows(values.tags, owner), known=OVER)
-        if values.model_id:
-            _add_model_points(store, values.of_model, run_id, {"model_id": values.model_id, "experiment_id": found[0]})
-    return True
 
 
 def _experiment(store: sqlite3.Connection, study: str) -> tuple[int, str]:
@@ -165,11 +126,11 @@ def _uuid(*names: str) -> str:
     return uuid.uuid5(uuid.NAMESPACE_OID, "\n".join(names)).hex  # the same again for the same
 
 
-def _insert(store: sqlite3.Connection, table: str, *rows: Mapping[str, Any], known: str = "") -> None:
-    """`rows` have the same columns; `known`: what to do about one that is there, otherwise nothing."""
+def _insert(store: sqlite3.Connection, table: str, *rows: Mapping[str, Any]) -> None:
+    """`rows` have the same columns. One that is there stays."""
     if rows:
         names, marks = ", ".join(rows[0]), ", ".join(f":{name}" for name in rows[0])
-        store.executemany(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks}) {known}", rows)
+        store.executemany(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", rows)
 
 
 # Out of a store

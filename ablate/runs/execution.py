@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ablate.design import components
 from ablate.runs import controls, cost, evaluation, printing, provenance
-from ablate.runs.checkpoints import ResumeCheckpoint, save_model
+from ablate.runs.checkpoints import UNLOADABLE, ResumeCheckpoint, keep_model
 from ablate.runs.contract import Batch, Data, Split
 from ablate.runs.descent import Progress
 from ablate.runs.halts import Stopped, unavailable
@@ -143,7 +143,7 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
     _safe_point(journal)
     progress = trainer.run(model)
     _safe_point(journal)
-    scores, artifacts = _conclude(spec, context, model, data, catalogue, folder / "out")
+    scores, artifacts, unloadable = _conclude(spec, context, model, data, catalogue, folder / "out")
     journal.beat()
     printing.flush()
     shutil.copy(context.log_file(spec), artifacts / LOG)
@@ -160,6 +160,7 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
         **provenance.environment(context.device, training.threads),
         **_found(spec),
         **({"checkpoint": "; ".join(progress.notes)} if progress.notes else {}),
+        **({UNLOADABLE: unloadable} if unloadable else {}),
     }
     return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, origin, artifacts)
 
@@ -280,21 +281,23 @@ def _conclude(
     data: Data,
     catalogue: Mapping[str, Metric],
     out: Path,
-) -> tuple[dict[str, float], Path]:
-    """Final-epoch scores, costs and artifacts. Only a comparison looks at test data."""
+) -> tuple[dict[str, float], Path, str]:
+    """Final-epoch scores, costs, artifacts, why the network is not among these. Only a comparison sees test data."""
     _fresh(out)
     validation = data.examples("val")
     output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]
     scores = {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
     scores |= cost.count(model, validation.inputs) | controls.trained_parameters(model)
-    if spec.phase != "tune":
-        save_model(model, controls.matched(spec.settings), list(validation.inputs.shape[1:]), out / "model")
     if spec.phase == "compare":
         test = data.examples("test")
         scores |= _evaluate(model, test, list(catalogue.values()), curve[0], out)
         scores["count/test_examples"] = float(len(test.inputs))
-    return scores, out
+    unloadable = ""
+    if spec.phase != "tune":  # last: it draws random numbers
+        shape = list(validation.inputs.shape[1:])
+        unloadable = keep_model(model, controls.matched(spec.settings), shape, out / "model")
+    return scores, out, unloadable
 
 
 def _evaluate(

@@ -29,6 +29,7 @@ from ablate.study import (
     StoreUnavailable,
     Study,
 )
+from ablate.study import digest as plan_digest
 
 METRICS = {"error": Metric("error", "Error", "m", "lower", lambda output, targets: output)}
 SPACE: dict[str, Entry] = {
@@ -224,6 +225,37 @@ def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: P
     ]
     assert read("mirrored/wide") == []
     assert read("mirrored/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 10.5)]
+
+
+def equal_trials(study: Study) -> Iterator[Record]:
+    """Six trials of arm `plain` with two choices of values between them; TPE over a few choices proposes such."""
+    for trial in range(6):
+        (spec,) = plan.trial_specs(study, "plain", trial, {"training.learning_rate": [0.001, 0.002][trial % 2]})
+        yield record(spec, 1.0 + trial % 2)
+
+
+def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path: Path, read: Reader) -> None:
+    six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
+    for _ in range(2):
+        tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), six, equal_trials(six), digest)
+    found = read("mirrored/plain")
+    assert [params["training.learning_rate"] for _, params, _ in found] == [0.001, 0.002] * 3
+    assert [value for *_, value in found] == [1.0, 2.0] * 3
+
+
+def test_a_mirror_by_older_code_gains_what_it_lacks(study: Study, tmp_path: Path, read: Reader) -> None:
+    """It took the keys of a trial's runs for the trial's name, so of equal trials it had the last alone."""
+    six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
+    address, trials = tuning.sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
+    storage = optuna.storages.RDBStorage(address)
+    older = optuna.create_study(storage=storage, study_name="mirrored/plain")
+    for outcome in plan.trial_outcomes(six, "plain", trials, "")[-2:]:
+        key = plan_digest([spec.key for spec in outcome.specs])[:16]
+        trial = tuning._frozen(six.tuning.space, outcome.overrides, outcome.value, {tuning.KEY: key})  # type: ignore[union-attr]
+        older.add_trial(trial)
+    storage.engine.dispose()
+    tuning.mirror(address, six, trials, digest)
+    assert [value for *_, value in read("mirrored/plain")] == [1.0, 2.0] * 3
 
 
 def test_the_mirror_follows_an_amended_study(study: Study, tmp_path: Path, read: Reader) -> None:

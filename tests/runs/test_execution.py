@@ -195,6 +195,45 @@ class TestFailed:
             signal.signal(signal.SIGINT, before)
 
 
+UNLOADABLE_NETWORKS = """
+import torch
+
+class Expanded(torch.nn.Module):
+    \"""A buffer whose elements share one place in memory: nothing can be copied into it.\"""
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 1)
+        self.register_buffer("mean", torch.zeros(1).expand(3))
+    def forward(self, inputs):
+        return self.linear(inputs - self.mean).squeeze(-1)
+
+class Late(Expanded):
+    \"""A buffer that is there from the first batch on.\"""
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", None)
+    def forward(self, inputs):
+        if self.mean is None:
+            self.mean = inputs.detach().mean(0)
+        return super().forward(inputs)
+"""
+
+
+@pytest.mark.parametrize(("network", "reason"), [("Expanded", 'parameter named "mean"'), ("Late", "Unexpected key")])
+def test_a_network_that_cannot_be_loaded_again_is_not_kept(context: Context, network: str, reason: str) -> None:
+    """Its run counted as done, model and all, and only `ablate evaluate` found out."""
+    (context.study_dir / "unloadable_networks.py").write_text(UNLOADABLE_NETWORKS)
+    result = execute(spec(model={"factory": f"unloadable_networks:{network}"}), context)
+    assert result.status == "FINISHED", result.error
+    assert "test/absolute_error" in result.scores
+    assert result.artifacts is not None
+    assert not (result.artifacts / "model").exists()
+    assert result.provenance["model"].startswith("the saved network cannot be loaded again: ")
+    assert reason in result.provenance["model"]
+    assert str(context.work) not in result.provenance["model"]
+    assert "model" not in execute(spec(), context).provenance
+
+
 class TestResume:
     @pytest.fixture
     def interrupted(self, context: Context, toy: ModuleType) -> RunSpec:
