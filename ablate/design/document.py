@@ -41,6 +41,7 @@ class _Document(_Part):
     amendments: list[_Amendment] = []
     hypotheses_digest: str = ""
     command: str = ""
+    data_digests: dict[str, str] = {}  # by arm; documents of older versions have none
 
 
 def clean(value: Any) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from ablate.design.counting import Known
+from ablate.design.counting import Known, document_digests
 from ablate.design.resolve import resolve
 from ablate.design.trials import (
     TrialOutcome,
@@ -62,6 +62,11 @@ class Plan:
         """The finished comparison runs that count, by arm and seed: what tables and claims are made of."""
         cells = (cell for cell in self.cells if cell.phase == "compare" and cell.state == "done")
         return {(cell.arm, cell.seed): cell.record for cell in cells if cell.record is not None}
+
+    @property
+    def counted(self) -> dict[str, Record]:
+        """Every run that counts, tuning and failed ones too, by run id."""
+        return {cell.record.run_id: cell.record for cell in self.cells if cell.record is not None}
 
 
 def compare_spec(
@@ -131,6 +136,18 @@ def make_plan(
         tuning += _trial_cells(study, arm, outcomes, known)
         comparison += _comparison_cells(study, arm, outcomes, known, data_digest, direction or "lower")
     return Plan(study.name, [*tuning, *comparison], digests, trials)
+
+
+def plan_of_document(
+    document: Mapping[str, Any], study: Study, metrics: Mapping[str, Mapping[str, Any]], records: Sequence[Record]
+) -> Plan:
+    """What a stored document asks for, by its own data digests; `study` and `metrics` as `document.checked` gives them.
+
+    This is what a report and all else that reads results back goes by: it needs neither study file nor data.
+    """
+    name = study.tuning.metric.removeprefix("val/") if study.tuning else ""
+    digests = document_digests(document, study, records)
+    return make_plan(study, records, digests.__getitem__, direction=metrics.get(name, {}).get("direction", "lower"))
 
 
 def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: Known) -> list[Cell]:
