@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+SMALL_BYTES = 1_000_000  # read in a millisecond: not worth a file
 SETTLED_S = 2.0  # a file system may give two changes within its clock's step the same time
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -33,7 +34,8 @@ def remembered(path: Path, *, rehash: bool = False) -> str:
     disturb each other: each writes a file whole and moves it into place.
     """
     path, now = path.resolve(), time.time()
-    place, before = _place(path), _identity(path)
+    before = _identity(path)
+    place = _place(path) if before["size"] >= SMALL_BYTES else None
     known = None if rehash or place is None else _read(place, before)
     if known is not None:
         return known
