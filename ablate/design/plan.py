@@ -144,10 +144,18 @@ def plan_of_document(
     """What a stored document asks for, by its own data digests; `study` and `metrics` as `document.checked` gives them.
 
     This is what a report and all else that reads results back goes by: it needs neither study file nor data.
+    Raises InputError where no runs can be made of the document, which may come from anywhere.
     """
     name = study.tuning.metric.removeprefix("val/") if study.tuning else ""
-    digests = document_digests(document, study, records)
-    return make_plan(study, records, digests.__getitem__, direction=metrics.get(name, {}).get("direction", "lower"))
+    direction: Direction = metrics.get(name, {}).get("direction", "lower")
+    try:
+        digests = document_digests(document, study, records)
+        return make_plan(study, records, digests.__getitem__, direction=direction)
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        rule = "the settings of its runs cannot be worked out"
+        raise InputError(
+            Problem("tracking store", f"document of {shown(study.name)}", rule, shown(str(error)))
+        ) from None
 
 
 def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: Known) -> list[Cell]:
