@@ -111,7 +111,9 @@ def _unresolved(study: Study) -> Iterator[tuple[str, str, str]]:
             return
     for arm in study.arms:
         try:
-            resolve(study, arm)
+            settings = resolve(study, arm)
+            wrong = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
+            yield from ((place("arms", arm, section), "must be a table", "") for section in wrong)
         except InputError:
             continue  # said where it matters, in the same way
         except ValidationError as error:
