@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,11 +99,11 @@ class Loaded:
         return tuple(dict.fromkeys(names))
 
 
-def load(path: Path, workspace: Workspace, *, imports: bool = True) -> Loaded:
+def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False) -> Loaded:
     """Read and check a study file and find its data files. Raises InputError with every problem found.
 
     Without `imports`, a catalogue that no installed subject offers is not imported (see `studyfile.load`): the store
-    then says what its metrics are, or nobody does.
+    then says what its metrics are, or nobody does. `rehash`: data files are read again, whatever is remembered of them.
     """
     folder = path.resolve().parent  # before a component is imported, which may change the working folder
     study = studyfile.load(path, imports=imports)
@@ -117,7 +117,8 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True) -> Loaded:
         if name not in known:
             known[name] = ""
             try:
-                known[name] = components.data_digest(section, workspace.data_root, folder, workspace.here)
+                root = workspace.data_root
+                known[name] = components.data_digest(section, root, folder, workspace.here, rehash=rehash)
             except InputError as error:
                 problems += [problem._replace(file=str(path)) for problem in error.problems]
         digests[arm] = known[name]
@@ -176,6 +177,26 @@ def document(study: str, workspace: Workspace) -> dict[str, Any] | None:
     if database is None:
         return workspace.tracker().document(study)
     return ledger.document_from_sqlite(database, study)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store has of a study: what its document asks for and how its runs answer that."""
+
+    study: Study
+    plan: plan.Plan
+
+
+def stored(name: str, workspace: Workspace, known: Sequence[Record]) -> Stored | None:
+    """The study as its document in the store has it; None before its first run. `known`: its records.
+
+    Raises InputError for a damaged document.
+    """
+    written = document(name, workspace)
+    if written is None:
+        return None
+    study, metrics = checked(written, name)
+    return Stored(study, plan.plan_of_document(written, study, metrics, known))
 
 
 def build_all(loaded: Loaded, workspace: Workspace) -> None:

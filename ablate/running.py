@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.design import amend, plan, trust
+from ablate.design.counting import document_digests
 from ablate.design.document import checked
 from ablate.edges.patience import STORE, Outage, OutOfPatience
 from ablate.edges.signals import StopRequest
@@ -88,18 +89,24 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
 
     def open(self, command: str, known: Collection[Record], rerun: Collection[str]) -> None:
-        """Write the study's document; refuse changed settings under finished runs."""
+        """Write the study's document and say how it differs from the one before; refuse changed settings under
+        finished runs."""
         study = self.loaded.study
         today = date.today().isoformat()
-        new = amend.document(study, self.loaded.catalogue, command=command, today=today)
+        digests = self.loaded.digests
+        new = amend.document(study, self.loaded.catalogue, digests, command=command, today=today)
         old = self.store.insist(lambda: self.tracker.document(study.name))
         if old is not None:
-            checked(old, study.name)
+            before, _ = checked(old, study.name)
             has_runs = any(r.status == "FINISHED" for r in known)
             changes = amend.amend(old, study, file=str(self.loaded.path), has_runs=has_runs, rerun=rerun)
+            if has_runs:
+                changes += amend.other_data(document_digests(old, before, list(known)), digests)
             new["created"] = old.get("created", today)
             if has_runs:  # the first digest stays: what was claimed before there were results
                 new["hypotheses_digest"] = old.get("hypotheses_digest", "")
+            for change in changes:
+                self.view.note(f"amended since the last run: {change}")
             new["amendments"] = [*old.get("amendments", []), *({"date": today, "what": change} for change in changes)]
         self.store.insist(lambda: self.tracker.open(study.name, new))
 
@@ -139,7 +146,7 @@ class Run:
 
     def measure_latency(self, driver: Driver) -> None:
         """Once an arm, with nothing else running: the finished runs of the arm share the number."""
-        finished = [r for r in driver.records if r.phase == "compare" and r.status == "FINISHED"]
+        finished = list(self.loaded.plan(driver.records).compared.values())
         new = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
         with driver.engine(1) as pool:  # starts no process before the first measurement
             for arm in dict.fromkeys(r.arm for r in new):

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from ablate.claims.costs import BudgetRow, budget_rows, label
 from ablate.claims.records import datasets
 from ablate.claims.results import Results
 from ablate.claims.verdicts import MIN_SEEDS
 from ablate.claims.words import counted, listed
+from ablate.design.counting import same_code
 from ablate.design.resolve import resolve
 from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
 
@@ -104,11 +106,17 @@ def _different_code(results: Results) -> Iterator[str]:
         if "source_digest" in facts:
             groups[_components(results, arm)][facts["source_digest"]].append((arm, seed))
     for by_code in groups.values():
-        if len(by_code) > 1:
-            which = "; ".join(f"{code}: {_runs(results, runs)}" for code, runs in sorted(by_code.items()))
+        which = "; ".join(f"{code}: {_runs(results, runs)}" for code, runs in sorted(by_code.items()))
+        pairs = {same_code(*pair) for pair in combinations(by_code, 2)}
+        if "changed" in pairs:
             yield (
                 f"Runs of the same components were made by different code ({which}); differences between them may be "
                 "the code's. `ablate run --rerun stale` makes them alike."
+            )
+        elif pairs:
+            yield (
+                "Whether runs of the same components were made by the same code cannot be told: digests of their code "
+                f"were taken in different ways ({which})."
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import inspect
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ablate.design import digests
 from ablate.design.wording import listing, nearest, shown
 from ablate.study import InputError, Problem
 
@@ -166,17 +166,19 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def data_digest(
-    settings: Mapping[str, Mapping[str, Any]], data_root: Path | None, study_dir: Path, here: Path | None = None
+    settings: Mapping[str, Mapping[str, Any]],
+    data_root: Path | None,
+    study_dir: Path,
+    here: Path | None = None,
+    *,
+    rehash: bool = False,
 ) -> str:
-    """Digest of the data file that resolved `settings` name; "" when they name none. `here`: see `find_data_file`."""
+    """Digest of the data file that resolved `settings` name; "" when they name none.
+
+    `here`: see `find_data_file`. `rehash`: see `digests`.
+    """
     name = settings["data"].get("file")
     if name is None:
         return ""
-    return file_digest(find_data_file(name, data_root=data_root, study_dir=study_dir, here=here))
+    return digests.remembered(find_data_file(name, data_root=data_root, study_dir=study_dir, here=here), rehash=rehash)

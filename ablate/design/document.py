@@ -13,7 +13,7 @@ from ablate.design.rules import NAME, SECTIONS
 from ablate.design.wording import place, shown
 from ablate.study import Direction, InputError, Problem, Reduction, Study, printable
 
-MAX_RUNS = 100_000  # arms times seeds
+MAX_RUNS = 100_000  # arms times seeds, of the comparison and of all trials
 
 
 class _Part(BaseModel):
@@ -41,6 +41,7 @@ class _Document(_Part):
     amendments: list[_Amendment] = []
     hypotheses_digest: str = ""
     command: str = ""
+    data_digests: dict[str, str] = {}  # by arm; documents of older versions have none
 
 
 def clean(value: Any) -> Any:
@@ -87,6 +88,8 @@ def _broken(study: Study, metrics: Mapping[str, Any], name: str) -> list[tuple[s
         found.append(("baseline", "is no arm", shown(study.baseline)))
     if len(study.arms) * len(study.seeds) > MAX_RUNS:
         found.append(("seeds", f"arms and seeds make more than {MAX_RUNS:,} runs", str(len(study.seeds))))
+    if study.tuning and len(study.arms) * len(study.tuning.seeds) * study.tuning.trials > MAX_RUNS:
+        found.append(("tuning.trials", f"arms, seeds and trials make more than {MAX_RUNS:,} runs", ""))
     arms = {arm for h in study.hypotheses for arm in (h.arm, h.against)}
     found += [("hypotheses", "is no arm", shown(arm)) for arm in sorted(arms - study.arms.keys())]
     named = {*study.metrics, *(h.metric for h in study.hypotheses)}
@@ -108,7 +111,9 @@ def _unresolved(study: Study) -> Iterator[tuple[str, str, str]]:
             return
     for arm in study.arms:
         try:
-            resolve(study, arm)
+            settings = resolve(study, arm)
+            wrong = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
+            yield from ((place("arms", arm, section), "must be a table", "") for section in wrong)
         except InputError:
             continue  # said where it matters, in the same way
         except ValidationError as error:

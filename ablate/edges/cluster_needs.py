@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.design import components
+from ablate.design import components, digests
 from ablate.study import InputError, RunSpec
 
 # Results depend on these; the bytes of a run differ between two versions of one of them.
@@ -65,7 +65,7 @@ def _source_digest(factories: tuple[str, ...], study_dir: Path) -> str:
 
 @functools.cache
 def _file_digest(path: Path, modified_ns: int, size: int) -> str:
-    return components.file_digest(path)
+    return digests.file_digest(path)
 
 
 async def all_faults(needs: Sequence[Needs]) -> list[str]:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from ablate.design.document import checked
+from ablate.design.plan import plan_of_document
 from ablate.edges import archive
 from ablate.edges import snapshot_dvc as dvc
 from ablate.edges import snapshot_parts as parts
 from ablate.edges import snapshot_store as stores
 from ablate.edges import snapshot_views as views
 from ablate.edges.ledger import artifact_from_sqlite, records_from_sqlite
-from ablate.study import InputError, Problem
+from ablate.study import InputError, Problem, Record
 
 
 def snapshot(study: str, root: Path, mlruns: Path, *, reports_only: bool = False) -> str:
@@ -176,12 +180,23 @@ def _check_study(study: str, mlruns: Path) -> None:
 
 
 def _model_runs(study: str, mlruns: Path, staged: Path) -> list[str]:
-    """The runs whose model is kept: of each arm the one with the lowest seed, unless it has one in the snapshot."""
+    """The runs whose model is kept: of each arm the one with the lowest seed, unless it has one in the snapshot.
+
+    An outdated run's only where the arm has no run that counts.
+    """
     db, kept = views.database(mlruns), {}
-    known = views.model_owners(staged)
-    records = sorted(records_from_sqlite(db, study), key=lambda record: (record.run_id not in known, record.seed))
-    for record in records:
+    known, records = views.model_owners(staged), records_from_sqlite(db, study)
+    counted = _counted(study, mlruns, records)
+    for record in sorted(records, key=lambda r: (r.run_id not in counted, r.run_id not in known, r.seed)):
         finished = record.phase == "compare" and record.status == "FINISHED"
         if finished and record.arm not in kept and artifact_from_sqlite(db, record.run_id, "model"):
             kept[record.arm] = record.run_id
     return list(kept.values())
+
+
+def _counted(study: str, mlruns: Path, records: Sequence[Record]) -> Collection[str]:
+    """Ids of the runs that count by the study's document; none by one that is damaged."""
+    with suppress(InputError):
+        document = parts.document(study, mlruns)
+        return plan_of_document(document, *checked(document, study), records).counted
+    return ()

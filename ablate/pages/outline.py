@@ -11,7 +11,7 @@ from ablate.pages.sections_claims import controls_section, external_section, hyp
 from ablate.pages.sections_conditions import conditions_section, examples_section
 from ablate.pages.sections_costs import budget_section, curves_section, parameters_section
 from ablate.pages.sections_figures import cost_section, density_section, factor_section, tuning_section
-from ablate.pages.sections_origin import caveats_section, gaps_section, origin_section
+from ablate.pages.sections_origin import caveats_section, gaps_section, origin_section, outdated_section
 
 
 def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_file: str = "") -> list[Block]:
@@ -34,6 +34,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
         *conditions_section(analysis, pictures),
         *examples_section(pictures),
         *gaps_section(analysis),
+        *outdated_section(analysis, results),
         *caveats_section(analysis, results),
         *origin_section(analysis, results, study_file),
     ]

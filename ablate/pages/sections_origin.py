@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import combinations
 
 from ablate.claims.analysis import Analysis
 from ablate.claims.results import Results
+from ablate.claims.words import counted
+from ablate.design.counting import same_code
+from ablate.design.wording import listing
 from ablate.pages import tables
 from ablate.pages.blocks import Block, Bullets, Code, Heading, Link, Listing, Span, Table, paragraph
 from ablate.pages.sections_answer import GAPS_TITLE
@@ -28,6 +32,26 @@ def gaps_section(analysis: Analysis) -> list[Block]:
         Table("gaps", tables.gaps(analysis)),
         paragraph(*words, " does failed ones again."),
     ]
+
+
+def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
+    """The finished runs that do not count, and why."""
+    if not results.outdated:
+        return []
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for old in results.outdated:
+        groups.setdefault((old.record.arm, old.record.phase, old.changed), []).append(old.record.seed)
+    lines = [
+        f"{analysis.labels[arm]}, {'tuning' if phase == 'tune' else 'comparison'}, {counted(len(seeds), 'run')} "
+        f"({'seed' if len(set(seeds)) == 1 else 'seeds'} {listing(str(seed) for seed in dict.fromkeys(seeds))}): "
+        f"{changed}"
+        for (arm, phase, changed), seeds in groups.items()
+    ]
+    words = (
+        "These runs are finished, but not of what the study asks for now. They are in no table and no claim. "
+        "What changed since they were made:"
+    )
+    return [Heading("Outdated runs"), paragraph(words), Bullets(tuple((line,) for line in lines))]
 
 
 def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
@@ -83,10 +107,16 @@ def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:
     for arm, label in analysis.labels.items():
         runs = [facts for (name, _), facts in provenance.items() if name == arm]
         keys = sorted({key for facts in runs for key in facts})
-        mixed = [key for key in keys if len({facts.get(key) for facts in runs}) > 1]
+        mixed = [key for key in keys if _mixed(key, {facts.get(key) for facts in runs})]
         if mixed:
             lines.append(f"{label}: {', '.join(mixed)}")
     return lines
+
+
+def _mixed(fact: str, values: Collection[str | None]) -> bool:
+    if fact != "source_digest" or None in values:
+        return len(values) > 1
+    return any(same_code(*pair) == "changed" for pair in combinations(sorted(filter(None, values)), 2))
 
 
 def _opened(document: Mapping[str, object]) -> list[Span]:

@@ -65,7 +65,7 @@ def chain(length: int, sampler: str, finished: Chain | None = None) -> Chain:
     """Tune the bowl, re-seeding from the trial's index as the driver does; goes on from `finished`."""
     finished = list(finished or [])
     while len(finished) < length:
-        values = propose(finished, sampler=sampler, seed=plan.tuning_seed("toy", "plain", len(finished)))
+        values = propose(finished, sampler=sampler, seed=tuning_seed("toy", "plain", len(finished)))
         finished.append((values, bowl(values)))
     return finished
 
@@ -186,7 +186,7 @@ def record(spec: RunSpec, error: float, status: Any = "FINISHED") -> Record:
 def records(study: Study) -> Iterator[Record]:
     """Of arm `plain`: two trials finished, one failed, one comparison run finished and one failed."""
     for trial, rate in enumerate([0.001, 0.002, 0.003]):
-        (spec,) = plan.trial_specs(study, "plain", trial, {"training.learning_rate": rate})
+        (spec,) = trial_specs(study, "plain", trial, {"training.learning_rate": rate})
         yield record(spec, 1.0 - trial / 4, "FAILED" if trial == 2 else "FINISHED")
     best = {"training.learning_rate": 0.002}
     yield record(plan.compare_spec(study, "plain", 1, best), 0.5)

@@ -29,7 +29,7 @@ import torch
 from small_disk import SmallDisk
 from toy_project import Project
 
-from ablate.design.components import file_digest
+from ablate.design.digests import file_digest
 from ablate.runs import evaluation, execution, training
 from ablate.runs.checkpoints import ResumeCheckpoint, load_model, save_model
 from ablate.runs.contract import Stopped, Unavailable
