@@ -75,6 +75,38 @@ EVENED: Mapping[Kind, str] = {
     "match parameters": "the same number of parameters",
     "same information": "the same information",
 }
+# The paragraph that puts the controls of one arm together: a clause for each of them, by its outcome.
+CLOSING: Mapping[str, Mapping[Shown, str]] = {
+    "parameters": {
+        "better": "more parameters do not explain it alone ({of} is still better than {control} by {size})",
+        "equal": "more parameters could give it ({of} and {control} differ by less than the margin)",
+        "not shown": "more parameters are not ruled out (no difference between {of} and {control} could be shown)",
+        "worse": "more parameters could give more than it ({control} is better than {of} by {size})",
+        "no interval": "more parameters are not known to do",
+    },
+    "information": {
+        "better": "more information gives a gain by itself ({control} is better than {base} by {size})",
+        "equal": "more information gives no more than the margin by itself ({control} against {base})",
+        "not shown": "more information is not shown to give a gain by itself "
+        "(no difference between {control} and {base} shown)",
+        "worse": "more information gives no gain by itself ({control} is worse than {base} by {size})",
+        "no interval": "more information is not known to give a gain by itself",
+    },
+    "input": {
+        "better": "without it {of} loses {size} ({control})",
+        "equal": "without it {of} loses less than the margin ({control})",
+        "not shown": "without it {of} is not shown to lose ({control})",
+        "worse": "without it {of} is better by {size} ({control})",
+        "no interval": "what {of} is without it is not known ({control})",
+    },
+    "design": {
+        "better": "the design adds {size} to what the information gives",
+        "equal": "the design adds less than the margin to what the information gives",
+        "not shown": "the design is not shown to add to what the information gives",
+        "worse": "the design takes {size} from what the information gives",
+        "no interval": "the design is not known to add to it",
+    },
+}
 
 
 def kinds_of(control: Control) -> dict[Kind, str]:
@@ -147,12 +179,12 @@ def closing(found: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
     if gain is None or row.gain_shown != "better":
         return f"No gain of {of} over {base} is shown {where}: parameters, information and design have none to explain."
     parts = [
-        f"more parameters {_parameters(*by_kind['match parameters'])}",
-        f"more information {_information(*by_kind['same information'])}",
-        *(_needed(*by_kind[kind]) for kind in ("shuffle input", "drop input") if kind in by_kind),
-        f"the design {_design(*by_kind['same information'])}",
+        _clause("parameters", *by_kind["match parameters"]),
+        _clause("information", *by_kind["same information"]),
+        *(_clause("input", *by_kind[kind]) for kind in ("shuffle input", "drop input") if kind in by_kind),
+        _clause("design", *by_kind["same information"]),
     ]
-    return f"What {of}'s gain over {base} {where}, {_short(gain, row)}, comes from: {'; '.join(parts)}."
+    return f"What {of}'s gain over {base} {where}, {_size(gain, row)}, comes from: {'; '.join(parts)}."
 
 
 def _no_gain(finding: ControlFinding, row: ControlRow, gain: Effect) -> str:
@@ -189,48 +221,15 @@ def _unknown(arm: str, effect: Effect, row: ControlRow) -> str:
     return f"in {row.metric.in_text}, {arm} has no interval to go by ({reason})"
 
 
-def _parameters(finding: ControlFinding, row: ControlRow) -> str:
-    of, wide = finding.of_label, finding.label
-    return {
-        "better": f"do not explain it alone ({of} is still better than {wide} by {_short(row.remaining, row)})",
-        "equal": f"could give it ({of} and {wide} differ by less than the margin)",
-        "not shown": f"are not ruled out (no difference between {of} and {wide} could be shown)",
-        "worse": f"could give more than it ({wide} is better than {of} by {_short(row.remaining, row)})",
-        "no interval": "are not known to do",
-    }[row.remaining_shown]
+def _clause(part: str, finding: ControlFinding, row: ControlRow) -> str:
+    """Information is judged by what the control gains on the baseline, all else by what the arm has beyond it."""
+    effect, outcome = (row.remaining, row.remaining_shown)
+    if part == "information":
+        effect, outcome = (row.control, row.control_shown)
+    names = {"of": finding.of_label, "control": finding.label, "base": finding.baseline_label}
+    return CLOSING[part][outcome].format(**names, size=_size(effect, row))
 
 
-def _information(finding: ControlFinding, row: ControlRow) -> str:
-    informed, base = finding.label, finding.baseline_label
-    return {
-        "better": f"gives a gain by itself ({informed} is better than {base} by {_short(row.control, row)})",
-        "equal": f"gives no more than the margin by itself ({informed} against {base})",
-        "not shown": f"is not shown to give a gain by itself (no difference between {informed} and {base} shown)",
-        "worse": f"gives no gain by itself ({informed} is worse than {base} by {_short(row.control, row)})",
-        "no interval": "is not known to give a gain by itself",
-    }[row.control_shown]
-
-
-def _needed(finding: ControlFinding, row: ControlRow) -> str:
-    of, other = finding.of_label, finding.label
-    return {
-        "better": f"without it {of} loses {_short(row.remaining, row)} ({other})",
-        "equal": f"without it {of} loses less than the margin ({other})",
-        "not shown": f"without it {of} is not shown to lose ({other})",
-        "worse": f"without it {of} is better by {_short(row.remaining, row)} ({other})",
-        "no interval": f"what {of} is without it is not known ({other})",
-    }[row.remaining_shown]
-
-
-def _design(finding: ControlFinding, row: ControlRow) -> str:
-    return {
-        "better": f"adds {_short(row.remaining, row)} to what the information gives",
-        "equal": "adds less than the margin to what the information gives",
-        "not shown": "is not shown to add to what the information gives",
-        "worse": f"takes {_short(row.remaining, row)} from what the information gives",
-        "no interval": "is not known to add to it",
-    }[row.remaining_shown]
-
-
-def _short(effect: Effect, row: ControlRow) -> str:
+def _size(effect: Effect, row: ControlRow) -> str:
+    """Without its interval, which stands in the control's own sentence."""
     return measure(abs(effect.difference.mean or 0.0), row.metric, row.places)

@@ -48,4 +48,4 @@ def print_scores(results: Results, name: str, console: Console | None = None) ->
     note = table.note[:1].upper() + table.note[1:]
     caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline}. Exploratory. {note}".strip()
     examples = f", {table.examples:,} examples" if table.examples else ""
-    print_table(console or Console(), tables_claims.external(table), title=f"{name}{examples}", caption=caption)
+    print_table(console or Console(), tables_claims.external(table).table, title=f"{name}{examples}", caption=caption)

@@ -16,7 +16,7 @@ from pylatexenc.latexencode import (
 # What LaTeX sets without a further package. pylatexenc knows more signs, with commands of many packages: Cyrillic,
 # relations of amssymb, alphabets of mathematics.
 KNOWN = re.compile(
-    "[ -~\u00a0-\u0137\u0139-\u0148\u014a-\u017e\u0386-\u03ce\u2010\u2012-\u2034\u2039-\u2044₠-₱℃№™Ω←-↙⇐-⇕"
+    "[ -~\u00a0-\u0137\u0139-\u0148\u014a-\u017eΑ-Ωα-ω\u2010\u2012-\u2034\u2039-\u2044₠-₱℃№™Ω←-↙⇐-⇕"
     "∀∂∃∇∈∉∋∏∑−∓∗∘√∝∞∠∣∥∧∨∩∪∫∼≃≅≈≠≡≤≥≪≫⊂⊃⊆⊇⊕⊗⊥⋅]"
 )
 SIGNS = {code: latex for code, latex in get_builtin_uni2latex_dict().items() if KNOWN.match(chr(code))}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ablate.claims.analysis import Analysis
 from ablate.claims.numbers import GAP
-from ablate.pages import records, tables
-from ablate.pages.blocks import Block, Bullets, Heading, Link, Paragraph, Picture, Strong, Table, paragraph
+from ablate.pages import tables_results
+from ablate.pages.blocks import Block, Bullets, Heading, Link, Paragraph, Picture, Strong, paragraph
 from ablate.pages.figures import Pictures
 
 GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
@@ -37,7 +37,7 @@ def warnings_section(analysis: Analysis) -> list[Block]:
 def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Every arm in every metric, as table and as pictures."""
     blocks: list[Block] = [
-        Table("matrix", tables.matrix(analysis), records=records.matrix(analysis)),
+        tables_results.matrix(analysis),
         paragraph(_matrix_words(analysis)),
     ]
     if pictures.matrix:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ablate.claims import numbers
 from ablate.claims.analysis import Analysis
-from ablate.claims.conditions import ConditionTable
-from ablate.pages import lines, records, tables
-from ablate.pages.blocks import Block, Heading, Picture, Table, paragraph
+from ablate.pages import lines, tables_results
+from ablate.pages.blocks import Block, Heading, Picture, paragraph
 from ablate.pages.figures import Pictures
 
 
@@ -20,7 +19,7 @@ def conditions_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
         blocks.append(Heading(f"By {numbers.in_text(label)}"))
         if column in pictures.conditions:
             blocks.append(Picture(pictures.conditions[column], f"Scores by {column}"))
-        blocks += [_table(table, analysis) for table in found]
+        blocks += [tables_results.condition(table, analysis) for table in found]
     return [*blocks, paragraph(_words(analysis))] if blocks else []
 
 
@@ -36,16 +35,6 @@ def examples_section(pictures: Pictures) -> list[Block]:
             ),
         ]
     return [Heading("Examples"), paragraph(pictures.note)] if pictures.note else []
-
-
-def _table(table: ConditionTable, analysis: Analysis) -> Table:
-    return Table(
-        f"by_{table.column}-{table.metric.name}",
-        tables.condition(table, analysis),
-        caption=f"{tables.named(table.metric)}: the table",
-        folded=True,
-        records=records.condition(table),
-    )
 
 
 def _words(analysis: Analysis) -> str:

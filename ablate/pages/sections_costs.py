@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ablate.claims.analysis import Analysis
-from ablate.pages import records, tables
-from ablate.pages.blocks import Block, Heading, Picture, Table, paragraph
+from ablate.pages import tables_figures, tables_results
+from ablate.pages.blocks import Block, Heading, Picture, paragraph
 from ablate.pages.figures import Pictures
 
 
@@ -12,19 +12,18 @@ def parameters_section(analysis: Analysis) -> list[Block]:
     """Parameters, operations and latency of every trained arm."""
     return [
         Heading("Parameters"),
-        Table("parameters", tables.parameters(analysis), records=records.parameters(analysis)),
+        tables_results.parameters(analysis),
         paragraph("FLOPs are theoretical: operations the counter does not know count as zero."),
     ]
 
 
 def budget_section(analysis: Analysis) -> list[Block]:
     """What every arm was given and used, and the settings that tuning chose."""
-    budget = Table("budget", tables.budget(analysis), records=records.budget(analysis))
-    blocks: list[Block] = [Heading("Budget and tuned settings"), budget]
-    tuned = tables.tuned(analysis)
+    blocks: list[Block] = [Heading("Budget and tuned settings"), tables_results.budget(analysis)]
+    tuned = tables_results.tuned(analysis)
     if tuned:
         words = "Every arm was allotted the same trials, epochs and space. What each ran with:"
-        return [*blocks, paragraph(words), Table("tuned", tuned, records=records.tuned(analysis))]
+        return [*blocks, paragraph(words), tuned]
     return [*blocks, paragraph("No trial has finished yet." if analysis.tuned else "This study is untuned.")]
 
 
@@ -35,6 +34,6 @@ def curves_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     caption = "Scores over the epochs of training"
     return [
         Heading("Learning curves"),
-        Picture(pictures.curves, caption, name="learning_curves", records=records.curves(analysis)),
+        Picture(pictures.curves, caption, name="learning_curves", records=tables_figures.curves(analysis)),
         paragraph("Mean over seeds; the band reaches from the lowest to the highest seed."),
     ]

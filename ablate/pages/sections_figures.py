@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ablate.claims import numbers
 from ablate.claims.analysis import Analysis
-from ablate.pages import records, tables_figures
-from ablate.pages.blocks import Block, Heading, Picture, Table, paragraph
+from ablate.pages import tables_figures
+from ablate.pages.blocks import Block, Heading, Picture, paragraph
 from ablate.pages.figures import Pictures
 from ablate.pages.tables import named
 
@@ -20,9 +20,7 @@ def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
         name = curve.metric.name
         if name in pictures.factor:
             blocks.append(Picture(pictures.factor[name], f"{named(curve.metric)} along {label}"))
-        table = tables_figures.factor(curve)
-        caption = f"{named(curve.metric)} at every level"
-        blocks.append(Table(f"factor_{name}", table, caption, records=records.factor(curve)))
+        blocks.append(tables_figures.factor(curve))
     words = "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level."
     return [*blocks, paragraph(words)]
 
@@ -34,8 +32,7 @@ def density_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
         blocks.append(Heading(f"True and predicted {numbers.in_text(table.label)}"))
         if table.column in pictures.densities:
             blocks.append(Picture(pictures.densities[table.column], f"Predicted against true {table.label}"))
-        found = tables_figures.density(table)
-        blocks.append(Table(f"density_{table.column}", found, records=records.density(table)))
+        blocks.append(tables_figures.density(table))
     words = "Shares of the test examples, means over seeds ± 95 % interval; the picture has all seeds together."
     return [*blocks, paragraph(words)] if blocks else []
 
@@ -47,13 +44,7 @@ def cost_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     primary = analysis.metrics[0]
     return [
         Picture(pictures.cost, f"{named(primary)} against parameters and latency"),
-        Table(
-            "cost",
-            tables_figures.cost(analysis.tradeoff, primary),
-            f"{named(primary)} and cost: the table",
-            folded=True,
-            records=records.cost(analysis.tradeoff),
-        ),
+        tables_figures.cost(analysis.tradeoff, primary),
     ]
 
 
@@ -65,8 +56,7 @@ def tuning_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     blocks: list[Block] = [Heading("How tuning went", 3)]
     if pictures.tuning:
         blocks.append(Picture(pictures.tuning, "Every trial's score on validation, and the best so far"))
-    blocks.append(Table("tuning", tables_figures.tuning(history), records=records.tuning(history)))
+    blocks.append(tables_figures.tuning(history))
     if pictures.importances:
         blocks.append(Picture(pictures.importances, "How settings and score went together"))
-    importances = Table("importances", tables_figures.importances(history), records=records.importances(history))
-    return [*blocks, importances, paragraph(tables_figures.importances_note(history))]
+    return [*blocks, tables_figures.importances(history), paragraph(tables_figures.importances_note(history))]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from ablate.claims.analysis import Analysis
 from ablate.claims.results import Results
-from ablate.pages import tables
+from ablate.pages import tables_results
 from ablate.pages.blocks import Block, Bullets, Code, Heading, Link, Listing, Span, Table, paragraph
 from ablate.pages.sections_answer import GAPS_TITLE
-from ablate.pages.tables import Cell, TextTable
+from ablate.pages.tables import text_table
 
 FIRST_FACTS = ("commit", "dirty", "data_digest", "source_digest", "device", "instruction_set", "threads", "python")
 NOT_NOTHING = "No difference shown is not the same as no difference."
@@ -25,7 +25,7 @@ def gaps_section(analysis: Analysis) -> list[Block]:
     words: tuple[Span, ...] = (Code("ablate run"), " does missing runs; ", Code("ablate run --rerun failed"))
     return [
         Heading(GAPS_TITLE),
-        Table("gaps", tables.gaps(analysis)),
+        tables_results.gaps(analysis),
         paragraph(*words, " does failed ones again."),
     ]
 
@@ -56,7 +56,7 @@ def origin_section(analysis: Analysis, results: Results, study_file: str) -> lis
         "components have another."
     )
     files: tuple[Span, ...] = (Link("results.csv", "results.csv"), " has every score, ")
-    blocks: list[Block] = [Heading("Where it comes from"), Table("provenance", facts), paragraph(words)]
+    blocks: list[Block] = [Heading("Where it comes from"), facts, paragraph(words)]
     opened = _opened(results.document)
     if opened:
         blocks.append(paragraph(*opened))
@@ -68,13 +68,13 @@ def origin_section(analysis: Analysis, results: Results, study_file: str) -> lis
     ]
 
 
-def provenance_table(provenance: Provenance) -> TextTable:
+def provenance_table(provenance: Provenance) -> Table:
     """A row a fact; where runs differ, every value with the number of its runs."""
     names = {name for facts in provenance.values() for name in facts}
     ordered = [n for n in FIRST_FACTS if n in names] + sorted(names - set(FIRST_FACTS))
     counts = {name: Counter(facts.get(name, "not recorded") for facts in provenance.values()) for name in ordered}
-    rows = [(Cell(name), Cell(_distinct(found))) for name, found in counts.items()]
-    return TextTable(("Fact", "Value"), tuple(rows), words=2)
+    columns = [("Fact", list(counts)), ("Value", [_distinct(found) for found in counts.values()])]
+    return Table("provenance", text_table(columns, words=2))
 
 
 def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ablate.claims.analysis import Analysis, analyse
 from ablate.claims.results import Results
-from ablate.pages import tables
+from ablate.pages import tables_results
 from ablate.pages.tables import Cell, TextTable
 
 
@@ -31,8 +31,10 @@ def print_results(results: Results, console: Console | None = None) -> None:
 
 def result_table(analysis: Analysis) -> TextTable:
     """The report's first table without the columns of words and runs, which the page has."""
-    table = tables.matrix(analysis)
-    kept = [i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables.SEEDS]
+    table = tables_results.matrix(analysis).table
+    kept = [
+        i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables_results.SEEDS
+    ]
     return _columns(table, kept)
 
 
