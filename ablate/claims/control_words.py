@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["match parameters", "shuffle input", "drop input", "drop joints", "freeze", "same information"]
 
-# What it means for a gain of `of` over `base`, by what is shown of the difference between `of` and the control.
+# The meaning for a gain of the controlled arm over {base}, by what is shown of its difference to the control.
 EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
     "match parameters": {
         "better": "more parameters alone do not explain its gain over {base}",
@@ -50,21 +50,21 @@ EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
         "worse": "the same information does more than its gain over {base} without the design",
     },
 }
-# The same where several things were changed at once: none of them can be told from the others.
+# The same where the control changes several things at once.
 SEVERAL: Mapping[Shown, str] = {
     "better": "not all of its gain over {base} is left with {what}",
     "equal": "its gain over {base} is left with {what}",
     "not shown": "it is not shown that any of its gain over {base} is lost with {what}",
     "worse": "its gain over {base} is larger with {what}",
 }
-# The same where the controlled arm is the baseline itself: there is no gain, only what it needs.
+# The same where the controlled arm is the baseline itself: there is no gain.
 NEEDS: Mapping[Shown, str] = {
     "better": "it needs {things}",
     "equal": "it does as well without {things}",
     "not shown": "it is not shown that it needs {things}",
     "worse": "it does better without {things}",
 }
-# And where the control was made even with the baseline in something.
+# And where the control was given as many parameters as the baseline, or its information.
 EVEN: Mapping[Shown, str] = {
     "better": "with {even}, {base} does better",
     "equal": "with {even}, neither does better",
@@ -143,12 +143,12 @@ def meaning(finding: ControlFinding, row: ControlRow, things: str) -> str:
     if row.remaining_shown == "no interval":
         unknown = _unknown(finding.label, row.remaining, row)
         return sentence(f"{unknown}: nothing can be said of what it rules out")
-    said = _difference(finding, row)
+    difference = _difference(finding, row)
     if row.gain is None:
-        return sentence(f"{said}: {_need(finding, row.remaining_shown, things)}")
+        return sentence(f"{difference}: {_need(finding, row.remaining_shown, things)}")
     gain = size(row.gain.difference, row.metric, row.places)
     own = f"; {finding.label} itself has a gain" if row.control_shown == "better" else ""
-    return sentence(f"{said}: {_explained(finding, row.remaining_shown, things)}. That gain is {gain}{own}")
+    return sentence(f"{difference}: {_explained(finding, row.remaining_shown, things)}. That gain is {gain}{own}")
 
 
 def _explained(finding: ControlFinding, outcome: Shown, things: str) -> str:
@@ -168,7 +168,7 @@ def _need(finding: ControlFinding, outcome: Shown, things: str) -> str:
 def closing(found: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
     """The three explanations of one arm's gain in one metric together; empty unless each has its control.
 
-    A control that changes several things at once tells none of them from the others, and stays out.
+    A control that changes several things at once is left out.
     """
     by_kind = {finding.kinds[0]: (finding, row) for finding, row in reversed(found) if len(finding.kinds) == 1}
     if "match parameters" not in by_kind or "same information" not in by_kind:
@@ -193,10 +193,10 @@ def _no_gain(finding: ControlFinding, row: ControlRow, gain: Effect) -> str:
     if row.gain_shown == "no interval":
         return sentence(f"{_unknown(of, gain, row)}: there is no gain to explain yet")
     if row.gain_shown == "worse":
-        said = f"{where}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
+        found = f"{where}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
     else:
-        said = f"no gain of {of} over {base} is shown {where} ({signed_size(gap, row.metric, row.places)})"
-    text = sentence(f"{said}: there is no gain to explain")
+        found = f"no gain of {of} over {base} is shown {where} ({signed_size(gap, row.metric, row.places)})"
+    text = sentence(f"{found}: there is no gain to explain")
     if row.control_shown != "better":
         return text
     own = size(row.control.difference, row.metric, row.places)

@@ -19,7 +19,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
     blocks = [
         *answer_section(analysis),
         *warnings_section(analysis),
-        *factor_section(analysis, pictures),  # of a study over a factor the matrix is the long way to say it
+        *factor_section(analysis, pictures),  # shorter than the matrix, which has a row a level
         *matrix_section(analysis, pictures),
         *hypotheses_section(analysis),
         *controls_section(analysis),

@@ -1,4 +1,4 @@
-"""What is claimed and what else could explain it: hypotheses, controls, people, other data. Computes nothing."""
+"""Hypotheses, controls, people, other data. Computes nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hypotheses_section(analysis: Analysis) -> list[Block]:
 
 
 def controls_section(analysis: Analysis) -> list[Block]:
-    """Every control next to what it controls for, and what its outcome means."""
+    """Every control beside the arm it controls for, and its outcome in words."""
     findings = analysis.controls
     if not findings:
         return []
@@ -57,7 +57,7 @@ def controls_section(analysis: Analysis) -> list[Block]:
 
 
 def population_section(analysis: Analysis) -> list[Block]:
-    """What people say about the differences, apart from what seeds say."""
+    """The differences over people instead of over seeds."""
     if not analysis.populations:
         return []
     words = (

@@ -1,4 +1,4 @@
-"""Where a difference comes from: scores along conditions, and examples. Words and tables; computes nothing."""
+"""Scores along conditions, and examples. Computes nothing."""
 
 from __future__ import annotations
 

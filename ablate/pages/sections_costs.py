@@ -1,4 +1,4 @@
-"""What the arms cost and what was spent on them: parameters, budget, curves. Words and tables; computes nothing."""
+"""Parameters, budget, learning curves. Computes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parameters_section(analysis: Analysis) -> list[Block]:
 
 
 def budget_section(analysis: Analysis) -> list[Block]:
-    """What every arm was given and used, and the settings that tuning chose."""
+    """Budget of every arm, allotted and used, and the settings that tuning chose."""
     blocks: list[Block] = [Heading("Budget and tuned settings"), tables_results.budget(analysis)]
     tuned = tables_results.tuned(analysis)
     if tuned:

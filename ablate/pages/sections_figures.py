@@ -1,4 +1,4 @@
-"""Figures that have a section of their own: factor, true against predicted, cost, tuning. Words; computes nothing."""
+"""Figures that have a section of their own: factor, true against predicted, cost, tuning. Computes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ablate.pages.tables import named
 
 
 def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
-    """Every metric along the study's factor; what it says in words is the page's answer."""
+    """Every metric along the study's factor; its answer in words is at the top of the page."""
     if not analysis.factor:
         return []
     label = analysis.factor[0].label
@@ -26,7 +26,7 @@ def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
 
 
 def density_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
-    """True against predicted values: where answers lie that are far off."""
+    """True against predicted values."""
     blocks: list[Block] = []
     for table in analysis.densities:
         blocks.append(Heading(f"True and predicted {numbers.in_text(table.label)}"))

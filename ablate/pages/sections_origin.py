@@ -1,4 +1,4 @@
-"""The end of a page: gaps, what the page does not say, where its numbers come from. Words; claims nothing."""
+"""The end of a page: gaps, caveats, provenance. Computes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact
 
 
 def gaps_section(analysis: Analysis) -> list[Block]:
-    """The runs that gave no number, and what to do about them."""
+    """The runs without a score, and the commands that run them."""
     if not analysis.gaps:
         return []
     words: tuple[Span, ...] = (Code("ablate run"), " does missing runs; ", Code("ablate run --rerun failed"))
@@ -31,7 +31,7 @@ def gaps_section(analysis: Analysis) -> list[Block]:
 
 
 def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
-    """What the page does not say, and what was changed on the way."""
+    """Caveats, and amendments of the study."""
     settings = "these tuned settings" if analysis.tuned else "these settings"
     lines = [
         f"The conclusions hold for {settings}, this training length and this data. Settings that no arm tuned are a "
@@ -48,7 +48,7 @@ def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
 
 
 def origin_section(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
-    """Provenance, the commands that do it again, and the files beside the page."""
+    """Provenance, the commands to reproduce the study and the page, and the files beside it."""
     command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
     facts = provenance_table(results.provenance)
     words = (

@@ -13,7 +13,7 @@ from ablate.claims.statistics import Effect
 
 @dataclass(frozen=True)
 class Cell:
-    """Text, and whether it stands out: a difference whose interval excludes zero, the row of a yardstick."""
+    """Text; `strong`: a difference whose interval excludes zero; `faint`: the row of a reference."""
 
     text: str
     strong: bool = False
@@ -22,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class TextTable:
-    """Columns and rows of text. The first `words` columns are words and stand left; the rest are numbers."""
+    """Columns and rows of text. The first `words` columns are words, on the left of a column; the rest are numbers."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -51,5 +51,5 @@ def effect_cell(effect: Effect | None, places: int) -> Cell:
 
 
 def parameters_cell(parameters: float | None, *, reference: bool) -> str:
-    """The count. A yardstick computes what it needs without trained parameters: 0 would look like a price."""
+    """The count; a gap for a reference without trained parameters, whose 0 would look like a cost."""
     return GAP if reference and not parameters else numbers.count(parameters)

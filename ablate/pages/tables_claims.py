@@ -10,6 +10,7 @@ from ablate.claims.controls import ControlFinding
 from ablate.claims.external import ExternalTable
 from ablate.claims.numbers import GAP
 from ablate.claims.people import PopulationRow
+from ablate.claims.words import margin_text
 from ablate.pages.blocks import Table
 from ablate.pages.records import effect_fields, flat, flat_each, metric_fields
 from ablate.pages.tables import Cell, Column, effect_cell, named, text_table
@@ -22,7 +23,7 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
         ("Verdict", [Cell(row.verdict, strong=row.verdict in ("supported", "refuted")) for row in rows]),
         (
             "Margin",
-            [GAP if row.margin is None else numbers.with_unit(f"{row.margin:g}", row.metric.unit) for row in rows],
+            [GAP if row.margin is None else margin_text(row.margin, row.metric) for row in rows],
         ),
     ]
     columns: list[Column] = [
@@ -64,7 +65,7 @@ def populations(rows: Sequence[PopulationRow]) -> Table:
 
 
 def controls(findings: Sequence[ControlFinding]) -> Table:
-    """Every control next to what it controls for: gain, what remains of it, and what the control alone gives.
+    """Every control beside the arm it controls for: its gain, the control's, and the difference of both.
 
     A row a control and metric.
     """

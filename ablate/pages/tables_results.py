@@ -14,7 +14,7 @@ SEEDS = "Seeds"
 
 
 def matrix(analysis: Analysis) -> Table:
-    """Arm, what it can read each quantity from, parameters, each metric, each difference to the baseline.
+    """Arm, its information on each quantity, parameters, each metric, each difference to the baseline.
 
     In the records a row is an arm and metric.
     """
@@ -142,7 +142,7 @@ def condition(table: ConditionTable, analysis: Analysis) -> Table:
 
 
 def gaps(analysis: Analysis) -> Table:
-    """The runs that gave no number, and why."""
+    """The runs without a score, and why."""
     rows = analysis.gaps
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),

@@ -39,7 +39,7 @@ def result_table(analysis: Analysis) -> TextTable:
 
 
 def print_table(console: Console, table: TextTable, *, title: str, caption: str = "") -> None:
-    """The table so that no number breaks: what is too wide becomes two tables, scores first and differences (Δ) next.
+    """The table, without breaking a number: one that is too wide becomes two, scores and then differences (Δ).
 
     Columns that still do not fit are left out from the right, and named below.
     """
@@ -61,7 +61,7 @@ def print_table(console: Console, table: TextTable, *, title: str, caption: str 
 
 
 def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
-    """A table of text for a terminal: words left, wrapped where they must; numbers right and never broken."""
+    """A table of text for a terminal: words wrap, numbers never do."""
     shown = Table(
         title=escape(title) or None, caption=escape(caption) or None, title_justify="left", caption_justify="left"
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from ablate.claims import numbers
 from ablate.claims.statistics import Estimate
 from ablate.claims.versus import Pair, Versus
-from ablate.claims.words import counted
+from ablate.claims.words import counted, margin_text
 from ablate.pages import terminal, tidy
 from ablate.pages.tables import Cell, TextTable
 
@@ -51,7 +51,7 @@ def seeds(each: Versus) -> TextTable:
 
 
 def summary(each: Versus) -> list[tuple[str, str]]:
-    """What the seeds, the tests, the people and the declared hypothesis say: a name and its words, a line each."""
+    """Missing pairs, difference, tests, people and declared hypothesis: a name and its words, a line each."""
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
         ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
@@ -84,7 +84,7 @@ def _people(each: Versus) -> str:
 def _verdict(each: Versus) -> str:
     if not each.declared:
         return "exploratory: no hypothesis of the study asks for this comparison"
-    margin = f", margin {numbers.with_unit(f'{each.margin:g}', each.metric.unit)}" if each.margin else ""
+    margin = f", margin {margin_text(each.margin, each.metric)}" if each.margin else ""
     return f"{each.verdict} (declared hypothesis{margin})" + (f": {each.reason}" if each.reason else "")
 
 
