@@ -1,4 +1,4 @@
-"""The end of a page: gaps, what the page does not say, where its numbers come from. Words; claims nothing."""
+"""The end of a page: gaps, caveats, provenance. Computes nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ablate.claims.results import Results
 from ablate.claims.words import counted
 from ablate.design.counting import same_code
 from ablate.design.wording import listing
-from ablate.pages import tables
+from ablate.pages import tables_results
 from ablate.pages.blocks import Block, Bullets, Code, Heading, Link, Listing, Span, Table, paragraph
 from ablate.pages.sections_answer import GAPS_TITLE
-from ablate.pages.tables import Cell, TextTable
+from ablate.pages.tables import text_table
 
 FIRST_FACTS = ("commit", "dirty", "data_digest", "source_digest", "device", "instruction_set", "threads", "python")
 NOT_NOTHING = "No difference shown is not the same as no difference."
@@ -23,13 +23,13 @@ Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact
 
 
 def gaps_section(analysis: Analysis) -> list[Block]:
-    """The runs that gave no number, and what to do about them."""
+    """The runs without a score, and the commands that run them."""
     if not analysis.gaps:
         return []
     words: tuple[Span, ...] = (Code("ablate run"), " does missing runs; ", Code("ablate run --rerun failed"))
     return [
         Heading(GAPS_TITLE),
-        Table("gaps", tables.gaps(analysis)),
+        tables_results.gaps(analysis),
         paragraph(*words, " does failed ones again."),
     ]
 
@@ -55,7 +55,7 @@ def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
 
 
 def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
-    """What the page does not say, and what was changed on the way."""
+    """Caveats, and amendments of the study."""
     settings = "these tuned settings" if analysis.tuned else "these settings"
     lines = [
         f"The conclusions hold for {settings}, this training length and this data. Settings that no arm tuned are a "
@@ -72,7 +72,7 @@ def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
 
 
 def origin_section(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
-    """Provenance, the commands that do it again, and the files beside the page."""
+    """Provenance, the commands to reproduce the study and the page, and the files beside it."""
     command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
     facts = provenance_table(results.provenance)
     words = (
@@ -80,7 +80,7 @@ def origin_section(analysis: Analysis, results: Results, study_file: str) -> lis
         "components have another."
     )
     files: tuple[Span, ...] = (Link("results.csv", "results.csv"), " has every score, ")
-    blocks: list[Block] = [Heading("Where it comes from"), Table("provenance", facts), paragraph(words)]
+    blocks: list[Block] = [Heading("Where it comes from"), facts, paragraph(words)]
     opened = _opened(results.document)
     if opened:
         blocks.append(paragraph(*opened))
@@ -92,13 +92,13 @@ def origin_section(analysis: Analysis, results: Results, study_file: str) -> lis
     ]
 
 
-def provenance_table(provenance: Provenance) -> TextTable:
+def provenance_table(provenance: Provenance) -> Table:
     """A row a fact; where runs differ, every value with the number of its runs."""
     names = {name for facts in provenance.values() for name in facts}
     ordered = [n for n in FIRST_FACTS if n in names] + sorted(names - set(FIRST_FACTS))
     counts = {name: Counter(facts.get(name, "not recorded") for facts in provenance.values()) for name in ordered}
-    rows = [(Cell(name), Cell(_distinct(found))) for name, found in counts.items()]
-    return TextTable(("Fact", "Value"), tuple(rows), words=2)
+    columns = [("Fact", list(counts)), ("Value", [_distinct(found) for found in counts.values()])]
+    return Table("provenance", text_table(columns, words=2))
 
 
 def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:
