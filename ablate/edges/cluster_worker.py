@@ -163,7 +163,8 @@ class _Task:
                 self._tell(self.ticket.session)
             unwanted = not self._wanted()
             if unwanted or self._asked_to_stop():
-                stop.touch()
+                with suppress(OSError):  # a full disk: then it is ended
+                    stop.touch()
             latest = min(latest, time.monotonic() + GRACE_S) if unwanted else float("inf")
             if time.monotonic() > latest:
                 raise WorkerLost("the cell did not stop when nobody waited for it any more")
