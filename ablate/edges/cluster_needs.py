@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import importlib.metadata
 import platform
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,13 @@ def _version(name: str) -> str:
 def _source_digest(factories: tuple[str, ...], study_dir: Path) -> str:
     from ablate.runs import provenance
 
-    return provenance.source_digest(factories, study_dir)
+    # Dask calls code of its own from garbage collections. It lets other threads in while `ast.parse` makes its tree,
+    # and where one of them parses too, CPython 3.11 raises SystemError: measured, 3 of 42 cells.
+    gc.disable()
+    try:
+        return provenance.source_digest(factories, study_dir)
+    finally:
+        gc.enable()
 
 
 @functools.cache

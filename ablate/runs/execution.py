@@ -48,6 +48,7 @@ class Context:
     device: str = "cpu"
     data_root: Path | None = None
     limit: int | None = None  # a smoke pass: at most this many examples of every split
+    stop: Path | None = None  # the file that stops one run alone, in place of the study's
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / f"{run.phase}-{run.name}-{run.key}"
@@ -55,7 +56,7 @@ class Context:
     @property
     def stop_file(self) -> Path:
         """While it exists, runs stop at their next safe point."""
-        return self.work / "stop"
+        return self.stop or self.work / "stop"
 
     def log_file(self, spec: RunSpec) -> Path:
         return self.logs / f"{spec.name}.log"
