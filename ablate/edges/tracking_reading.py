@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Experiment, Run, ViewType
+from mlflow.entities import Experiment, LoggedModel, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from ablate.edges.ledger import DOCUMENT, MODEL, MODEL_DATA, ROLE, curves, database_file, local_path, record_of
@@ -144,12 +144,23 @@ class ClientReader:
             outputs = run.outputs.model_outputs if run.outputs else []
             if not outputs:
                 return None
-            address, inside = self.client.get_logged_model(outputs[0].model_id).artifact_location, MODEL_DATA
+            model = self._model(outputs[0].model_id)
+            if model is None:
+                return None
+            address, inside = model.artifact_location, MODEL_DATA
         folder = local_path(address)
         if folder is None and database_file(self.uri) is not None:
             return None  # a local store has its artifacts at hand: no address in it is asked for
         found = folder / inside if folder else self._download(run_id, address, inside)
         return found if found and found.exists() else None
+
+    def _model(self, model_id: str) -> LoggedModel | None:
+        try:
+            return self.client.get_logged_model(model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None  # somebody has deleted it
 
     def _download(self, run_id: str, address: str, inside: str) -> Path | None:
         target = self.downloads / run_id
@@ -187,7 +198,7 @@ class ClientReader:
 def _dated(runs: Iterable[Run]) -> Iterator[Dated]:
     for run in runs:
         if "ablate.key" in run.data.tags:
-            said = run.info.run_id, run.info.status, run.data.tags, run.data.metrics, _dataset(run)
+            said = run.info.run_id, run.info.status, run.data.tags, run.data.metrics, dataset_of(run)
             yield run.info.start_time, record_of(*said)
 
 
@@ -195,6 +206,7 @@ def _in_order(runs: Iterable[Dated]) -> list[Dated]:
     return sorted(runs, key=lambda each: (each[0], each[1].run_id))
 
 
-def _dataset(run: Run) -> str:
+def dataset_of(run: Run) -> str:
+    """The digest of the data that a run read."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return str(inputs[0].dataset.digest) if inputs else ""

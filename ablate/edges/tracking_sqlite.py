@@ -15,8 +15,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils import validation
 
-from ablate.edges import ledger, whole_rows
-from ablate.edges.whole import Point
+from ablate.edges import ledger, sqlite_values
 from ablate.study import InputError, Record, RunDiscarded, StoreUnavailable
 
 
@@ -55,7 +54,7 @@ class SqliteRows:
         rules: Any = validation
         metrics, params, tags = rules._validate_batch_log_data(metrics, params, tags)
         model_id = next((metric.model_id for metric in metrics if metric.model_id), None)
-        values = whole_rows.Values(
+        values = sqlite_values.Values(
             [_point(metric) for metric in metrics],
             {param.key: param.value for param in params},
             {tag.key: tag.value for tag in tags},
@@ -63,13 +62,13 @@ class SqliteRows:
             [_point(metric) for metric in metrics if metric.model_id],
         )
         with _passing_faults():
-            there = whole_rows.add_values(values, run_id, self.db)
+            there = sqlite_values.add_values(values, run_id, self.db)
         if not there:
             raise RunDiscarded(run_id)
 
 
-def _point(metric: Metric) -> Point:
-    return Point(metric.key, float(metric.value), metric.timestamp, metric.step)
+def _point(metric: Metric) -> sqlite_values.Point:
+    return sqlite_values.Point(metric.key, float(metric.value), metric.timestamp, metric.step)
 
 
 @contextmanager
