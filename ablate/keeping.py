@@ -136,7 +136,7 @@ def _ended(study: str, workspace: Workspace, *statuses: str) -> None:
 
 @contextmanager
 def _disk(*, local: bool) -> Iterator[None]:
-    """What the disk refuses, of a local store or of temporary files, as an InputError; later the same call completes."""
+    """What the disk refuses, of a local store or of temporary files, as an InputError; later the call completes."""
     try:
         yield
     except StoreUnavailable as error:

@@ -63,7 +63,7 @@ def write(folder: Path, run: StoredRun, history: History, files: Callable[[Path]
             shutil.copyfile(model / name, place / MODEL / name)
     if history:
         write_table(place / CURVES, _columns(history))
-    write_run(place, replace(run, model=model is not None))
+    write_run(place, replace(run, model=model is not None, record=replace(run.record, run_id=run.origin)))
 
 
 def write_run(place: Path, run: StoredRun) -> None:

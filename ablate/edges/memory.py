@@ -24,7 +24,7 @@ class _Run:
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     artifacts: Path | None = None
     added: StoredRun | None = None  # of a run that was made elsewhere
-    started: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    started: int = 0  # ms
     ended: int = 0
     params: dict[str, str] = field(default_factory=dict)
     later: dict[str, int] = field(default_factory=dict)
@@ -37,6 +37,7 @@ class MemoryTracker:
         self._documents: dict[str, dict[str, Any]] = {}
         self._runs: dict[str, _Run] = {}
         self._discarded: list[_Run] = []
+        self._clock = 0
         self.closed: dict[str, bool] = {}  # study → finished
 
     def studies(self) -> list[str]:
@@ -78,7 +79,7 @@ class MemoryTracker:
         tuned = (dict(spec.overrides), spec.trial)
         record = Record(run_id, *place_of, "RUNNING", {}, *tuned, dataset=spec.dataset, failures=failures)
         params = {"arm": spec.arm, "seed": str(spec.seed)}
-        self._runs[run_id] = _Run(spec.study, record, params=params)
+        self._runs[run_id] = _Run(spec.study, record, started=self._now(), params=params)
         return run_id
 
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
@@ -101,11 +102,16 @@ class MemoryTracker:
         run.record = replace(run.record, status=result.status, error=result.error, provenance=dict(result.provenance))
         if failures:
             run.record = replace(run.record, status="KILLED", failures=failures)
-        run.ended = time.time_ns() // 1_000_000
+        run.ended = self._now()
 
     def kill(self, run_id: str) -> None:
         run = self._run(run_id)
         run.record = replace(run.record, status="KILLED")
+
+    def _now(self) -> int:
+        """Milliseconds since the epoch, strictly rising."""
+        self._clock = max(self._clock + 1, time.time_ns() // 1_000_000)
+        return self._clock
 
     def _run(self, run_id: str) -> _Run:
         if run_id not in self._runs:
@@ -126,7 +132,7 @@ class MemoryTracker:
             run = self._run(run_id)
             run.record = replace(run.record, scores=dict(sorted({**run.record.scores, **scores}.items())))
             if run.record.status == "FINISHED":
-                run.later |= dict.fromkeys(scores, max(time.time_ns() // 1_000_000, run.ended + 1))
+                run.later |= dict.fromkeys(scores, self._now())
 
     def history(self, run_id: str) -> list[dict[str, float]]:
         epochs = self._runs[run_id].epochs

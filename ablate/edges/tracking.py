@@ -325,8 +325,8 @@ class MlflowTracker:
     ) -> None:
         for part in parts(tracking_stored.params_of(run), PARAMS_A_BATCH):
             self._log_batch(run_id, params=part)
-        data = run.params.get("data.file") or run.params.get("data.factory")
-        if data and run.record.dataset:
+        if run.record.dataset:
+            data = run.params.get("data.file") or run.params.get("data.factory") or "data"
             self.client.log_inputs(run_id, dataset_inputs(data, run.record.dataset, run.record.phase))
         if files and any(files.iterdir()):
             self.client.log_artifacts(run_id, str(files))
