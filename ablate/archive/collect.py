@@ -8,7 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Came, History
@@ -20,6 +20,7 @@ from ablate.study import InputError, Problem, StoredRun, Tracker
 AT_ONCE = 500  # runs whose curves are in memory
 RESUME = ("checkpoint*", "*.partial")  # what a run needs to go on, and no longer when it has ended
 
+T = TypeVar("T")
 Tell = Callable[[int, int], None]  # runs done, runs in all
 Choose = Callable[[Sequence[StoredRun]], Collection[str]]  # the ids of those whose model is taken
 
@@ -46,7 +47,7 @@ def collect(
     interrupted call has given: then this one goes on. Raises InputError when the study is not there.
     """
     came = {} if came is None else came
-    found = tracker.document(study)
+    found = _asked(lambda: tracker.document(study), study, tracker)
     if found is None or not NAME.fullmatch(study):
         raise InputError(Problem("tracking store", "study", "not in the store", study))
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def collect(
     known = bundle.places(folder).keys() - (set(again) - came.keys())
     new = [run for run in runs if ended.get(run.origin) is run and run.origin not in known]
     for done, (run, history) in enumerate(_histories(study, tracker, new), 1):
-        model = _model(tracker, run) if run.origin in wanted else None
+        model = _model(study, tracker, run) if run.origin in wanted else None
         bundle.write(folder, run, history, partial(_put_files, tracker.files(run.record.run_id), without), model)
         came[run.origin] = model is not None
         tell(done, len(new))
@@ -111,8 +112,17 @@ def _histories(study: str, tracker: Tracker, runs: Sequence[StoredRun]) -> Itera
         yield from ((run, told.get(run.record.run_id, ())) for run in some)
 
 
-def _model(tracker: Tracker, run: StoredRun) -> Path | None:
-    found = tracker.artifact(run.record.run_id, MODEL) if run.model else None
+def _asked(ask: Callable[[], T | None], study: str, tracker: Tracker) -> T | None:
+    """What a store answers. A file that is not there may be one of a server that has just gone away."""
+    found = ask()
+    if found is None:
+        tracker.records(study)  # raises StoreUnavailable
+        found = ask()
+    return found
+
+
+def _model(study: str, tracker: Tracker, run: StoredRun) -> Path | None:
+    found = _asked(lambda: tracker.artifact(run.record.run_id, MODEL), study, tracker) if run.model else None
     whole = found and all((found / name).is_file() for name in (bundle.WEIGHTS, bundle.DESCRIPTION))
     return found if whole else None
 
