@@ -34,8 +34,9 @@ WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 ENDED = ("FINISHED", "FAILED")  # how a run stands that is whole
 MOST_JSON_BYTES = 20_000_000
-MOST_VALUES = 10_000_000  # of one run's curves
-LATEST_MS, LATEST_EPOCH = 2**53, 2**31
+MOST_VALUES = 2_000_000  # of one run's curves
+LATEST_MS = 2**53
+TABLES = ("scores.parquet", "conditions.parquet")  # a run's examples
 
 History = Sequence[Mapping[str, float]]
 Came = dict[str, bool]  # the runs that came, by their ids, and whether with a model
@@ -136,6 +137,8 @@ def curves(place: Path) -> list[dict[str, float]]:
         with pyarrow.parquet.ParquetFile(place / CURVES) as file:
             _check(file.metadata.num_rows, file.schema_arrow)
             rows = file.read(use_threads=False).to_pylist()
+        if any(row["epoch"] is None or row["epoch"] < 1 for row in rows):
+            raise ValueError("must count epochs from 1")
         return [{name: float(value) for name, value in row.items() if value is not None} for row in rows]
     except Exception as error:  # Arrow raises OSError, its own types and whatever its readers meet
         raise _damaged(place, CURVES, error) from None
@@ -144,7 +147,7 @@ def curves(place: Path) -> list[dict[str, float]]:
 def _check(rows: int, schema: Any) -> None:
     import pyarrow
 
-    if not 0 <= rows * len(schema) <= MOST_VALUES or rows >= LATEST_EPOCH:
+    if not 0 <= rows * len(schema) <= MOST_VALUES:
         raise ValueError(f"announces {rows:,} rows of {len(schema):,} columns")
     kinds = {field.name: field.type for field in schema}
     if kinds.pop("epoch", None) != pyarrow.int32() or set(kinds.values()) - {pyarrow.float64()}:
@@ -177,17 +180,18 @@ def write_table(file: Path, columns: Mapping[str, Any]) -> None:
     )
 
 
-def rewrite_table(file: Path, columns: Collection[str] | None = None) -> None:
-    """Put a table of examples into the form that an archive packs best, with these columns alone.
+def rewrite_tables(place: Path, columns: Collection[str] | None = None) -> None:
+    """Put the tables of a run's examples into the form that an archive packs best, with these columns alone.
 
-    Raises InputError where it is damaged.
+    Raises InputError where one is damaged.
     """
     import pyarrow
 
     from ablate.claims.stored import read_columns  # imports pandas
 
-    found = read_columns(file)
-    write_table(file, {name: pyarrow.array(v) for name, v in found.items() if columns is None or name in columns})
+    for file in (file for name in TABLES if (file := place / ARTIFACTS / name).is_file()):
+        found = {name: pyarrow.array(values) for name, values in read_columns(file).items()}
+        write_table(file, {name: found[name] for name in found if columns is None or name in columns})
 
 
 def check(folder: Path, study: str) -> None:

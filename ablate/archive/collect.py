@@ -47,7 +47,7 @@ def collect(
     interrupted call has given: then this one goes on. Raises InputError when the study is not there.
     """
     came = {} if came is None else came
-    found = _asked(lambda: tracker.document(study), study, tracker)
+    found = asked(lambda: tracker.document(study), study, tracker)
     if found is None or not NAME.fullmatch(study):
         raise InputError(Problem("tracking store", "study", "not in the store", study))
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _histories(study: str, tracker: Tracker, runs: Sequence[StoredRun]) -> Itera
         yield from ((run, told.get(run.record.run_id, ())) for run in some)
 
 
-def _asked(ask: Callable[[], T | None], study: str, tracker: Tracker) -> T | None:
+def asked(ask: Callable[[], T | None], study: str, tracker: Tracker) -> T | None:
     """What a store answers. A file that is not there may be one of a server that has just gone away."""
     found = ask()
     if found is None:
@@ -122,7 +122,7 @@ def _asked(ask: Callable[[], T | None], study: str, tracker: Tracker) -> T | Non
 
 
 def _model(study: str, tracker: Tracker, run: StoredRun) -> Path | None:
-    found = _asked(lambda: tracker.artifact(run.record.run_id, MODEL), study, tracker) if run.model else None
+    found = asked(lambda: tracker.artifact(run.record.run_id, MODEL), study, tracker) if run.model else None
     whole = found and all((found / name).is_file() for name in (bundle.WEIGHTS, bundle.DESCRIPTION))
     return found if whole else None
 

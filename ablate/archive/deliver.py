@@ -12,7 +12,7 @@ from typing import Any
 
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Came
-from ablate.archive.collect import Tell, newer_scores
+from ablate.archive.collect import Tell, asked, newer_scores
 from ablate.design.amend import supersedes
 from ablate.study import Record, StoredRun, Tracker
 
@@ -21,9 +21,9 @@ def deliver(study: str, folder: Path, tracker: Tracker, tell: Tell, came: Came |
     """Add to the store what it lacks of the study in `folder`: see `check` for what that must be.
 
     Runs that it knows stay as they are, discarded ones too, but for scores measured since and a model that was absent.
-    A study's document takes the place of one that was amended less. `came` is what an interrupted call
-    has brought. Gives that and what this one brings. Raises InputError for what the store does not take, and
-    StoreUnavailable: then the next call goes on.
+    A study's document takes the place of one that was amended less. `came` is what an interrupted call has brought;
+    gives that and what this one brings. Raises InputError for what the store does not take, and StoreUnavailable: then
+    the next call goes on.
     """
     came = {} if came is None else came
     places, stored = bundle.places(folder), tracker.stored(study)
@@ -32,7 +32,8 @@ def deliver(study: str, folder: Path, tracker: Tracker, tell: Tell, came: Came |
     if not new and all(run.discarded for run in known.values()):
         return came  # all of it was discarded there
     tracker.discard([run.record.run_id for run in stored if _is_half_made(run) and not run.discarded])
-    _settle_document(study, bundle.document(folder), tracker)
+    document = _settled(study, bundle.document(folder), tracker)
+    tracker.open(study, document)
     ordered = sorted((bundle.read(places[origin], study) for origin in new), key=lambda run: (run.started, run.origin))
     for done, run in enumerate(ordered, 1):
         _add(run, places[run.origin], tracker)
@@ -41,7 +42,7 @@ def deliver(study: str, folder: Path, tracker: Tracker, tell: Tell, came: Came |
     for origin, place in places.items():
         if origin in known:
             _complete(place, known[origin], tracker)
-    tracker.close(study, finished=_finished(bundle.document(folder), tracker.records(study)))
+    tracker.close(study, finished=_finished(document, tracker.records(study)))
     return came
 
 
@@ -66,12 +67,10 @@ def _is_half_made(run: StoredRun) -> bool:
     return run.origin != run.record.run_id and run.record.status not in ENDED
 
 
-def _settle_document(study: str, theirs: Mapping[str, Any], tracker: Tracker) -> None:
-    ours = tracker.document(study)
-    if ours is None or supersedes(theirs, ours, closed_later=False):
-        tracker.open(study, theirs)
-    else:
-        tracker.open(study, ours)
+def _settled(study: str, theirs: Mapping[str, Any], tracker: Tracker) -> Mapping[str, Any]:
+    """The document that the study has from now on."""
+    ours = asked(lambda: tracker.document(study), study, tracker)
+    return theirs if ours is None or supersedes(theirs, ours, closed_later=False) else ours
 
 
 def _add(run: StoredRun, place: Path, tracker: Tracker) -> None:
@@ -92,8 +91,10 @@ def _complete(place: Path, ours: StoredRun, tracker: Tracker) -> None:
 
 
 def _finished(document: Mapping[str, Any], records: Sequence[Record]) -> bool:
-    """Whether every run that the study asks for is there and no run failed."""
-    done = {(r.arm, r.seed) for r in records if r.phase == "compare" and r.status == "FINISHED"}
-    study = document.get("study", {})
-    asked = {(arm, seed) for arm in study.get("arms", ()) for seed in study.get("seeds", ())}
-    return asked <= done and not any(r.status == "FAILED" for r in records)
+    """Whether every run that the study asks for is there and no run failed. The document may be a stranger's."""
+    study = document.get("study")
+    arms, seeds = (study.get(part) if isinstance(study, dict) else None for part in ("arms", "seeds"))
+    if not isinstance(arms, dict) or not isinstance(seeds, list) or any(r.status == "FAILED" for r in records):
+        return False
+    done = {(r.arm, str(r.seed)) for r in records if r.phase == "compare" and r.status == "FINISHED"}
+    return all((arm, seed) in done for arm in arms for seed in set(map(str, seeds)))

@@ -46,11 +46,11 @@ def slim(folder: Path, name: str, origins: Collection[str]) -> None:
 def _slim(run: StoredRun, place: Path, columns: Collection[str], unread: Collection[str]) -> None:
     if run.record.phase == "tune":
         (place / bundle.CURVES).unlink(missing_ok=True)
-    for file in sorted((place / bundle.ARTIFACTS).glob("*.parquet")):
-        if run.record.arm in unread:
-            file.unlink()
-        else:
-            bundle.rewrite_table(file, columns)
+    if run.record.arm not in unread:
+        bundle.rewrite_tables(place, columns)
+        return
+    for name in bundle.TABLES:
+        (place / bundle.ARTIFACTS / name).unlink(missing_ok=True)
 
 
 def _columns(study: Study, metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -67,14 +67,19 @@ def _add_whole(study: str, folder: Path, models: Path, collected: Collect) -> Ca
     known = {path.name for path in models.glob("*")}
 
     def lacking(runs: Sequence[StoredRun]) -> Collection[str]:
-        return _one_an_arm(runs, known) - known
+        """Of each arm without a model here the run with the lowest seed that has one."""
+        places = bundle.places(folder)
+        kept = {bundle.read(place, study).record.arm: origin for origin, place in places.items() if origin in known}
+        for run in sorted(runs, key=lambda run: run.record.seed):
+            if run.model and run.record.phase == "compare" and run.record.status == "FINISHED":
+                kept.setdefault(run.record.arm, run.origin)
+        return set(kept.values()) - known
 
     came = collected(folder, models=lacking, without=LOGS, again=slim)
     bundle.write_slim_ones(folder, slim & bundle.places(folder).keys() - came.keys())
     for origin, place in bundle.places(folder).items():
         if origin in came:
-            for table in sorted((place / bundle.ARTIFACTS).glob("*.parquet")):
-                bundle.rewrite_table(table)
+            bundle.rewrite_tables(place)
         if (place / bundle.MODEL).is_dir():
             models.mkdir(parents=True, exist_ok=True)
             shutil.move(place / bundle.MODEL, models / origin)
@@ -84,16 +89,6 @@ def _add_whole(study: str, folder: Path, models: Path, collected: Collect) -> Ca
     for gone in known - bundle.places(folder).keys():
         shutil.rmtree(models / gone)
     return came
-
-
-def _one_an_arm(runs: Sequence[StoredRun], known: Collection[str]) -> set[str]:
-    """The runs whose model is kept: of each arm the one with the lowest seed, unless one of the arm's is known."""
-    kept: dict[str, str] = {}
-    for run in sorted(runs, key=lambda run: (run.origin not in known, run.record.seed)):
-        compared = run.record.phase == "compare" and run.record.status == "FINISHED"
-        if compared and (run.model or run.origin in known):
-            kept.setdefault(run.record.arm, run.origin)
-    return set(kept.values())
 
 
 def _publish_models(models: Path, root: Path) -> None:

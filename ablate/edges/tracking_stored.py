@@ -39,6 +39,14 @@ def runs(reader: ClientReader, study: str) -> list[StoredRun]:
 
 
 def _stored(run: Run, study: str) -> StoredRun:
+    try:
+        return _read(run, study)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:  # ValueError: not JSON, or no number
+        place = f"run {run.info.run_id}"
+        raise InputError(Problem("tracking store", place, "its tags are damaged", str(error)[:200])) from None
+
+
+def _read(run: Run, study: str) -> StoredRun:
     info, tags = run.info, run.data.tags
     ended = int(info.end_time or info.start_time)
     times = {metric.key: int(metric.timestamp) for metric in run.data.to_proto().metrics}
