@@ -29,30 +29,33 @@ def snapshot(
     tracking_uri: Uri = None,
     patience: Patience = 120.0,
 ) -> None:
-    """Put a study's ended runs, with one model an arm, under DVC inside this repository: mlruns.dvc tracks them.
+    """Put a study's ended runs, with one model an arm, under DVC inside this repository.
 
-    The study may still be running; with --tracking-uri it is read from that server. Where `dvc remote default` names a
-    remote, models go there and mlruns-models.dvc tracks them. With --reports-only, runs that the snapshot has stay as
-    they are, and new ones go beside them.
+    mlruns.dvc tracks an archive a study, mlruns-models.dvc the models. Where `dvc remote default` names a remote,
+    models go there. The study may still be running; with --tracking-uri it is read from that server. Runs that the
+    snapshot has stay as they are, but for those that --reports-only kept in part and that are now to be had whole.
     """
     from ablate import keeping, workflow
     from ablate.pages.counting import Counting
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with Counting("runs read from the server") as tell:
+    with Counting("runs read") as tell:
         said = keeping.snapshot(workflow.study_name(study), workspace, tell, reports_only=reports_only)
     typer.echo(said)
 
 
 @app.command(epilog="Example:  git clone … && cd … && ablate restore")
 def restore(mlruns: Store = Path("mlruns")) -> None:
-    """Bring back what mlruns.dvc tracks, every byte checked, and merge it with what is here.
+    """Bring what mlruns.dvc tracks, every byte checked, into the store; what is here stays.
 
     Needs no network and no account, but for models on a DVC remote of yours.
     """
     from ablate import keeping, workflow
+    from ablate.pages.counting import Counting
 
-    typer.echo(keeping.restore(workflow.Workspace(mlruns)))
+    with Counting("runs restored") as tell:
+        said = keeping.restore(workflow.Workspace(mlruns), tell)
+    typer.echo(said)
 
 
 @app.command(epilog="Example:  ablate export mocap mocap.zip")
@@ -72,7 +75,7 @@ def export(
 
     loading.check_file("OUT.zip", out)
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with Counting("runs read from the server") as tell:
+    with Counting("runs read") as tell:
         said = keeping.export(workflow.study_name(study), workspace, out, tell)
     typer.echo(said)
 
@@ -95,7 +98,7 @@ def import_(
     from ablate.pages.counting import Counting
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with Counting("runs brought to the server") as tell:
+    with Counting("runs imported") as tell:
         said = keeping.bring_in(file, workspace, tell)
     typer.echo(said)
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ablate.archive.bundle import Came, counted
+from ablate.archive.collect import collect
+from ablate.archive.deliver import absent_models, deliver
 from ablate.design.wording import nearest, shown
 from ablate.edges import relocation
 from ablate.edges.addresses import redacted
 from ablate.loading import Workspace, records, shown_path
-from ablate.study import InputError, Problem, Record
+from ablate.study import InputError, Problem, Record, StoreUnavailable, Tracker
 
 if TYPE_CHECKING:
+    from ablate.archive.snapshot import Collect
     from ablate.edges.cleaning import Leftover
 
 OLD_DAYS = 14.0
-PASSING = ("FULL", "IOERR", "READONLY", "CANTOPEN", "BUSY")  # SQLite's names for what a disk may do
 
 
 class Tell(Protocol):
@@ -49,67 +51,99 @@ def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool 
 
     A server that goes away is waited for: raises OutOfPatience.
     """
-    from ablate.edges import snapshot as repository
+    from ablate.archive import snapshot as repository
+    from ablate.archive.dvc_storage import check_repository
 
-    root = Path.cwd()
-    repository.check_repository(root)
-    with _disk(), _at_hand(name, workspace, tell) as mlruns:
-        return repository.snapshot(name, root, mlruns, reports_only=reports_only)
+    check_repository(Path.cwd())
+    _ended(name, workspace, "FINISHED")
+    with _disk(local=not workspace.tracking_uri):
+        return repository.snapshot(name, Path.cwd(), _collected(name, workspace, tell), slim=reports_only)
 
 
-def restore(workspace: Workspace) -> str:
-    """Merge what `mlruns.dvc` of the working folder tracks into the store; says what came back."""
-    from ablate.edges import snapshot as repository
+def restore(workspace: Workspace, tell: Tell) -> str:
+    """Bring what `mlruns.dvc` of the working folder tracks into the store; says what came back."""
+    from ablate.archive import snapshot as repository
 
-    with _disk():
-        relocation.settle(workspace.mlruns)
-        return repository.restore(Path.cwd(), workspace.mlruns)
+    with _disk(local=True), repository.opened(Path.cwd()) as studies:
+        tracker = workspace.tracker()
+        wanted = {study: absent_models(study, folder, tracker) for study, folder in studies.items()}
+        said = repository.put_models(Path.cwd(), studies, wanted)
+        lines = [_restored(study, folder, tracker, workspace, tell) for study, folder in studies.items()]
+    return "\n".join([*lines, said] if said else lines)
+
+
+def _restored(study: str, folder: Path, tracker: Tracker, workspace: Workspace, tell: Tell) -> str:
+    with ExitStack() as held:
+        try:
+            held.enter_context(_lock(study, workspace, "ablate restore"))
+        except InputError as error:
+            return f"{study}: left alone: {error.problems[0].rule}"
+        return f"{study}: {counted(deliver(study, folder, tracker, tell))} restored"
 
 
 def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
     """Write a study's ended runs to the file `out`; says what is in it. A server: see `snapshot`."""
-    from ablate.edges import transfer
+    from ablate.archive.zip_archive import pack
 
-    ended = [record for record in _known(name, workspace) if record.status in ("FINISHED", "FAILED")]
-    if not ended:
-        raise InputError(Problem(_place(workspace), name, "no run of this study has ended"))
-    with _disk(), _at_hand(name, workspace, tell) as mlruns:
-        copied = transfer.export(name, mlruns, out)
+    _ended(name, workspace, "FINISHED", "FAILED")
+    with _disk(local=not workspace.tracking_uri), tempfile.TemporaryDirectory(prefix="ablate-export-") as scratch:
+        came = _collected(name, workspace, tell)(Path(scratch, "study"))
+        pack(name, Path(scratch, "study"), out)
     size = out.stat().st_size / 1e6
-    return f"{name}: {copied.runs} runs and {copied.models} models in {out} ({size:.1f} MB); `ablate import` reads it"
+    return f"{name}: {counted(came)} in {out} ({size:.1f} MB); `ablate import` reads it"
 
 
 def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
-    """Merge an exported study into the store; says what came. A server: see `snapshot`.
+    """Bring an exported study into the store; says what came. A server: see `snapshot`.
 
-    Raises InputError, and merges nothing, for a file that is no whole export, or while a driver of the study is at
-    work on the server.
+    Raises InputError, and brings nothing, for a file that is no whole export, or while a driver of the study is at
+    work.
     """
-    from ablate.edges import transfer
+    from ablate.archive.zip_archive import unpacked
 
-    if not workspace.tracking_uri:
-        with _disk():
-            relocation.settle(workspace.mlruns)
-            study, copied = transfer.bring_in(file, workspace.mlruns)
-    else:
-        with _disk(), transfer.unpacked(file) as (study, store), _lock(study, workspace, "ablate import"):
-            from ablate.edges import tracking_giving
+    heard, insist = _patiently(workspace, tell)
+    came: Came = {}
+    with (
+        _disk(local=not workspace.tracking_uri),
+        unpacked(file) as (study, folder),
+        _lock(study, workspace, "ablate import"),
+    ):
+        tracker = workspace.tracker()
+        insist(lambda: deliver(study, folder, tracker, heard, came))
+    nothing = "" if came else ": what the file holds is here already, or was discarded here"
+    return f"{study}: {counted(came)} imported{nothing}"
 
-            patiently = _patiently(workspace, tell)
-            copied = tracking_giving.give(study, store, workspace.tracking_uri, workspace.mlruns, *patiently)
-    nothing = "" if copied.runs else ": what the file holds is here already, or was discarded here"
-    return f"{study}: {copied.runs} runs and {copied.models} models imported{nothing}"
+
+def _collected(study: str, workspace: Workspace, tell: Tell) -> Collect:
+    """`collect` of this study, once its store answers."""
+    tracker = workspace.existing_tracker()
+    heard, insist = _patiently(workspace, tell)
+
+    def collected(folder: Path, **choices: Any) -> Came:
+        came: Came = {}
+        insist(lambda: collect(study, tracker, folder, heard, **choices, came=came))
+        return came
+
+    return collected
+
+
+def _ended(study: str, workspace: Workspace, *statuses: str) -> None:
+    """Raises InputError where the store has no run of the study that has ended so."""
+    if not any(record.status in statuses for record in _known(study, workspace)):
+        how = "finished" if statuses == ("FINISHED",) else "ended"
+        hint = "`ablate run` it first"
+        raise InputError(Problem(_place(workspace), study, f"no run of this study has {how}", nearest=hint))
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
-    """What the disk refuses, of the store or of temporary files, as one InputError; later the same call completes."""
+def _disk(*, local: bool) -> Iterator[None]:
+    """What the disk refuses, of a local store or of temporary files, as an InputError; later the call completes."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if not getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").startswith(PASSING):
+    except StoreUnavailable as error:
+        if not local:
             raise
-        raise InputError(Problem("disk", "", "cannot be used just now", str(error))) from None
+        raise InputError(Problem("disk", "", "cannot be used just now", str(error)[:300])) from None
     except OSError as error:
         files = error.args[0] if isinstance(error, shutil.Error) else ""  # of many files: (from, to, reason) each
         reason = files[-1][-1] if isinstance(files, list) and files else error
@@ -192,10 +226,10 @@ def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
 
 
 def _studies(workspace: Workspace) -> list[str]:
-    from ablate.edges import snapshot_views as views
+    from ablate.edges.ledger import studies_from_sqlite
 
     if not workspace.tracking_uri:
-        return views.studies(workspace.mlruns)
+        return studies_from_sqlite(workspace.database)
     return workspace.existing_tracker().studies()
 
 
@@ -216,24 +250,10 @@ def _place(workspace: Workspace) -> str:
     return redacted(workspace.tracking_uri or shown_path(workspace.mlruns))
 
 
-@contextmanager
-def _at_hand(study: str, workspace: Workspace, tell: Tell) -> Iterator[Path]:
-    """A local store with the study: the one here, or for as long as that takes a copy of the server's."""
-    if not workspace.tracking_uri:
-        relocation.settle(workspace.mlruns)
-        yield workspace.mlruns
-        return
-    from ablate.edges import tracking_taking
-
-    workspace.existing_tracker()
-    with tempfile.TemporaryDirectory(prefix="ablate-server-") as scratch:
-        copy = Path(scratch, "mlruns")
-        tracking_taking.take(study, workspace.tracking_uri, workspace.mlruns, copy, *_patiently(workspace, tell))
-        yield copy
-
-
 def _patiently(workspace: Workspace, tell: Tell) -> tuple[Callable[[int, int], None], Callable[..., None]]:
     """Who hears of runs that come or go, and what insists that they do: each that does ends an outage."""
+    if not workspace.tracking_uri:
+        return tell, lambda call: call()
     from ablate.edges.patience import STORE, Outage
 
     store = Outage(*STORE, tell.note, workspace.patience_s)

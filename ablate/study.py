@@ -318,6 +318,22 @@ class Record(Named):
     failures: int = 0  # tries of the same cell that have failed before, or with this run where it is KILLED
 
 
+@dataclass(frozen=True)
+class StoredRun:
+    """A run with all that a store keeps of it, its curves and files aside: what travels to another store."""
+
+    study: str
+    record: Record
+    origin: str  # its id in the store where it was made, 32 hexadecimal digits
+    started: int  # ms since the epoch, as all times here
+    ended: int
+    params: Mapping[str, str] = field(default_factory=dict)  # the resolved settings by dotted path, arm and seed
+    tags: Mapping[str, str] = field(default_factory=dict)  # what others have noted on it
+    later: Mapping[str, int] = field(default_factory=dict)  # scores measured after it ended, and when
+    model: bool = False  # whether its network is kept
+    discarded: bool = False
+
+
 def digest(value: object) -> str:
     """SHA-256 of the canonical JSON of a plain value (sorted keys, no spaces, shortest floats)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -406,3 +422,22 @@ class Tracker(Protocol):
     def artifact(self, run_id: str, path: str) -> Path | None:
         """Local path of "scores.parquet", "conditions.parquet", "examples.npz" or the folder "model"; None when the
         run has none."""
+
+    # What runs need to travel from store to store: see `archive`.
+
+    def stored(self, study: str) -> list[StoredRun]:
+        """Every run of the study, oldest first; discarded ones too."""
+
+    def files(self, run_id: str) -> Path | None:
+        """Local folder with the files of a run, its model perhaps among them; None when it has none."""
+
+    def add(
+        self, run: StoredRun, history: Sequence[Mapping[str, float]], files: Path | None, model: Path | None
+    ) -> str:
+        """Add a run that has ended in another store, to a study that is open; its id here.
+
+        It is whole once it has ended here too. Raises InputError for what the store does not take.
+        """
+
+    def add_model(self, run_id: str, model: Path) -> None:
+        """Give a run that has ended the model that it lacks."""

@@ -134,11 +134,14 @@ def finished(once: Callable[..., Path]) -> Project:
 @pytest.fixture(scope="session")
 def zipped(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy study, exported to a file."""
-    from ablate.edges import transfer
+    from ablate.archive.collect import collect
+    from ablate.archive.zip_archive import pack
+    from ablate.edges.tracking import MlflowTracker
 
-    file = tmp_path_factory.mktemp("zipped") / "linear.zip"
-    transfer.export("linear", finished.folder / "mlruns", file)
-    return file
+    folder = tmp_path_factory.mktemp("zipped")
+    collect("linear", MlflowTracker(None, finished.folder / "mlruns"), folder / "study", lambda done, total: None)
+    pack("linear", folder / "study", folder / "linear.zip")
+    return folder / "linear.zip"
 
 
 @dataclass(frozen=True)

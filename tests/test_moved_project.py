@@ -13,7 +13,7 @@ import pytest
 from toy_project import Project
 
 from ablate import workflow
-from ablate.edges import snapshot_views as views
+from ablate.edges import ledger
 from ablate.loading import Workspace
 
 Cli = Callable[..., Any]
@@ -54,5 +54,11 @@ def test_an_import_goes_into_the_copy(copied: Project, zipped: Path, cli: Cli, t
     assert cli("discard", "linear", "--yes").code == 0
     answer = cli("import", str(zipped))
     assert answer.code == 0, answer.err
-    assert views.absent_models(copied.folder / "mlruns", copied.folder / "mlruns") == []
+    db = copied.folder / "mlruns" / "mlflow.db"
+    compared = [record for record in ledger.records_from_sqlite(db, "linear") if record.phase == "compare"]
+    for record in compared:
+        model = ledger.artifact_from_sqlite(db, record.run_id, "model")
+        assert model is not None
+        assert model.is_relative_to(copied.folder)
+    assert len(compared) == 6
     assert not (tmp_path / "first").joinpath("mlruns").exists()

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ablate.edges import snapshot_views as views
-from ablate.edges.ledger import reading
+from ablate.edges.ledger import local_path, reading
 from ablate.study import Record
 
 DAY_S = 86_400
@@ -52,7 +51,7 @@ def unneeded_states(study: str, mlruns: Path, records: list[Record] | None, *, d
 
 def orphans(mlruns: Path) -> Iterator[tuple[str, Leftover]]:
     """Artifacts of discarded runs and models in the store's own folder, each with its study."""
-    db = views.database(mlruns)
+    db = mlruns / "mlflow.db"
     if not db.is_file():
         return
     tables = (("run", "runs", "artifact_uri"), ("model", "logged_models", "artifact_location"))
@@ -61,7 +60,7 @@ def orphans(mlruns: Path) -> Iterator[tuple[str, Leftover]]:
             JOIN (SELECT experiment_id, name AS study FROM experiments) USING (experiment_id)
             WHERE {table}.lifecycle_stage = 'deleted'"""
         with reading(db) as store:
-            places = [(study, views.folder(address, mlruns)) for study, address in store.execute(query)]
+            places = [(study, local_path(address)) for study, address in store.execute(query)]
         yield from discarded([(study, what, place) for study, place in places if place], mlruns)
 
 

@@ -125,6 +125,24 @@ def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mappin
     )
 
 
+def record_tags(record: Record, study: str) -> dict[str, str]:
+    """The tags of which `record_of` makes this record, in the store of a study."""
+    plain = {
+        "study": study,
+        "arm": record.arm,
+        "seed": str(record.seed),
+        "phase": record.phase,
+        "key": record.key,
+        "schema": str(SCHEMA),
+        "overrides": json.dumps(dict(record.overrides), sort_keys=True),
+        "provenance": json.dumps(dict(record.provenance), sort_keys=True),
+        "trial": "" if record.trial is None else str(record.trial),
+        "error": record.error,
+        "failures": str(record.failures or ""),
+    }
+    return {ROLE: "run", **{f"ablate.{name}": value for name, value in plain.items() if value}}
+
+
 def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, float]]:
     """Per-epoch entries from (metric, value, step, timestamp) points.
 
@@ -210,6 +228,15 @@ def _rows(connection: sqlite3.Connection, table: str, study: str, value: str = "
     for run, key, content in connection.execute(query, (study,)):
         found[run][key] = float("nan") if content is None else content
     return found
+
+
+def studies_from_sqlite(db: Path) -> list[str]:
+    """What `MlflowTracker.studies` answers."""
+    query = f"""SELECT DISTINCT experiments.name FROM experiments JOIN runs USING (experiment_id)
+        JOIN tags USING (run_uuid) WHERE key = '{ROLE}' AND value = 'study'
+        AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
+    with reading(db) as connection:
+        return [name for (name,) in connection.execute(query)]
 
 
 def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:

@@ -1,16 +1,20 @@
-"""A Tracker that remembers in this process alone: for tests and trials. It writes no file and reads none."""
+"""A Tracker that remembers in this process alone: for tests. Of files it copies those of added runs alone."""
 
 from __future__ import annotations
 
 import copy
+import shutil
+import tempfile
+import time
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ablate.edges.ledger import MODEL
-from ablate.study import Record, RunDiscarded, RunResult, RunSpec
+from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
 
 
 @dataclass
@@ -19,6 +23,11 @@ class _Run:
     record: Record
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     artifacts: Path | None = None
+    added: StoredRun | None = None  # of a run that was made elsewhere
+    started: int = 0  # ms
+    ended: int = 0
+    params: dict[str, str] = field(default_factory=dict)
+    later: dict[str, int] = field(default_factory=dict)
 
 
 class MemoryTracker:
@@ -27,7 +36,8 @@ class MemoryTracker:
     def __init__(self) -> None:
         self._documents: dict[str, dict[str, Any]] = {}
         self._runs: dict[str, _Run] = {}
-        self._numbers = count(1)
+        self._discarded: list[_Run] = []
+        self._clock = 0
         self.closed: dict[str, bool] = {}  # study → finished
 
     def studies(self) -> list[str]:
@@ -44,7 +54,8 @@ class MemoryTracker:
         self.closed[study] = finished
 
     def records(self, study: str) -> list[Record]:
-        return [run.record for run in self._runs.values() if run.study == study]
+        runs = [run for run in self._runs.values() if run.study == study]
+        return [run.record for run in sorted(runs, key=lambda run: run.started)]
 
     def sweep(self, study: str) -> int:
         left = [record.run_id for record in self.records(study) if record.status == "RUNNING"]
@@ -63,11 +74,12 @@ class MemoryTracker:
                 if (r.key, r.phase, r.arm, r.trial) == place and r.status != "FINISHED"
             ]
         )
-        run_id = f"{next(self._numbers):032x}"
+        run_id = uuid4().hex
         place_of = (spec.arm, spec.seed, spec.phase, spec.key)
         tuned = (dict(spec.overrides), spec.trial)
         record = Record(run_id, *place_of, "RUNNING", {}, *tuned, dataset=spec.dataset, failures=failures)
-        self._runs[run_id] = _Run(spec.study, record)
+        params = {"arm": spec.arm, "seed": str(spec.seed)}
+        self._runs[run_id] = _Run(spec.study, record, started=self._now(), params=params)
         return run_id
 
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
@@ -90,10 +102,16 @@ class MemoryTracker:
         run.record = replace(run.record, status=result.status, error=result.error, provenance=dict(result.provenance))
         if failures:
             run.record = replace(run.record, status="KILLED", failures=failures)
+        run.ended = self._now()
 
     def kill(self, run_id: str) -> None:
         run = self._run(run_id)
         run.record = replace(run.record, status="KILLED")
+
+    def _now(self) -> int:
+        """Milliseconds since the epoch, strictly rising."""
+        self._clock = max(self._clock + 1, time.time_ns() // 1_000_000)
+        return self._clock
 
     def _run(self, run_id: str) -> _Run:
         if run_id not in self._runs:
@@ -102,7 +120,8 @@ class MemoryTracker:
 
     def discard(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            self._runs.pop(run_id, None)
+            if run_id in self._runs:
+                self._discarded.append(self._runs.pop(run_id))
 
     def forget(self, study: str) -> None:
         self.discard([record.run_id for record in self.records(study)])
@@ -112,6 +131,8 @@ class MemoryTracker:
         for run_id in run_ids:
             run = self._run(run_id)
             run.record = replace(run.record, scores=dict(sorted({**run.record.scores, **scores}.items())))
+            if run.record.status == "FINISHED":
+                run.later |= dict.fromkeys(scores, self._now())
 
     def history(self, run_id: str) -> list[dict[str, float]]:
         epochs = self._runs[run_id].epochs
@@ -126,3 +147,42 @@ class MemoryTracker:
         if path == MODEL and found and not found.is_dir():
             return None
         return found if found and found.exists() else None
+
+    def stored(self, study: str) -> list[StoredRun]:
+        kept = [(run, False) for run in self._runs.values()] + [(run, True) for run in self._discarded]
+        return [_stored(run, gone) for run, gone in kept if run.study == study]
+
+    def files(self, run_id: str) -> Path | None:
+        return self._run(run_id).artifacts
+
+    def add(
+        self, run: StoredRun, history: Sequence[Mapping[str, float]], files: Path | None, model: Path | None
+    ) -> str:
+        if run.study not in self._documents:
+            raise LookupError(f"study {run.study}: open it before adding a run")
+        run_id = uuid4().hex
+        epochs = {int(e["epoch"]): {name: v for name, v in e.items() if name != "epoch"} for e in history}
+        kept = _Run(run.study, replace(run.record, run_id=run_id), epochs, None, run, run.started, run.ended)
+        kept.params, kept.later = dict(run.params), dict(run.later)
+        self._runs[run_id] = kept
+        for source, place in ((files, ""), (model, MODEL)):
+            if source:
+                self._keep(kept, source, place)
+        return run_id
+
+    def add_model(self, run_id: str, model: Path) -> None:
+        self._keep(self._run(run_id), model, MODEL)
+
+    def _keep(self, run: _Run, source: Path, place: str) -> None:
+        if run.artifacts is None:
+            run.artifacts = Path(tempfile.mkdtemp(prefix="ablate-memory-"))
+            weakref.finalize(self, shutil.rmtree, run.artifacts, ignore_errors=True)
+        shutil.copytree(source, run.artifacts / place, dirs_exist_ok=True)
+
+
+def _stored(run: _Run, discarded: bool) -> StoredRun:
+    origin = run.added.origin if run.added else run.record.run_id
+    tags = run.added.tags if run.added else {}
+    model = run.artifacts is not None and (run.artifacts / MODEL).is_dir()
+    times = run.started, run.ended or run.started
+    return StoredRun(run.study, run.record, origin, *times, run.params, tags, dict(run.later), model, discarded)

@@ -20,7 +20,7 @@ from ablate.edges import tracking_store  # isort: skip  # first: it silences MLf
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from ablate.edges import ledger
+from ablate.edges import ledger, tracking_stored
 from ablate.edges.ledger import DOCUMENT, FAILURES, MODEL, ROLE, database_file, default_uri, local_path, read_document
 from ablate.edges.tracking_cache import Cache
 from ablate.edges.tracking_faults import passing_faults, translated
@@ -30,6 +30,7 @@ from ablate.edges.tracking_terms import (
     SOURCE,
     TAG_LIMIT,
     cut,
+    dataset_inputs,
     datasets,
     fitting,
     identity,
@@ -38,7 +39,7 @@ from ablate.edges.tracking_terms import (
     settings_params,
     tags_of,
 )
-from ablate.study import Record, RunDiscarded, RunResult, RunSpec
+from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
 
 PARENT = "mlflow.parentRunId"
 METRICS_A_BATCH, PARAMS_A_BATCH = 900, 100  # a request takes 1000 things, tags among them
@@ -289,6 +290,58 @@ class MlflowTracker:
         for part in first:
             self.client.log_batch(run_id, metrics=part)
         self.client.log_batch(run_id, metrics=last, tags=tags)
+
+    # Runs that travel
+
+    def stored(self, study: str) -> list[StoredRun]:
+        return tracking_stored.runs(self._remote, study)
+
+    def files(self, run_id: str) -> Path | None:
+        return tracking_stored.files(self._remote, run_id)
+
+    def add(
+        self, run: StoredRun, history: Sequence[Mapping[str, float]], files: Path | None, model: Path | None
+    ) -> str:
+        found = self._find(run.study)
+        if found is None:
+            raise LookupError(f"study {run.study}: open it before adding a run")
+        experiment_id, parent = found
+        tags = {**tracking_stored.tags_of_run(run), PARENT: parent}
+        with tracking_stored.taken(run):
+            made = self.client.create_run(experiment_id, run.started, tags, run.record.name).info
+            self._fill(made.run_id, experiment_id, run, history, files, model)
+            self.client.set_terminated(made.run_id, run.record.status, run.ended)  # last: a run that has ended is whole
+        if self._cache and run.record.phase == "compare" and run.record.status == "FINISHED":
+            self._cache.keep(made.run_id, history, None if local_path(made.artifact_uri) else files)
+        return str(made.run_id)
+
+    def _fill(
+        self,
+        run_id: str,
+        experiment_id: str,
+        run: StoredRun,
+        history: Sequence[Mapping[str, float]],
+        files: Path | None,
+        model: Path | None,
+    ) -> None:
+        for part in parts(tracking_stored.params_of(run), PARAMS_A_BATCH):
+            self.client.log_batch(run_id, params=part)
+        if run.record.dataset:
+            data = run.params.get("data.file") or run.params.get("data.factory") or "data"
+            self.client.log_inputs(run_id, dataset_inputs(data, run.record.dataset, run.record.phase))
+        if files and any(files.iterdir()):
+            self.client.log_artifacts(run_id, str(files))
+        model_id = self._add_model(run_id, experiment_id, tracking_stored.tags_of_run(run), model) if model else None
+        self._log(run_id, list(tracking_stored.metrics_of(run, history, model_id)))
+
+    def add_model(self, run_id: str, model: Path) -> None:
+        run = self.client.get_run(run_id)
+        self._add_model(run_id, run.info.experiment_id, run.data.tags, model)
+
+    def _add_model(self, run_id: str, experiment_id: str, tags: Mapping[str, str], model: Path) -> str:
+        said, begun = tracking_stored.tags_of_model(tags), self._models(experiment_id, run_id)
+        with passing_faults():
+            return log_model(self.client, self.uri, experiment_id, run_id, model, said, begun)
 
     def kill(self, run_id: str) -> None:
         self.client.set_terminated(run_id, "KILLED")

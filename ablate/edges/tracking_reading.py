@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Experiment, Run, ViewType
+from mlflow.entities import Experiment, LoggedModel, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from ablate.edges.ledger import DOCUMENT, MODEL, MODEL_DATA, curves, database_file, local_path, record_of
@@ -47,9 +47,8 @@ class ClientReader:
             return []
         runs = [run for run in self.search(experiment.experiment_id) if "ablate.key" in run.data.tags]
         runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
-        return [
-            record_of(run.info.run_id, run.info.status, run.data.tags, run.data.metrics, _dataset(run)) for run in runs
-        ]
+        said = ((run.info, run.data, dataset_of(run)) for run in runs)
+        return [record_of(info.run_id, info.status, data.tags, data.metrics, of) for info, data, of in said]
 
     def history(self, run_id: str) -> list[dict[str, float]]:
         known = self.cache.history(run_id) if self.cache else None
@@ -77,7 +76,10 @@ class ClientReader:
             outputs = run.outputs.model_outputs if run.outputs else []
             if not outputs:
                 return None
-            address, inside = self.client.get_logged_model(outputs[0].model_id).artifact_location, MODEL_DATA
+            model = self._model(outputs[0].model_id)
+            if model is None:
+                return None
+            address, inside = model.artifact_location, MODEL_DATA
         folder = local_path(address)
         if folder is None and database_file(self.uri) is not None:
             return None  # a local store has its artifacts at hand: no address in it is asked for
@@ -99,6 +101,14 @@ class ClientReader:
         with passing_faults():
             return Path(download_artifacts(address, dst_path=target, tracking_uri=self.uri))
 
+    def _model(self, model_id: str) -> LoggedModel | None:
+        try:
+            return self.client.get_logged_model(model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None  # somebody has deleted it
+
     def _download(self, run_id: str, address: str, inside: str) -> Path | None:
         target = self.downloads / run_id
         if inside != DOCUMENT and (target / inside).exists():
@@ -106,6 +116,7 @@ class ClientReader:
         try:
             return Path(download_artifacts(f"{address}/{inside}", dst_path=str(target), tracking_uri=self.uri))
         except (MlflowException, OSError):  # what a server says of an artifact that is not there depends on its store
+            shutil.rmtree(target, ignore_errors=True)  # a part of it must not be taken for the whole
             return None
 
     def experiments(self, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
@@ -131,6 +142,7 @@ class ClientReader:
                 return
 
 
-def _dataset(run: Run) -> str:
+def dataset_of(run: Run) -> str:
+    """The digest of the data that a run read."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return str(inputs[0].dataset.digest) if inputs else ""

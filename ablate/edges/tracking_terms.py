@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
 from ablate.edges.ledger import ROLE
-from ablate.study import SCHEMA, RunSpec
+from ablate.study import SCHEMA, Phase, RunSpec
 
 TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT = 8000, 6000, 250  # characters, MLflow's
 SOURCE = {"mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
@@ -52,12 +52,16 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def datasets(spec: RunSpec) -> list[DatasetInput]:
     """The data a run read, once per use: a tuning run never sees the test split."""
     data = spec.settings["data"]
-    name = str(data.get("file") or data.get("factory"))
+    return dataset_inputs(str(data.get("file") or data.get("factory")), spec.dataset, spec.phase)
+
+
+def dataset_inputs(name: str, digest: str, phase: Phase) -> list[DatasetInput]:
+    """The same of a data file or factory of this name."""
     source = json.dumps({"uri": name})
-    contexts = ("train", "validation" if spec.phase == "tune" else "test")
+    contexts = ("train", "validation" if phase == "tune" else "test")
     return [
         DatasetInput(
-            Dataset(f"{Path(name).name} ({context})", spec.dataset, "local", source),
+            Dataset(f"{Path(name).name} ({context})", digest, "local", source),
             [InputTag("mlflow.data.context", context)],
         )
         for context in contexts

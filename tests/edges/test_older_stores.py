@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,9 @@ from mlflow.store.db.base_sql_model import Base  # noqa: F401  # registers what 
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from ablate.edges import ledger, transfer
-from ablate.edges import snapshot_parts as parts
-from ablate.edges import snapshot_store as stores
-from ablate.edges import snapshot_views as views
+from ablate.archive.collect import collect
+from ablate.archive.deliver import deliver
+from ablate.edges import ledger
 from ablate.edges.tracking import MlflowTracker
 from ablate.study import InputError
 
@@ -43,37 +43,59 @@ def older(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_of(MlflowTracker(None, folder / "now" / "mlruns"), folder / "run")
     mlruns = folder / "older" / "mlruns"
     mlruns.mkdir(parents=True)
-    uri = f"sqlite:///{views.database(mlruns)}"
+    uri = f"sqlite:///{mlruns / 'mlflow.db'}"
     engine = sqlalchemy.create_engine(uri)
     InitialBase.metadata.create_all(engine)
     command.upgrade(utils._get_alembic_config(uri), OLD)
     engine.dispose()
-    stores.copy_study("toy", folder / "now" / "mlruns", mlruns)
-    assert views.schema_version(views.database(mlruns)) == OLD
+    copy_rows(folder / "now" / "mlruns" / "mlflow.db", mlruns / "mlflow.db")
+    shutil.copytree(folder / "now" / "mlruns" / "artifacts", mlruns / "artifacts")
+    move(mlruns, folder / "now" / "mlruns")
+    assert schema_version(mlruns / "mlflow.db") == OLD
     return mlruns
+
+
+def copy_rows(new: Path, old: Path) -> None:
+    """Of every table that both have, the columns that both have."""
+    with closing(sqlite3.connect(old)) as db, db:
+        db.execute("ATTACH ? AS new", (str(new),))
+        for (table,) in db.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall():
+            both = [{row[1] for row in db.execute(f"PRAGMA {where}.table_info({table})")} for where in ("main", "new")]
+            if table != "alembic_version" and (shared := ", ".join(sorted(both[0] & both[1]))):
+                db.execute(f"INSERT OR IGNORE INTO main.{table} ({shared}) SELECT {shared} FROM new.{table}")
+
+
+def move(mlruns: Path, before: Path) -> None:
+    """Let the addresses of a store that was copied lead to its place."""
+    with closing(sqlite3.connect(mlruns / "mlflow.db")) as db, db:
+        for table, column in (
+            ("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("experiments", "artifact_location")
+        ):  # fmt: skip
+            db.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(before), str(mlruns)))
+    _artifact_repos_cache.clear()
+
+
+def schema_version(file: Path) -> str:
+    with closing(sqlite3.connect(file)) as db:
+        return str(db.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
 @pytest.fixture
 def store(older: Path, tmp_path: Path) -> Path:
     """The older store, moved here with its addresses, for a test to change."""
     shutil.copytree(older, tmp_path / "mlruns")
-    with closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as db, db:
-        for table, column in (
-            ("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("experiments", "artifact_location")
-        ):  # fmt: skip
-            db.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(older), str(tmp_path / "mlruns")))
-    _artifact_repos_cache.clear()
+    move(tmp_path / "mlruns", older)
     return tmp_path / "mlruns"
 
 
 def test_it_is_read_as_it_is_and_opens_by_migration(store: Path) -> None:
-    db = views.database(store)
+    db = store / "mlflow.db"
     before = ledger.records_from_sqlite(db, "toy")
     assert [record.phase for record in before] == ["compare", "tune"]
     assert ledger.document_from_sqlite(db, "toy") == toy.DOCUMENT
-    assert views.schema_version(db) == OLD
+    assert schema_version(db) == OLD
     tracker = MlflowTracker(None, store)
-    assert views.schema_version(db) != OLD
+    assert schema_version(db) != OLD
     assert tracker.records("toy") == before == ledger.records_from_sqlite(db, "toy")
     assert tracker.document("toy") == toy.DOCUMENT
     assert tracker.history(before[0].run_id) == toy.history()
@@ -83,41 +105,19 @@ def test_it_is_read_as_it_is_and_opens_by_migration(store: Path) -> None:
     assert len(tracker.records("toy")) == 3
 
 
-def test_an_export_and_a_snapshot_of_it_join_a_newer_store(
-    store: Path, new_mlruns: Callable[[Path], Path], tmp_path: Path
-) -> None:
-    wanted = ledger.records_from_sqlite(views.database(store), "toy")
-    transfer.export("toy", store, tmp_path / "toy.zip")
-    staged = tmp_path / "staged" / "mlruns"
-    stores.create(staged, views.database(store), portable=True)
-    stores.copy_study("toy", store, staged, portable=True)
+def test_an_export_of_it_joins_a_newer_store(store: Path, new_mlruns: Callable[[Path], Path], tmp_path: Path) -> None:
+    wanted = ledger.records_from_sqlite(store / "mlflow.db", "toy")
+    collect("toy", MlflowTracker(None, store), tmp_path / "bundles", lambda done, total: None)
     newest = new_mlruns(tmp_path / "newest")
-    transfer.bring_in(tmp_path / "toy.zip", newest)
-    assert ledger.records_from_sqlite(views.database(newest), "toy") == wanted
-    MlflowTracker(None, store).discard([])  # migrates it
-    run_of_more = MlflowTracker(None, store)
-    toy.run(run_of_more, toy.spec("toy", "plain", 2))
-    document = {"study": {**_STUDY, "name": "toy"}, "metrics": {}, "hypotheses_digest": "", "amendments": []}
-    run_of_more.open("toy", document)
-    run_of_more.close("toy", finished=True)
-    assert parts.pack_increment("toy", store, staged) == stores.Copied(1, 0)
-    assert views.schema_version(views.database(staged)) == OLD  # what is there stays as it is
-    ((_, whole),) = [(study, len(_known(part))) for study, part in parts.studies(staged)]
-    assert whole == 3
-
-
-_STUDY = {"question": "?", "baseline": "plain", "seeds": [1, 2], "metrics": ["error"], "catalogue": "toy:METRICS"}
-_STUDY |= {"settings": {}, "arms": {"plain": {}}}  # type: ignore[dict-item]
-
-
-def _known(mlruns: Path) -> list[object]:
-    return list(ledger.records_from_sqlite(views.database(mlruns), "toy"))
+    deliver("toy", tmp_path / "bundles", MlflowTracker(None, newest), lambda done, total: None)
+    came = ledger.records_from_sqlite(newest / "mlflow.db", "toy")
+    assert [replace(record, run_id="") for record in came] == [replace(record, run_id="") for record in wanted]
 
 
 def test_a_store_of_a_newer_mlflow_is_refused_and_left_as_it_is(store: Path) -> None:
-    with closing(sqlite3.connect(views.database(store))) as db, db:
+    with closing(sqlite3.connect(store / "mlflow.db")) as db, db:
         db.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
-    before = views.database(store).read_bytes()
+    before = store / "mlflow.db".read_bytes()
     with pytest.raises(InputError, match="cannot be brought to this MLflow's schema"):
         MlflowTracker(None, store)
-    assert views.database(store).read_bytes() == before
+    assert store / "mlflow.db".read_bytes() == before

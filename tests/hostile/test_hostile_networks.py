@@ -61,7 +61,7 @@ class TestPredict:
             ("os:mkdir", {"path": "sprung"}),
             ("evil:factory", {"x": 1}),
             ("subprocess:run", {"args": ["mkdir", "sprung"]}),
-            ("ablate.edges.archive:unpack", {"file": "evil.tar.xz", "folder": "sprung"}),
+            ("ablate.archive.zip_archive:unpack", {"file": "evil.zip.xz", "folder": "sprung"}),
             ("ablate.depth_refinement.single:train", {"out": "sprung"}),
             ("builtins:exec", {"source": "import os; os.mkdir('sprung')"}),
             ("\x1b[2J", {"x": 1}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import zipfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from toy_project import Project
 from ablate.claims import stored
 from ablate.claims.stored import read_table
 from ablate.design.document import checked
-from ablate.edges import archive, ledger
+from ablate.edges import ledger
 from ablate.study import InputError
 
 Cli = Callable[..., Any]
@@ -111,25 +112,16 @@ class TestDatabases:
         assert answer.code == 2
         assert "not in the store" in answer.err
 
-    def test_sql_of_a_snapshot_stays_inside_and_ends(self, tmp_path: Path) -> None:
-        from ablate.edges import slimming
-
-        for evil in (
-            f"ATTACH '{tmp_path / 'sprung.db'}' AS a; CREATE TABLE a.x (y);",
-            f"VACUUM INTO '{tmp_path / 'sprung.db'}';",
-            "SELECT load_extension('evil');",
-            "CREATE TABLE t (x); INSERT INTO t WITH RECURSIVE c(x) AS "
-            "(SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c;",
-            "CREATE VIEW v AS SELECT 1;",
-            "PRAGMA writable_schema = ON;",
-            "CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(999999999));",
-        ):
-            shutil.rmtree(tmp_path / "store", ignore_errors=True)
-            (tmp_path / "store").mkdir()
-            (tmp_path / "store" / "mlflow.sql").write_text(evil)
-            with pytest.raises(InputError, match="is no database of a snapshot"):
-                slimming.from_text(tmp_path / "store")
-            assert not (tmp_path / "sprung.db").exists()
+    def test_an_export_takes_no_files_from_elsewhere(self, store: Path, cli: Cli, tmp_path: Path) -> None:
+        secret = tmp_path / "secret" / "artifacts"
+        secret.mkdir(parents=True)
+        (secret / "key").write_text("-----BEGIN")
+        runs = "SELECT run_uuid FROM tags WHERE key = 'ablate.role' AND value = 'run'"
+        alter(store, f"UPDATE runs SET artifact_uri = '{secret.as_uri()}' WHERE run_uuid IN ({runs})")
+        assert cli("export", "linear", "out.zip").code == 0
+        with zipfile.ZipFile("out.zip") as archive:
+            assert "run.json" in {name.rpartition("/")[2] for name in archive.namelist()}
+            assert "key" not in {name.rpartition("/")[2] for name in archive.namelist()}
 
 
 def document(finished: Project) -> dict[str, Any]:
@@ -274,30 +266,3 @@ class TestTables:
     def test_a_table_that_is_a_pickle(self, tmp_path: Path, marker: Path) -> None:
         (tmp_path / "scores.parquet").write_bytes(traps.pickled(marker))
         assert "is damaged" in self.damaged(tmp_path / "scores.parquet")
-
-
-class TestArchives:
-    def test_packed_snapshots_stay_inside_and_end(self, tmp_path: Path) -> None:
-        import io
-        import tarfile
-
-        def packed(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "") -> Path:
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.size, entry.linkname = kind, size, link
-            with tarfile.open(tmp_path / "x.tar.xz", "w:xz") as file:
-                file.addfile(entry, io.BytesIO(bytes(size)))
-            return tmp_path / "x.tar.xz"
-
-        for options in (
-            {"name": "../sprung"},
-            {"name": "link", "kind": tarfile.SYMTYPE, "link": str(tmp_path)},
-            {"name": "link", "kind": tarfile.LNKTYPE, "link": "../../etc/passwd"},
-            {"name": "pipe", "kind": tarfile.FIFOTYPE},
-            {"name": "zeros", "size": 150_000_000},
-        ):
-            with pytest.raises(InputError, match="cannot be unpacked"):
-                archive.unpack(packed(**options), tmp_path / "out")  # type: ignore[arg-type]
-            assert not (tmp_path / "sprung").exists()
-            shutil.rmtree(tmp_path / "out", ignore_errors=True)
-        archive.unpack(packed(str(tmp_path / "sprung")), tmp_path / "out")  # an absolute name begins in the folder
-        assert not (tmp_path / "sprung").exists()

@@ -75,7 +75,7 @@ def test_metrics_of_an_installed_subject_are_known_without_asking(tmp_path: Path
         "ablate.depth_refinement.data:hashlib",
         "ablate.depth_refinement.model:__builtins__",
         "ablate.depth_refinement.model:_nothing",
-        "ablate.edges.archive:unpack",
+        "ablate.archive.zip_archive:unpack",
         "ablate.design.components:load_component",
         "ablate.depth_refinement.modelx:create_model",
         "ablate.depth_refinement.model",

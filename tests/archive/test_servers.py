@@ -1,0 +1,79 @@
+"""A study goes to a real server and to a real database as bundles, and comes back the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+import toy_runs as toy
+from servers import Postgres, TrackingServer
+from toy_study import bundles, contents, ended, filled, nobody
+
+from ablate.archive.deliver import deliver
+from ablate.edges import cleaning, tracking_discarded
+from ablate.edges.memory import MemoryTracker
+from ablate.edges.tracking import MlflowTracker
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
+    return filled(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture
+def folder(source: MemoryTracker, tmp_path: Path) -> Path:
+    return bundles(source, tmp_path / "bundles")
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+def test_to_a_server_and_back(
+    source: MemoryTracker, folder: Path, tracking_server: TrackingServer, postgres: Postgres, tmp_path: Path
+) -> None:
+    postgres.hide_studies(tracking_server.database)
+
+    def there() -> MlflowTracker:
+        return MlflowTracker(tracking_server.address, tmp_path / "unused")
+
+    came = deliver("toy", folder, there(), nobody)
+    assert (len(came), sum(came.values())) == (4, 2)
+    assert deliver("toy", folder, there(), nobody) == {}
+    tracker = MlflowTracker(tracking_server.address, tmp_path / "unused before")  # nothing of it is cached there
+    for copy, run in zip(ended(tracker), ended(source), strict=True):
+        assert repr(replace(copy.record, run_id="")) == repr(replace(run.record, run_id=""))
+        assert tracker.history(copy.record.run_id) == source.history(run.record.run_id)
+    assert contents(bundles(there(), tmp_path / "back")) == contents(folder)
+    first = next(run for run in ended(tracker) if run.model)
+    mlflow.set_tracking_uri(tracking_server.address)
+    try:
+        network = mlflow.pyfunc.load_model(f"runs:/{first.record.run_id}/model")
+    finally:
+        mlflow.set_tracking_uri(None)
+    answer = toy.linear(first.record.seed)(torch.ones(2, 17, 6)).detach().numpy()
+    np.testing.assert_array_equal(network.predict(np.ones((2, 17, 6), np.float32)), answer)
+    tracker.forget("toy")
+    assert deliver("toy", folder, there(), nobody) == {}  # what somebody has discarded stays so
+
+
+def test_files_of_a_database_s_discarded_runs_are_known(
+    folder: Path, new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    database = new_database(with_mlflow=True)
+    tracker = MlflowTracker(database, tmp_path / "shared")
+    deliver("toy", folder, tracker, nobody)
+    assert contents(bundles(tracker, tmp_path / "back")) == contents(folder)
+    run = next(run for run in ended(tracker) if run.model)
+    model = tracker.artifact(run.record.run_id, "model")
+    assert model
+    tracker.discard([run.record.run_id])
+    gone = [each for each in tracking_discarded.kept(database, tmp_path / "shared") if each.study == "toy"]
+    assert [each.run_id for each in gone] == [run.record.run_id]
+    places = [("toy", what, place) for what, place in gone[0].places]
+    assert [leftover.path for _, leftover in cleaning.discarded(places, tmp_path / "shared")] == [
+        tmp_path / "shared" / "artifacts" / "toy" / run.record.run_id,
+        model.parent.parent.parent,
+    ]
