@@ -53,10 +53,8 @@ def pack(study: str, folder: Path, file: Path) -> None:
         raise InputError(Problem(str(file), "", "cannot be written", str(error))) from None
 
 
-@contextmanager
-def _writing(file: Path, *, whole: bool) -> Iterator[IO[bytes]]:
-    with lzma.open(file, "wb", preset=9) if whole else file.open("wb") as stream:
-        yield stream  # type: ignore[misc]  # a compressed file is not declared as one of bytes
+def _writing(file: Path, *, whole: bool) -> IO[bytes]:
+    return lzma.open(file, "wb", preset=9) if whole else file.open("wb")
 
 
 def _write(study: str, folder: Path, stream: IO[bytes], compression: int) -> None:
