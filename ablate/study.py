@@ -429,7 +429,7 @@ class Tracker(Protocol):
         """Every run of the study, oldest first; discarded ones too."""
 
     def files(self, run_id: str) -> Path | None:
-        """Local folder with the files of a run, its model perhaps among them; None when it has none."""
+        """Local folder with the files of a run, until the next call; its model may be among them. None: it has none."""
 
     def add(
         self, run: StoredRun, history: Sequence[Mapping[str, float]], files: Path | None, model: Path | None

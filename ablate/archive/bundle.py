@@ -189,9 +189,10 @@ def rewrite_tables(place: Path, columns: Collection[str] | None = None) -> None:
 
     from ablate.claims.stored import read_columns  # imports pandas
 
-    for file in (file for name in TABLES if (file := place / ARTIFACTS / name).is_file()):
-        found = {name: pyarrow.array(values) for name, values in read_columns(file).items()}
-        write_table(file, {name: found[name] for name in found if columns is None or name in columns})
+    for file in (place / ARTIFACTS / name for name in TABLES):
+        if file.is_file():
+            found = {name: pyarrow.array(values) for name, values in read_columns(file).items()}
+            write_table(file, {name: found[name] for name in found if columns is None or name in columns})
 
 
 def check(folder: Path, study: str) -> None:

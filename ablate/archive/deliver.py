@@ -56,7 +56,7 @@ def absent_models(study: str, folder: Path, tracker: Tracker) -> set[str]:
 
 def _known(stored: Sequence[StoredRun]) -> dict[str, StoredRun]:
     """The runs that the store has or had, by their ids there and where they were made. Half-made ones do not count."""
-    found = {}
+    found: dict[str, StoredRun] = {}
     for run in sorted(stored, key=lambda run: not run.discarded):  # of one that is there twice the one that is kept
         if not _is_half_made(run):
             found[run.record.run_id] = found[run.origin] = run

@@ -12,8 +12,10 @@ import lzma
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -31,8 +33,8 @@ RATIO_FREE_BYTES = 64 * 2**20
 MOST_MANIFEST_BYTES = 32 * 2**20
 COMPRESSED = (".safetensors", ".npz", ".png")  # deflating them gains nothing
 UNREADABLE = (
-    *(zipfile.BadZipFile, zipfile.LargeZipFile, lzma.LZMAError, EOFError, OSError),
-    *(NotImplementedError, RuntimeError),  # an unknown compression, encrypted
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError),  # an unknown compression, encrypted, names in no encoding
 )
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # of the temporary folder, not of the file
 EPOCH = (1980, 1, 1, 0, 0, 0)  # no times: the same bundles give the same bytes
@@ -53,10 +55,8 @@ def pack(study: str, folder: Path, file: Path) -> None:
         raise InputError(Problem(str(file), "", "cannot be written", str(error))) from None
 
 
-@contextmanager
-def _writing(file: Path, *, whole: bool) -> Iterator[IO[bytes]]:
-    with lzma.open(file, "wb", preset=9) if whole else file.open("wb") as stream:
-        yield stream  # type: ignore[misc]  # a compressed file is not declared as one of bytes
+def _writing(file: Path, *, whole: bool) -> IO[bytes]:
+    return lzma.open(file, "wb", preset=9) if whole else file.open("wb")
 
 
 def _write(study: str, folder: Path, stream: IO[bytes], compression: int) -> None:

@@ -116,7 +116,7 @@ class ClientReader:
         try:
             return Path(download_artifacts(f"{address}/{inside}", dst_path=str(target), tracking_uri=self.uri))
         except (MlflowException, OSError):  # what a server says of an artifact that is not there depends on its store
-            shutil.rmtree(target, ignore_errors=True)  # a part of it must not be taken for the whole
+            shutil.rmtree(target / inside, ignore_errors=True)  # a part of a folder must not be taken for the whole
             return None
 
     def experiments(self, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:

@@ -77,13 +77,13 @@ def _checked(origin: str, own: str) -> str:
 
 
 def files(reader: ClientReader, run_id: str) -> Path | None:
-    """See `Tracker.files`. A server's are downloaded into a folder that goes with the reader."""
+    """See `Tracker.files`. A server's are downloaded, and stay until the next call."""
     address = reader.client.get_run(run_id).info.artifact_uri
     folder = local_path(address)
     if folder is not None:  # nothing but what MLflow itself keeps there
         return folder if folder.parent.name == run_id and folder.is_dir() else None
-    target = reader.downloads / f"{run_id}-files"
-    shutil.rmtree(target, ignore_errors=True)  # of a download that broke off
+    target = reader.downloads / "files"
+    shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     with passing_faults():
         for name in (entry.path for entry in reader.client.list_artifacts(run_id)):
