@@ -117,6 +117,8 @@ def metrics_of(run: StoredRun, history: Sequence[Mapping[str, float]], model_id:
                 yield Metric(name, float(value), run.started, int(entry["epoch"]))
     ended = max(run.ended, run.started + 1)
     for name, value in run.record.scores.items():
+        if name in steps and name.startswith("train/"):  # a curve alone: a finished run logs no score of that name
+            continue
         when, of = run.later.get(name, ended), None if name in run.later else model_id
         yield Metric(name, float(value), when, steps.get(name, 0), model_id=of)
 
