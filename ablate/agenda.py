@@ -6,7 +6,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 
 from ablate.design import plan
-from ablate.design.plan import CellId, Known, cell_id
+from ablate.design.counting import CellId, Known, cell_id
+from ablate.design.trials import (
+    TrialOutcome,
+    TuningFailed,
+    best,
+    setting_values,
+    trial_outcome,
+    trial_specs,
+    tuning_direction,
+    tuning_seed,
+)
 from ablate.edges import tuning
 from ablate.study import Record, RunSpec, Scalar, Study
 
@@ -34,7 +44,7 @@ class Agenda:
         self._wanted = wanted
         self._known = Known(self.records)
         self._queues: dict[str, Queue] = {}
-        self._outcomes: dict[tuple[str, int], plan.TrialOutcome | None] = {}
+        self._outcomes: dict[tuple[str, int], TrialOutcome | None] = {}
         self._proposed: dict[tuple[str, int], list[RunSpec]] = {}
 
     @property
@@ -84,20 +94,20 @@ class Agenda:
             if trials:
                 return trials
             try:
-                overrides = plan.best(outcomes, plan.tuning_direction(self.study))
-            except plan.TuningFailed:
+                overrides = best(outcomes, tuning_direction(self.study))
+            except TuningFailed:
                 return []  # nothing to compare with: the arm's row stays a gap
         return self._missing(plan.compare_specs(self.study, arm, overrides, self.data_digests[arm]))
 
-    def _outcomes_of(self, arm: str, trials: int) -> list[plan.TrialOutcome]:
+    def _outcomes_of(self, arm: str, trials: int) -> list[TrialOutcome]:
         for trial in range(trials):
             if (arm, trial) not in self._outcomes:
-                outcome = plan.trial_outcome(self.study, arm, trial, self._known, self.data_digests[arm])
+                outcome = trial_outcome(self.study, arm, trial, self._known, self.data_digests[arm])
                 self._outcomes[arm, trial] = outcome
         found = (self._outcomes[arm, trial] for trial in range(trials))
         return [outcome for outcome in found if outcome is not None]
 
-    def _trials(self, arm: str, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
+    def _trials(self, arm: str, outcomes: Sequence[TrialOutcome]) -> list[RunSpec]:
         """What is left of the trials begun, else the next of the arm's chain; quasi-random ones go side by side."""
         assert self.study.tuning is not None
         left = self._missing(spec for outcome in outcomes for spec in outcome.specs)
@@ -107,25 +117,25 @@ class Agenda:
             new = [] if left else new[:1]
         return [*left, *(spec for trial in new for spec in self._propose(arm, trial, outcomes))]
 
-    def _propose(self, arm: str, trial: int, outcomes: Sequence[plan.TrialOutcome]) -> list[RunSpec]:
+    def _propose(self, arm: str, trial: int, outcomes: Sequence[TrialOutcome]) -> list[RunSpec]:
         if (arm, trial) not in self._proposed:
             earlier = [outcome for outcome in outcomes if outcome.index < trial]
             overrides = self._ask(arm, trial, earlier)
-            specs = plan.trial_specs(self.study, arm, trial, overrides, self.data_digests[arm])
+            specs = trial_specs(self.study, arm, trial, overrides, self.data_digests[arm])
             self._proposed[arm, trial] = specs
         return self._proposed[arm, trial]
 
-    def _ask(self, arm: str, trial: int, outcomes: Sequence[plan.TrialOutcome]) -> Mapping[str, Scalar]:
+    def _ask(self, arm: str, trial: int, outcomes: Sequence[TrialOutcome]) -> Mapping[str, Scalar]:
         assert self.study.tuning is not None
         return tuning.propose(
             self.study.tuning.space,
             [(outcome.overrides, outcome.value) for outcome in outcomes],
             index=trial,
             total=self.study.tuning.trials,
-            seed=plan.tuning_seed(self.study.name, arm, trial),
+            seed=tuning_seed(self.study.name, arm, trial),
             sampler=self.study.tuning.sampler,
-            direction=plan.tuning_direction(self.study),
-            defaults=plan.setting_values(self.study, arm),
+            direction=tuning_direction(self.study),
+            defaults=setting_values(self.study, arm),
         )
 
     def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:

@@ -48,6 +48,7 @@ Trust = Annotated[
     list[str] | None,
     typer.Option(metavar="PACKAGE", envvar="ABLATE_TRUST", help="A package whose code the store may name; repeatable."),
 ]
+Rehash = Annotated[bool, typer.Option("--rehash", help="Read data files anew, whatever is remembered of them.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
 
 
@@ -87,6 +88,7 @@ def run(
     patience: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a store or a disk that does not work.")
     ] = 120.0,
+    rehash: Rehash = False,
     as_json: Json = False,
 ) -> None:
     """Tune every arm, train it with every seed, record all in MLflow and write the report.
@@ -96,18 +98,20 @@ def run(
     """
     from ablate import workflow
     from ablate.pages.progress import ProgressView
+    from ablate.runs.printing import stdout_to_stderr
 
     if smoke and (only or rerun is not None):
         _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
     workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers, storage=storage)
     workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
-    loaded = workflow.load(study, workspace)
-    cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
-    with _stoppable(), ProgressView(cells) as view:
-        if smoke:
-            outcome = workflow.smoke(loaded, workspace, view)
-        else:
-            outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
+    with stdout_to_stderr():
+        loaded = workflow.load(study, workspace, rehash=rehash)
+        cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
+        with _stoppable(), ProgressView(cells) as view:
+            if smoke:
+                outcome = workflow.smoke(loaded, workspace, view)
+            else:
+                outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
     _conclude(outcome, None if smoke else loaded.study.name, workspace, as_json)
 
 
@@ -125,19 +129,23 @@ def _stoppable() -> Iterator[None]:
 
 
 def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
+    from ablate.loading import shown_path
+
     for name, reason in outcome.errors.items():
         typer.echo(f"failed: {name}: {reason}", err=True)
     if outcome.errors and study:
-        typer.echo(f"logs in {workspace.mlruns / 'logs' / study}; `--rerun failed` does these runs again", err=True)
+        typer.echo(
+            f"logs in {shown_path(workspace.mlruns / 'logs' / study)}; `--rerun failed` does these runs again", err=True
+        )
     if as_json:
         document = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
-        document |= {"errors": dict(outcome.errors), "report": str(outcome.report) if outcome.report else None}
+        document |= {"errors": dict(outcome.errors), "report": shown_path(outcome.report) if outcome.report else None}
         typer.echo(json.dumps(document))
     elif outcome.results:
         from ablate.pages import terminal
 
         terminal.print_results(outcome.results)
-        typer.echo(f"Report     {outcome.report}")
+        typer.echo(f"Report     {shown_path(outcome.report)}")
         typer.echo(f"MLflow UI  {_ui(workspace)}")
     else:
         typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
@@ -148,11 +156,13 @@ def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) ->
 def _ui(workspace: Any) -> str:
     """Where the store can be looked at."""
     from ablate.edges.addresses import command_line, redacted
+    from ablate.loading import shown_path
 
     uri = workspace.tracking_uri
     if uri and uri.startswith("http"):
         return redacted(uri)
-    where = [] if str(workspace.mlruns) == "mlruns" else ["--mlruns", str(workspace.mlruns)]
+    mlruns = shown_path(workspace.mlruns)
+    where = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
     return command_line(["ablate", "ui", *where, *(["--tracking-uri", uri] if uri else [])])
 
 
@@ -166,13 +176,14 @@ def plan(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
     data_root: DataRoot = None,
+    rehash: Rehash = False,
     as_json: Json = False,
 ) -> None:
     """Print what would run, what is done, and what the study's seeds can show. Runs and creates nothing."""
     if difference is not None and not abs(difference) < float("inf"):
         _refuse("--difference", "must be a number")
     power = {"difference": difference}
-    _print_cells(study, mlruns, tracking_uri, data_root, as_json, check=check, power=power)
+    _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, check=check, power=power)
 
 
 @app.command(epilog="Example:  ablate status studies/quick.toml --json")
@@ -181,14 +192,16 @@ def status(
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
     data_root: DataRoot = None,
+    rehash: Rehash = False,
     as_json: Json = False,
 ) -> None:
     """Show every comparison run: done, failed (and why), running, missing. Exit code 1 unless all are done.
 
     A run that was stopped is "interrupted", one that comes after its arm's tuning is "waiting". On a server a run is
-    "running" where its driver has this `mlruns` folder, and "interrupted" where it has another.
+    "running" where its driver has this `mlruns` folder, and "interrupted" where it has another. A finished run of other
+    data or settings than the study asks for now is "outdated" and does not count.
     """
-    cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, phases=("compare",))
+    cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
         raise typer.Exit(EXIT_FAILED)
 
@@ -199,41 +212,37 @@ def _print_cells(
     tracking_uri: str | None,
     data_root: Path | None,
     as_json: bool,
+    rehash: bool,
     *,
     check: bool = False,
     phases: tuple[str, ...] = ("tune", "compare"),
     power: dict[str, float | None] | None = None,
 ) -> list[Any]:
     from ablate import workflow
+    from ablate.pages import cells as page
+    from ablate.runs.printing import stdout_to_stderr
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
-    loaded = workflow.load(study, workspace, imports=check)
-    known = workflow.records(loaded.study.name, workspace)
-    planned = workflow.make_plan(loaded, workspace, check=check, known=known).cells
-    cells = [cell for cell in planned if cell.phase in phases]
+    with stdout_to_stderr():
+        loaded = workflow.load(study, workspace, imports=check, rehash=rehash)
+        known = workflow.records(loaded.study.name, workspace)
+        planned = workflow.make_plan(loaded, workspace, check=check, known=known)
+    standing = workflow.standing(loaded, workspace, known, planned)
     driver = workflow.driver_of(loaded, workspace)
-    said = None if power is None else workflow.outlook(loaded, known, **power)
+    said = None if power is None else workflow.outlook(loaded, standing, **power)
+    shown = page.Shown(planned, standing.outdated, standing.differences, phases, driver)
     if as_json:
-        rows = [{k: getattr(c, k) for k in ("phase", "arm", "trial", "seed", "state", "error")} for c in cells]
-        extra = {} if said is None else {"power": said.document()}
-        typer.echo(json.dumps({"study": loaded.study.name, "driver": driver, "cells": rows, **extra}))
-        return cells
-    for cell in cells:
-        trial = "" if cell.trial is None else f" trial {cell.trial}"
-        typer.echo(f"{cell.state:<11} {cell.phase:<7} {cell.arm}{trial} seed {cell.seed}  {cell.error}".rstrip())
-    states = [cell.state for cell in cells]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    typer.echo(f"{loaded.study.name}: {counts}", err=True)
-    trials = [cell.state for cell in planned if cell.phase == "tune"]
-    if "tune" not in phases and trials and set(trials) != {"done"}:
-        typer.echo(f"tuning: {trials.count('done')} of {len(trials)} runs", err=True)
-    if driver:
-        typer.echo(f"at work: {driver}", err=True)
+        typer.echo(json.dumps(page.document(shown) | ({} if said is None else {"power": said.document()})))
+        return page.cells(shown)
+    for line in page.lines(shown):
+        typer.echo(line)
+    for line in page.notes(shown):
+        typer.echo(line, err=True)
     if check:
         typer.echo("every component was imported and built", err=True)
     for line in () if said is None else said.lines():
         typer.echo(f"{'power':<11} {line}")
-    return cells
+    return page.cells(shown)
 
 
 @app.command(epilog="Example:  ablate report quick --format md,html")
@@ -248,13 +257,13 @@ def report(
     trust: Trust = None,
 ) -> None:
     """Write reports/STUDY/ again, from the store alone. The same store gives the same bytes."""
-    from ablate import workflow
+    from ablate import loading, workflow
 
     workflow.trust_packages(trust or [])
     wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     workspace = workflow.Workspace(mlruns, reports, tracking_uri)
     for path in workflow.report(workflow.study_name(study), workspace, wanted):
-        typer.echo(path)
+        typer.echo(loading.shown_path(path))
 
 
 @app.command(epilog="Example:  ablate compare mocap hybrid existing --metric azimuth_mae_deg")
@@ -305,12 +314,14 @@ def evaluate(
     """
     from ablate import external, loading, workflow
     from ablate.pages import external as page
+    from ablate.runs.printing import stdout_to_stderr
 
     workflow.trust_packages(trust or [])
     if out:
         loading.check_file("--out", out)
+        out = out.absolute()  # a component may change the working folder
     workspace = loading.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
-    with page.counted() as tell:
+    with stdout_to_stderr(), page.counted() as tell:
         done = external.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)
     if out:
         done.scores.to_csv(out, index=False, lineterminator="\n")

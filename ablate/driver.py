@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from ablate.edges.engines import Ends, Engine, Varies, WorkerLost
 from ablate.edges.patience import PATIENCE_S, STORE, Outage, OutOfPatience
 from ablate.edges.signals import Interrupted, StopRequest
 from ablate.flight import Flight
+from ablate.runs.checkpoints import UNLOADABLE
 from ablate.runs.execution import Context, execute
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.runs.journal import LOG, PROGRESS
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.3
 LIVES = 2  # a cell whose worker is lost this often is recorded as FAILED
 STALL_AFTER_S = 1800.0  # without a sign of life, of which a run gives one a second while it trains
 LAST_WISH_S = 30.0  # for the cells to save their state once the driver has run out of patience
-LOST = (BrokenProcessPool, WorkerLost, CancelledError)
+LOST = (WorkerLost, CancelledError)
 
 Submit = Callable[[RunSpec, Context], RunResult]
 
@@ -248,6 +248,8 @@ class Driver:
             self.view.note(f"{flight.spec.name} failed: {result.error}; {tries}")
         else:
             self.view.ended(flight.spec, result)
+        if reason := result.provenance.get(UNLOADABLE):
+            self.view.note(f"{flight.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
 
     def _lose(self, flight: Flight) -> None:
         """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once.

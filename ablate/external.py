@@ -69,18 +69,19 @@ def evaluate(
     What a study file or `factory` names is imported, and of what the store names what `trust` allows.
     Raises InputError before anything is recorded.
     """
-    folder = Path(study).resolve().parent if study.endswith(".toml") else Path.cwd()
+    folder = Path(study).resolve().parent if study.endswith(".toml") else workspace.here
+    given = data.resolve() if data.is_file() else None  # before a component is imported, which may change the folder
     found = workflow.results(_accepted(study), workspace)
     if factory:
-        components.importable([Path.cwd()])
-    file = data if data.is_file() else components.find_data_file(
-        str(data), data_root=workspace.data_root, study_dir=folder
+        components.importable([workspace.here])
+    file = data if given else components.find_data_file(
+        str(data), data_root=workspace.data_root, study_dir=folder, here=workspace.here
     )  # fmt: skip
     name = label(name, file)
-    scorer = _Scorer(found, workspace, folder, file, factory)
+    scorer = _Scorer(found, workspace, folder, given or file.resolve(), factory)
     models = {place: path for place in scorer.places() if (path := found.artifact(*place, "model"))}
     if not models:
-        raise InputError(_no_model(found))
+        raise InputError(*_no_model(found, scorer.places()))
     scores: dict[tuple[str, int], dict[str, float]] = {}
     for count, (place, path) in enumerate(models.items()):
         tell(count, len(models), f"{place[0]} seed {place[1]}")
@@ -88,8 +89,11 @@ def evaluate(
         if result:
             scores[place] = result
     tell(len(models), len(models), "")
-    missing = len(scorer.places()) - len(models)
-    notes = [*scorer.notes, *([f"{missing} finished runs kept no model and could not be scored"] if missing else [])]
+    without = [place for place in scorer.places() if place not in models]
+    reasons = _unloadable(found, without)
+    missing = len(without) - len(reasons)
+    kept_none = [f"{missing} finished runs kept no model and could not be scored"] if missing else []
+    notes = [*scorer.notes, *reasons, *kept_none]
     if not scores:
         raise InputError(*(Problem(str(file), "", note) for note in dict.fromkeys(notes)))
     _record(found, name, scores, scorer.examples)
@@ -118,7 +122,7 @@ class _Scorer:
     def __init__(self, found: Results, workspace: Workspace, folder: Path, file: Path, factory: str | None) -> None:
         import torch
 
-        self.found, self.folder, self.file, self.data_root = found, folder, file.resolve(), workspace.data_root
+        self.found, self.folder, self.file, self.data_root = found, folder, file, workspace.data_root
         self.device = torch.device(resolve_device(workspace.device))
         place = found.study.name
         trust.check(found.study.catalogue, file=place, place="catalogue")
@@ -155,7 +159,9 @@ class _Scorer:
             reason = f"{primary} has no value, as where inputs are not finite"
         except InputError as error:
             reason = str(error)
-        except Exception as error:  # a person's model or metric may raise anything; the other runs still count
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a person's model or metric may raise anything; the other runs still count
             reason = f"{type(error).__name__}: {error}"
         self.notes.append(f"{place[0]} seed {place[1]} could not be scored: {reason}")
         return None
@@ -209,9 +215,9 @@ class _Scorer:
         context = Context(self.found.study.catalogue, (), self.folder, Path(), Path(), str(self.device), self.data_root)
         try:
             data = load_data(section, context, self.device, to_train=False)
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             raise
-        except Exception as error:  # a person's data source may raise anything
+        except BaseException as error:  # a person's data source may raise anything
             reason = f"{type(error).__name__}: {error}"
             raise InputError(Problem(str(self.file), "", "cannot be read as data of this study", reason)) from None
         self._data[identity] = data
@@ -235,11 +241,21 @@ def reader(own: str, file: Path) -> str | None:
     return None
 
 
-def _no_model(found: Results) -> Problem:
+def _unloadable(found: Results, places: list[tuple[str, int]]) -> list[str]:
+    """Of these finished runs those whose network could not be loaded again, each with the reason."""
+    from ablate.runs.checkpoints import UNLOADABLE
+
+    reasons = {(arm, seed): found.provenance[arm, seed].get(UNLOADABLE) for arm, seed in places}
+    return [f"{arm} seed {seed} could not be scored: {reason}" for (arm, seed), reason in reasons.items() if reason]
+
+
+def _no_model(found: Results, places: list[tuple[str, int]]) -> list[Problem]:
     name = found.study.name
-    if found.done().empty:
-        return Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first")
-    return Problem(name, "", "no finished run kept its model, so none can be evaluated", nearest="`ablate run --rerun`")
+    if not places:
+        return [Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first")]
+    rule = "no finished run kept its model, so none can be evaluated"
+    reasons = [Problem(name, "", reason) for reason in _unloadable(found, places)]
+    return [Problem(name, "", rule, nearest="`ablate run --rerun`"), *reasons]
 
 
 def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[str, float]], examples: int) -> None:
@@ -250,7 +266,6 @@ def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[
     for place, values in scores.items():
         logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
         found.tracker.add_scores([ids[place]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
-    found.tracker.summarise(found.study.name)
 
 
 def _tidy(scores: Mapping[tuple[str, int], Mapping[str, float]]) -> pd.DataFrame:

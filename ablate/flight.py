@@ -30,12 +30,12 @@ class Flight:
         return cell_id(self.spec)
 
     def listen(self, *, begun: bool) -> None:
-        """Note a sign of life. A cell that has not `begun`, for want of a free worker, cannot give one."""
+        """Note a sign of life. A cell that has not `begun`, or that no worker has just now, cannot give one."""
         try:
             changed = self.progress.stat().st_mtime_ns
         except OSError:
             changed = 0
-        if changed != self._changed or not (changed or begun):
+        if changed != self._changed or not begun:
             self._changed, self.heard = changed, time.monotonic()
 
     def entries(self) -> tuple[list[dict[str, Any]], int]:

@@ -14,8 +14,9 @@ from ablate.archive.bundle import Came, counted
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
 from ablate.design.wording import nearest, shown
+from ablate.edges import relocation
 from ablate.edges.addresses import redacted
-from ablate.loading import Workspace, records
+from ablate.loading import Workspace, records, shown_path
 from ablate.study import InputError, Problem, Record, StoreUnavailable, Tracker
 
 if TYPE_CHECKING:
@@ -184,6 +185,8 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
     """
     from ablate.edges import cleaning
 
+    if not workspace.tracking_uri:
+        relocation.settle(workspace.mlruns)
     known = _all_records(workspace)
     orphans = list(_shared_orphans(workspace, say) if workspace.tracking_uri else cleaning.orphans(workspace.mlruns))
     freed = 0
@@ -192,7 +195,7 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
             with _lock(study, workspace, "ablate gc"):
                 found = list(cleaning.unneeded_states(study, workspace.mlruns, known.get(study), days=days))
                 for leftover in [*found, *(other for owner, other in orphans if owner == study)]:
-                    say(f"{leftover.size / 1e6:9.1f} MB  {leftover.path}  {leftover.reason}")
+                    say(f"{leftover.size / 1e6:9.1f} MB  {shown_path(leftover.path)}  {leftover.reason}")
                     freed += leftover.size
                     if not dry_run:
                         shutil.rmtree(leftover.path)
@@ -233,7 +236,9 @@ def _studies(workspace: Workspace) -> list[str]:
 def _known(study: str, workspace: Workspace) -> list[Record]:
     """The study's records. Raises InputError when the store does not know it."""
     if not workspace.tracking_uri and not workspace.database.is_file():
-        raise InputError(Problem(str(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one"))
+        raise InputError(
+            Problem(shown_path(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one")
+        )
     studies = _studies(workspace)
     if study not in studies:
         raise InputError(Problem(_place(workspace), "study", "not in the store", study, nearest(study, studies)))
@@ -242,7 +247,7 @@ def _known(study: str, workspace: Workspace) -> list[Record]:
 
 def _place(workspace: Workspace) -> str:
     """The store as a person knows it."""
-    return redacted(workspace.tracking_uri or workspace.mlruns)
+    return redacted(workspace.tracking_uri or shown_path(workspace.mlruns))
 
 
 def _patiently(workspace: Workspace, tell: Tell) -> tuple[Callable[[int, int], None], Callable[..., None]]:
@@ -264,4 +269,4 @@ def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextMana
     from ablate.edges import locks
 
     path = workspace.mlruns / f"{study}.lock"
-    return locks.hold(path, study, command=command, addresses=[workspace.tracking_uri])
+    return locks.hold(path, study, command=command, store=workspace.tracking_uri)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workspace:
-    """What belongs to the machine: where the store and the reports are, which data, which device."""
+    """What belongs to the machine: where the store and the reports are, which data, which device.
+
+    Its folders, and files in addresses, are absolute: a component may change the working folder.
+    """
 
     mlruns: Path = Path("mlruns")
     reports: Path = Path("reports")
@@ -39,6 +42,17 @@ class Workspace:
     scheduler: str | None = None  # address of a Dask scheduler whose workers do the runs; default: processes here
     stall_after: float = 1800.0  # seconds without a sign of life after which a worker is replaced
     patience_s: float = 120.0  # how long to wait for a store, a disk or a scheduler that does not work
+    here: Path = field(default_factory=Path.cwd)  # the working folder that the command was given in
+
+    def __post_init__(self) -> None:
+        from ablate.edges.addresses import absolute
+
+        for name in ("mlruns", "reports", "data_root"):
+            if (folder := getattr(self, name)) is not None:
+                object.__setattr__(self, name, self.here / folder)
+        for name in ("tracking_uri", "storage"):
+            if address := getattr(self, name):
+                object.__setattr__(self, name, absolute(address, self.here))
 
     @property
     def database(self) -> Path:
@@ -56,7 +70,7 @@ class Workspace:
 
         database = ledger.database_file(self.tracking_uri) if self.tracking_uri else self.database
         if database is not None and not database.is_file():
-            where = str(database if self.tracking_uri else self.mlruns)
+            where = shown_path(database if self.tracking_uri else self.mlruns)
             raise InputError(Problem(where, "", "there is no store here", nearest="`ablate run` makes one"))
         return self.tracker()
 
@@ -65,7 +79,8 @@ class Workspace:
 class Loaded:
     """A study file with all that is needed to plan it without torch or mlflow."""
 
-    path: Path
+    path: Path  # as given: for people
+    folder: Path  # of the study file, absolute
     study: Study
     catalogue: Mapping[str, Metric]
     digests: Mapping[str, str]  # data digest by arm
@@ -84,12 +99,13 @@ class Loaded:
         return tuple(dict.fromkeys(names))
 
 
-def load(path: Path, workspace: Workspace, *, imports: bool = True) -> Loaded:
+def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False) -> Loaded:
     """Read and check a study file and find its data files. Raises InputError with every problem found.
 
     Without `imports`, a catalogue that no installed subject offers is not imported (see `studyfile.load`): the store
-    then says what its metrics are, or nobody does.
+    then says what its metrics are, or nobody does. `rehash`: data files are read again, whatever is remembered of them.
     """
+    folder = path.resolve().parent  # before a component is imported, which may change the working folder
     study = studyfile.load(path, imports=imports)
     catalogue = _catalogue(study, path, workspace, imports=imports)
     known: dict[str, str] = {}
@@ -101,13 +117,14 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True) -> Loaded:
         if name not in known:
             known[name] = ""
             try:
-                known[name] = components.data_digest(section, workspace.data_root, path.resolve().parent)
+                root = workspace.data_root
+                known[name] = components.data_digest(section, root, folder, workspace.here, rehash=rehash)
             except InputError as error:
                 problems += [problem._replace(file=str(path)) for problem in error.problems]
         digests[arm] = known[name]
     if problems:
         raise InputError(*problems)
-    return Loaded(path, study, catalogue, digests)
+    return Loaded(path, folder, study, catalogue, digests)
 
 
 def records(study: str, workspace: Workspace) -> list[Record]:
@@ -162,8 +179,41 @@ def document(study: str, workspace: Workspace) -> dict[str, Any] | None:
     return ledger.document_from_sqlite(database, study)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What the store has of a study: what its document asks for and how its runs answer that."""
+
+    study: Study
+    plan: plan.Plan
+
+
+def stored(name: str, workspace: Workspace, known: Sequence[Record]) -> Stored | None:
+    """The study as its document in the store has it; None before its first run. `known`: its records.
+
+    Raises InputError for a damaged document.
+    """
+    written = document(name, workspace)
+    if written is None:
+        return None
+    study, metrics = checked(written, name)
+    return Stored(study, plan.plan_of_document(written, study, metrics, known))
+
+
 def build_all(loaded: Loaded, workspace: Workspace) -> None:
-    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created."""
+    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created.
+
+    Components may leave the working folder: it is the old one again afterwards, but not between two of them, as
+    processes that do one run each do not change it either. Call it where Ctrl-C raises `signals.Interrupted`: a
+    KeyboardInterrupt is then a component's.
+    """
+    with _unmoved():
+        problems = list(dict.fromkeys(_problems(loaded, workspace)))
+    if problems:
+        raise InputError(*problems)
+
+
+def _problems(loaded: Loaded, workspace: Workspace) -> list[Problem]:
+    """What is wrong with the arms' components."""
     context = context_of(loaded, workspace, Path(), Path())
     file = str(loaded.path)
     made: dict[str, Any] = {}  # by section and settings; None where it could not be built
@@ -176,28 +226,43 @@ def build_all(loaded: Loaded, workspace: Workspace) -> None:
             if identity not in made:
                 made[identity] = None
                 with _collected(problems, file, where):
-                    made[identity], found = _made(loaded, settings, section, context, where)
+                    made[identity], found = _made(loaded, settings, section, context, where, workspace.here)
                     problems += found
             parts.append(made[identity])
         if "control" in settings:
             problems += _misfit_control(settings, parts[0], parts[1], file, arm)
-    if problems:
-        raise InputError(*dict.fromkeys(problems))
+    return problems
+
+
+@contextmanager
+def _unmoved() -> Iterator[None]:
+    """Afterwards the working folder and the environment, which cells take over, are what they were."""
+    folder, environment = Path.cwd(), dict(os.environ)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 @contextmanager
 def _collected(problems: list[Problem], file: str, where: str) -> Iterator[None]:
     """Keep what a person's component says, or whatever else it raises, as a problem."""
+    from ablate.edges.signals import Interrupted
+
     try:
         yield
     except InputError as error:
         problems += error.problems
-    except (Exception, SystemExit) as error:  # a person's constructor may raise anything
+    except Interrupted:  # the person's Ctrl-C
+        raise
+    except BaseException as error:  # a person's constructor may raise anything, asyncio.CancelledError too
         problems.append(Problem(file, where, f"{type(error).__name__}: {error}"))
 
 
 def _made(
-    loaded: Loaded, settings: Mapping[str, Any], section: str, context: Context, where: str
+    loaded: Loaded, settings: Mapping[str, Any], section: str, context: Context, where: str, here: Path
 ) -> tuple[Any, list[Problem]]:
     """One component of an arm, and what is wrong with what was made."""
     import torch
@@ -209,11 +274,21 @@ def _made(
         problems = list(_untaken(loaded.study, settings["data"], file, where))
         if problems:
             return None, problems
-        data = load_data(settings["data"], context, torch.device("cpu"))
+        data = load_data(_located(settings["data"], context, here), context, torch.device("cpu"))
         return data, list(_unknown_conditions(loaded, data))
     component = components.bind(settings[section], place=where, file=file)()
     problems = list(_misfit(section, component, where, file))
     return None if problems else component, problems
+
+
+def _located(section: Mapping[str, Any], context: Context, here: Path) -> Mapping[str, Any]:
+    """A data section with the path of its file, found from the working folder that the command was given in."""
+    if "file" not in section:
+        return section
+    found = components.find_data_file(
+        section["file"], data_root=context.data_root, study_dir=context.study_dir, here=here
+    )
+    return {**section, "file": str(found)}
 
 
 def _untaken(study: Study, section: Mapping[str, Any], file: str, where: str) -> Iterator[Problem]:
@@ -274,7 +349,13 @@ def check_folder(option: str, folder: Path) -> None:
     """Refuse, before any work is done, a folder that could not be made or written to."""
     parent = next(p for p in (folder, *folder.resolve().parents) if p.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise InputError(Problem(option, "", "cannot be written", str(folder)))
+        raise InputError(Problem(option, "", "cannot be written", shown_path(folder)))
+
+
+def shown_path(path: object) -> str:
+    """A path as one would write it in the working folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if isinstance(path, Path) and path.is_relative_to(here) else path)
 
 
 def check_file(option: str, file: Path) -> None:
@@ -315,7 +396,7 @@ def context_of(loaded: Loaded, workspace: Workspace, work: Path, logs: Path) -> 
     return Context(
         loaded.study.catalogue,
         loaded.curve_metrics,
-        loaded.path.resolve().parent,
+        loaded.folder,
         work,
         logs,
         workspace.device,

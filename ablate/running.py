@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.design import amend, plan, trust
+from ablate.design.counting import document_digests
 from ablate.design.document import checked
 from ablate.edges.patience import STORE, Outage, OutOfPatience
 from ablate.edges.signals import StopRequest
@@ -31,8 +32,7 @@ def only_driver(loaded: Loaded, workspace: Workspace, command: str) -> Iterator[
     from ablate.edges import locks
 
     path = workspace.mlruns / f"{loaded.study.name}.lock"
-    addresses = [workspace.tracking_uri, workspace.storage]
-    with locks.hold(path, loaded.study.name, command=command, addresses=addresses, new=True):
+    with locks.hold(path, loaded.study.name, command=command, store=workspace.tracking_uri, new=True):
         yield
 
 
@@ -72,10 +72,10 @@ class Run:
 
     def take_over(self) -> list[Record]:
         """Put in order what a driver that was killed has left; what the store then holds."""
-        from ablate.edges import engines
+        from ablate.edges import processes
 
         name = self.loaded.study.name
-        engines.end_leftovers(self.context.work)
+        processes.end_leftovers(self.context.work)
         self.store.insist(lambda: self.tracker.sweep(name))
         known = self.store.insist(lambda: self.tracker.records(name))
         self.tidy(known)
@@ -89,18 +89,24 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
 
     def open(self, command: str, known: Collection[Record], rerun: Collection[str]) -> None:
-        """Write the study's document; refuse changed settings under finished runs."""
+        """Write the study's document and say how it differs from the one before; refuse changed settings under
+        finished runs."""
         study = self.loaded.study
         today = date.today().isoformat()
-        new = amend.document(study, self.loaded.catalogue, command=command, today=today)
+        digests = self.loaded.digests
+        new = amend.document(study, self.loaded.catalogue, digests, command=command, today=today)
         old = self.store.insist(lambda: self.tracker.document(study.name))
         if old is not None:
-            checked(old, study.name)
+            before, _ = checked(old, study.name)
             has_runs = any(r.status == "FINISHED" for r in known)
             changes = amend.amend(old, study, file=str(self.loaded.path), has_runs=has_runs, rerun=rerun)
+            if has_runs:
+                changes += amend.other_data(document_digests(old, before, list(known)), digests)
             new["created"] = old.get("created", today)
             if has_runs:  # the first digest stays: what was claimed before there were results
                 new["hypotheses_digest"] = old.get("hypotheses_digest", "")
+            for change in changes:
+                self.view.note(f"amended since the last run: {change}")
             new["amendments"] = [*old.get("amendments", []), *({"date": today, "what": change} for change in changes)]
         self.store.insist(lambda: self.tracker.open(study.name, new))
 
@@ -140,7 +146,7 @@ class Run:
 
     def measure_latency(self, driver: Driver) -> None:
         """Once an arm, with nothing else running: the finished runs of the arm share the number."""
-        finished = [r for r in driver.records if r.phase == "compare" and r.status == "FINISHED"]
+        finished = list(self.loaded.plan(driver.records).compared.values())
         new = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
         with driver.engine(1) as pool:  # starts no process before the first measurement
             for arm in dict.fromkeys(r.arm for r in new):
@@ -176,7 +182,7 @@ class Run:
 
     def mirror(self, known: Iterable[Record]) -> None:
         """Copy what is finished to where optuna-dashboard reads it."""
-        from ablate.edges import tuning
+        from ablate.edges import addresses, tuning
 
         workspace = self.workspace
         try:
@@ -184,7 +190,7 @@ class Run:
             if workspace.storage:  # asked for: worth waiting for
                 self.store.insist(partial(tuning.mirror, workspace.storage, self.loaded.study, list(known), digests))
             else:
-                here = tuning.sqlite_address(workspace.mlruns / "optuna.db")
+                here = addresses.sqlite_address(workspace.mlruns / "optuna.db")
                 tuning.mirror(here, self.loaded.study, known, digests)
         except Exception as error:  # the dashboard is a convenience; the results are in the tracking store
             self.view.note(f"the Optuna dashboard's database could not be updated: {error}")

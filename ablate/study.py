@@ -18,6 +18,7 @@ Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
 Scalar = bool | int | float | str
+DATASET_CHARS = 36  # of a digest of data: more MLflow does not keep
 
 
 # What turns a terminal's or a reader's head: controls (but not line breaks and tabs), overrides of the direction of
@@ -275,7 +276,7 @@ class RunSpec(Named):
     @property
     def dataset(self) -> str:
         """Digest of the data file's bytes, or of the data settings when no file is read, as MLflow keeps it."""
-        return (self.data_digest or digest(self.settings["data"]))[:36]
+        return (self.data_digest or digest(self.settings["data"]))[:DATASET_CHARS]
 
     @cached_property
     def key(self) -> str:
@@ -354,9 +355,9 @@ class Tracker(Protocol):
     """The store of finished work. The driver alone writes; everyone may read.
 
     A study's *document* is plain JSON: {"study": Study as JSON, "metrics": {name: {"label", "unit", "direction",
-    "reduction", "pooled", "column"}}, "created": ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str,
-    "command": str, "schema": SCHEMA}; "column" is the metric under whose name the values of examples lie, "" for a
-    pooled one.
+    "reduction", "pooled", "column"}}, "data_digests": {arm: digest of its data file's bytes, "" for none}, "created":
+    ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str, "command": str, "schema": SCHEMA}; "column" is
+    the metric under whose name the values of examples lie, "" for a pooled one. Older documents have no digests.
 
     Every call raises StoreUnavailable while the store cannot be used, and may then be made again, whatever of it was
     done before. Those that write to a run raise RunDiscarded when it is no longer there.
@@ -381,7 +382,8 @@ class Tracker(Protocol):
         """Mark KILLED what a driver that is no more left RUNNING, and delete half-written models; how many runs."""
 
     def start(self, spec: RunSpec, failures: int = 0) -> str:
-        """A new RUNNING run; unfinished runs of the same key, phase and arm are discarded. Returns the run id.
+        """A new RUNNING run. Of the same key, phase, arm and trial, KILLED and FAILED runs and those that were started
+        through this tracker and have not ended are discarded. Returns the run id.
 
         `failures`: how many tries of it have failed before.
         """
@@ -407,9 +409,6 @@ class Tracker(Protocol):
 
     def forget(self, study: str) -> None:
         """Forget a study and all its runs (kept in the store as deleted)."""
-
-    def summarise(self, study: str) -> None:
-        """Bring up to date whatever makes reading a large study quick. `close` does it too; nothing depends on it."""
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         """Scores measured after the run ended (latency, measured alone)."""

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ablate import running
-from ablate.design import components, plan, studyfile, trust
+from ablate.design import amend, components, plan, studyfile, trust
+from ablate.design.counting import Code, same_code
+from ablate.design.outdated import Outdated, outdated
 from ablate.design.resolve import resolve
 from ablate.design.wording import nearest, shown
 from ablate.edges.signals import StopRequest
-from ablate.loading import Loaded, Workspace, build_all, check_folder, load, records, resolve_device
+from ablate.loading import Loaded, Workspace, build_all, check_folder, load, records, resolve_device, shown_path, stored
 from ablate.study import InputError, Problem, Record, Study, Tracker
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ def make_plan(
     `known`: the study's records, where they have been read already.
     """
     if check:
-        build_all(loaded, workspace)
+        with StopRequest().listening():
+            build_all(loaded, workspace)
     known = records(loaded.study.name, workspace) if known is None else known
     if not driver_of(loaded, workspace):  # which may have been killed
         known = [replace(record, status="KILLED") if record.status == "RUNNING" else record for record in known]
@@ -67,11 +70,31 @@ def driver_of(loaded: Loaded, workspace: Workspace) -> str:
     return locks.at_work(workspace.mlruns / f"{loaded.study.name}.lock")
 
 
-def outlook(loaded: Loaded, known: Sequence[Record], *, difference: float | None = None) -> Outlook:
+@dataclass(frozen=True)
+class Standing:
+    """How a study file and its data stand to what the store holds."""
+
+    outdated: Sequence[Outdated]  # finished runs that do not count by file and data
+    differences: Sequence[str]  # between the file and the stored document, in words
+    compared: Mapping[tuple[str, int], Record]  # comparison runs that count by the document, by arm and seed
+
+
+def standing(loaded: Loaded, workspace: Workspace, known: Sequence[Record], planned: plan.Plan) -> Standing:
+    """`known`: the study's records, and their plan. Raises InputError when the study's document is damaged."""
+    found = stored(loaded.study.name, workspace, known)
+    if found is None:
+        return Standing([], [], {})
+    edits, counted = amend.edited_settings(found.study, loaded.study), found.plan.counted
+    since = outdated(planned, known, lambda r: edits.get(r.arm, ()) if r.run_id in counted else ())
+    differences = amend.edited(found.study, loaded.study) + amend.other_data(found.plan.digests, loaded.digests)
+    return Standing(since, differences, found.plan.compared)
+
+
+def outlook(loaded: Loaded, found: Standing, *, difference: float | None = None) -> Outlook:
     """What the study's seeds can show, by the spread of its finished runs; and for a `difference`, the seeds needed."""
     from ablate.claims import outlook as prospects
 
-    return prospects.outlook(loaded.study, loaded.catalogue, known, difference)
+    return prospects.outlook(loaded.study, loaded.catalogue, found.compared, difference)
 
 
 def run(
@@ -215,7 +238,7 @@ def results(name: str, workspace: Workspace, tracker: Tracker | None = None) -> 
     from ablate.claims import results as tables
     from ablate.edges import ledger
 
-    unknown = Problem(str(workspace.mlruns), "study", "not in the store", name)
+    unknown = Problem(shown_path(workspace.mlruns), "study", "not in the store", name)
     local = workspace.tracking_uri is None and workspace.database.is_file()
     if local and ledger.document_from_sqlite(workspace.database, name) is None:
         raise InputError(unknown)  # before mlflow is imported, which takes seconds
@@ -243,29 +266,39 @@ def check_rerun(study: Study, what: str, only: Collection[str] = ()) -> None:
 
 def _chosen(loaded: Loaded, old: list[Record], what: str, wanted: Callable[[Record], bool]) -> set[str]:
     """Ids of the `wanted` runs to be done again: an arm's, the failed ones, or those made by other code."""
-    old = [r for r in old if wanted(r)]
     if what == "stale":
-        return stale(loaded, old)
-    return {r.run_id for r in old if (r.status == "FAILED" if what == "failed" else r.arm == what)}
+        chosen = {run_id for run_id, code in stale(loaded, old).items() if code == "changed"}
+    else:
+        chosen = {r.run_id for r in old if (r.status == "FAILED" if what == "failed" else r.arm == what)}
+    return {r.run_id for r in old if r.run_id in chosen and wanted(r)}
 
 
-def stale(loaded: Loaded, old: list[Record]) -> set[str]:
-    """Ids of finished runs whose components' source has changed since."""
+def stale(loaded: Loaded, old: list[Record]) -> dict[str, Code]:
+    """Which finished runs that count were not made by the code that is here now, by run id: by other code, or by code
+    whose digest cannot be compared."""
     from ablate.runs.provenance import source_digest
 
-    made = [r for r in old if r.status == "FINISHED" and r.arm in loaded.study.arms and "source_digest" in r.provenance]
+    counted = loaded.plan(old).counted.values()
+    made = [r for r in counted if r.status == "FINISHED" and "source_digest" in r.provenance]
     factories = {}
     for arm in {r.arm for r in made}:
         settings = resolve(loaded.study, arm)
         factories[arm] = tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
-    current = {code: source_digest(code) for code in set(factories.values())}
-    return {r.run_id for r in made if r.provenance["source_digest"] != current[factories[r.arm]]}
+    current = {code: source_digest(code, loaded.folder) for code in set(factories.values())}
+    found = {r.run_id: same_code(r.provenance["source_digest"], current[factories[r.arm]]) for r in made}
+    return {run_id: code for run_id, code in found.items() if code != "same"}
 
 
 def _warn_of_stale(loaded: Loaded, known: list[Record], view: View) -> None:
-    made_otherwise = stale(loaded, known)
-    if made_otherwise:
-        view.note(f"{len(made_otherwise)} finished runs were made by other source code; --rerun stale does them again")
+    found = list(stale(loaded, known).values())
+    if "changed" in found:
+        made_otherwise = found.count("changed")
+        view.note(f"{made_otherwise} finished runs were made by other source code; --rerun stale does them again")
+    if "unknown" in found:
+        view.note(
+            f"of {found.count('unknown')} finished runs it cannot be told whether the source code has changed since: "
+            "an earlier version of ablate took its digest in another way"
+        )
 
 
 def _outcome(planned: plan.Plan) -> Outcome:
@@ -304,7 +337,7 @@ def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoR
     import socket
     import sys
 
-    from ablate.edges.addresses import redacted, with_driver
+    from ablate.edges.addresses import redacted, sqlite_address, with_driver
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -317,7 +350,7 @@ def serve_ui(workspace: Workspace, port: int, say: Callable[[str], None]) -> NoR
         raise InputError(Problem("--tracking-uri", "", rule, redacted(workspace.tracking_uri), hint))
     workspace.tracker()  # an empty or older database is initialised before the server's processes open it
     # By the environment: anyone on the machine can read a command, with the password of a database in it.
-    uri = workspace.tracking_uri or f"sqlite:///{workspace.database.resolve()}"
+    uri = workspace.tracking_uri or sqlite_address(workspace.database)
     os.environ["MLFLOW_BACKEND_STORE_URI"] = with_driver(uri)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # workers for jobs that no study has
     say(f"MLflow UI on http://127.0.0.1:{port}, in a few seconds (Ctrl-C ends it)")

@@ -89,18 +89,19 @@ def main() -> None:
 
 
 def measure(loaded: Loaded, workspace: Workspace) -> tuple[list[float], list[float]]:
-    """Seconds of each cell through the driver and bare, in turns. The pool starts before the clock: once a study."""
+    """Seconds of each cell through the driver and bare, in turns. The fork server starts before the clock."""
     from ablate.design import amend
 
     tracker, view = workspace.tracker(), Silent()
     tracker.open(loaded.study.name, amend.document(loaded.study, loaded.catalogue, command="", today="2000-01-01"))
     root = workspace.mlruns
     context = context_of(loaded, workspace, root / "work", root / "logs")
-    driver = Driver(loaded.study, tracker, context, loaded.digests, 1, engines.local_pool, view)
+    engine = engines.pool_for("cpu")
+    driver = Driver(loaded.study, tracker, context, loaded.digests, 1, engine, view)
     ours: list[float] = []
     bares: list[float] = []
-    with engines.local_pool(1) as pool:
-        pool.submit(warm_up).result()
+    with engine(1) as pool:
+        pool.submit(torch.get_num_threads).result()
         while ready := driver.ready():
             spec = ready[0]
             driver.agenda.wanted = lambda s, key=spec.key: s.key == key  # this cell alone, then back to the clock
@@ -110,14 +111,6 @@ def measure(loaded: Loaded, workspace: Workspace) -> tuple[list[float], list[flo
             driver.agenda.wanted = lambda s: True
             bares.append(pool.submit(bare, spec, context).result())
     return ours, bares
-
-
-def warm_up() -> None:
-    """Take a training step in the worker: the first optimizer imports half of torch, once a process."""
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.AdamW([weight], fused=True)
-    weight.sum().backward()
-    optimizer.step()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ from ablate.depth_refinement.data import PoseData, mocap, synthetic
 from ablate.depth_refinement.losses import pose_loss
 from ablate.depth_refinement.metrics import METRICS
 from ablate.depth_refinement.model import PoseNetwork, create_model
-from ablate.runs.allocator import keep_freed_memory
 from ablate.runs.evaluation import predict, score
 from ablate.runs.training import Trainer
 from ablate.study import TrainingSettings
@@ -79,7 +78,6 @@ class OwnLoop:
     """This package: bfloat16, products for attention, byte masks, examples simulated at every step."""
 
     def __init__(self, arm: str, options: Options) -> None:
-        keep_freed_memory()
         self.options, self.network = options, options.model(arm)
         self.trainer = self.make_trainer("bfloat16")
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3, weight_decay=0.01, fused=True)

@@ -20,11 +20,10 @@ import pytest
 import toy_cells
 import toy_cluster
 import yaml
-from toy_cluster import Cluster, Place
+from toy_cluster import Cluster, Place, cells_on
 from toy_project import PATIENCE_S, Project, finish, wait_until
 
 from ablate.driver import Driver
-from ablate.edges.cluster import engine_for
 from ablate.edges.memory import MemoryTracker
 from ablate.runs.execution import Context
 from ablate.study import RunResult, RunSpec
@@ -49,14 +48,13 @@ def test_forty_cells_on_three_workers_of_which_some_die(cluster: Cluster, tmp_pa
     study = toy_cells.study({"a": "slow", "b": "slow"}, seeds=20)
     context, tracker, rng = cast(Context, Place.create(tmp_path)), MemoryTracker(), random.Random(1)
     tracker.open("cells", {})
-    engine = engine_for(cluster.address, "cpu")
     driver = Driver(
         study,
         tracker,
         context,
         dict.fromkeys(study.arms, ""),
         0,
-        engine,
+        lambda workers: cells_on(cluster.address, workers),
         Quiet(),
         execute=cast(Any, toy_cluster.execute),
     )
@@ -134,7 +132,7 @@ def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.mark.usefixtures("certified")
-def test_with_tls_the_same_bytes_and_nobody_without_the_certificate(
+def test_with_tls_and_no_shared_folder_the_same_bytes_and_nobody_without_the_certificate(
     tmp_path: Path, initialised_store: Path, finished: Project
 ) -> None:
     project = Project.create(tmp_path / "project")
@@ -142,16 +140,23 @@ def test_with_tls_the_same_bytes_and_nobody_without_the_certificate(
     try:
         with Cluster(tmp_path) as cluster:
             stranger = project.start("run", "linear.toml", "--scheduler", cluster.address, DASK_CONFIG="")
-            done = finish(_run(project, cluster.add(1)))
+            done = finish(_run(project, cluster.add_elsewhere()))
             assert done.returncode == 0, done.stderr + cluster.log()
             refused = finish(stranger)
     finally:
         project.stop()
     assert project.results == finished.results
+    assert _artifacts(project) == _artifacts(finished)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "error: --scheduler: no Dask scheduler answers (got tls://127.0.0.1:" in refused.stderr
     assert "its certificate named in Dask's configuration" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def _artifacts(project: Project) -> Counter[str]:
+    """How many runs have a file of this name."""
+    root = project.folder / "mlruns" / "artifacts"
+    return Counter(str(path).partition("/artifacts/")[2] for path in (p.relative_to(root) for p in root.rglob("*")))
 
 
 def _run(project: Project, cluster: Cluster) -> subprocess.Popen[str]:

@@ -16,12 +16,14 @@ import toy_cells
 from toy_cells import Folders
 
 from ablate.driver import Driver
-from ablate.edges.engines import local_pool
+from ablate.edges import engines
 from ablate.edges.memory import MemoryTracker
 from ablate.edges.patience import OutOfPatience
 from ablate.edges.signals import Interrupted
 from ablate.runs.execution import Context
 from ablate.study import RunResult, RunSpec, StoreUnavailable, Study
+
+local_pool = partial(engines.local_pool, preloaded=("ablate.edges.cell_process", "ablate.study"))
 
 
 class Seen:
@@ -118,6 +120,15 @@ class TestOneStudy:
     def test_provenance_of_the_driver_goes_to_every_run(self, bench: Bench) -> None:
         bench.run(toy_cells.study({"a": ""}, seeds=2), provenance={"commit": "abc"})
         assert [r.provenance for r in bench.tracker.records("cells")] == [{"commit": "abc"}] * 2
+
+    def test_a_network_that_was_not_kept_is_told_and_its_run_is_done(self, bench: Bench) -> None:
+        def unloadable(spec: RunSpec, context: Any) -> RunResult:
+            return RunResult(spec.key, "FINISHED", {"val/error": 1.0}, provenance={"model": "it cannot be loaded"})
+
+        bench.run(toy_cells.study({"a": ""}), execute=unloadable)
+        assert bench.statuses() == {"a-1": "FINISHED"}
+        (note,) = bench.view.notes
+        assert note.startswith("a-seed1: it cannot be loaded")
 
 
 class TestLostWorkers:

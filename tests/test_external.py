@@ -145,6 +145,22 @@ class TestScores:
         with pytest.raises(InputError, match="no finished run kept its model"):
             external.evaluate("linear", Workspace(store), village)
 
+    def test_a_network_that_could_not_be_loaded_is_refused_by_name(self, store: Path, village: Path) -> None:
+        lost = next(record for record in compared(store) if (record.arm, record.seed) == ("garden", 2))
+        facts = json.dumps({**lost.provenance, "model": "the saved network cannot be loaded again: why"})
+        with closing(sqlite3.connect(store / "mlflow.db")) as connection, connection:
+            of_the_model = "source_type = 'RUN_OUTPUT' AND source_id = ?"
+            connection.execute(f"DELETE FROM inputs WHERE {of_the_model}", (lost.run_id,))
+            query = "UPDATE tags SET value = ? WHERE key = 'ablate.provenance' AND run_uuid = ?"
+            connection.execute(query, (facts, lost.run_id))
+        done = external.evaluate("linear", Workspace(store), village)
+        told = "garden seed 2 could not be scored: the saved network cannot be loaded again: why"
+        assert done.notes == (told,)
+        with closing(sqlite3.connect(store / "mlflow.db")) as connection, connection:
+            connection.execute("DELETE FROM inputs WHERE source_type = 'RUN_OUTPUT'")
+        with pytest.raises(InputError, match=told):
+            external.evaluate("linear", Workspace(store), village)
+
 
 @pytest.mark.parametrize(
     ("file", "name"), [("balancing.npz", "balancing"), ("my walk (2).npz", "my_walk__2_"), ("…", "data"), (".x", "x")]

@@ -1,4 +1,4 @@
-"""A real Dask cluster, every process on 127.0.0.1, and cells that need no torch so that its workers start soon."""
+"""A real Dask cluster, every process on 127.0.0.1, and cells that need no torch so that they start soon."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import toy_cells
 from toy_project import GONE_S, clean_environment, wait_until
 
-from ablate.edges.engines import WorkerLost
+from ablate.edges.engines import WorkerLost, local_pool
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.study import RunResult, RunSpec
 
@@ -59,10 +62,15 @@ class Cluster:
             name = f"w{len(self.workers)}"
             more = ["--name", name, "--nthreads", "1", "--memory-limit", "0", "--host", "127.0.0.1", *NO_PAGE]
             more += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder), *options]
-            environment = {"ABLATE_WORK": str(self.folder / "work" / name), **environment}
-            self.workers.append(self._start("worker", *more, **environment))
+            self.workers.append(self._start("worker", *more, TOY_WORKER=name, **environment))
         wait_until(lambda: len(self.present() - known) >= count, tell=self.log)
         return self
+
+    def add_elsewhere(self) -> Cluster:
+        """Start a worker that does not see the driver's work folder, as one on another machine."""
+        blind = self.folder / "blind.py"
+        blind.write_text("from ablate.edges import cluster_worker\ncluster_worker.PROBE = 'of another folder'\n")
+        return self.add(1, "--preload", str(blind))
 
     def _start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -101,24 +109,33 @@ class Cluster:
 # Cells
 
 
+def cells_on(address: str, workers: int = 0, device: str = "cpu") -> AbstractContextManager[Executor]:
+    """The cluster as an executor of the cells below, in processes that have not imported torch."""
+    from ablate.edges import cluster
+
+    inner = partial(local_pool, preloaded=("toy_cluster",))
+    return cluster.dask_cluster(workers, address=address, device=device, inner=inner)
+
+
 @dataclass(frozen=True)
 class Place:
-    """What the engine needs of a Context; `shared` is where the cells of a test leave traces."""
+    """What the engine needs of a Context; `traces` is where the cells of a test leave traces."""
 
     work: Path
     logs: Path
-    shared: Path
+    traces: Path
     study_dir: Path
     data_root: Path | None = None
+    stop: Path | None = None
 
     @classmethod
     def create(cls, folder: Path) -> Place:
-        (folder / "shared").mkdir(parents=True, exist_ok=True)
-        return cls(folder / "driver" / "work", folder / "driver" / "logs", folder / "shared", folder)
+        (folder / "traces").mkdir(parents=True, exist_ok=True)
+        return cls(folder / "driver" / "work", folder / "driver" / "logs", folder / "traces", folder)
 
     @property
     def stop_file(self) -> Path:
-        return self.work / "stop"
+        return self.stop or self.work / "stop"
 
     def log_file(self, spec: RunSpec) -> Path:
         return self.logs / f"{spec.name}.log"
@@ -130,18 +147,19 @@ class Place:
 def execute(spec: RunSpec, context: Place) -> RunResult:
     """Three epochs, a sign of life at each, and an artifact. The arm's setting says what else happens."""
     ending = spec.settings["model"]["ending"]
-    with (context.shared / "begun").open("a") as file:
-        file.write(f"{spec.name}\n")
+    with (context.traces / "begun").open("a") as file:
+        file.write(f"{spec.name} {os.environ['TOY_WORKER']}\n")
     folder = context.folder(spec)
     folder.mkdir(parents=True, exist_ok=True)
-    (context.shared / f"pid-{spec.name}").write_text(str(os.getpid()))
+    (folder / "progress.jsonl").write_text("")
+    (context.traces / f"pid-{spec.name}").write_text(str(os.getpid()))
     history = []
     for epoch in (1.0, 2.0, 3.0):
         history.append({"epoch": epoch, "val/error": spec.seed / epoch})
         with (folder / "progress.jsonl").open("a") as file:
             file.write(json.dumps(history[-1]) + "\n")
         if ending.startswith("waits"):
-            _wait(context)
+            _wait(spec, context)
         if ending == "hangs":
             time.sleep(3600)
         if ending == "slow":
@@ -156,11 +174,12 @@ def execute(spec: RunSpec, context: Place) -> RunResult:
     return RunResult(spec.key, "FINISHED", {"val/error": history[-1]["val/error"]}, history, artifacts=folder / "out")
 
 
-def _wait(context: Place) -> None:
+def _wait(spec: RunSpec, context: Place) -> None:
     """Until the test lets go of the cells."""
-    while not (context.shared / "go").exists():
+    while not (context.traces / "go").exists():
+        (context.folder(spec) / "progress.jsonl").touch()
         if context.stop_file.exists():
-            (context.shared / "stopped").touch()
+            (context.traces / "stopped").touch()
             raise Stopped
         time.sleep(0.02)
 
@@ -180,4 +199,4 @@ def spec(ending: str = "", seed: int = 1, **data: str) -> RunSpec:
     return RunSpec("cells", "a", seed, "compare", settings, "")
 
 
-__all__ = ["Cluster", "Place", "Stopped", "WorkerLost", "execute", "spec", "toy_cells"]
+__all__ = ["Cluster", "Place", "Stopped", "WorkerLost", "cells_on", "execute", "spec", "toy_cells"]

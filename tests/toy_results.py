@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ablate.design import plan
+from ablate.design.trials import trial_specs
 from ablate.edges.memory import MemoryTracker
-from ablate.study import RunResult, RunSpec
+from ablate.study import RunResult, RunSpec, Study
 
 EPOCHS = 6
 EXAMPLES = 400
@@ -79,7 +81,12 @@ class Toy:
             "seeds": list(self.seeds),
             "metrics": ["azimuth_mae_deg", "elevation_mae_deg"],
             "catalogue": "ablate.depth_refinement.metrics:METRICS",
-            "settings": {"model": {}, "data": {}, "loss": {}, "training": {"epochs": EPOCHS}},
+            "settings": {
+                "model": {"use_existing": True, "use_elepose": False},
+                "data": {"noise": 1.0},
+                "loss": {},
+                "training": {"epochs": EPOCHS},
+            },
             "arms": {name: dict(arm) for name, arm in self.arms.items()},
             "tuning": tuning if self.tuned else None,
             "hypotheses": [dict(h) for h in self.hypotheses],
@@ -97,6 +104,7 @@ class Toy:
         return {
             "study": self.study(),
             "metrics": METRICS,
+            "data_digests": dict.fromkeys(self.arms, "d"),
             "created": "2024-05-06",
             "amendments": [],
             "hypotheses_digest": "abc",
@@ -115,16 +123,26 @@ class Toy:
                 self._run(tracker, arm, seed)
         return tracker
 
-    def _trial(self, tracker: MemoryTracker, arm: str, trial: int) -> None:
+    def trial_spec(self, arm: str, trial: int) -> RunSpec:
         overrides = {"training.learning_rate": 0.001 * (trial + 1)}
-        spec = RunSpec("toy", arm, 101, "tune", overrides, "d", trial=trial, overrides=overrides)
+        return trial_specs(self.parsed(), arm, trial, overrides, "d")[0]
+
+    def spec(self, arm: str, seed: int) -> RunSpec:
+        """What the study asks for: the second trial is the best."""
+        overrides = {"training.learning_rate": 0.002} if self.tuned and not self.arms[arm].get("reference") else {}
+        return plan.compare_spec(self.parsed(), arm, seed, overrides, "d")
+
+    def parsed(self) -> Study:
+        return Study.model_validate(self.study())
+
+    def _trial(self, tracker: MemoryTracker, arm: str, trial: int) -> None:
+        spec = self.trial_spec(arm, trial)
         scores = {"val/azimuth_mae_deg": 9.0 - trial}
         timings = {"time/train_s": 3.0, "time/total_s": 4.0}
         tracker.finish(tracker.start(spec), spec, RunResult(spec.key, "FINISHED", scores, (), timings))
 
     def _run(self, tracker: MemoryTracker, arm: str, seed: int) -> None:
-        overrides = {"training.learning_rate": 0.002} if self.tuned else {}
-        spec = RunSpec("toy", arm, seed, "compare", {"arm": arm}, "d", overrides=overrides)
+        spec = self.spec(arm, seed)
         run_id = tracker.start(spec)
         if (arm, seed) in self.fail:
             result = RunResult(spec.key, "FAILED", error="loss is not finite | epoch 3")

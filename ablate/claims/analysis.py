@@ -1,4 +1,4 @@
-"""What a study's results say: matrix, comparisons, gaps, everything a page shows. Pure: Results in, dataclasses out."""
+"""Everything a report shows of a study: matrix, comparisons, gaps. Pure: Results in, dataclasses out."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from ablate.claims.results import Results
 from ablate.claims.statistics import Effect, Estimate
 from ablate.claims.tradeoff import CostPoint, tradeoff
 from ablate.claims.tuning_history import TuningHistory, tuning_history
-from ablate.claims.verdicts import Claim, Verdict, judge
+from ablate.claims.verdicts import Claim, adjusted_p, judge
 from ablate.claims.words import listed
 
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """One arm: what it knows, what it weighs, how well it does, and by how much it differs from the baseline."""
+    """One arm: its information, parameters and scores, and its differences to the baseline."""
 
     arm: str
     label: str
@@ -52,7 +52,7 @@ class MatrixRow:
 
 @dataclass(frozen=True)
 class Gap:
-    """A run that gave no number."""
+    """A run without a score: failed or missing."""
 
     label: str
     seed: int
@@ -62,7 +62,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that is claimed and shown of a study."""
+    """All that a report shows of a study."""
 
     name: str
     question: str
@@ -90,13 +90,11 @@ class Analysis:
     tradeoff: tuple[CostPoint, ...]
     tuning: TuningHistory | None
     gaps: tuple[Gap, ...]
-    behind: tuple[str, ...]  # where a yardstick does as well as an arm, a sentence a metric
+    behind: tuple[str, ...]  # where a reference does as well as an arm: a sentence a metric
     places: Mapping[str, int]  # decimals of the differences, by metric
     tuned: bool
     test_examples: int | None  # of one run
-    overlap: (
-        float | None
-    )  # test examples per training example where every seed redraws the split: intervals allow for it
+    overlap: float | None  # test examples per training example, where every seed redraws the split; see Results
 
     @property
     def declared(self) -> bool:
@@ -105,7 +103,7 @@ class Analysis:
 
     @property
     def information(self) -> tuple[str, ...]:
-        """What the arms say they can read each quantity from: the keys, in order of appearance."""
+        """The quantities for which arms name their information, in order of appearance."""
         return tuple(dict.fromkeys(key for row in self.matrix for key in row.information))
 
 
@@ -153,7 +151,7 @@ def analyse(results: Results) -> Analysis:
 
 
 def matrix(results: Results) -> tuple[MatrixRow, ...]:
-    """A row for every arm in study order, yardsticks last."""
+    """A row for every arm in study order, references last."""
     arms = results.study.arms
     ordered = [*trained(results), *(name for name, arm in arms.items() if arm.reference)]
     return tuple(_matrix_row(results, arm) for arm in ordered)
@@ -163,18 +161,25 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     """The comparisons the answer is made of.
 
     These are the study's hypotheses, judged together. Without hypotheses it is every trained arm against its baseline
-    in every metric: exploratory, with intervals and neither adjusted p nor verdict. What a study did not ask
-    beforehand stays out of its answer: it stands in the matrix.
+    in every metric: exploratory, with intervals and neither adjusted p nor verdict.
     """
-    asked = results.study.hypotheses
-    if not asked:
+    hypotheses = results.study.hypotheses
+    if not hypotheses:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
         return tuple(_comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
-    drafts = [_comparison(results, h.arm, h.against, h.metric) for h in asked]
-    claims = [Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, asked, strict=True)]
+    drafts = [_comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
+    claims = [
+        Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
+    ]
     return tuple(
-        replace(d, margin=h.margin, judgement=v, family=len(asked), p_adjusted=_adjusted(v))
-        for d, h, v in zip(drafts, asked, judge(claims), strict=True)
+        replace(
+            d,
+            margin=h.margin,
+            judgement=v,
+            family=len(hypotheses),
+            p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
+        )
+        for d, h, v in zip(drafts, hypotheses, judge(claims), strict=True)
     )
 
 
@@ -191,25 +196,17 @@ def _comparison(results: Results, arm: str, against: str, metric: str) -> Compar
     )
 
 
-def _adjusted(verdict: Verdict) -> float | None:
-    """The p that the outcome rests on: of the side that it names, else of the nearer one."""
-    above, below = verdict.p_supported, verdict.p_refuted
-    if above is None or below is None:
-        return None
-    return {"supported": above, "refuted": below}.get(verdict.outcome, min(above, below))
-
-
 def _answers(
     results: Results,
     comparisons: Sequence[Comparison],
     parameters: Sequence[ParameterRow],
     curves: Sequence[FactorCurve],
 ) -> tuple[str, ...]:
-    """Verdicts first; then what a factor shows, which takes the place of exploratory comparisons at every level."""
-    spoken = [c for c in comparisons if not (curves and c.exploratory)]
+    """Verdicts first, then the factor's answers. With a factor, exploratory comparisons at every level are left out."""
+    shown = [c for c in comparisons if not (curves and c.exploratory)]
     tuned = results.study.tuning is not None
-    said = answers(spoken, {row.arm: row.total for row in parameters}, tuned=tuned) if spoken or not curves else ()
-    return (*said, *(curve.answer for curve in curves))
+    found = answers(shown, {row.arm: row.total for row in parameters}, tuned=tuned) if shown or not curves else ()
+    return (*found, *(curve.answer for curve in curves))
 
 
 def _labels(results: Results) -> dict[str, str]:
@@ -219,7 +216,7 @@ def _labels(results: Results) -> dict[str, str]:
 
 
 def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
-    """The baseline and the arms of the answer; all that the factor made where it is the answer."""
+    """The baseline and the arms of the answer; every arm at a level where the factor's curves are the answer."""
     arms = results.study.arms
     made = [name for name, arm in arms.items() if arm.family]
     first = [results.study.baseline] if results.study.baseline in arms else []
@@ -227,7 +224,7 @@ def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _behind_at_every_level(results: Results, rows: Sequence[MatrixRow], metric: MetricInfo) -> list[str]:
-    """An arm made by a factor is held against the yardsticks of its own level; where one is ahead, its curve shows."""
+    """An arm at a level of the factor is compared with the references of its own level."""
     level = {row.arm: results.study.arms[row.arm].level for row in rows}
     levels = list(dict.fromkeys(level[row.arm] for row in rows if not row.reference))
     among = [[row for row in rows if level[row.arm] == each or (row.reference and level[row.arm] is None)]
@@ -237,25 +234,26 @@ def _behind_at_every_level(results: Results, rows: Sequence[MatrixRow], metric: 
 
 
 def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: bool = True) -> str:
-    """Which arms do not beat the yardsticks' means, in words; empty when all do or there is none.
+    """Which arms are no better than a reference, by their means, in words; empty when all are or there is none.
 
-    A comparison of networks means little while a constant or a formula does as well. A yardstick that is ahead of
-    every arm, as one that is told part of the truth, must not hide what the others say; `of_all` says it too.
+    A comparison of networks means little while a constant or a formula does as well. A reference may be better than
+    every arm because it is given part of the truth: the next best one is then named as well, and this one only with
+    `of_all`.
     """
     sign = 1 if metric.direction == "lower" else -1
     means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
     arms = [(row.label, mean) for row, mean in means if not row.reference]
-    said = []
+    sentences = []
     for best, name in sorted((mean, row.label) for row, mean in means if row.reference):
         behind = [label for label, mean in arms if mean >= best]
         if not behind:
             break
         whom = "every arm" if len(behind) == len(arms) else listed(behind)
         if of_all or whom != "every arm":
-            said.append(f"{name} does as well as or better than {whom} in {metric.in_text}.")
+            sentences.append(f"{name} does as well as or better than {whom} in {metric.in_text}.")
         if whom != "every arm":
             break
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def gaps(results: Results) -> tuple[Gap, ...]:

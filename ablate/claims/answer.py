@@ -78,14 +78,14 @@ def answers(
     if not pairs:
         return ("There is nothing to compare: the study has no arm beside its baseline.",)
     scope = f"{SCOPE if tuned else SCOPE_UNTUNED}, "
-    said = []
+    sentences = []
     for place, pair in enumerate(pairs):
         of_pair = [c for c in comparisons if (c.arm, c.against) == pair]
         exploratory = all(c.exploratory for c in of_pair)
         text = (_explored if exploratory else _judged)(of_pair) + _cost(of_pair[0], _added(parameters, *pair))
         named = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
-        said.append(sentence(text) if place else named)
-    return tuple(said)
+        sentences.append(sentence(text) if place else named)
+    return tuple(sentences)
 
 
 def _judged(of_pair: Sequence[Comparison]) -> str:
@@ -130,8 +130,8 @@ def _explored(of_pair: Sequence[Comparison]) -> str:
     if all(c.effect.difference.n == 0 for c in of_pair):
         return f"there is no answer yet, for {first.label} and {first.against_label} have no finished seed in common"
     clauses: list[str] = []
-    say = {"better": _better, "worse": _worse, "not shown": _open, "equal": _open, "no interval": _unjudged}
-    for outcome, words in say.items():
+    clause_of = {"better": _better, "worse": _worse, "not shown": _open, "equal": _open, "no interval": _unjudged}
+    for outcome, words in clause_of.items():
         found = [c for c in of_pair if c.shown == outcome and c.effect.difference.n]
         if found:
             clauses.append(words(found, named=not clauses))
@@ -161,7 +161,7 @@ def _open(found: Sequence[Comparison], *, named: bool) -> str:
 
 
 def _unjudged(found: Sequence[Comparison], *, named: bool) -> str:
-    """One pair of runs has no interval, and equal differences have no spread: told, nothing is claimed."""
+    """One pair of runs has no interval, and equal differences have no spread: the difference alone is given."""
     between = f" about {found[0].label} and {found[0].against_label}" if named else ""
     values = " and ".join(f"{c.metric.in_text} {_signed(c)}" for c in found)
     return f"nothing can be shown{between} ({values})"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ablate.claims.records import MetricInfo, speaking, status, training_seconds
-from ablate.study import Arm, Record, Scalar, Study
+from ablate.claims.records import MetricInfo, status, training_seconds
+from ablate.design.trials import TrialOutcome, best
+from ablate.study import Direction, Scalar, Study, Tuning
 
 
 @dataclass(frozen=True)
@@ -39,53 +39,33 @@ class ArmTuning:
 
 
 def tunings(
-    study: Study,
-    metrics: Mapping[str, MetricInfo],
-    records: Sequence[Record],
-    finished: Mapping[tuple[str, int], Record],
+    study: Study, metrics: Mapping[str, MetricInfo], trials: Mapping[str, Sequence[TrialOutcome]]
 ) -> dict[str, ArmTuning]:
     """The tuning of every arm that is tuned, by arm; empty when the study is untuned.
 
-    `finished` are the comparison runs that count: the values they were given are the tuned ones, and before there
-    is one, those of the best finished trial.
+    `trials`: every arm's, as the plan has them. The tuned values are those of the best; before all have ended, of the
+    best so far.
     """
     if study.tuning is None:
         return {}
-    trials = [record for record in records if record.phase == "tune"]
-    return {
-        name: _arm_tuning(study, metrics, arm, [r for r in trials if r.arm == name], _used(name, finished))
-        for name, arm in study.arms.items()
-        if not arm.reference
-    }
+    metric = metrics.get(study.tuning.metric.removeprefix("val/"))
+    direction = metric.direction if metric else "lower"
+    return {arm: _arm_tuning(study, study.tuning, outcomes, direction) for arm, outcomes in trials.items()}
 
 
-def _used(arm: str, finished: Mapping[tuple[str, int], Record]) -> Mapping[str, Scalar]:
-    """The tuned values the arm's comparison runs were really given."""
-    return next((record.overrides for (name, _), record in finished.items() if name == arm and record.overrides), {})
-
-
-def _arm_tuning(
-    study: Study, metrics: Mapping[str, MetricInfo], arm: Arm, records: Sequence[Record], used: Mapping[str, Scalar]
-) -> ArmTuning:
-    assert study.tuning is not None
-    tuning = study.tuning
-    by_trial = {
-        trial: {seed: r for (_, seed), r in speaking([r for r in records if r.trial == trial], "tune").items()}
-        for trial in sorted({record.trial for record in records if record.trial is not None})
-    }
-    values = {trial: _trial_value(found, tuning.seeds, tuning.metric) for trial, found in by_trial.items()}
-    done = {trial: value for trial, value in values.items() if value is not None}
-    failed = [t for t, found in by_trial.items() if any(status(r) == "failed" for r in found.values())]
+def _arm_tuning(study: Study, tuning: Tuning, outcomes: Sequence[TrialOutcome], direction: Direction) -> ArmTuning:
+    found = [[record for record in outcome.records if record] for outcome in outcomes]
     epochs = tuning.epochs or int(study.settings["training"]["epochs"])
-    runs = [r.scores for found in by_trial.values() for r in found.values()]
+    runs = [record.scores for records in found for record in records]
+    valued = [outcome for outcome in outcomes if outcome.value is not None]
     return ArmTuning(
         allotted=tuning.trials,
-        finished=len(done),
-        failed=len(failed),
+        finished=len(valued),
+        failed=sum(any(status(record) == "failed" for record in records) for records in found),
         epochs=epochs,
-        tuned=used or _best(done, by_trial, metrics.get(tuning.metric.removeprefix("val/"))),
+        tuned=best(outcomes, direction) if valued else {},
         seconds=_total(training_seconds(scores) for scores in runs),
-        trials=tuple(Trial(t, values[t], next(iter(by_trial[t].values())).overrides) for t in by_trial),
+        trials=tuple(Trial(outcome.index, outcome.value, outcome.overrides) for outcome in outcomes),
         allotted_epochs=tuning.trials * len(tuning.seeds) * epochs,
         used_epochs=_total(scores.get("count/epochs") for scores in runs),
         used_examples=_total(scores.get("count/examples") for scores in runs),
@@ -95,20 +75,3 @@ def _arm_tuning(
 def _total(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def _trial_value(found: Mapping[int, Record], seeds: Sequence[int], metric: str) -> float | None:
-    """Mean over the tuning seeds; None unless every one of them finished with a finite score."""
-    values = [found[s].scores.get(metric, math.nan) for s in seeds if s in found and status(found[s]) == "done"]
-    mean = sum(values) / len(values) if len(values) == len(seeds) else math.nan
-    return mean if math.isfinite(mean) else None
-
-
-def _best(
-    done: Mapping[int, float], by_trial: Mapping[int, Mapping[int, Record]], metric: MetricInfo | None
-) -> Mapping[str, Scalar]:
-    if not done:
-        return {}
-    sign = -1 if metric is not None and metric.direction == "higher" else 1
-    best = min(done, key=lambda trial: (sign * done[trial], trial))
-    return next(iter(by_trial[best].values())).overrides

@@ -1,6 +1,6 @@
-"""What a reader must know before believing a number: unequal tuning, edges, code, few seeds, reused test data.
+"""Warnings and remarks of a report: unequal tuning, edges, code, few seeds, reused test data.
 
-Reads Results and the names of the store's other studies; whole sentences out.
+Reads Results and the names of the store's other studies; gives whole sentences.
 """
 
 from __future__ import annotations
@@ -8,28 +8,30 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from ablate.claims.costs import BudgetRow, budget_rows, label
 from ablate.claims.records import datasets
 from ablate.claims.results import Results
 from ablate.claims.verdicts import MIN_SEEDS
 from ablate.claims.words import counted, listed
+from ablate.design.counting import same_code
 from ablate.design.resolve import resolve
 from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
 
 SAME = 0.02  # of the largest
-EDGE = 0.02  # of the range: a best value this near to an end may have wanted to be beyond it
+EDGE = 0.02  # of the range: within this share of an end, the best value may lie beyond it
 
 
 def warnings(results: Results) -> tuple[str, ...]:
-    """What is serious enough for the first page; empty when nothing is."""
+    """The serious ones, for the first page; often none."""
     rows = budget_rows(results)
     found = [_untuned(results), _unequal(rows), _edges(results, rows), *_different_code(results), _few_seeds(results)]
     return tuple(text for text in found if text)
 
 
 def remarks(results: Results) -> tuple[str, ...]:
-    """What belongs to the caveats."""
+    """The others, for the caveats."""
     return tuple(text for text in (_test_data_use(results),) if text)
 
 
@@ -56,13 +58,13 @@ def _unequal(rows: Sequence[BudgetRow]) -> str:
 
 
 def _differ(values: Iterable[float | None]) -> bool:
-    """By more than a tuned batch size changes: a last batch that is left out is no other budget."""
+    """By more than 2 %: with a tuned batch size, dropping the last batch changes the number of examples a little."""
     known = [value for value in values if value is not None]
     return bool(known) and max(known) - min(known) > SAME * max(known)
 
 
 def _each(found: Mapping[str, float | None]) -> str:
-    """`Existing and ElePose 6, Hybrid 5`: arms that share a number stand together."""
+    """`Existing and ElePose 6, Hybrid 5`: arms with the same number are listed together."""
     by_value: dict[float | None, list[str]] = defaultdict(list)
     for name, value in found.items():
         by_value[value].append(name)
@@ -98,17 +100,23 @@ def at_edge(entry: SpaceEntry | None, value: Scalar) -> Iterator[tuple[str, floa
 
 
 def _different_code(results: Results) -> Iterator[str]:
-    """Arms of the same components were made by the same code, or it is said which were not."""
+    """A warning where runs of arms with the same components have different code digests."""
     groups: dict[tuple[str, ...], dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for (arm, seed), facts in results.provenance.items():
         if "source_digest" in facts:
             groups[_components(results, arm)][facts["source_digest"]].append((arm, seed))
     for by_code in groups.values():
-        if len(by_code) > 1:
-            which = "; ".join(f"{code}: {_runs(results, runs)}" for code, runs in sorted(by_code.items()))
+        which = "; ".join(f"{code}: {_runs(results, runs)}" for code, runs in sorted(by_code.items()))
+        pairs = {same_code(*pair) for pair in combinations(by_code, 2)}
+        if "changed" in pairs:
             yield (
                 f"Runs of the same components were made by different code ({which}); differences between them may be "
                 "the code's. `ablate run --rerun stale` makes them alike."
+            )
+        elif pairs:
+            yield (
+                "Whether runs of the same components were made by the same code cannot be told: digests of their code "
+                f"were taken in different ways ({which})."
             )
 
 
@@ -151,7 +159,7 @@ def _test_data_use(results: Results) -> str:
 def same_test_data(results: Results) -> list[str] | None:
     """Other studies of the store with a finished comparison run on the same data; None where it is unknown.
 
-    The same file is the same people, whatever cameras and noise a study puts before them.
+    The same file holds the same people, whatever cameras and noise a study simulates.
     """
     if not results.datasets:
         return None

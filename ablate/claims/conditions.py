@@ -20,7 +20,7 @@ from ablate.claims.statistics import Effect, Estimate
 from ablate.study import Condition
 
 PEOPLE = "subject"  # the column that names the person of every example
-MIN_EXAMPLES, MIN_PEOPLE = 30, 2  # fewer in a bin say nothing of it: no effect
+MIN_EXAMPLES, MIN_PEOPLE = 30, 2  # a bin with fewer has no effect
 MAX_NAMES = 40
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -35,7 +35,7 @@ class Bins:
     values: tuple[float, ...] = ()  # or one bin for each of few values
     groups: tuple[int, ...] = ()  # of each value the bin that it shares with others
     period: float | None = None
-    categorical: bool = False  # the values are names: their order means nothing, and `centres` are places in a row
+    categorical: bool = False  # the values are names without an order; `centres` are positions
 
     def place(self, column: np.ndarray) -> np.ndarray:
         """Bin index of every value; −1 outside of all bins and for NaN."""
@@ -58,8 +58,8 @@ class Bins:
 class ConditionTable:
     """One metric along one condition: an estimate over seeds for every arm and bin, and the effect on the baseline.
 
-    A bin with fewer than 30 examples or two people has effects without a number, and its note says so; only a slice
-    by person has one person a bin.
+    A bin with fewer than 30 examples or two people has effects without a number, and a note; slices by person are
+    exempt from the second.
     """
 
     column: str
@@ -135,7 +135,7 @@ _Cells = dict[tuple[str, str, str, int], dict[int, _Cell]]  # (condition, metric
 
 
 def _all_bins(results: Results) -> dict[str, Bins]:
-    """Of every condition that any run has values of; from the examples of all runs, so that every arm is cut alike."""
+    """Bins of every condition that any run has values of, made from all runs together: the same for every arm."""
     wanted = results.study.report.conditions
     column_of = results.study.report.column_of
     found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
@@ -153,7 +153,7 @@ def _all_bins(results: Results) -> dict[str, Bins]:
 
 
 def _is_name(column: str, values: np.ndarray) -> bool:
-    """Whole numbers that a data set stores as such name something: a person, a clip, an action."""
+    """Whether the values are names: integer columns number people, clips or actions."""
     return column == PEOPLE or np.issubdtype(values.dtype, np.integer)
 
 
@@ -185,7 +185,7 @@ def _inside(place: np.ndarray) -> dict[int, np.ndarray]:
 def _cell(
     values: np.ndarray, people: np.ndarray | None, rows: np.ndarray, reduce: Callable[[np.ndarray], float]
 ) -> _Cell | None:
-    """What the `rows` of a run say; `people` are numbers from 0. None without a value."""
+    """Score of the `rows` of one run; `people` are numbers from 0. None without a value."""
     rows = rows[np.isfinite(values[rows])]
     if not rows.size:
         return None
@@ -213,7 +213,7 @@ def _table(results: Results, column: str, metric: str, bins: Bins, cells: _Cells
 
     examples, people = _sizes(of_pair.values(), places)
     notes = tuple(_note(*size) for size in zip(examples, people or [None] * len(places), strict=True))
-    # every slice of one person is one person: what is asked is how people differ
+    # a slice by person has one person a bin, and is meant to compare people
     by_person = results.study.report.column_of(column) == PEOPLE
     sound = [n >= MIN_EXAMPLES and (by_person or not note) for n, note in zip(examples, notes, strict=True)]
     bases = {arm: base for arm in arms if (base := baseline_of(results, arm)) in arms and base is not None}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["match parameters", "shuffle input", "drop input", "drop joints", "freeze", "same information"]
 
-# What it means for a gain of `of` over `base`, by what is shown of the difference between `of` and the control.
+# The meaning for a gain of the controlled arm over {base}, by what is shown of its difference to the control.
 EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
     "match parameters": {
         "better": "more parameters alone do not explain its gain over {base}",
@@ -50,21 +50,21 @@ EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
         "worse": "the same information does more than its gain over {base} without the design",
     },
 }
-# The same where several things were changed at once: none of them can be told from the others.
+# The same where the control changes several things at once.
 SEVERAL: Mapping[Shown, str] = {
     "better": "not all of its gain over {base} is left with {what}",
     "equal": "its gain over {base} is left with {what}",
     "not shown": "it is not shown that any of its gain over {base} is lost with {what}",
     "worse": "its gain over {base} is larger with {what}",
 }
-# The same where the controlled arm is the baseline itself: there is no gain, only what it needs.
+# The same where the controlled arm is the baseline itself: there is no gain.
 NEEDS: Mapping[Shown, str] = {
     "better": "it needs {things}",
     "equal": "it does as well without {things}",
     "not shown": "it is not shown that it needs {things}",
     "worse": "it does better without {things}",
 }
-# And where the control was made even with the baseline in something.
+# And where the control was given as many parameters as the baseline, or its information.
 EVEN: Mapping[Shown, str] = {
     "better": "with {even}, {base} does better",
     "equal": "with {even}, neither does better",
@@ -74,6 +74,38 @@ EVEN: Mapping[Shown, str] = {
 EVENED: Mapping[Kind, str] = {
     "match parameters": "the same number of parameters",
     "same information": "the same information",
+}
+# The paragraph that puts the controls of one arm together: a clause for each of them, by its outcome.
+CLOSING: Mapping[str, Mapping[Shown, str]] = {
+    "parameters": {
+        "better": "more parameters do not explain it alone ({of} is still better than {control} by {size})",
+        "equal": "more parameters could give it ({of} and {control} differ by less than the margin)",
+        "not shown": "more parameters are not ruled out (no difference between {of} and {control} could be shown)",
+        "worse": "more parameters could give more than it ({control} is better than {of} by {size})",
+        "no interval": "more parameters are not known to do",
+    },
+    "information": {
+        "better": "more information gives a gain by itself ({control} is better than {base} by {size})",
+        "equal": "more information gives no more than the margin by itself ({control} against {base})",
+        "not shown": "more information is not shown to give a gain by itself "
+        "(no difference between {control} and {base} shown)",
+        "worse": "more information gives no gain by itself ({control} is worse than {base} by {size})",
+        "no interval": "more information is not known to give a gain by itself",
+    },
+    "input": {
+        "better": "without it {of} loses {size} ({control})",
+        "equal": "without it {of} loses less than the margin ({control})",
+        "not shown": "without it {of} is not shown to lose ({control})",
+        "worse": "without it {of} is better by {size} ({control})",
+        "no interval": "what {of} is without it is not known ({control})",
+    },
+    "design": {
+        "better": "the design adds {size} to what the information gives",
+        "equal": "the design adds less than the margin to what the information gives",
+        "not shown": "the design is not shown to add to what the information gives",
+        "worse": "the design takes {size} from what the information gives",
+        "no interval": "the design is not known to add to it",
+    },
 }
 
 
@@ -111,12 +143,12 @@ def meaning(finding: ControlFinding, row: ControlRow, things: str) -> str:
     if row.remaining_shown == "no interval":
         unknown = _unknown(finding.label, row.remaining, row)
         return sentence(f"{unknown}: nothing can be said of what it rules out")
-    said = _difference(finding, row)
+    difference = _difference(finding, row)
     if row.gain is None:
-        return sentence(f"{said}: {_need(finding, row.remaining_shown, things)}")
+        return sentence(f"{difference}: {_need(finding, row.remaining_shown, things)}")
     gain = size(row.gain.difference, row.metric, row.places)
     own = f"; {finding.label} itself has a gain" if row.control_shown == "better" else ""
-    return sentence(f"{said}: {_explained(finding, row.remaining_shown, things)}. That gain is {gain}{own}")
+    return sentence(f"{difference}: {_explained(finding, row.remaining_shown, things)}. That gain is {gain}{own}")
 
 
 def _explained(finding: ControlFinding, outcome: Shown, things: str) -> str:
@@ -136,7 +168,7 @@ def _need(finding: ControlFinding, outcome: Shown, things: str) -> str:
 def closing(found: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
     """The three explanations of one arm's gain in one metric together; empty unless each has its control.
 
-    A control that changes several things at once tells none of them from the others, and stays out.
+    A control that changes several things at once is left out.
     """
     by_kind = {finding.kinds[0]: (finding, row) for finding, row in reversed(found) if len(finding.kinds) == 1}
     if "match parameters" not in by_kind or "same information" not in by_kind:
@@ -147,12 +179,12 @@ def closing(found: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
     if gain is None or row.gain_shown != "better":
         return f"No gain of {of} over {base} is shown {where}: parameters, information and design have none to explain."
     parts = [
-        f"more parameters {_parameters(*by_kind['match parameters'])}",
-        f"more information {_information(*by_kind['same information'])}",
-        *(_needed(*by_kind[kind]) for kind in ("shuffle input", "drop input") if kind in by_kind),
-        f"the design {_design(*by_kind['same information'])}",
+        _clause("parameters", *by_kind["match parameters"]),
+        _clause("information", *by_kind["same information"]),
+        *(_clause("input", *by_kind[kind]) for kind in ("shuffle input", "drop input") if kind in by_kind),
+        _clause("design", *by_kind["same information"]),
     ]
-    return f"What {of}'s gain over {base} {where}, {_short(gain, row)}, comes from: {'; '.join(parts)}."
+    return f"What {of}'s gain over {base} {where}, {_size(gain, row)}, comes from: {'; '.join(parts)}."
 
 
 def _no_gain(finding: ControlFinding, row: ControlRow, gain: Effect) -> str:
@@ -161,10 +193,10 @@ def _no_gain(finding: ControlFinding, row: ControlRow, gain: Effect) -> str:
     if row.gain_shown == "no interval":
         return sentence(f"{_unknown(of, gain, row)}: there is no gain to explain yet")
     if row.gain_shown == "worse":
-        said = f"{where}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
+        found = f"{where}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
     else:
-        said = f"no gain of {of} over {base} is shown {where} ({signed_size(gap, row.metric, row.places)})"
-    text = sentence(f"{said}: there is no gain to explain")
+        found = f"no gain of {of} over {base} is shown {where} ({signed_size(gap, row.metric, row.places)})"
+    text = sentence(f"{found}: there is no gain to explain")
     if row.control_shown != "better":
         return text
     own = size(row.control.difference, row.metric, row.places)
@@ -189,48 +221,15 @@ def _unknown(arm: str, effect: Effect, row: ControlRow) -> str:
     return f"in {row.metric.in_text}, {arm} has no interval to go by ({reason})"
 
 
-def _parameters(finding: ControlFinding, row: ControlRow) -> str:
-    of, wide = finding.of_label, finding.label
-    return {
-        "better": f"do not explain it alone ({of} is still better than {wide} by {_short(row.remaining, row)})",
-        "equal": f"could give it ({of} and {wide} differ by less than the margin)",
-        "not shown": f"are not ruled out (no difference between {of} and {wide} could be shown)",
-        "worse": f"could give more than it ({wide} is better than {of} by {_short(row.remaining, row)})",
-        "no interval": "are not known to do",
-    }[row.remaining_shown]
+def _clause(part: str, finding: ControlFinding, row: ControlRow) -> str:
+    """Information is judged by what the control gains on the baseline, all else by what the arm has beyond it."""
+    effect, outcome = (row.remaining, row.remaining_shown)
+    if part == "information":
+        effect, outcome = (row.control, row.control_shown)
+    names = {"of": finding.of_label, "control": finding.label, "base": finding.baseline_label}
+    return CLOSING[part][outcome].format(**names, size=_size(effect, row))
 
 
-def _information(finding: ControlFinding, row: ControlRow) -> str:
-    informed, base = finding.label, finding.baseline_label
-    return {
-        "better": f"gives a gain by itself ({informed} is better than {base} by {_short(row.control, row)})",
-        "equal": f"gives no more than the margin by itself ({informed} against {base})",
-        "not shown": f"is not shown to give a gain by itself (no difference between {informed} and {base} shown)",
-        "worse": f"gives no gain by itself ({informed} is worse than {base} by {_short(row.control, row)})",
-        "no interval": "is not known to give a gain by itself",
-    }[row.control_shown]
-
-
-def _needed(finding: ControlFinding, row: ControlRow) -> str:
-    of, other = finding.of_label, finding.label
-    return {
-        "better": f"without it {of} loses {_short(row.remaining, row)} ({other})",
-        "equal": f"without it {of} loses less than the margin ({other})",
-        "not shown": f"without it {of} is not shown to lose ({other})",
-        "worse": f"without it {of} is better by {_short(row.remaining, row)} ({other})",
-        "no interval": f"what {of} is without it is not known ({other})",
-    }[row.remaining_shown]
-
-
-def _design(finding: ControlFinding, row: ControlRow) -> str:
-    return {
-        "better": f"adds {_short(row.remaining, row)} to what the information gives",
-        "equal": "adds less than the margin to what the information gives",
-        "not shown": "is not shown to add to what the information gives",
-        "worse": f"takes {_short(row.remaining, row)} from what the information gives",
-        "no interval": "is not known to add to it",
-    }[row.remaining_shown]
-
-
-def _short(effect: Effect, row: ControlRow) -> str:
+def _size(effect: Effect, row: ControlRow) -> str:
+    """Without its interval, which stands in the control's own sentence."""
     return measure(abs(effect.difference.mean or 0.0), row.metric, row.places)

@@ -1,4 +1,4 @@
-"""What each control rules out: the two differences that matter, and a sentence. Pure: Results in, dataclasses out."""
+"""The outcome of each control: its differences to both arms, and a sentence. Pure: Results in, dataclasses out."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def explanations(findings: Sequence[ControlFinding]) -> tuple[str, ...]:
 
     These are more parameters, more information, and the design.
     """
-    said = []
+    paragraphs = []
     for of in dict.fromkeys(f.of for f in findings if f.of != f.baseline):
         group = [f for f in findings if f.of == of]
-        said += [closing([(f, f.rows[place]) for f in group]) for place in range(len(group[0].rows))]
-    return tuple(text for text in said if text)
+        paragraphs += [closing([(f, f.rows[place]) for f in group]) for place in range(len(group[0].rows))]
+    return tuple(text for text in paragraphs if text)
 
 
 def _finding(results: Results, name: str, kinds: Mapping[Kind, str]) -> ControlFinding:

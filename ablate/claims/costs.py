@@ -1,4 +1,4 @@
-"""What each arm costs and what was spent on it: parameters, training, tuning. Numbers only; draws nothing."""
+"""Parameters of each arm, and its budget of training and tuning. Numbers only; draws nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ParameterRow:
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """What one arm was given and used; what is allotted is None for an untuned arm.
+    """Budget of one arm, allotted and used; what is allotted is None for an untuned arm.
 
     Epochs, examples and seconds of tuning are sums over its trials, as far as these report them.
     """
@@ -65,7 +65,7 @@ def label(results: Results, arm: str) -> str:
 
 
 def family_label(results: Results, family: str) -> str:
-    """The label of what a factor made an arm a level of, without the level; of an arm it left alone, that arm's."""
+    """The label of a factor's family, without a level; of an arm outside the factor, its own label."""
     if family in results.study.arms:
         return label(results, family)
     made = next((arm for arm in results.study.arms.values() if arm.family == family), None)
@@ -75,7 +75,7 @@ def family_label(results: Results, family: str) -> str:
 
 
 def trained(results: Results) -> list[str]:
-    """The arms that are no yardstick, in study order."""
+    """The arms that are no references, in study order."""
     return [name for name, arm in results.study.arms.items() if not arm.reference]
 
 

@@ -1,4 +1,4 @@
-"""True against predicted values: how often each was answered with each, and how far off. Counts; draws nothing."""
+"""True against predicted values: counts of each pair, and shares of small and large errors. Draws nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ArmDensity:
     arm: str
     label: str
     counts: tuple[tuple[int, ...], ...]
-    outside: int  # predictions beyond the edges: in the shares, not in the counts
+    outside: int  # predictions beyond the edges: counted in the shares only
     seeds: int
     shares: tuple[Estimate, ...]  # per cent of the examples, mean over seeds; a value for each name of the table
 
@@ -97,7 +97,7 @@ def _runs(results: Results, arm: str, column: str, error: str) -> list[_Pair]:
 
 
 def _edges(pairs: list[_Pair], period: float | None) -> np.ndarray:
-    """One period, or round numbers around the true values: a stray prediction must not squeeze the rest."""
+    """One period, or round numbers around the true values, whatever a stray prediction is."""
     if period is not None:
         return np.linspace(0.0, period, BINS + 1)
     low, high = min(float(true.min()) for true, _ in pairs), max(float(true.max()) for true, _ in pairs)
@@ -135,18 +135,18 @@ class _Test:
 
 def _tests(scale: float, unit: str, *, periodic: bool) -> dict[str, _Test]:
     """Name → what is counted: near the truth, far from it, and (around a circle) at the opposite of it."""
-    said = partial(_said, unit=unit)
+    text = partial(_with_unit, unit=unit)
     near = scale / 16 if periodic else _nice(scale / 16)
-    far = 4 * near  # a quarter of the scale or less: more is another answer, not an inexact one
-    tests = {f"Within {said(limit)}": _Test(0.0, limit) for limit in (near, 2 * near)}
-    tests[f"Off by over {said(far)}"] = _Test(math.nextafter(far, math.inf), math.inf)
+    far = 4 * near  # at most a quarter of the scale
+    tests = {f"Within {text(limit)}": _Test(0.0, limit) for limit in (near, 2 * near)}
+    tests[f"Off by over {text(far)}"] = _Test(math.nextafter(far, math.inf), math.inf)
     if periodic:
         half = scale / 2
-        tests[f"{said(half - scale / 16)} to {said(half)}"] = _Test(half - scale / 16, half)
+        tests[f"{text(half - scale / 16)} to {text(half)}"] = _Test(half - scale / 16, half)
     return tests
 
 
-def _said(value: float, *, unit: str) -> str:
+def _with_unit(value: float, *, unit: str) -> str:
     return f"{value:g}°" if unit == "°" else f"{value:g} {unit}".rstrip()
 
 

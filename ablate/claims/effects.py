@@ -1,4 +1,4 @@
-"""Scores and paired differences of a study's arms, one way for every table. Reads Results; says nothing in words."""
+"""Scores and paired differences of a study's arms, computed in one way for every table. Reads Results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def effect(results: Results, arm: str, against: str, metric: str) -> Effect:
 
 
 def difference(results: Results, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Effect:
-    """The same of any two scores by seed: it allows for splits that share training examples."""
+    """The same of any two scores by seed; the interval allows for splits that share training examples."""
     return paired(ours, theirs, overlap=results.overlap)
 
 
@@ -33,6 +33,6 @@ def score(results: Results, by_seed: Mapping[int, float]) -> Estimate:
 
 
 def effect_places(results: Results, metric: str) -> int:
-    """Decimals for the differences in a metric: one choice for table and sentence, made by the trained arms."""
+    """Decimals for the differences in a metric, in tables and sentences: from those of the trained arms."""
     pairs = [(arm, baseline_of(results, arm)) for arm in trained(results)]
     return numbers.decimals(effect(results, arm, base, metric).difference for arm, base in pairs if base)

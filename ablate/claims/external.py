@@ -32,12 +32,12 @@ class ExternalRow:
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """All arms on one other data set; `note` says what limits it (one seed, differing examples), in words."""
+    """All arms on one other data set; `note` names its limits (one seed, differing examples)."""
 
     name: str
     metrics: tuple[MetricInfo, ...]
     examples: int | None
-    rows: tuple[ExternalRow, ...]  # yardsticks last
+    rows: tuple[ExternalRow, ...]  # references last
     places: Mapping[str, int]  # decimals of the differences, by metric
     note: str
 
@@ -53,8 +53,8 @@ def external_tables(results: Results) -> tuple[ExternalTable, ...]:
 
 def _table(results: Results, name: str, keys: Sequence[str]) -> ExternalTable:
     logged = [key.rpartition("/")[2] for key in keys]
-    asked = [metric for metric in results.study.metrics if metric in logged]
-    metrics = asked or [metric for metric in results.metrics if metric in logged]
+    own = [metric for metric in results.study.metrics if metric in logged]
+    metrics = own or [metric for metric in results.metrics if metric in logged]
     arms = [*trained(results), *(arm for arm, a in results.study.arms.items() if a.reference)]
     rows = tuple(row for row in (_row(results, name, arm, metrics) for arm in arms) if row.runs)
     counts = {
@@ -97,12 +97,12 @@ def _by_seed(results: Results, name: str, arm: str, metric: str) -> dict[int, fl
 
 def _note(rows: Sequence[ExternalRow], counts: set[int], missing: Sequence[str]) -> str:
     runs = sorted({row.runs for row in rows})
-    said = [f"not scored: {listed(missing)}"] if missing else []
+    limits = [f"not scored: {listed(missing)}"] if missing else []
     if runs and runs[0] == 1:
-        said.append("one run of some arms: a number without an interval, which claims nothing" if len(runs) > 1 else
+        limits.append("one run of some arms: a number without an interval, which claims nothing" if len(runs) > 1 else
                     "one run an arm: numbers without intervals, which claim nothing")  # fmt: skip
     elif len(runs) > 1:
-        said.append(f"from {runs[0]} to {runs[-1]} runs an arm: differences are over the seeds that both arms have")
+        limits.append(f"from {runs[0]} to {runs[-1]} runs an arm: differences are over the seeds that both arms have")
     if len(counts) > 1:
-        said.append(f"runs were scored on {min(counts)} to {max(counts)} examples: not all on the same")
-    return "; ".join(said)
+        limits.append(f"runs were scored on {min(counts)} to {max(counts)} examples: not all on the same")
+    return "; ".join(limits)

@@ -1,4 +1,4 @@
-"""How scores and differences move along a study's factor. Pure: Results in, dataclasses out; draws nothing."""
+"""How scores and differences change along a study's factor. Pure: Results in, dataclasses out; draws nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FactorCurve:
     level_labels: tuple[str, ...]
     positions: tuple[float, ...] | None
     series: tuple[FactorSeries, ...]  # the baseline's first, where the factor has it
-    lines: tuple[FactorLine, ...]  # yardsticks last
+    lines: tuple[FactorLine, ...]  # references last
     places: int  # decimals of the differences
     score_places: int
     answer: str
@@ -132,14 +132,14 @@ def _answer(curve: FactorCurve, baseline_label: str) -> str:
 def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> str:
     """Where the interval excludes 0, and how the difference moves from the first level to the last."""
     outcomes = [shown(each, curve.metric) for each in series.effects]
-    say: dict[tuple[Shown, ...], str] = {
+    wordings: dict[tuple[Shown, ...], str] = {
         ("better",): "is better than {}",
         ("worse",): "is worse than {}",
         ("not shown", "equal"): "shows no difference to {}",
         ("no interval",): "has no interval against {}",
     }
     clauses: list[str] = []
-    for kinds, words in say.items():
+    for kinds, words in wordings.items():
         levels = [name for name, each in zip(curve.level_labels, outcomes, strict=True) if each in kinds]
         if levels:
             where = "at every level" if len(levels) == len(outcomes) else f"at {listed(levels)}"

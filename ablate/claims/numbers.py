@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ablate.claims.statistics import Estimate
 
-GAP = "–"  # what a missing number looks like, everywhere
+GAP = "–"  # a missing number, everywhere
 MINUS = "−"
 MAX_DECIMALS = 6
 

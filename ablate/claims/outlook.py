@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ablate.claims import numbers, power
-from ablate.claims.records import shared_training, speaking, status
+from ablate.claims.records import shared_training
 from ablate.claims.statistics import paired
 from ablate.claims.verdicts import MIN_SEEDS
 from ablate.study import Hypothesis, Metric, Record, Study
@@ -56,27 +56,31 @@ class Outlook:
 
 
 def outlook(
-    study: Study, metrics: Mapping[str, Metric], known: Sequence[Record], difference: float | None = None
+    study: Study,
+    metrics: Mapping[str, Metric],
+    compared: Mapping[tuple[str, int], Record],
+    difference: float | None = None,
 ) -> Outlook:
-    """What the study's seeds can show, with the spread of the finished runs where there are enough.
+    """What the study's seeds can show, with the spread of the finished comparison runs where there are enough.
+
+    `compared`: those that count, by arm and seed.
 
     `difference`: a true improvement, in the metric's unit, for which the seeds needed are worked out.
     """
-    chosen = {place: r for place, r in speaking(known, "compare").items() if status(r) == "done"}
-    overlap = shared_training(study, list(chosen.values()))
+    overlap = shared_training(study, list(compared.values()))
     family = len(study.hypotheses)
     rows = tuple(
-        _prospect(h, metrics[h.metric].unit, _pilot(study, chosen, h), len(study.seeds), family, overlap, difference)
+        _prospect(h, metrics[h.metric].unit, _pilot(study, compared, h), len(study.seeds), family, overlap, difference)
         for h in study.hypotheses
     )
     return Outlook(len(study.seeds), family, power.smallest_p(len(study.seeds), family), overlap, rows)
 
 
-def _pilot(study: Study, chosen: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
+def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
     """Number of finished pairs, and the standard deviation of their differences when there are enough."""
     key = f"test/{h.metric}"
     ours, theirs = (
-        {seed: chosen[arm, seed].scores.get(key, math.nan) for seed in study.seeds if (arm, seed) in chosen}
+        {seed: compared[arm, seed].scores.get(key, math.nan) for seed in study.seeds if (arm, seed) in compared}
         for arm in (h.arm, h.against)
     )
     gap = paired(ours, theirs).difference

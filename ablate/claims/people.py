@@ -1,4 +1,4 @@
-"""What test people, not seeds, say about every comparison, in numbers and words. Reads Results; makes no verdicts."""
+"""Every comparison over test people instead of seeds, in numbers and words. Reads Results; makes no verdicts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ablate.claims.words import signed_size
 
 @dataclass(frozen=True)
 class PopulationRow:
-    """What people, not seeds, say about one comparison; apart from training variance. `sentence` says it in words."""
+    """One comparison over people instead of seeds, apart from training variance. `sentence`: the same in words."""
 
     arm: str
     label: str
@@ -29,14 +29,14 @@ class PopulationRow:
 
 def population_rows(results: Results) -> tuple[PopulationRow, ...]:
     """Every declared hypothesis, then every trained arm against its baseline in every metric; none without people."""
-    asked = [(h.arm, h.against, h.metric) for h in results.study.hypotheses]
+    declared = [(h.arm, h.against, h.metric) for h in results.study.hypotheses]
     pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
-    every = dict.fromkeys([*asked, *((*pair, metric) for pair in pairs for metric in results.study.metrics)])
+    every = dict.fromkeys([*declared, *((*pair, metric) for pair in pairs for metric in results.study.metrics)])
     metrics: dict[tuple[str, str], list[str]] = {}
     for arm, against, metric in every:
         metrics.setdefault((arm, against), []).append(metric)
     found = {pair: populations(results, *pair, names) for pair, names in metrics.items()}
-    rows = [_population_row(results, *e, found[e[0], e[1]][e[2]], declared=e in asked) for e in every]
+    rows = [_population_row(results, *e, found[e[0], e[1]][e[2]], declared=e in declared) for e in every]
     return tuple(row for row in rows if row.declared or row.population.subjects)
 
 

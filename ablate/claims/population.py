@@ -11,6 +11,7 @@ import numpy as np
 
 from ablate.claims.results import Results
 from ablate.claims.statistics import Estimate, estimate
+from ablate.claims.words import counted
 from ablate.study import Reduction
 
 MIN_SUBJECTS = 10
@@ -26,8 +27,8 @@ REDUCE: Mapping[Reduction, Callable[[np.ndarray], float]] = {
 class Population:
     """The difference arm minus against over test subjects. It holds the trained networks fixed.
 
-    `difference` is the mean of the per-subject differences with its t interval: it says what other people of this kind
-    would show, which the interval over seeds does not. `descriptive` with fewer than 10 subjects: a number, no claim.
+    `difference` is the mean of the per-subject differences with its t interval, for other people of this kind; the
+    interval over seeds is for other seeds. `descriptive` with fewer than 10 subjects: a number, no claim.
     """
 
     subjects: int
@@ -60,7 +61,7 @@ def populations(
 
 @dataclass
 class _Gaps:
-    """Differences by subject, a value a seed; and what keeps some from being known."""
+    """Differences by subject, a value a seed; and why some are missing."""
 
     gaps: Mapping[str, dict[float, list[float]]]  # by metric and subject
     pairs: int = 0
@@ -85,7 +86,7 @@ class _Gaps:
             self.without_column = True
 
     def absence(self, metric: str, column: str) -> str:
-        """Why there is nothing to take apart by subject, in words; empty when there is."""
+        """Why there are no differences by subject, in words; empty when there are."""
         if not self.pairs:
             return "no seed has the examples of both arms"
         if metric in self.without_metric:
@@ -108,7 +109,7 @@ def _population(found: _Gaps, metric: str, column: str) -> Population:
 
 
 def _by_subject(results: Results, run: _Run, metric: str, column: str) -> dict[float, float] | None:
-    """Worked out once a run: the baseline's is in every comparison."""
+    """Computed once a run: the baseline's scores are in every comparison."""
     place = ("by subject", run, metric, column)
     if place not in results.memo:
         table = results.columns(*run) or {}
@@ -144,6 +145,6 @@ def _common_seeds(results: Results, arm: str, against: str) -> list[int]:
 
 def _note(difference: Estimate, left_out: int) -> str:
     n = difference.n
-    few = f"{n} test {'subject' if n == 1 else 'subjects'}: descriptive only" if n < MIN_SUBJECTS else ""
+    few = f"{counted(n, 'test subject')}: descriptive only" if n < MIN_SUBJECTS else ""
     without = f"{left_out} left out for want of a value" if left_out else ""
     return "; ".join(part for part in (few, without, difference.note) if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 from scipy import special
 
@@ -48,18 +49,11 @@ def seeds_needed(
 
     `sd` and `difference` have the same unit. Splits that overlap put a floor under the error of the mean.
     """
-    low, high = MIN_SEEDS, MOST_SEEDS
-    if not _reaches(sd, difference, hypotheses, high, power, overlap):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        if _reaches(sd, difference, hypotheses, middle, power, overlap):
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
+    def reaches(seeds: int) -> bool:
+        found = detectable(sd, seeds, hypotheses, power=power, overlap=overlap)
+        return found is not None and found <= abs(difference)
 
-def _reaches(sd: float, difference: float, hypotheses: int, seeds: int, power: float, overlap: float | None) -> bool:
-    found = detectable(sd, seeds, hypotheses, power=power, overlap=overlap)
-    return found is not None and found <= abs(difference)
+    numbers = range(MIN_SEEDS, MOST_SEEDS + 1)
+    place = bisect_left(numbers, True, key=reaches)
+    return numbers[place] if place < len(numbers) else None

@@ -1,4 +1,4 @@
-"""Which stored record speaks for a run, and what a score is called. Knows Records; reads no store."""
+"""What a Record says, and what a score is called. Knows Records; reads no store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ablate.claims.numbers import in_text
-from ablate.study import Direction, Phase, Record, Reduction, Study
+from ablate.study import Direction, Record, Reduction, Study
 
 Status = Literal["done", "failed", "missing"]
 TRAINING_SECONDS = ("time/train_s", "time/total_s")  # the first that a run has
@@ -44,16 +44,6 @@ class MetricInfo:
     def test(self) -> str:
         """The key of this metric's score on the test split."""
         return f"test/{self.name}"
-
-
-def speaking(records: Sequence[Record], phase: Phase) -> dict[tuple[str, int], Record]:
-    """The record that speaks for each (arm, seed): the newest finished one, else the newest."""
-    chosen: dict[tuple[str, int], Record] = {}
-    for record in records:  # oldest first
-        place = (record.arm, record.seed)
-        if record.phase == phase and (status(record) == "done" or status(chosen.get(place)) != "done"):
-            chosen[place] = record
-    return chosen
 
 
 def status(record: Record | None) -> Status:

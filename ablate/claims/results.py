@@ -1,4 +1,4 @@
-"""Read a study's runs out of a Tracker into tidy tables. Decides which record counts; claims nothing."""
+"""Read the runs of a study that count out of a Tracker into tidy tables. Claims nothing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from ablate.claims.records import (
     Status,
     datasets,
     shared_training,
-    speaking,
     status,
     training_seconds,
 )
 from ablate.claims.stored import Kept, read_columns
 from ablate.design.document import checked, clean
+from ablate.design.outdated import Outdated, outdated
+from ablate.design.plan import plan_of_document
 from ablate.study import InputError, Problem, Record, Study, Tracker
 
 RUN_COLUMNS = ["arm", "seed", "status", "run_id", "key", "error"]
@@ -55,6 +56,7 @@ class Results:
     # Test examples per training example, where every seed redraws the split: what intervals allow for.
     overlap: float | None = None
     datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
+    outdated: tuple[Outdated, ...] = ()  # finished runs that do not count
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -173,21 +175,22 @@ def load(tracker: Tracker, study_name: str) -> Results:
     document = clean(document)
     metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in facts.items()}
     records = tracker.records(study_name)
-    chosen = speaking(records, "compare")
-    expected = [(arm, seed) for arm in study.arms for seed in study.seeds]
-    finished = {place: chosen[place] for place in expected if status(chosen.get(place)) == "done"}
+    planned = plan_of_document(document, study, facts, records)
+    cells = [cell for cell in planned.cells if cell.phase == "compare"]
+    finished = planned.compared
     return Results(
         document=document,
         study=study,
         metrics=metrics,
-        runs=pd.DataFrame([_run_row(place, chosen.get(place)) for place in expected], columns=RUN_COLUMNS),
+        runs=pd.DataFrame([_run_row((c.arm, c.seed), c.record) for c in cells], columns=RUN_COLUMNS),
         scores=_tidy(finished, lambda key: key.startswith(DETERMINISTIC) and not key.startswith(MEASURED)),
         timings=_tidy(finished, lambda key: key.startswith(MEASURED)),
-        tuning=tunings(study, metrics, records, finished),
+        tuning=tunings(study, metrics, planned.trials),
         provenance={place: dict(record.provenance) for place, record in finished.items()},
         tracker=tracker,
         overlap=shared_training(study, list(finished.values())),
-        datasets=datasets(records),
+        datasets=datasets(finished.values()),
+        outdated=tuple(outdated(planned, records)),
     )
 
 

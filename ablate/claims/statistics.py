@@ -22,7 +22,7 @@ class Estimate:
     """A mean with its two-sided t interval.
 
     `low`, `high` and `standard_error` are None when fewer than two values give no interval; `mean` is None when there
-    is no value. Without any variation the interval has zero width and `note` says so.
+    is no value. Without any variation the interval has zero width, and `note` is not empty.
     """
 
     mean: float | None
@@ -38,7 +38,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Never of an interval of zero width: without variation nothing is known of the spread."""
+        """False for an interval of zero width: without variation the spread is unknown."""
         if self.low is None or self.high is None or self.low == self.high:
             return False
         return self.low > 0 or self.high < 0
@@ -50,7 +50,7 @@ class Effect:
 
     `p` is the two-sided paired t-test, `p_sign_flip` the exact two-sided sign-flip test of the same differences (a
     check of how much `p` owes to the normal distribution), `d_z` the mean difference over its standard deviation. All
-    are None where they mean nothing: fewer than two pairs, or differences without variation. `unpaired` are the seeds
+    are None where they are undefined: fewer than two pairs, or differences without variation. `unpaired` are the seeds
     that only one of the two has a score for: they are left out. `overlap` is what the interval and `p` allow for.
     """
 
@@ -105,8 +105,8 @@ def paired(
 ) -> Effect:
     """The effect over the seeds that both arms have. `arm` and `against` map seed → score; `overlap` as `estimate`.
 
-    Fewer than two pairs, or differences without any variation, have no p: the t-test's limits 0 and 1 would claim a
-    certainty that nobody has measured. The sign-flip p takes no account of `overlap`.
+    Fewer than two pairs, or differences without any variation, have no p: the t-test would give 0 or 1. The sign-flip
+    p takes no account of `overlap`.
     """
     ours, theirs = _scored(arm), _scored(against)
     common = [seed for seed in arm if seed in ours and seed in theirs]

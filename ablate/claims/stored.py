@@ -1,4 +1,4 @@
-"""Read a run's table of examples out of a Parquet file from anywhere: numbers, in bounds, or an InputError."""
+"""Read a run's table of examples from a Parquet file of any origin: numbers, in bounds, or an InputError."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Columns = Mapping[str, np.ndarray]
 
 
 class Kept:
-    """The tables asked for last, as many as fit into `room` bytes: every page of a report asks for the same ones."""
+    """A cache of the tables used last, of at most `room` bytes: every section of a report reads the same ones."""
 
     def __init__(self, room: int = KEPT_BYTES) -> None:
         self.room, self.used = room, 0
         self._kept: OrderedDict[Hashable, Columns] = OrderedDict()
 
     def get(self, place: Hashable, read: Callable[[], Columns]) -> Columns:
-        """The table of this place, read unless it is kept. It is nobody's to change."""
+        """The table of this place, read unless it is in the cache. Do not change it."""
         if place in self._kept:
             self._kept.move_to_end(place)
             return self._kept[place]
@@ -41,7 +41,7 @@ class Kept:
 def read_table(path: Path) -> pd.DataFrame:
     """The table's columns, all numbers or truth values. Raises InputError where it is damaged or anything else.
 
-    What the file says to pandas and to Arrow of its types (extensions among them) is not listened to.
+    The file's own metadata of pandas and Arrow types (extensions among them) is ignored.
     """
     return pd.DataFrame(read_columns(path))
 

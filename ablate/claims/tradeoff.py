@@ -1,4 +1,4 @@
-"""What every arm costs beside what it achieves: parameters, latency, scores. Numbers only; draws nothing."""
+"""Parameters and latency of every arm beside its scores. Numbers only; draws nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CostPoint:
 
     @property
     def costs(self) -> Mapping[str, float | None]:
-        """What the figure's panels show along their axes, by the key of `COSTS`."""
+        """Its costs, by the key of `COSTS`."""
         return {"parameters": self.parameters, "latency": self.latency_ms}
 
 

@@ -1,6 +1,6 @@
 """Judge the declared hypotheses of a study: supported, refuted, inconclusive, or no verdict. Knows effects, no study.
 
-The only place where a test becomes a claim; what was not declared gets an interval and no verdict.
+What was not declared gets an interval and no verdict.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from scipy import special
 
 from ablate.claims import numbers
 from ablate.claims.statistics import ALPHA, Effect, Estimate, holm
+from ablate.claims.words import counted
 from ablate.study import Direction
 
 Outcome = Literal["supported", "refuted", "inconclusive", "no verdict"]
@@ -31,10 +32,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What may be said of a claim. Both p are adjusted together, and None where there is no verdict.
+    """The outcome of a claim. Both p are adjusted together, and None where there is no verdict.
 
     `p_supported` is for an improvement above the margin, `p_refuted` for one below it; `improvement` is the difference
-    turned so that positive is better; `reason` says in plain words why the outcome is what it is.
+    turned so that positive is better; `reason` explains the outcome in words.
     """
 
     outcome: Outcome
@@ -69,6 +70,13 @@ def improvement(claim: Claim) -> Estimate:
     return Estimate(-gap.mean, low, high, gap.n, gap.note, gap.standard_error)
 
 
+def adjusted_p(outcome: Outcome, above: float | None, below: float | None) -> float | None:
+    """Of both adjusted p the one of the outcome's own side; of an inconclusive one the smaller."""
+    if above is None or below is None:
+        return None
+    return above if outcome == "supported" else below if outcome == "refuted" else min(above, below)
+
+
 def _one_sided(better: Estimate, margin: float) -> tuple[float, float]:
     """p of the t-test that the improvement is above the margin, and that it is below."""
     t = ((better.mean or 0.0) - margin) / (better.standard_error or 1.0)
@@ -81,7 +89,7 @@ def _missing(better: Estimate) -> str:
     if n == 0:
         return "no seed has a score of both arms"
     if n < MIN_SEEDS:
-        return f"{n} paired {'seed' if n == 1 else 'seeds'}: a verdict needs at least {MIN_SEEDS}"
+        return f"{counted(n, 'paired seed')}: a verdict needs at least {MIN_SEEDS}"
     return "" if better.standard_error else "the same difference at every seed: without variation there is no test"
 
 
@@ -91,8 +99,7 @@ def _verdict(claim: Claim, better: Estimate, p: tuple[float, float] | None) -> V
         return Verdict("no verdict", None, None, better, _missing(better) + gaps)
     above, below = p
     outcome: Outcome = "supported" if above <= ALPHA else "refuted" if below <= ALPHA else "inconclusive"
-    chance = {"supported": above, "refuted": below, "inconclusive": min(above, below)}[outcome]
-    details = f"adjusted p {numbers.p_value(chance)}, {better.n} seeds"
+    details = f"adjusted p {numbers.p_value(adjusted_p(outcome, above, below))}, {better.n} seeds"
     return Verdict(outcome, above, below, better, f"{_words(outcome, claim)} ({details}){gaps}")
 
 
@@ -109,8 +116,7 @@ def _words(outcome: Outcome, claim: Claim) -> str:
 
 
 def _gaps(effect: Effect) -> str:
-    """The seeds that only one arm has: a failed run is not a random one, so it is always said."""
+    """The seeds that only one arm has: runs do not fail at random, so they are always named."""
     if not effect.unpaired:
         return ""
-    seeds = ", ".join(map(str, effect.unpaired))
-    return f"; without seed {seeds}" if len(effect.unpaired) == 1 else f"; without seeds {seeds}"
+    return f"; without seed{'s' * (len(effect.unpaired) > 1)} {', '.join(map(str, effect.unpaired))}"

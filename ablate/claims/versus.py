@@ -19,7 +19,7 @@ from ablate.claims.statistics import Effect
 
 @dataclass(frozen=True)
 class Pair:
-    """One seed: both scores, None where a run gave no number; `reason` says why, in words."""
+    """One seed: both scores, None where a run has none; `reason`: why, in words."""
 
     seed: int
     arm: float | None

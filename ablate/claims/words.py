@@ -9,13 +9,13 @@ from ablate.claims import numbers
 from ablate.claims.records import MetricInfo
 from ablate.claims.statistics import Effect, Estimate
 
-# What an interval shows of a difference, seen from its first arm. `equal`: the whole interval lies inside the margin
-# of a hypothesis; `not shown`: it includes 0 and says no more; `no interval`: fewer than two pairs, or no spread.
+# What an interval shows of a difference, for its first arm. `equal`: the whole interval lies inside the margin of a
+# hypothesis; `not shown`: it includes 0; `no interval`: fewer than two pairs, or no spread.
 Shown = Literal["better", "worse", "equal", "not shown", "no interval"]
 
 
 def shown(effect: Effect, metric: MetricInfo, margin: float | None = None) -> Shown:
-    """What the 95 % interval alone says; an interval that includes 0 is never taken for equality."""
+    """What the 95 % interval alone shows; an interval that includes 0 is never taken for equality."""
     gap = effect.difference
     if gap.mean is None or gap.low is None or gap.high is None or gap.low == gap.high:
         return "no interval"
@@ -25,12 +25,12 @@ def shown(effect: Effect, metric: MetricInfo, margin: float | None = None) -> Sh
 
 
 def lower_or_higher(gap: Estimate) -> str:
-    """Which way a difference goes, whatever is better."""
+    """The sign of a difference, whichever is better."""
     return "lower" if (gap.mean or 0.0) < 0 else "higher"
 
 
 def size(gap: Estimate, metric: MetricInfo, places: int, of: str = "seed") -> str:
-    """`0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`, for a sentence that says which way."""
+    """`0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`, for a sentence that names the better arm."""
     value, details = unsigned(gap, metric, places, of)
     return f"{value} ({details})"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from ablate.loading import check_file
 from ablate.runs import arrays as npz
 from ablate.runs import evaluation
 from ablate.runs.checkpoints import SETTINGS, load_model, read_settings
+from ablate.runs.durable import write_whole
 from ablate.runs.sizes import check_size
 from ablate.study import InputError, Problem
 
@@ -131,9 +131,7 @@ def check_out(out: Path) -> None:
 def write(table: pd.DataFrame, out: Path) -> None:
     """Write `out` whole or not at all. Raises InputError for another suffix or a folder that cannot be written."""
     check_out(out)
-    partial = out.with_name(out.name + ".partial")
     try:
-        partial.write_text(render(table, out.suffix), encoding="utf-8")
-        os.replace(partial, out)
+        write_whole(out, [render(table, out.suffix).encode()])
     except OSError as error:
         raise InputError(Problem("--out", "", "cannot be written", str(error))) from None

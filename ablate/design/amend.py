@@ -9,14 +9,21 @@ from typing import Any
 from ablate.design.columns import columns
 from ablate.design.resolve import resolve
 from ablate.design.wording import listing, place, shown
-from ablate.study import SCHEMA, Arm, Control, InputError, Metric, Problem, Study, digest
+from ablate.study import DATASET_CHARS, SCHEMA, Arm, Control, InputError, Metric, Problem, Study, digest
 
 ABSENT = "absent"
 RENAME = "give the changed study another name"
 
 
-def document(study: Study, catalogue: Mapping[str, Metric], *, command: str, today: str | date) -> dict[str, Any]:
-    """The document of a new study, as `Tracker` describes it. Plain JSON."""
+def document(
+    study: Study,
+    catalogue: Mapping[str, Metric],
+    digests: Mapping[str, str] | None = None,
+    *,
+    command: str,
+    today: str | date,
+) -> dict[str, Any]:
+    """The document of a new study, as `Tracker` describes it. `digests`: of the data, by arm. Plain JSON."""
     column = columns(catalogue.values())
     metrics = {
         name: {key: getattr(metric, key) for key in ("label", "unit", "direction", "reduction", "pooled")}
@@ -26,6 +33,7 @@ def document(study: Study, catalogue: Mapping[str, Metric], *, command: str, tod
     return {
         "study": study.model_dump(mode="json"),
         "metrics": metrics,
+        "data_digests": dict(digests or {}),
         "created": str(today),
         "amendments": [],
         "hypotheses_digest": hypotheses_digest(study),
@@ -56,6 +64,30 @@ def amend(
         raise InputError(*(p._replace(file=file) for p in problems))
     redone = [f"{path} was {was}, is {now}; run again: {listing(a)}" for (path, was, now), a in changed.items()]
     return [*redone, *_amendments(before, new)]
+
+
+def edited(old: Study, new: Study) -> list[str]:
+    """All that differs between two versions of a study, refused under finished runs or not, a sentence a change."""
+    settings = [
+        f"{path} of {listing(arms)}: {was} → {now}" for (path, was, now), arms in _changed_arms(old, new).items()
+    ]
+    for_all = [f"{p.place}: {p.value}" for p in _refused_for_all(old, new)]
+    return [*settings, *for_all, *_amendments(old, new)]
+
+
+def edited_settings(old: Study, new: Study) -> dict[str, list[str]]:
+    """What differs in the settings of each arm that both versions of a study have; arms that are the same left out."""
+    found: dict[str, list[str]] = {}
+    for (path, was, now), arms in _changed_arms(old, new).items():
+        for arm in arms:
+            found.setdefault(arm, []).append(f"{path.removeprefix('settings.')} was {was}, is {now}")
+    return found
+
+
+def other_data(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """In words, the arms whose data has another content now; digests by arm, maybe cut (see `RunSpec.dataset`)."""
+    arms = [arm for arm in new if old.get(arm) and old[arm][:DATASET_CHARS] != new[arm][:DATASET_CHARS]]
+    return [f"data content changed for {listing(arms)}"] if arms else []
 
 
 def supersedes(document: Mapping[str, Any], other: Mapping[str, Any], *, closed_later: bool) -> bool:

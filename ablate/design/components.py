@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import inspect
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ablate.design import digests
 from ablate.design.wording import listing, nearest, shown
 from ablate.study import InputError, Problem
 
@@ -58,7 +58,9 @@ def _module(name: str, *, file: str, place: str) -> ModuleType:
                 Problem(file, place, f"no module named {missing!r}", shown(name), nearest(missing, known))
             ) from None
         raise InputError(_own_error(error, name, file=file, place=place)) from error
-    except (Exception, SystemExit) as error:  # the person's module may raise anything, or end with sys.exit()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the person's module may raise anything, or end with sys.exit()
         raise InputError(_own_error(error, name, file=file, place=place)) from error
 
 
@@ -137,14 +139,16 @@ def _argument_problems(
     return sorted(problems)
 
 
-def find_data_file(name: str, *, data_root: Path | None, study_dir: Path) -> Path:
+def find_data_file(name: str, *, data_root: Path | None, study_dir: Path, here: Path | None = None) -> Path:
     """The data file `name`: under data_root, $ABLATE_DATA, the study's folder or the working folder, in this order.
 
+    `here`: the working folder, where a component may have changed it since.
     Raises InputError with the places searched and the nearest names found there.
     """
     variable = os.environ.get("ABLATE_DATA")
-    places = [data_root, Path(variable) if variable else None, study_dir, Path.cwd()]
-    searched = list(dict.fromkeys(p.resolve() for p in places if p is not None))
+    here = here or Path.cwd()
+    places = [data_root, Path(variable) if variable else None, study_dir, here]
+    searched = list(dict.fromkeys((here / p).resolve() for p in places if p is not None))
     for folder in searched:
         if (folder / name).is_file():
             return folder / name
@@ -162,13 +166,19 @@ def _files(folder: Path) -> list[Path]:
         return []
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def data_digest(
+    settings: Mapping[str, Mapping[str, Any]],
+    data_root: Path | None,
+    study_dir: Path,
+    here: Path | None = None,
+    *,
+    rehash: bool = False,
+) -> str:
+    """Digest of the data file that resolved `settings` name; "" when they name none.
 
-
-def data_digest(settings: Mapping[str, Mapping[str, Any]], data_root: Path | None, study_dir: Path) -> str:
-    """Digest of the data file that resolved `settings` name; "" when they name none."""
+    `here`: see `find_data_file`. `rehash`: see `digests`.
+    """
     name = settings["data"].get("file")
-    return "" if name is None else file_digest(find_data_file(name, data_root=data_root, study_dir=study_dir))
+    if name is None:
+        return ""
+    return digests.remembered(find_data_file(name, data_root=data_root, study_dir=study_dir, here=here), rehash=rehash)

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ablate.design.resolve import resolve
-from ablate.design.rules import NAME, SECTIONS
+from ablate.design.rules import SECTIONS, broken_stored_rules
 from ablate.design.wording import place, shown
 from ablate.study import Direction, InputError, Problem, Reduction, Study, printable
 
-MAX_RUNS = 100_000  # arms times seeds
+MAX_RUNS = 100_000  # arms times seeds, of the comparison and of all trials
 
 
 class _Part(BaseModel):
@@ -41,6 +41,7 @@ class _Document(_Part):
     amendments: list[_Amendment] = []
     hypotheses_digest: str = ""
     command: str = ""
+    data_digests: dict[str, str] = {}  # by arm; documents of older versions have none
 
 
 def clean(value: Any) -> Any:
@@ -66,8 +67,8 @@ def checked(document: object, name: str) -> tuple[Study, dict[str, dict[str, Any
         raise _damaged(name, where, first["msg"]) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(name, "", str(error)) from None
-    for where, rule, value in _broken(study, found.metrics, name):
-        raise _damaged(name, where, rule, value)
+    for problem in _broken(study, found.metrics, name):
+        raise _damaged(name, problem.place, problem.rule, problem.value)
     facts = {n: m.model_dump(exclude_none=True) for n, m in found.metrics.items()}
     return study, facts
 
@@ -76,43 +77,33 @@ def _damaged(name: str, where: str, rule: str, value: str = "") -> InputError:
     return InputError(Problem("tracking store", f"document of {shown(name)}: {where}"[:200], rule[:200], value))
 
 
-def _broken(study: Study, metrics: Mapping[str, Any], name: str) -> list[tuple[str, str, str]]:
-    """Place, rule and value of what a study of this package's never is."""
-    found = []
-    if study.name != name or not NAME.fullmatch(name):
-        found.append(("name", "must be the name of the study, fit for file names", shown(study.name)))
-    unfit = [arm for arm in study.arms if not NAME.fullmatch(study.arms[arm].family or arm)]
-    found += [("arms", "must be fit for file names", shown(arm)) for arm in unfit]
-    if study.baseline not in {n for pair in study.arms.items() for n in (pair[0], pair[1].family)}:
-        found.append(("baseline", "is no arm", shown(study.baseline)))
+def _broken(study: Study, metrics: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    """What a study of this package's never is."""
+    if study.name != name:
+        yield Problem("", "name", "must be the name of the study", shown(study.name))
     if len(study.arms) * len(study.seeds) > MAX_RUNS:
-        found.append(("seeds", f"arms and seeds make more than {MAX_RUNS:,} runs", str(len(study.seeds))))
-    arms = {arm for h in study.hypotheses for arm in (h.arm, h.against)}
-    found += [("hypotheses", "is no arm", shown(arm)) for arm in sorted(arms - study.arms.keys())]
-    named = {*study.metrics, *(h.metric for h in study.hypotheses)}
-    for condition in study.report.conditions.values():
-        named.update(condition.metrics)
-    named.update(density.error for density in study.report.densities.values())
-    found += [("metrics", "has no such metric", shown(metric)) for metric in sorted(named - metrics.keys())]
-    for where, names in (("metrics", study.metrics), ("seeds", study.seeds)):  # every page would show them all
-        if len(set(names)) < len(names):
-            found.append((where, "must not repeat one", str(len(names))))
-    return found or list(_unresolved(study))
+        yield Problem("", "seeds", f"arms and seeds make more than {MAX_RUNS:,} runs", str(len(study.seeds)))
+    if study.tuning and len(study.arms) * len(study.tuning.seeds) * study.tuning.trials > MAX_RUNS:
+        yield Problem("", "tuning.trials", f"arms, seeds and trials make more than {MAX_RUNS:,} runs")
+    yield from broken_stored_rules(study, metrics)
+    yield from _unresolved(study)
 
 
-def _unresolved(study: Study) -> Iterator[tuple[str, str, str]]:
+def _unresolved(study: Study) -> Iterator[Problem]:
     """Arms whose settings are none."""
     for section in SECTIONS:
         if section not in study.settings:
-            yield (f"settings.{section}", "is missing", "")
+            yield Problem("", f"settings.{section}", "is missing")
             return
     for arm in study.arms:
         try:
-            resolve(study, arm)
+            settings = resolve(study, arm)
+            wrong = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
+            yield from ((place("arms", arm, section), "must be a table", "") for section in wrong)
         except InputError:
             continue  # said where it matters, in the same way
         except ValidationError as error:
             first = error.errors()[0]
-            yield (place("arms", arm, "training", *first["loc"]), first["msg"], shown(first["input"]))
+            yield Problem("", place("arms", arm, "training", *first["loc"]), first["msg"], shown(first["input"]))
         except (KeyError, TypeError, ValueError) as error:  # a control like an arm that is not there
-            yield (place("arms", arm), "its settings cannot be worked out", shown(str(error)))
+            yield Problem("", place("arms", arm), "its settings cannot be worked out", shown(str(error)))

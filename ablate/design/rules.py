@@ -18,6 +18,7 @@ from ablate.design.wording import nearest, place, shown
 from ablate.study import Condition, InputError, Metric, Problem, Study, digest
 
 Catalogue = Mapping[str, Metric]
+Names = Collection[str]  # of the catalogue's metrics
 SECTIONS = ("model", "data", "loss", "training")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 NAME_RULE = (
@@ -28,11 +29,15 @@ LARGEST_SEED = 2**32 - 1  # numpy's limit
 
 
 class Rule(NamedTuple):
-    """A check and the top-level keys it reads; it is skipped while one of them does not parse."""
+    """A check and the top-level keys it reads; it is skipped while one of them does not parse.
 
-    check: Callable[[Study, Catalogue], Iterable[Problem]]
+    `stored`: it holds for a study out of a store too, whose names become files and are looked up.
+    """
+
+    check: Callable[[Study, Names], Iterable[Problem]]
     reads: tuple[str, ...]
     names_metrics: bool = False
+    stored: bool = False
 
 
 def broken_rules(
@@ -47,21 +52,26 @@ def broken_rules(
     ]
 
 
+def broken_stored_rules(study: Study, metrics: Collection[str]) -> Iterator[Problem]:
+    """Those of them that a study out of a store breaks, with the names of its metrics."""
+    return (problem for rule in _RULES if rule.stored for problem in rule.check(study, metrics))
+
+
 def _problem(where: str, rule: str, value: object = None, hint: str = "") -> Problem:
     return Problem("", where, rule, "" if value is None else shown(value), hint)
 
 
-def _name(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _name(study: Study, _: Names) -> Iterator[Problem]:
     if not NAME.fullmatch(study.name):
         yield _problem("name", NAME_RULE, study.name)
 
 
-def _question(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _question(study: Study, _: Names) -> Iterator[Problem]:
     if not study.question.strip():
         yield _problem("question", "must not be empty")
 
 
-def _arm_names(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for arm in study.arms:
         if not NAME.fullmatch(study.arms[arm].family if is_made(study, arm) else arm):
@@ -74,7 +84,7 @@ def _arm_names(study: Study, _: Catalogue) -> Iterator[Problem]:
         seen.setdefault(arm.lower(), arm)
 
 
-def _baseline(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _baseline(study: Study, _: Names) -> Iterator[Problem]:
     written = {arm.family or name: arm for name, arm in study.arms.items()}
     candidates = [name for name, arm in written.items() if not arm.reference]
     if study.baseline not in written:
@@ -92,38 +102,29 @@ def _seeds(seeds: list[int], where: str) -> Iterator[Problem]:
             yield _problem(where, f"must be from 0 to {LARGEST_SEED}", seed)
 
 
-def _comparison_seeds(study: Study, _: Catalogue) -> Iterator[Problem]:
-    yield from _seeds(study.seeds, "seeds")
-
-
-def _tuning_seeds(study: Study, _: Catalogue) -> Iterator[Problem]:
-    if study.tuning is not None:
-        yield from _seeds(study.tuning.seeds, "tuning.seeds")
-
-
-def _seeds_apart(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _seeds_apart(study: Study, _: Names) -> Iterator[Problem]:
     both = sorted(set(study.seeds) & set(study.tuning.seeds)) if study.tuning else []
     if both:
         yield _problem("tuning.seeds", "must not overlap the comparison seeds", both)
 
 
-def _metric(name: str, where: str, catalogue: Catalogue) -> Iterator[Problem]:
+def _metric(name: str, where: str, catalogue: Names) -> Iterator[Problem]:
     if name not in catalogue:
         yield _problem(where, "is not a metric of the catalogue", name, nearest(name, catalogue))
 
 
-def _metrics(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+def _metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
     for index, name in enumerate(study.metrics):
         yield from _metric(name, f"metrics[{index}]", catalogue)
 
 
-def _metrics_once(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _metrics_once(study: Study, _: Names) -> Iterator[Problem]:
     for name, count in Counter(study.metrics).items():
         if count > 1:
             yield _problem("metrics", "must not repeat a metric", name)
 
 
-def _tuning_metric(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+def _tuning_metric(study: Study, catalogue: Names) -> Iterator[Problem]:
     if study.tuning is None:
         return
     split, _, name = study.tuning.metric.rpartition("/")
@@ -135,7 +136,7 @@ def _tuning_metric(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
         yield from _metric(name, "tuning.metric", catalogue)
 
 
-def _hypothesis_arms(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _hypothesis_arms(study: Study, _: Names) -> Iterator[Problem]:
     for index, hypothesis in enumerate(study.hypotheses):
         for key in ("arm", "against"):
             arm = getattr(hypothesis, key)
@@ -148,12 +149,12 @@ def _hypothesis_arms(study: Study, _: Catalogue) -> Iterator[Problem]:
             yield _problem(place("hypotheses", index), "must not repeat a hypothesis")
 
 
-def _hypothesis_metrics(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+def _hypothesis_metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
     for index, hypothesis in enumerate(study.hypotheses):
         yield from _metric(hypothesis.metric, place("hypotheses", index, "metric"), catalogue)
 
 
-def _report(study: Study, catalogue: Catalogue) -> Iterator[Problem]:
+def _report(study: Study, catalogue: Names) -> Iterator[Problem]:
     for name, condition in study.report.conditions.items():
         for index, metric in enumerate(condition.metrics):
             yield from _metric(metric, place("report", "conditions", name, "metrics", index), catalogue)
@@ -174,12 +175,12 @@ def _groups(condition: Condition, where: str) -> Iterator[Problem]:
                 yield _problem(f"{where}.{name}", f"shares a value with {seen[value]}", f"{value:g}")
 
 
-def _gallery(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _gallery(study: Study, _: Names) -> Iterator[Problem]:
     if study.report.gallery is not None and not IMPORT_PATH.fullmatch(study.report.gallery):
         yield _problem("report.gallery", IMPORT_PATH_RULE, study.report.gallery)
 
 
-def _sections(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _sections(study: Study, _: Names) -> Iterator[Problem]:
     for section in SECTIONS:
         if section not in study.settings:
             yield _problem(f"settings.{section}", "is missing")
@@ -216,7 +217,7 @@ def _data_file(name: object, where: str) -> Iterator[Problem]:
         yield _problem(where, rule, name, "name its folder with --data-root or ABLATE_DATA")
 
 
-def _arm_settings(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _arm_settings(study: Study, _: Names) -> Iterator[Problem]:
     for name, arm in study.arms.items():
         base = _start(study, name)
         if base is None:
@@ -285,7 +286,7 @@ def resolved_arms(study: Study) -> dict[str, Settings]:
     return resolved
 
 
-def _twins(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _twins(study: Study, _: Names) -> Iterator[Problem]:
     tuned = set(study.tuning.space) if study.tuning else set()
     seen: dict[str, str] = {}
     for name, settings in resolved_arms(study).items():
@@ -314,15 +315,7 @@ def _control(study: Study, arm: str) -> dict[str, Any]:
         return {"broken": arm}
 
 
-def _likeness(study: Study, _: Catalogue) -> Iterator[Problem]:
-    yield from likeness_rules(study)
-
-
-def _controls(study: Study, _: Catalogue) -> Iterator[Problem]:
-    yield from control_rules(study, resolved_arms(study))
-
-
-def _vary(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _vary(study: Study, _: Names) -> Iterator[Problem]:
     for purpose in ("init", "order"):
         if purpose not in study.vary:
             yield _problem("vary", f'must hold "{purpose}": it is always drawn anew', study.vary)
@@ -341,31 +334,31 @@ def _leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
-def _space(study: Study, _: Catalogue) -> Iterator[Problem]:
+def _space(study: Study, _: Names) -> Iterator[Problem]:
     if study.tuning is not None:
         trained = {n: s for n, s in resolved_arms(study).items() if not study.arms[n].reference}
         yield from space_rules(study.tuning, trained)
 
 
 _RULES = (
-    Rule(_name, ("name",)),
+    Rule(_name, ("name",), stored=True),
     Rule(_question, ("question",)),
-    Rule(_arm_names, ("arms",)),
-    Rule(_baseline, ("baseline", "arms")),
-    Rule(_comparison_seeds, ("seeds",)),
-    Rule(_tuning_seeds, ("tuning",)),
+    Rule(_arm_names, ("arms",), stored=True),
+    Rule(_baseline, ("baseline", "arms"), stored=True),
+    Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
+    Rule(lambda study, _: _seeds(study.tuning.seeds, "tuning.seeds") if study.tuning else (), ("tuning",)),
     Rule(_seeds_apart, ("seeds", "tuning")),
-    Rule(_metrics_once, ("metrics",)),
-    Rule(_metrics, ("metrics", "catalogue"), names_metrics=True),
+    Rule(_metrics_once, ("metrics",), stored=True),
+    Rule(_metrics, ("metrics", "catalogue"), names_metrics=True, stored=True),
     Rule(_tuning_metric, ("tuning", "catalogue"), names_metrics=True),
-    Rule(_hypothesis_arms, ("hypotheses", "arms", "factor")),
-    Rule(_hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True),
-    Rule(_report, ("report", "catalogue"), names_metrics=True),
+    Rule(_hypothesis_arms, ("hypotheses", "arms", "factor"), stored=True),
+    Rule(_hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True, stored=True),
+    Rule(_report, ("report", "catalogue"), names_metrics=True, stored=True),
     Rule(_gallery, ("report",)),
     Rule(_sections, ("settings",)),
-    Rule(_likeness, ("arms", "factor")),
+    Rule(lambda study, _: likeness_rules(study), ("arms", "factor")),
     Rule(_arm_settings, ("settings", "arms")),
-    Rule(_controls, ("settings", "arms", "tuning", "factor")),
+    Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),
     Rule(_vary, ("vary", "seeds")),
     Rule(_twins, ("settings", "arms", "tuning")),
     Rule(_space, ("settings", "arms", "tuning")),

@@ -94,7 +94,7 @@ def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Prob
 
     When types are wrong, unknown keys are dropped and broken parts replaced, so that the rules reach the rest.
     """
-    found = [*_unfit_values(document, ()), *_unfit_keys(document), *_made_keys(document)]
+    found = list(_unfit(document, ()))
     broken = {str(f.parts[0]) for f in found}
     try:
         if not found:
@@ -124,48 +124,28 @@ def _drop(document: dict[str, Any], parts: tuple[str | int, ...]) -> None:
     table.pop(parts[-1], None)
 
 
-def _unfit_keys(document: Mapping[str, Any]) -> Iterator[Located]:
-    """Keys of settings, also of a section that an arm replaces, which a dotted path could not name."""
-    tables: list[tuple[tuple[str, ...], Any]] = [(("settings",), document.get("settings"))]
-    arms = document.get("arms")
-    for name, arm in arms.items() if isinstance(arms, Mapping) else ():
-        changes = arm.get("set") if isinstance(arm, Mapping) else None
-        for path, value in changes.items() if isinstance(changes, Mapping) else ():
-            tables.append((("arms", name, "set", path), value))
-    for parts, table in tables:
-        for key in _keys(table):
-            if not key or "." in key:
-                yield Located(
-                    parts, "must not hold empty keys or keys with a dot: no dotted path could name them", shown(key)
-                )
+def _unfit_key(key: str, parts: tuple[str | int, ...]) -> Iterator[Located]:
+    """A key of the table at `parts` that cannot be printed, named by a dotted path or set by a person."""
+    if printable(key) != key:
+        yield Located((*parts, printable(key)), "must not hold control characters")
+    if parts[:1] == ("arms",) and len(parts) == 2 and key in MADE:
+        yield Located((*parts, key), "is written by [factor] and cannot be set")
+    # a section that an arm replaces stands at arms.<name>.set.<section>
+    section = parts[:1] if parts[:1] == ("settings",) else parts[:4] if parts[2:3] == ("set",) else ()
+    if len(section) in (1, 4) and (not key or "." in key):
+        rule = "must not hold empty keys or keys with a dot: no dotted path could name them"
+        yield Located(section, rule, shown(key))
 
 
-def _made_keys(document: Mapping[str, Any]) -> Iterator[Located]:
-    """Keys of an arm that a factor writes."""
-    arms = document.get("arms")
-    for name, arm in arms.items() if isinstance(arms, Mapping) else ():
-        for key in MADE if isinstance(arm, Mapping) else ():
-            if key in arm:
-                yield Located(("arms", name, key), "is written by [factor] and cannot be set")
-
-
-def _keys(value: object) -> Iterator[str]:
+def _unfit(value: object, parts: tuple[str | int, ...]) -> Iterator[Located]:
+    """What TOML can hold and no study can: odd keys, infinite numbers, dates, integers beyond 64 bits."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield key
-            yield from _keys(item)
-
-
-def _unfit_values(value: object, parts: tuple[str | int, ...]) -> Iterator[Located]:
-    """TOML values that no setting can be: not a number, infinite, dates, integers beyond 64 bits."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if printable(key) != key:
-                yield Located((*parts, printable(key)), "must not hold control characters")
-            yield from _unfit_values(item, (*parts, key))
+            yield from _unfit_key(key, parts)
+            yield from _unfit(item, (*parts, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _unfit_values(item, (*parts, index))
+            yield from _unfit(item, (*parts, index))
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield Located(parts, "must be a finite number", str(value))

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ablate.study import InputError, Problem
@@ -65,6 +66,23 @@ def with_driver(address: str) -> str:
     return address
 
 
+def sqlite_address(file: Path) -> str:
+    """The address of a SQLite database: SQLAlchemy takes %41 in it for A, and what follows ? for options."""
+    return f"sqlite:///{_quoted(file.resolve())}"
+
+
+def absolute(address: str, here: Path) -> str:
+    """An address of a SQLite file below the folder `here`, the working folder, with its whole path; others as is."""
+    scheme, _, file = address.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or not file or file.startswith(("/", ":", "file:")):
+        return address
+    return f"{scheme}:///{_quoted(here)}/{file}"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3F")
+
+
 def is_postgres(address: str | None) -> bool:
     """Whether this is an address of a PostgreSQL database."""
     return bool(address) and str(address).partition(":")[0].partition("+")[0] == "postgresql"
@@ -76,3 +94,11 @@ def without_login(address: str) -> tuple[str, str, str]:
     login, at, host = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     return (parts._replace(netloc=host).geturl() if at else address), unquote(user), unquote(password)
+
+
+def unreachable(address: str, error: Exception) -> Problem:
+    """What to say of a database that cannot be opened: one line, no password."""
+    reason = getattr(error, "orig", None) or error
+    first_line = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
+    hint = "install ablate with its extra 'postgres'" if isinstance(error, ImportError) else ""
+    return Problem(redacted(address), "", "the database cannot be opened", redacted(first_line)[:300], hint)

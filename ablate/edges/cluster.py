@@ -20,7 +20,7 @@ from distributed import Client
 from ablate.design.wording import shown
 from ablate.edges.addresses import redacted
 from ablate.edges.cluster_needs import Needs, all_faults, needs_of
-from ablate.edges.engines import Engine
+from ablate.edges.engines import Engine, pool_for
 from ablate.study import InputError, Problem, RunSpec
 
 CONNECT_SECONDS = 10.0
@@ -102,11 +102,16 @@ def engine_for(address: str, device: str) -> Engine:
 
 
 @contextmanager
-def dask_cluster(workers: int, *, address: str, device: str = "cpu") -> Iterator[Executor]:
-    """The cluster as an executor. Once left, cells still at work there stop at their next safe point."""
+def dask_cluster(workers: int, *, address: str, device: str = "cpu", inner: Engine | None = None) -> Iterator[Executor]:
+    """The cluster as an executor. Once left, cells still at work there stop at their next safe point.
+
+    On its worker a cell runs in an engine of one, `inner`; by default as it would here.
+    """
     from ablate.edges.cluster_executor import ClusterExecutor
 
-    executor = ClusterExecutor(address, workers, {GPU: 1} if device.startswith("cuda") else {})
+    executor = ClusterExecutor(
+        address, workers, {GPU: 1} if device.startswith("cuda") else {}, inner or pool_for(device)
+    )
     try:
         yield executor
     finally:

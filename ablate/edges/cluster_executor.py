@@ -1,4 +1,4 @@
-"""An executor over a Dask client whose futures resolve to what the local pool's would, with files and progress.
+"""An executor over a Dask client whose futures resolve to what the local pool's would.
 
 The driver's side of `cluster_worker`. Knows nothing of studies; who runs what is the scheduler's business.
 """
@@ -6,72 +6,77 @@ The driver's side of `cluster_worker`. Knows nothing of studies; who runs what i
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import pickle
 import shutil
-import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, KilledWorker
+from distributed import Client, Event, KilledWorker
 from distributed.comm.core import CommClosedError
 
-from ablate.edges import cluster_worker, parcels
+from ablate.edges import cluster_worker
 from ablate.edges.cluster import connect
 from ablate.edges.cluster_needs import Needs, needs_of
-from ablate.edges.cluster_worker import Parcel, Ticket
-from ablate.edges.engines import WorkerLost
+from ablate.edges.cluster_worker import PROBE, Ticket, packed, unpacked
+from ablate.edges.engines import Engine, WorkerLost
+from ablate.runs.durable import write_whole
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.runs.journal import LOG, PROGRESS
-from ablate.study import InputError, RunResult, RunSpec, digest
+from ablate.study import InputError, RunResult, RunSpec
 
-STOP_SECONDS = 0.25  # between two looks for the stop file
-WATCH_SECONDS = 1.0  # between two looks at the list of workers
-TELL_SECONDS = 5.0  # for the workers to answer: one that is frozen never does
+LOOK_SECONDS = 0.5  # between two looks for the stop file and at the list of workers
 
 
-@dataclass(eq=False)
-class _Flight:
-    """A cell that is out. `worker` is where it was last heard to begin, `heard` its progress from there."""
+class _Cell(Future[Any]):
+    """A cell that is out. It runs, as `running()` has it, while the worker that has begun it is there."""
 
-    key: str
-    folder: Path = Path()
-    log: Path = Path()
-    ours: Future[Any] = field(default_factory=Future)
-    theirs: Future[Any] | None = None
-    worker: str = ""
-    heard: list[str] = field(default_factory=list)
-    written: int = 0  # lines in the driver's progress file: a cell that moves tells the same ones again
+    def __init__(self) -> None:
+        super().__init__()
+        self.key = f"ablate-{uuid.uuid4().hex}"
+        self.folder, self.log = Path(), Path()
+        self.theirs: Future[Any] | None = None
+        self.worker = ""  # where it was last heard to be at work
+        self.at_work = False
+
+    def running(self) -> bool:
+        return self.at_work and not self.done()
+
+    def end(self, error: BaseException) -> None:
+        """Raise `error`, unless it has ended, and let go of the task."""
+        with suppress(InvalidStateError):
+            self.set_exception(error)
+        if self.theirs is not None:
+            self.theirs.cancel()
 
 
 class ClusterExecutor(Executor):
-    """`submit(execute, spec, context)` as to a local pool: files and progress appear in `context.folder(spec)`.
+    """`submit(execute, spec, context)` as to a local pool: what a cell leaves is in `context.folder(spec)`.
 
-    Futures raise WorkerLost when the worker went away, Unavailable when the scheduler did or a worker would not do the
-    cell as it is done here, and Stopped after `context.stop_file` appeared. A future runs, as `running()` has it, from
-    when its cell has begun on a worker.
+    Futures raise WorkerLost when the worker or the cell's process on it went away, Unavailable when the scheduler did
+    or a worker would not do the cell as it is done here, and Stopped after `context.stop_file` appeared. `engine` makes
+    the process on the worker.
     """
 
-    def __init__(self, address: str, workers: int, resources: Mapping[str, float]) -> None:
-        self.address, self.workers, self.resources = address, workers, dict(resources)
-        self._flights: dict[str, _Flight] = {}
+    def __init__(self, address: str, workers: int, resources: Mapping[str, float], engine: Engine) -> None:
+        self.address, self.workers, self.resources, self.engine = address, workers, dict(resources), engine
+        self._cells: dict[str, _Cell] = {}
         self._needs: dict[tuple[object, ...], Needs] = {}
-        self._kept: dict[str, tuple[str, Path]] = {}  # by folder on a worker: which one, and the folder here
+        self._probe = uuid.uuid4().hex
+        self._work: Path | None = None
         self._stop_file: Path | None = None
         self._closed = threading.Event()
         self._client: Client | None = None
+        self._session = ""
         self._there: Mapping[str, Any] = {}
         with suppress(Unavailable):  # the cells will say so
-            self._connect()
-            self._there = self._workers()
+            self._there = self._workers(self._connected())
         threading.Thread(target=self._watch, daemon=True, name="cluster").start()
 
     @property
@@ -83,53 +88,44 @@ class ClusterExecutor(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Send `fn(spec, context)`; of any other call, the folders among its arguments travel too. Never raises."""
-        cell = bool(args) and isinstance(args[0], RunSpec)
-        flight = _Flight(f"ablate-{uuid.uuid4().hex}")
+        cell = _Cell()
         try:
-            if cell:
-                flight.folder, flight.log = args[1].folder(args[0]), args[1].log_file(args[0])
-                self._send_cell(flight, fn, *args)
+            if args and isinstance(args[0], RunSpec):
+                self._send_cell(cell, fn, *args)
             else:
-                flight.theirs = self._send(flight.key, cluster_worker.errand, *_packed(fn, args, kwargs))
+                self._send(cell, cluster_worker.run_errand, *_packed(fn, args, kwargs))
         except (Unavailable, OSError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile
-            flight.ours.set_exception(error if isinstance(error, Unavailable) else self._away())
-            return flight.ours
-        assert flight.theirs is not None
-        flight.theirs.add_done_callback(partial(self._land, flight))
-        return flight.ours
+            self._cells.pop(cell.key, None)
+            cell.set_exception(_of_the_disk(error) or self._away())
+        return cell
 
     def end(self, future: Future[Any]) -> None:
-        """Kill the worker process that works at `future`, which then raises WorkerLost."""
-        for flight in list(self._flights.values()):
-            if flight.ours is future:
-                if flight.worker:
-                    self._tell(cluster_worker.end_process, to=[flight.worker], wait_s=0)
-                self._end(flight, WorkerLost(f"worker {flight.worker} was ended"))
+        """Have the worker kill the process that works at `future`, which then raises WorkerLost."""
+        if isinstance(future, _Cell):
+            future.end(WorkerLost(f"its process on {future.worker or 'a worker'} was ended"))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `concurrent.futures.Executor`. Cells left out are asked to stop, since nobody waits for them."""
         if wait and not cancel_futures:
-            concurrent.futures.wait([flight.ours for flight in self._flights.values()])
+            concurrent.futures.wait(list(self._cells.values()))
         self._closed.set()
+        if self._work is not None:
+            with suppress(OSError):
+                (self._work / PROBE).unlink()
         with suppress(Exception):
-            self._forget()
+            Event(self._session, self._client).clear()
         self._disconnect()
 
     # To the cluster
 
-    def _send_cell(self, flight: _Flight, execute: Callable[..., RunResult], spec: RunSpec, context: Any) -> None:
+    def _send_cell(self, cell: _Cell, execute: Callable[..., RunResult], spec: RunSpec, context: Any) -> None:
+        cell.folder, cell.log = context.folder(spec), context.log_file(spec)
         self._stop_file = context.stop_file
-        self._reconnect()
-        place = f"{spec.study}-{digest([socket.gethostname(), str(context.work)])[:8]}"
-        ticket = Ticket(flight.key, self._session, place, self._needs_of(spec, context))
-        self._flights[flight.key] = flight
-        try:
-            # pickled here: Dask would look into the settings for tasks of its own
-            payload = pickle.dumps((execute, spec, context))
-            flight.theirs = self._send(flight.key, cluster_worker.fly, payload, ticket)
-        except BaseException:
-            del self._flights[flight.key]
-            raise
+        if self._work is None:
+            write_whole(context.work / PROBE, [self._probe.encode()])
+            self._work = context.work
+        # pickled here: Dask would look into the settings for tasks of its own
+        self._send(cell, cluster_worker.run_cell, pickle.dumps((execute, spec, context)), self._needs_of(spec, context))
 
     def _needs_of(self, spec: RunSpec, context: Any) -> Needs:
         factories = [spec.settings[section]["factory"] for section in ("model", "data", "loss")]
@@ -138,27 +134,25 @@ class ClusterExecutor(Executor):
             self._needs[identity] = needs_of(spec, data_root=context.data_root, study_dir=context.study_dir)
         return self._needs[identity]
 
-    def _send(self, key: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        self._reconnect()
-        assert self._client is not None
-        executor = self._client.get_executor(pure=False, retries=0, resources=self.resources)
-        sent: Future[Any] = executor.submit(function, *args, key=key)
-        return sent
+    def _send(self, cell: _Cell, function: Callable[..., Any], *args: Any) -> None:
+        client = self._connected()
+        ticket = Ticket(cell.key, self._session, self._probe, self.engine)
+        self._cells[cell.key] = cell  # before it can be heard of
+        executor = client.get_executor(pure=False, retries=0, resources=self.resources)
+        cell.theirs = executor.submit(function, *args, ticket, key=cell.key)
+        cell.theirs.add_done_callback(partial(self._land, cell))
 
-    def _reconnect(self) -> None:
+    def _connected(self) -> Client:
+        """The client, a new one where the scheduler went away: started again, it knows nothing of us."""
         if self._client is None or self._client.status != "running":
-            self._connect()
-
-    def _connect(self) -> None:
-        """Anew: a scheduler that was started again knows nothing of us."""
-        self._disconnect()
-        try:
-            client = connect(self.address)
-        except InputError as error:
-            raise Unavailable(f"the scheduler at {self.address} does not answer") from error
-        self._session = f"ablate-{uuid.uuid4().hex[:8]}"
-        client.subscribe_topic(self._session, self._hear)
-        self._client = client
+            self._disconnect()
+            try:
+                self._client = connect(self.address)
+            except InputError as error:
+                raise Unavailable(f"the scheduler at {self.address} does not answer") from error
+            self._session = f"ablate-{uuid.uuid4().hex}"
+            self._client.subscribe_topic(self._session, self._hear)
+        return self._client
 
     def _disconnect(self) -> None:
         client, self._client = self._client, None
@@ -166,141 +160,87 @@ class ClusterExecutor(Executor):
             with suppress(Exception):
                 client.close(timeout=5)
 
+    def _away(self) -> Unavailable:
+        return Unavailable(f"the scheduler at {self.address} went away")
+
     # From the cluster
 
     def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        """A worker says that a cell has begun, or that it is alive, with the new lines of its progress."""
-        news = event[1]
-        flight = self._flights.get(news["cell"])
-        if flight is None or flight.ours.done():
-            return
-        if news["event"] == "begun":
-            flight.worker, flight.heard = news["worker"], []
-            if not flight.ours.running():  # or it has moved to another worker
-                flight.ours.set_running_or_notify_cancel()
-        flight.heard += news.get("lines", "").splitlines()
-        with suppress(OSError):  # a full disk: the lines come again with the result
-            _write_progress(flight)
+        """A worker says that a cell has begun or is alive: its progress file, which the driver looks at, shows it."""
+        cell = self._cells.get(event[1]["cell"])
+        if cell is not None and not cell.done():
+            cell.worker, cell.at_work = event[1]["worker"], True
+            with suppress(OSError):  # a full disk
+                cell.folder.mkdir(parents=True, exist_ok=True)
+                (cell.folder / PROGRESS).touch()
 
-    def _land(self, flight: _Flight, theirs: Future[Any]) -> None:
+    def _land(self, cell: _Cell, theirs: Future[Any]) -> None:
         """Pass on how it ended, unless that is known already."""
-        self._flights.pop(flight.key, None)
-        if flight.ours.done():
+        self._cells.pop(cell.key, None)
+        if cell.done():
             return
         try:
-            answer = theirs.result()
-            outcome = self._unpacked(flight, answer) if isinstance(answer, Parcel) else answer
+            outcome = theirs.result()
+            cell.set_result(_unpacked(cell, *outcome) if cell.log.name else outcome)
         except (CancelledError, CommClosedError):
-            flight.ours.set_exception(self._away())
+            cell.end(self._away())
         except KilledWorker as error:
-            flight.ours.set_exception(WorkerLost(f"workers died at it, {error.last_worker.address} the last"))
+            cell.end(WorkerLost(f"workers died at it, {error.last_worker.address} the last"))
         except ImportError as error:  # not of the cell, which would have failed: of what came before it
-            flight.ours.set_exception(Unavailable(f"a worker cannot import what it needs: {error}"))
+            cell.end(Unavailable(f"a worker cannot import what it needs: {error}"))
         except Exception as error:
-            flight.ours.set_exception(error)
-        else:
-            flight.ours.set_result(outcome)
-
-    def _unpacked(self, flight: _Flight, parcel: Parcel) -> RunResult:
-        try:
-            flight.heard = parcel.progress.splitlines()
-            _write_progress(flight)
-            self._kept[parcel.home] = (flight.worker, flight.folder)
-            if not parcel.files:
-                return parcel.result
-            out = parcels.unpack(parcel.files, flight.folder / "out")
-            if (out / LOG).is_file():
-                flight.log.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(out / LOG, flight.log)
-            return replace(parcel.result, artifacts=out)
-        except OSError as error:
-            raise Unavailable(f"{error.strerror}: {error.filename or flight.folder}") from error
-
-    def _end(self, flight: _Flight, error: Exception) -> None:
-        """Let go of a cell, and tell the scheduler so."""
-        self._flights.pop(flight.key, None)
-        with suppress(InvalidStateError):
-            flight.ours.set_exception(error)
-        if flight.theirs is not None:
-            flight.theirs.cancel()
-
-    def _away(self) -> Unavailable:
-        return Unavailable(f"the scheduler at {self.address} went away")
+            cell.end(error)
 
     # What nobody submits
 
     def _watch(self) -> None:
-        looked = time.monotonic()
-        while not self._closed.wait(STOP_SECONDS):
+        while not self._closed.wait(LOOK_SECONDS):
+            client = self._client
             with suppress(Exception):  # the connection failed: the cells that it carried say so themselves
-                self._pass_on_stop()
-                if time.monotonic() - looked > WATCH_SECONDS:
-                    looked = time.monotonic()
-                    at_work = {flight: flight.worker for flight in list(self._flights.values()) if flight.worker}
-                    self._there = self._workers()  # later: a worker that was heard of is known by then
-                    self._miss(at_work)
-                    self._forget()
+                if client is not None:
+                    self._pass_on_stop(client)
+                    self._there = self._workers(client)
+                    for cell in list(self._cells.values()):
+                        cell.at_work = cell.worker in self._there
 
-    def _workers(self) -> Mapping[str, Any]:
-        if self._client is None:
-            raise self._away()
-        workers: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+    def _workers(self, client: Client) -> Mapping[str, Any]:
+        workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
         return workers
 
-    def _miss(self, at_work: Mapping[_Flight, str]) -> None:
-        """A cell whose worker is gone: no other may be there to find out. One that was told to close hands it on."""
-        assert self._client is not None
-        for flight, worker in at_work.items():
-            if worker not in self._there and flight.worker == worker:
-                if cluster_worker.closed(self._client.get_events(worker)):
-                    flight.worker = ""
-                else:
-                    self._end(flight, WorkerLost(f"worker {worker} was lost"))
-
-    def _pass_on_stop(self) -> None:
-        if self._stop_file is None or not self._stop_file.exists() or not self._flights:
+    def _pass_on_stop(self, client: Client) -> None:
+        if self._stop_file is None or not self._stop_file.exists():
             return
-        for flight in list(self._flights.values()):
-            if not flight.worker:
-                self._end(flight, Stopped())
-        if self._flights:
-            self._tell(cluster_worker.halt, self._session)
-
-    def _forget(self) -> None:
-        """Have workers remove the folders of cells whose folder here is gone, since they are recorded."""
-        done = {home: worker for home, (worker, folder) in list(self._kept.items()) if not folder.exists()}
-        for worker in set(done.values()) & self._there.keys():
-            self._tell(cluster_worker.forget, [home for home, where in done.items() if where == worker], to=[worker])
-        for home in done:
-            del self._kept[home]
-
-    def _tell(
-        self, what: Callable[..., Any], *args: Any, to: list[str] | None = None, wait_s: float = TELL_SECONDS
-    ) -> None:
-        """Have workers, all if none are named, call `what`."""
-        client = self._client
-
-        def tell() -> None:
-            with suppress(Exception):
-                if client is not None:
-                    client.run(what, *args, workers=to, on_error="ignore")
-
-        thread = threading.Thread(target=tell, daemon=True)
-        thread.start()
-        thread.join(wait_s)
+        Event(self._session, client).set()
+        for cell in list(self._cells.values()):
+            if not cell.worker:
+                cell.end(Stopped())
 
 
-def _packed(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, list[Any]]:
-    folders = [parcels.pack(value) for value in args if isinstance(value, Path)]
+def _packed(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, list[bytes]]:
+    folders = [packed(value) for value in args if isinstance(value, Path)]
     rest = tuple(value for value in args if not isinstance(value, Path))
     return pickle.dumps((fn, rest, kwargs)), folders
 
 
-def _write_progress(flight: _Flight) -> None:
-    """Add to the driver's progress file the lines it does not have; touch it in any case: a sign of life."""
-    flight.folder.mkdir(parents=True, exist_ok=True)
-    path = flight.folder / PROGRESS
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in flight.heard[flight.written :])
-    os.utime(path)
-    flight.written = max(flight.written, len(flight.heard))
+def _unpacked(cell: _Cell, result: RunResult, files: bytes) -> RunResult:
+    """The result, with the files that came with it where a local cell would have left them."""
+    if not files:
+        return result
+    try:
+        out = cell.folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        unpacked(files, out)
+        if (out / LOG).is_file():
+            cell.log.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(out / LOG, cell.log)
+    except OSError as error:
+        raise Unavailable(f"{error.strerror}: {error.filename or cell.folder}") from error
+    return replace(result, artifacts=out)
+
+
+def _of_the_disk(error: Exception) -> Unavailable | None:
+    """A file that cannot be written; None where the connection failed."""
+    if isinstance(error, Unavailable):
+        return error
+    named = isinstance(error, OSError) and error.filename
+    return Unavailable(f"{error.strerror}: {error.filename}") if named else None

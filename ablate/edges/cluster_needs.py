@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import importlib.metadata
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.design import components
+from ablate.design import components, digests
 from ablate.study import InputError, RunSpec
 
 # Results depend on these; the bytes of a run differ between two versions of one of them.
@@ -25,7 +26,7 @@ class Needs:
     """A cell's needs, as the driver has them."""
 
     factories: tuple[str, ...]  # of model, data and loss
-    sources: tuple[str, str]  # digests of the training loop, and of it with what the factories are made of
+    sources: tuple[str, str]  # digests of the training loop, and of it with what the factories import
     data_file: str | None
     data_digest: str  # of the file's bytes
     data_root: Path | None
@@ -39,7 +40,7 @@ def needs_of(spec: RunSpec, *, data_root: Path | None, study_dir: Path) -> Needs
 
     factories = tuple(str(spec.settings[section]["factory"]) for section in ("model", "data", "loss"))
     file = spec.settings["data"].get("file")
-    sources = source_digest(()), source_digest(factories)
+    sources = source_digest((), study_dir), source_digest(factories, study_dir)
     return Needs(factories, sources, file, spec.data_digest, data_root, study_dir, tuple(versions().items()))
 
 
@@ -57,15 +58,21 @@ def _version(name: str) -> str:
 
 
 @functools.cache  # for the life of the process: what was imported stays as it was when the file changes
-def _source_digest(factories: tuple[str, ...]) -> str:
+def _source_digest(factories: tuple[str, ...], study_dir: Path) -> str:
     from ablate.runs import provenance
 
-    return provenance.source_digest(factories)
+    # Dask calls code of its own from garbage collections. It lets other threads in while `ast.parse` makes its tree,
+    # and where one of them parses too, CPython 3.11 raises SystemError: measured, 3 of 42 cells.
+    gc.disable()
+    try:
+        return provenance.source_digest(factories, study_dir)
+    finally:
+        gc.enable()
 
 
 @functools.cache
 def _file_digest(path: Path, modified_ns: int, size: int) -> str:
-    return components.file_digest(path)
+    return digests.file_digest(path)
 
 
 async def all_faults(needs: Sequence[Needs]) -> list[str]:
@@ -86,9 +93,11 @@ def faults(needs: Needs) -> Iterator[str]:
         except InputError as error:
             problem = error.problems[0]
             yield f"cannot import {factory} ({problem.rule})"
-    if (_source_digest(()), _source_digest(needs.factories)) != needs.sources:
+    sources = tuple(_source_digest(factories, needs.study_dir) for factories in ((), needs.factories))
+    if sources != needs.sources:
         names = ", ".join(sorted({factory.partition(":")[0] for factory in needs.factories}))
-        yield f"has other source code of {names} or of ablate than the driver; install it and restart the worker"
+        rule = f"has other source code of {names} or of ablate than the driver, or other packages that they import"
+        yield f"{rule}; install them and restart the worker"
     if needs.data_file is not None:
         yield from _data_faults(needs, needs.data_file)
 

@@ -1,262 +1,232 @@
-"""A cell on a Dask worker: in a folder of the worker's own, its progress told as it goes, its files sent back as bytes.
+"""A cell on a Dask worker: a process of its own, in the study's work folder where this machine sees it.
 
-Runs in worker processes that the driver shares no disk with. Knows nothing of tracking or of who else is at work.
+Elsewhere it works in a scratch folder, and what it leaves goes back as bytes. Knows nothing of tracking.
 """
 
 from __future__ import annotations
 
-import functools
+import io
+import multiprocessing
 import os
 import pickle
-import shutil
-import signal
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from distributed import Client, Event, Reschedule, Status, get_client, get_worker
 from filelock import FileLock, Timeout
 
 from ablate.design import components
-from ablate.edges import parcels
 from ablate.edges.cluster_needs import Needs, faults
-from ablate.edges.engines import WorkerLost
-from ablate.runs.allocator import keep_freed_memory
-from ablate.runs.halts import Unavailable
-from ablate.runs.journal import PROGRESS
-from ablate.study import RunResult
+from ablate.edges.engines import Engine, WorkerLost
+from ablate.edges.signals import GRACE_S
+from ablate.runs.halts import Stopped, Unavailable
+from ablate.runs.journal import PROGRESS, WORKER
+from ablate.study import RunResult, RunSpec
 
-TELL_SECONDS = 0.5  # between two looks at a cell's progress file
-KEPT_SECONDS = 30 * 86400.0  # for a study that goes on after its driver's or this worker's death
+LOOK_SECONDS = 0.5  # between two looks at a cell and at whether it is still wanted
+TRIES = 3  # to reach the scheduler from a worker
+PROBE = "shared"  # a file in the study's work folder, with a text that only those read who see the same folder
+CLOSING = (Status.closing, Status.closing_gracefully, Status.closed)
+
+_one_cell = threading.Lock()  # for a worker with several threads
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """One attempt at a cell."""
+    """One attempt at a cell. `session` names what the driver hears and the event by which it asks cells to stop."""
 
     key: str  # of the Dask task
-    session: str  # of the driver's executor: also the topic on which progress is told
-    place: str  # folder for this study of this driver, below the worker's work folder
-    needs: Needs
+    session: str
+    probe: str  # what the driver has written into PROBE
+    engine: Engine  # makes the process in which the cell runs
 
 
-@dataclass(frozen=True)
-class Parcel:
-    """A result on its way back: `files` are its artifacts, `home` is the folder the worker still keeps."""
+def run_cell(payload: bytes, needs: Needs, ticket: Ticket) -> tuple[RunResult, bytes]:
+    """Run the pickled (execute, spec, context). The bytes are the result's files, where the driver sees none of them.
 
-    result: RunResult
-    files: Mapping[str, bytes]
-    progress: str
-    home: str
-
-
-# One at a time: torch's generator and its number of threads belong to the process.
-_one_cell = threading.Lock()
-_stops: dict[str, tuple[str, Path]] = {}  # session and stop file of the cell at work, by task key
-
-
-def fly(payload: bytes, ticket: Ticket) -> Parcel:
-    """Run the pickled (execute, spec, context) here.
-
-    Raises WorkerLost when an earlier worker was lost at this task, Unavailable when this worker cannot do it as the
-    driver would, and whatever `execute` raises. A worker that is closing gives the cell back to the scheduler.
+    Raises WorkerLost when an earlier worker was lost at this task or the cell's process died, Unavailable when this
+    worker cannot do it as the driver would, and whatever `execute` raises. A worker that closes gives the cell back.
     """
-    from distributed import Reschedule, get_worker
-
     components.importable([Path.cwd()])
-    worker = get_worker()
     with _one_cell:
-        keep_freed_memory()
-        _quieten_collector()
-        _begin(worker, ticket)
-        execute, spec, context = _unpickled(payload, worker)
-        if wrong := list(faults(ticket.needs)):
-            raise Unavailable(f"{_name(worker)} {'; '.join(wrong)}")
-        with _home(ticket.place, context.folder(spec).name) as home:
-            context = replace(context, work=home, logs=home)
-            with _Wire(worker, ticket, context.folder(spec) / PROGRESS, home / "stop") as wire:
-                try:
-                    result = execute(spec, context)
-                except Exception:
-                    if wire.leaving:
-                        raise Reschedule from None
-                    raise
-            files = parcels.pack(result.artifacts) if result.artifacts else {}
-            return Parcel(replace(result, artifacts=None), files, wire.text, str(home))
+        task = _Task(ticket)
+        task.begin()
+        execute, spec, context = task.unpickled(payload)
+        if wrong := list(faults(needs)):
+            raise Unavailable(f"{task.name} {'; '.join(wrong)}")
+        with task.home(spec, context) as (context, shared):
+            progress = None if shared else context.folder(spec) / PROGRESS
+            result: RunResult = task.run(execute, spec, context, stop=context.stop_file, progress=progress)
+            if shared or result.artifacts is None:
+                return result, b""
+            return replace(result, artifacts=None), packed(result.artifacts)
 
 
-def _quieten_collector() -> None:
-    """Leave Dask's own code out of garbage collections, for the rest of this process.
-
-    It lets other threads in while `ast.parse` makes its tree, and where one of them parses too (any
-    `inspect.signature` may), CPython 3.11 raises SystemError: measured, 3 of 42 cells beside a busy event loop.
-    """
-    with suppress(ImportError):  # it has had another name
-        from distributed.gc import disable_gc_diagnosis
-
-        disable_gc_diagnosis(force=True)
-
-
-def errand(payload: bytes, folders: Sequence[Mapping[str, bytes]]) -> Any:
-    """Call the pickled (function, arguments, keywords); the `folders` come first among the arguments."""
-    function, arguments, keywords = pickle.loads(payload)  # from the driver, which may run code here by design
+def run_errand(payload: bytes, folders: Sequence[bytes], ticket: Ticket) -> Any:
+    """Call the pickled (function, arguments, keywords); the packed `folders` come first among the arguments."""
     with _one_cell, tempfile.TemporaryDirectory() as scratch:
-        places = [parcels.unpack(files, Path(scratch, str(i))) for i, files in enumerate(folders)]
-        return function(*places, *arguments, **keywords)
+        task = _Task(ticket)
+        function, arguments, keywords = task.unpickled(payload)
+        places = [unpacked(content, Path(scratch, str(i))) for i, content in enumerate(folders)]
+        return task.run(function, *places, *arguments, stop=Path(scratch, "stop"), **keywords)
 
 
-def halt(session: str) -> None:
-    """Ask the cell of this session that is at work in this process to stop at its next safe point."""
-    for owner, file in list(_stops.values()):
-        if owner == session:
-            file.touch()
+class _Task:
+    """The Dask task that this thread is at."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket, self.worker, self.client = ticket, get_worker(), _client()
+        self.name = f"worker {self.worker.address} on {socket.gethostname()}"
+
+    def begin(self) -> None:
+        """Tell that the cell begins here. A worker that began it before and did not close in good order was lost."""
+        for _, last in self.client.get_events(self.ticket.key)[-1:]:
+            if not _closed(self.client.get_events(last["worker"])):
+                raise WorkerLost(f"{last['name']} was lost")
+        self._tell(self.ticket.session, self.ticket.key)
+
+    def _tell(self, *topics: str) -> None:
+        news = {"cell": self.ticket.key, "worker": self.worker.address, "name": self.name}
+        self.worker.log_event(list(topics), news)
+
+    def unpickled(self, payload: bytes) -> Any:
+        try:
+            return pickle.loads(payload)  # from the driver, which may run code here by design
+        except (ImportError, AttributeError) as error:
+            raise Unavailable(f"{self.name}: {error}") from None
+
+    @contextmanager
+    def home(self, spec: RunSpec, context: Any) -> Iterator[tuple[Any, bool]]:
+        """The context in which the cell works here, and whether it does so in the folder that the driver sees."""
+        with ExitStack() as stack:
+            try:
+                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.worker.local_directory)))
+                shared = _sees(context.work, self.ticket.probe)
+                context = replace(context, stop=scratch / "stop")
+                if not shared:
+                    context = replace(context, work=scratch, logs=scratch)
+                stack.enter_context(self._alone_in(context.folder(spec)))
+            except OSError as error:
+                raise Unavailable(f"{self.name}: {error}") from error
+            yield context, shared
+
+    @contextmanager
+    def _alone_in(self, folder: Path) -> Iterator[None]:
+        """Wait until no cell is at work in `folder`: one that nobody waits for may take seconds to stop."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=LOOK_SECONDS)
+            except Timeout:
+                if not self._wanted() or self._asked_to_stop():
+                    raise Stopped from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                (folder / WORKER).unlink()  # its process is no longer there
+            lock.release()
+
+    def run(
+        self, function: Callable[..., Any], *args: Any, stop: Path, progress: Path | None = None, **keywords: Any
+    ) -> Any:
+        """Call it in a process of its own, which is asked to stop by the file `stop` and ended when it does not.
+
+        Every change of the file `progress` is told to the driver as a sign of life.
+        """
+        multiprocessing.current_process().daemon = False  # under a nanny it is one, which may start no process
+        try:
+            with self.ticket.engine(1) as pool:
+                future = pool.submit(function, *args, **keywords)
+                self._follow(future, stop, progress)
+                return future.result()
+        except Exception:
+            if self.worker.status in CLOSING:
+                raise Reschedule from None
+            raise
+
+    def _follow(self, future: Future[Any], stop: Path, progress: Path | None) -> None:
+        latest, changed = float("inf"), 0
+        while not wait([future], timeout=LOOK_SECONDS).done:
+            before, changed = changed, _changed(progress)
+            if changed != before:
+                self._tell(self.ticket.session)
+            unwanted = not self._wanted()
+            if unwanted or self._asked_to_stop():
+                with suppress(OSError):  # a full disk: then it is ended
+                    stop.touch()
+            latest = min(latest, time.monotonic() + GRACE_S) if unwanted else float("inf")
+            if time.monotonic() > latest:
+                raise WorkerLost("the cell did not stop when nobody waited for it any more")
+
+    def _wanted(self) -> bool:
+        """Not once the driver has let go of the task or died, or this worker was told to close."""
+        if self.worker.status in CLOSING:
+            return False
+        try:
+            mine = self.client.processing([self.worker.address])
+        except Exception:  # the scheduler is away; Dask then closes this worker, or gets another connection
+            return True
+        return any(self.ticket.key in keys for keys in mine.values())
+
+    def _asked_to_stop(self) -> bool:
+        with suppress(Exception):
+            return bool(Event(self.ticket.session, self.client).is_set())
+        return False
 
 
-def forget(homes: Sequence[str]) -> None:
-    """Remove folders of cells that the driver has recorded."""
-    root = _root()
-    for home in map(Path, homes):
-        if home.is_relative_to(root):
-            shutil.rmtree(home, ignore_errors=True)
+def _client() -> Client:
+    """Of this worker. News that come together with the scheduler's greeting make it raise AssertionError."""
+    for _ in range(TRIES - 1):
+        with suppress(AssertionError):
+            return get_client()
+    return get_client()
 
 
-def end_process() -> None:
-    """End this worker at once: a cell in it hangs."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _unpickled(payload: bytes, worker: Any) -> tuple[Callable[..., RunResult], Any, Any]:
-    try:
-        execute, spec, context = pickle.loads(payload)  # from the driver, which may run code here by design
-    except (ImportError, AttributeError) as error:
-        raise Unavailable(f"{_name(worker)}: {error}") from None
-    return execute, spec, context
-
-
-def _name(worker: Any) -> str:
-    return f"worker {worker.address} on {socket.gethostname()}"
-
-
-# What the driver hears
-
-
-def _begin(worker: Any, ticket: Ticket) -> None:
-    """Tell that the cell begins here. A worker that began it before and did not close in good order was lost."""
-    from distributed.utils import sync
-
-    topic = f"{ticket.session}/{ticket.key}"
-    for _, last in sync(worker.loop, worker.scheduler.events, topic=topic)[-1:]:
-        if not closed(sync(worker.loop, worker.scheduler.events, topic=last["worker"])):
-            raise WorkerLost(f"worker {last['worker']} on {last['host']} was lost")
-    news = {"event": "begun", "cell": ticket.key, "worker": worker.address}
-    news |= {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()}
-    worker.log_event([ticket.session, topic], news)
-
-
-def closed(events: Sequence[tuple[float, Any]]) -> bool:
+def _closed(events: Sequence[tuple[float, Any]]) -> bool:
     """Whether a worker, by the events that the scheduler knows of it, was told to close: preempted, not killed."""
     return any(isinstance(what, dict) and what.get("action") == "closing-worker" for _, what in events)
 
 
-class _Wire(threading.Thread):
-    """Tells the driver of every new line and sign of life; stops a cell that nobody waits for any more."""
-
-    def __init__(self, worker: Any, ticket: Ticket, progress: Path, stop: Path) -> None:
-        super().__init__(daemon=True)
-        self.worker, self.ticket, self.progress, self.stop = worker, ticket, progress, stop
-        self.leaving = False  # the worker is closing
-        self.text = ""
-        self._modified_ns = 0
-        self._ended = threading.Event()
-
-    def __enter__(self) -> _Wire:
-        self.stop.unlink(missing_ok=True)
-        self.progress.unlink(missing_ok=True)
-        _stops[self.ticket.key] = (self.ticket.session, self.stop)
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self.join()
-        del _stops[self.ticket.key]
-        self._tell()
-
-    def run(self) -> None:
-        while not self._ended.wait(TELL_SECONDS):
-            self._tell()
-            if self._unwanted():
-                self.stop.touch()
-
-    def _tell(self) -> None:
-        try:
-            modified_ns = self.progress.stat().st_mtime_ns
-            text = self.progress.read_text(encoding="utf-8")
-        except OSError:
-            return
-        if modified_ns == self._modified_ns:
-            return
-        self._modified_ns = modified_ns
-        whole = text[: text.rfind("\n") + 1]
-        new, self.text = whole[len(self.text) :], whole
-        self.worker.log_event(self.ticket.session, {"event": "alive", "cell": self.ticket.key, "lines": new})
-
-    def _unwanted(self) -> bool:
-        """The driver has let go of the task (or died), or this worker was told to close."""
-        from distributed.core import Status
-
-        self.leaving = self.worker.status in (Status.closing, Status.closing_gracefully, Status.closed)
-        task = self.worker.state.tasks.get(self.ticket.key)
-        return self.leaving or task is None or task.state == "cancelled"
-
-
-# Where a cell works
-
-
-def _root() -> Path:
-    """$ABLATE_WORK, or a folder of this user's own among the temporary ones."""
-    if named := os.environ.get("ABLATE_WORK"):
-        return Path(named).resolve()
-    root = Path(tempfile.gettempdir(), f"ablate-{os.getuid()}").resolve()
-    root.mkdir(mode=0o700, exist_ok=True)
-    if root.stat().st_uid != os.getuid():  # somebody else made it to see or change what we write
-        raise PermissionError(f"{root} belongs to somebody else; set ABLATE_WORK")
-    return root
-
-
-@functools.cache  # once a process
-def sweep(root: Path) -> None:
-    """Remove folders of cells that nobody came back to, since their driver or worker died and others went on."""
-    for home in root.glob("*/*"):
-        with suppress(OSError, Timeout), FileLock(home / "lock", timeout=0):
-            ages = [time.time() - path.stat().st_mtime for path in home.rglob("*") if path.name != "lock"]
-            if min(ages, default=0.0) > KEPT_SECONDS:
-                shutil.rmtree(home)
-
-
-@contextmanager
-def _home(place: str, cell: str) -> Iterator[Path]:
-    """The cell's folder, with the checkpoint of an earlier attempt if one got so far here.
-
-    Where a worker that the scheduler has given up is still at it, a fresh one, gone afterwards.
-    """
-    root = _root()
-    home = root / place / cell
-    home.mkdir(parents=True, exist_ok=True)
-    sweep(root)
-    lock = FileLock(home / "lock")
+def _sees(work: Path, probe: str) -> bool:
+    """Whether the folder of this name is here the one in which the driver has left its probe."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        with tempfile.TemporaryDirectory(dir=home.parent, prefix=f"{cell}-") as fresh:
-            yield Path(fresh)
-        return
-    try:
-        yield home
-    finally:
-        lock.release()
+        return (work / PROBE).read_text(encoding="utf-8") == probe and os.access(work, os.W_OK)
+    except OSError:
+        return False
+
+
+def _changed(file: Path | None) -> int:
+    with suppress(OSError):
+        return file.stat().st_mtime_ns if file else 0
+    return 0
+
+
+# Folders as bytes
+
+
+def packed(folder: Path) -> bytes:
+    """Every file below `folder`, as a zip; links are left out."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", strict_timestamps=False) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                archive.write(path, path.relative_to(folder))
+    return content.getvalue()
+
+
+def unpacked(content: bytes, folder: Path) -> Path:
+    """Write what was packed below `folder`, wherever its names point. Returns `folder`. Raises OSError."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(folder)
+    return folder

@@ -1,35 +1,35 @@
-"""Where cells run: any `concurrent.futures.Executor`. Here local processes that die with the driver, one a cell."""
+"""Where cells run: any `concurrent.futures.Executor`. Here a process for each cell, which dies with the driver."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
+import pickle
 import signal
-import socket
 import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import datetime
 from functools import partial
-from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
-from pathlib import Path
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import psutil
 
-from ablate.runs.allocator import keep_freed_memory
+from ablate.edges import cell_process
+from ablate.edges.processes import kill, runs, wait_until_gone
+from ablate.runs.halts import Unavailable
 
-# 4 s for each worker otherwise (measured); the second comes with the first optimizer.
-PRELOADED = ("ablate.runs.execution", "torch._dynamo")
-STARTS = 3  # of processes, tried in a row before it is an error
-GONE_S = 5.0  # a process that was killed is gone after this, unless the system hangs
-TO_THE_DRIVER = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# What a cell needs and takes long to import: 4 s otherwise (measured). torch._dynamo comes with the first optimizer;
+# typer with the console script, which a new process imports again.
+PRELOADED = ("ablate.edges.cell_process", "ablate.runs.execution", "torch._dynamo", "typer")
+STARTS = 3  # of a process, tried in a row before it is an error
+LOOK_S = 0.2  # between two looks at whether a process that sends nothing is still there
+CHUNK_BYTES = 1 << 20
 
 Engine = Callable[[int], AbstractContextManager[Executor]]
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class WorkerLost(Exception):
 
 @runtime_checkable
 class Ends(Protocol):
-    """An executor that can end one cell's worker; its future then raises BrokenProcessPool or WorkerLost."""
+    """An executor that can end one cell's worker; its future then raises WorkerLost."""
 
     def end(self, future: Future[Any]) -> None: ...
 
@@ -65,17 +65,17 @@ def usable_cores() -> int:
 
 
 def pool_for(device: str) -> Engine:
-    """The local pool for runs on this device, by number of workers."""
+    """The local executor for runs on this device, by number of workers."""
     # CUDA refuses a process forked after its first use, which importing torch's parts may be
     return partial(local_pool, preloaded=() if device.startswith("cuda") else PRELOADED)
 
 
 @contextmanager
 def local_pool(workers: int, *, preloaded: Sequence[str] = ()) -> Iterator[Executor]:
-    """A pool of fresh processes that inherit nothing of this one, whatever threads or CUDA state it has.
+    """Processes that inherit nothing of this one or of each other, at most `workers` at once.
 
-    They are forked from a server that has imported the modules `preloaded`, where the system can do that.
-    Left by an exception, Ctrl-C included, the workers are ended at once: runs resume from their last checkpoint.
+    They are forked from a server that has imported the modules `preloaded`; without any, started from nothing.
+    Left by an exception, Ctrl-C included, they are ended at once: runs resume from their last checkpoint.
     """
     pool = LocalPool(workers, preloaded)
     try:
@@ -88,129 +88,111 @@ def local_pool(workers: int, *, preloaded: Sequence[str] = ()) -> Iterator[Execu
 
 
 class LocalPool(Executor):
-    """`workers` processes, each with an executor of its own: one that dies takes no neighbour's cell with it.
+    """Every call in a process of its own, so that no cell finds what another has left behind.
 
-    (A process pool that loses one process ends all the others.)
+    A future raises what the call raises (RuntimeError in its place where that cannot be sent), WorkerLost where the
+    process died or was ended, and Unavailable where none could be started.
     """
 
     def __init__(self, workers: int, preloaded: Sequence[str] = ()) -> None:
-        self._context, self._workers = _context(preloaded), workers
-        self._slots: dict[ProcessPoolExecutor, list[psutil.Process]] = {}
-        self._at: dict[Future[Any], ProcessPoolExecutor] = {}
+        self._context = _context(preloaded)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="cell")  # each waits for one process
+        self._cells: weakref.WeakKeyDictionary[Future[Any], _Cell] = weakref.WeakKeyDictionary()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Run in the process that has least to do. Raises OSError where no process can be started."""
-        for slot in {slot for future, slot in self._at.items() if _broken(future)}:
-            self._bury(slot)
-        self._at = {future: slot for future, slot in self._at.items() if not future.done()}
-        for _ in range(self._workers + STARTS):
-            slot = self._slot()
-            try:
-                with _signals_held_back():
-                    future = slot.submit(fn, *args, **kwargs)
-            except (BrokenProcessPool, EOFError, ConnectionError):  # the last two: the fork server was killed meanwhile
-                self._bury(slot)
-                continue
-            if not self._slots[slot]:
-                self._slots[slot] = _processes(slot)
-                _leave_writing_to_the_process(slot)
-            self._at[future] = slot
-            return future
-        raise OSError("no worker process can be started")
-
-    def _slot(self) -> ProcessPoolExecutor:
-        load = Counter(self._at.values())
-        if len(self._slots) < self._workers and all(load[slot] for slot in self._slots):
-            slot = ProcessPoolExecutor(1, mp_context=self._context, initializer=_start_worker)
-            self._slots[slot] = []
-            return slot
-        return min(self._slots, key=lambda slot: load[slot])
+        """Start a process for this call as soon as fewer than `workers` are there."""
+        cell = _Cell(self._context, fn, args, kwargs)
+        future: Future[T] = self._threads.submit(cell.run)
+        self._cells[future] = cell
+        return future
 
     def end(self, future: Future[Any]) -> None:
         """Kill the process that works at `future`."""
-        slot = self._at.get(future)
-        if slot is not None:
-            _kill(self._slots[slot])
+        if cell := self._cells.get(future):
+            cell.end()
 
     def end_all(self) -> None:
-        """Kill every process and wait until all are gone."""
-        _kill([process for processes in self._slots.values() for process in processes])
-
-    def _bury(self, slot: ProcessPoolExecutor) -> None:
-        # whoever takes the place of the dead one must not meet it: it may live on where its fork server was killed
-        _kill(self._slots.pop(slot, []))
-        slot.shutdown(wait=False, cancel_futures=True)
+        """Kill every process."""
+        for cell in list(self._cells.values()):
+            cell.end()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """See `concurrent.futures.Executor`. A process that does not end with its work is killed."""
-        for slot in self._slots:
-            slot.shutdown(wait=False, cancel_futures=cancel_futures)
-        if not wait:
-            return
-        while not all(future.done() for future in self._at):
-            time.sleep(0.02)
-        processes = [process for each in self._slots.values() for process in each]
-        psutil.wait_procs(processes, timeout=GONE_S)
-        # SIGTERM, the last word of the executor, leaves workers unmoved, and Python waits for them at its end
-        _kill(processes)
+        """See `concurrent.futures.Executor`."""
+        self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 
-def _broken(future: Future[Any]) -> bool:
-    return future.done() and not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
+class _Cell:
+    """One call and the process for it."""
+
+    def __init__(self, context: ForkServerContext | SpawnContext, *call: Any) -> None:
+        self._context, self._call = context, call
+        self._lock = threading.Lock()
+        self._process: psutil.Process | None = None
+        self._ended = False
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            kill(self._process)
+
+    def run(self) -> Any:
+        """Start the process and wait for its answer. Once this returns, the process is gone and so are its children."""
+        if self._ended:
+            raise WorkerLost("ended before its process was started")
+        started, answers = _start(self._context, pickle.dumps(self._call))
+        with self._lock, suppress(psutil.NoSuchProcess):  # it has just died
+            self._process = psutil.Process(started.pid)
+            if self._ended:
+                kill(self._process)
+        try:
+            with answers:
+                content = _received(answers, started.is_alive)
+        finally:
+            kill(self._process)
+            wait_until_gone(lambda: started.is_alive() or runs(self._process))
+        return cell_process.opened(content)
 
 
-def _leave_writing_to_the_process(slot: ProcessPoolExecutor) -> None:
-    """Close our own end of the pipe in which results come: half of one would be waited for without end.
+_starting = threading.Lock()
 
-    The process alone then holds that end, and half a result ends with it.
+
+def _start(context: ForkServerContext | SpawnContext, call: bytes) -> tuple[BaseProcess, Connection]:
+    """A process for a pickled call, and the pipe in which its answer comes. Raises Unavailable where there is none."""
+    for _ in range(STARTS):
+        try:
+            answers, theirs = context.Pipe(duplex=False)
+            with theirs:
+                process = context.Process(target=cell_process.main, args=(call, dict(os.environ), theirs))
+                with _starting, _signals_held_back():
+                    process.start()
+            return process, answers
+        except (OSError, EOFError) as error:  # of a fork server that was killed meanwhile, the next one is another
+            reason = f"{error}" or type(error).__name__
+    raise Unavailable(f"no worker process can be started: {reason}")
+
+
+def _received(answers: Connection, alive: Callable[[], bool]) -> bytes:
+    """An answer, whole. Raises WorkerLost when the process ended before it had sent all of it.
+
+    A component's child process may hold the pipe open for longer than the process that is to write into it.
     """
-    writer = getattr(getattr(slot, "_result_queue", None), "_writer", None)  # Python has no public way to it
-    if writer is not None:
-        writer.close()
+    content, size = bytearray(), cell_process.LENGTH_BYTES
+    while len(content) < size:
+        if answers.poll(LOOK_S):
+            part = os.read(answers.fileno(), CHUNK_BYTES)
+            content += part
+            lost = not part
+        else:
+            lost = not alive() and not answers.poll(0)
+        if lost:
+            raise WorkerLost("the process ended before it had sent its result")
+        if len(content) >= cell_process.LENGTH_BYTES:
+            size = cell_process.LENGTH_BYTES + int.from_bytes(content[: cell_process.LENGTH_BYTES], "big")
+    return bytes(content[cell_process.LENGTH_BYTES :])
 
 
-def _processes(slot: ProcessPoolExecutor) -> list[psutil.Process]:
-    found = []
-    for pid in list(getattr(slot, "_processes", None) or {}):  # Python has no public way to them before 3.14
-        with suppress(psutil.NoSuchProcess):
-            found.append(psutil.Process(pid))
-    return found
-
-
-def _kill(processes: Iterable[psutil.Process]) -> None:
-    """Kill and wait. psutil remembers when a process began, so a number given to another process is left alone."""
-    alive = [process for process in processes if process.is_running()]
-    for process in alive:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(alive, timeout=GONE_S)
-
-
-def end_leftovers(work: Path) -> int:
-    """Kill workers of a driver that is no more, as the `worker.json` of their runs names them; how many there were.
-
-    They end by themselves when they see it gone; this makes sure that none writes where its successor does.
-    """
-    left = [process for file in work.glob("*/worker.json") if (process := _worker(file)) is not None]
-    _kill(left)
-    return len(left)
-
-
-def _worker(file: Path) -> psutil.Process | None:
-    try:
-        who = json.loads(file.read_text(encoding="utf-8"))
-        started = datetime.fromisoformat(who["started"]).timestamp()
-        process = psutil.Process(int(who["pid"]))
-        # the number belongs to another process by now? `started` is in whole seconds
-        other = process.create_time() > started + 1 or "multiprocessing" not in " ".join(process.cmdline())
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return None
-    mine = who.get("host") == socket.gethostname() and process.pid != os.getpid()
-    return process if mine and not other else None
-
-
-def _context(preloaded: Sequence[str]) -> BaseContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+def _context(preloaded: Sequence[str]) -> ForkServerContext | SpawnContext:
+    if not preloaded or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preloaded))
@@ -223,32 +205,10 @@ def _signals_held_back() -> Iterator[None]:
 
     A scheduler sends SIGTERM to all of them, a terminal SIGINT: the driver alone decides what becomes of the cells.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_DRIVER)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, cell_process.TO_THE_DRIVER)
     try:
+        resource_tracker.ensure_running()  # which lets the signals through again once it has started something
+        signal.pthread_sigmask(signal.SIG_BLOCK, cell_process.TO_THE_DRIVER)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker() -> None:
-    keep_freed_memory()
-    for number in TO_THE_DRIVER:
-        signal.signal(number, _unmoved)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_DRIVER)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _unmoved(number: int, frame: object) -> None:
-    """A handler and not SIG_IGN: what a component starts must not inherit deafness."""
-
-
-def _die_with_parent() -> None:
-    """A driver killed outright must leave no worker behind that writes into the next driver's folders."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

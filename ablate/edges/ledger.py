@@ -9,7 +9,7 @@ import json
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -18,6 +18,7 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from ablate.design.wording import shown
+from ablate.edges.addresses import sqlite_address
 from ablate.study import SCHEMA, InputError, Problem, Record, printable
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
@@ -32,7 +33,7 @@ MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # how `inputs` rows link a run to
 
 def default_uri(mlruns: Path) -> str:
     """The address of the default store: one SQLite file in the `mlruns` folder."""
-    return f"sqlite:///{mlruns.resolve() / 'mlflow.db'}"
+    return sqlite_address(mlruns / "mlflow.db")
 
 
 def database_file(uri: str) -> Path | None:
@@ -46,7 +47,7 @@ def database_file(uri: str) -> Path | None:
     path = rest.removeprefix("///")
     if not rest.startswith("///") or path in ("", ":memory:") or "?" in path:
         raise InputError(Problem("tracking store", uri, "must name one file", nearest="sqlite:////folder/mlflow.db"))
-    return Path(path)
+    return Path(unquote(path))
 
 
 def local_path(address: str) -> Path | None:
@@ -55,6 +56,37 @@ def local_path(address: str) -> Path | None:
     if parts.scheme == "file":
         return Path(unquote(parts.path))
     return None if parts.scheme else Path(address)
+
+
+def moved(store: sqlite3.Connection, db: Path) -> list[tuple[str, str]]:
+    """Recorded and present artifact address of every experiment whose store has been moved or copied since.
+
+    MLflow records absolute addresses. An experiment's artifacts are the folder `artifacts/<its name or number>` beside
+    the database: where another is recorded, that holds only if it exists and the one beside the database does not, as
+    where a copy of the database alone was made.
+    """
+    found, beside = [], db.absolute().parent.resolve() / "artifacts"
+    for number, name, address in store.execute("SELECT experiment_id, name, artifact_location FROM experiments"):
+        recorded = local_path(str(address))
+        if recorded is None or recorded.parent.name != "artifacts" or recorded.name not in (str(name), str(number)):
+            continue
+        present = beside / recorded.name
+        if present != recorded and (present.is_dir() or not recorded.is_dir()):
+            found.append((str(address).rstrip("/"), present.as_uri()))
+    return found
+
+
+def _folders(store: sqlite3.Connection, db: Path) -> Callable[[str], Path | None]:
+    """What gives the folder of an artifact address in this database, wherever the store stands now."""
+    changes = moved(store, db)
+
+    def folder(address: str) -> Path | None:
+        for old, new in changes:
+            if address.startswith(f"{old}/"):
+                return local_path(new + address.removeprefix(old))
+        return local_path(address)
+
+    return folder
 
 
 def score(value: float) -> float:
@@ -215,7 +247,7 @@ def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:
         (SELECT run_uuid FROM tags WHERE key = '{ROLE}' AND value = 'study') ORDER BY start_time, run_uuid"""
     with reading(db) as connection:
         row = connection.execute(query, (study,)).fetchone()
-    folder = local_path(row[0]) if row else None
+        folder = _folders(connection, db)(row[0]) if row else None
     if folder is None or not (folder / DOCUMENT).is_file():
         return None
     return read_document(folder / DOCUMENT)
@@ -261,7 +293,8 @@ def folders_from_sqlite(db: Path, study: str) -> dict[str, Path | None]:
         return {}
     with reading(db) as connection:
         rows = connection.execute(f"SELECT run_uuid, runs.artifact_uri {ACTIVE_RUNS}", (study,)).fetchall()
-    return {run: local_path(address) for run, address in rows}
+        folder = _folders(connection, db)
+    return {run: folder(address) for run, address in rows}
 
 
 def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:
@@ -275,6 +308,6 @@ def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:
         else:
             query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
         row = connection.execute(query, (run_id,)).fetchone()
-    folder = local_path(row[0]) if row else None
+        folder = _folders(connection, db)(row[0]) if row else None
     found = folder / (MODEL_DATA if path == MODEL else path) if folder else None
     return found if found and found.exists() else None

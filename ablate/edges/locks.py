@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -20,30 +20,23 @@ from ablate.study import InputError, Problem, printable
 
 
 @contextmanager
-def hold(
-    path: Path, study: str, *, command: str = "", addresses: Iterable[str | None] = (), new: bool = False
-) -> Iterator[None]:
-    """Hold the lock file `path`, and a lock in every database and on every MLflow server of `addresses`.
+def hold(path: Path, study: str, *, command: str = "", store: str | None = None, new: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`, and where several machines may use the `store`, an MLflow address, a lock there.
 
-    A SQLite file has its lock beside it, wherever `path` is. Raises InputError, naming host, process and time, while
-    another process holds one of them. `command` is what the next one is shown, so it must not hold a password. `new`:
-    an MLflow server that does not know the study yet is made to know it.
+    A SQLite file has a lock file beside it, wherever `path` is; a server or another database has a tag of the study.
+    Raises InputError, naming host, process and time, while another process holds one of them. `command` is what the
+    next one is shown, so it must not hold a password. `new`: a store that does not know the study yet is made to.
     """
+    file = database_file(store) if store else None
+    beside = file.resolve().with_name(path.name) if file else path.resolve()
     with ExitStack() as stack:
         stack.enter_context(_hold_file(path, command))
-        for address in addresses:
-            file = database_file(address) if address else None
-            beside = file.resolve().with_name(path.name) if file else path.resolve()
-            if beside != path.resolve() and beside.parent.is_dir():
-                stack.enter_context(_hold_file(beside, command))
-            if address and address.startswith("postgresql"):
-                from ablate.edges import locks_postgres  # imports a database driver
+        if beside != path.resolve() and beside.parent.is_dir():
+            stack.enter_context(_hold_file(beside, command))
+        if store and file is None:
+            from ablate.edges import tracking_lock  # imports mlflow
 
-                stack.enter_context(locks_postgres.hold(address, study))
-            elif address and address.startswith("http"):
-                from ablate.edges import tracking_lock  # imports mlflow
-
-                stack.enter_context(tracking_lock.hold(address, study, command=command, new=new))
+            stack.enter_context(tracking_lock.hold(store, study, path.parent, command=command, new=new))
         yield
 
 

@@ -138,8 +138,6 @@ class MemoryTracker:
         epochs = self._runs[run_id].epochs
         return [{"epoch": float(epoch), **dict(sorted(epochs[epoch].items()))} for epoch in sorted(epochs)]
 
-    def summarise(self, study: str) -> None: ...
-
     def histories(self, study: str, run_ids: Collection[str]) -> list[tuple[str, list[dict[str, float]]]]:
         return [(run_id, self.history(run_id)) for run_id in run_ids]
 

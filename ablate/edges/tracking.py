@@ -20,13 +20,12 @@ from ablate.edges import tracking_store  # isort: skip  # first: it silences MLf
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from ablate.edges import tracking_stored
-from ablate.edges.ledger import DOCUMENT, FAILURES, MODEL, ROLE, database_file, default_uri, read_document
+from ablate.edges import ledger, tracking_stored
+from ablate.edges.ledger import DOCUMENT, FAILURES, MODEL, ROLE, database_file, default_uri, local_path, read_document
+from ablate.edges.tracking_cache import Cache
 from ablate.edges.tracking_faults import passing_faults, translated
 from ablate.edges.tracking_model import log_model
 from ablate.edges.tracking_reading import ClientReader
-from ablate.edges.tracking_sqlite import SqliteRows
-from ablate.edges.tracking_summary import Summaries
 from ablate.edges.tracking_terms import (
     SOURCE,
     TAG_LIMIT,
@@ -59,7 +58,8 @@ class MlflowTracker:
         self._places: dict[str, str] = {}  # run id → where its artifacts go
         self._finishing: set[str] = set()  # runs whose recording was begun here
         self._left: dict[str, list[Run]] = {}  # by experiment: unfinished runs of earlier processes
-        self._begun: set[tuple[str, tuple[str, ...]]] = set()  # cells that were started here, with their experiment
+        self._folders: dict[str, Path | None] = {}  # of a SQLite store's runs, once their study's records were read
+        self._begun: dict[tuple[str, tuple[str, ...]], set[int]] = {}  # by experiment and cell: when started here
         self._clock = 0
         self.initialise()
 
@@ -72,19 +72,20 @@ class MlflowTracker:
         return translated(tracking_store.connect(self.uri, self.root))
 
     @cached_property
-    def _sqlite(self) -> SqliteRows | None:
+    def _database(self) -> Path | None:
+        """The file of a SQLite store, which is read by SQL: MLflow takes 18 s to find ten thousand runs."""
         file = database_file(self.uri)
-        return SqliteRows(file) if file and file.is_file() else None  # an address may say more than a file's name
+        return file if file and file.is_file() else None  # an address may say more than a file's name
+
+    @cached_property
+    def _cache(self) -> Cache | None:
+        return None if self._database else Cache(self.root, self.uri)
 
     @cached_property
     def _remote(self) -> ClientReader:
-        return ClientReader(self.client, self.uri)
+        return ClientReader(self.client, self.uri, self._cache)
 
     # Reading
-
-    @cached_property
-    def _summaries(self) -> Summaries | None:
-        return None if self._sqlite else Summaries(self.client, self._remote)
 
     def studies(self) -> list[str]:
         return sorted(experiment.name for experiment in self._remote.experiments() if self._find(experiment.name))
@@ -95,16 +96,28 @@ class MlflowTracker:
         return read_document(path) if path else None
 
     def records(self, study: str) -> list[Record]:
-        return (self._sqlite or self._remote).records(study)
+        if self._database is None:
+            return self._remote.records(study)
+        with passing_faults():
+            self._folders |= ledger.folders_from_sqlite(self._database, study)
+            return ledger.records_from_sqlite(self._database, study)
 
     def history(self, run_id: str) -> list[dict[str, float]]:
-        return (self._sqlite or self._remote).history(run_id)
+        if self._database is None:
+            return self._remote.history(run_id)
+        with passing_faults():
+            return ledger.history_from_sqlite(self._database, run_id)
 
     def histories(self, study: str, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
-        return (self._sqlite or self._remote).histories(study, run_ids)
+        if self._database is None:
+            yield from self._remote.histories(run_ids)
+            return
+        wanted = set(run_ids)
+        with passing_faults():
+            yield from (each for each in ledger.histories_from_sqlite(self._database, study) if each[0] in wanted)
 
     def artifact(self, run_id: str, path: str) -> Path | None:
-        folder = self._sqlite.folder(run_id) if self._sqlite and path != MODEL else None
+        folder = self._folders.get(run_id) if path != MODEL else None
         if folder is None:
             return self._remote.artifact(run_id, path)
         found = folder / path
@@ -146,13 +159,7 @@ class MlflowTracker:
     def close(self, study: str, *, finished: bool) -> None:
         found = self._find(study)
         if found:
-            self.summarise(study)
             self.client.set_terminated(found[1], "FINISHED" if finished else "FAILED")
-
-    def summarise(self, study: str) -> None:
-        found = self._find(study)
-        if found and self._summaries:
-            self._summaries.write(study, *found)
 
     # Runs
 
@@ -177,31 +184,35 @@ class MlflowTracker:
             raise LookupError(f"study {spec.study}: open it before starting a run")
         experiment_id, parent = found
         self._discard_unfinished(experiment_id, spec)
+        began = self._now()
+        self._begun.setdefault((experiment_id, place_of(identity(spec))), set()).add(began)
         tags = {**identity(spec), PARENT: parent, **SOURCE, **({FAILURES: str(failures)} if failures else {})}
-        if self._summaries:
-            tags |= self._summaries.tag(parent)
-        made = self.client.create_run(experiment_id, self._now(), tags, spec.name).info
+        made = self.client.create_run(experiment_id, began, tags, spec.name).info
         run_id: str = made.run_id
         params = [Param(name, value) for name, value in settings_params(spec).items()]
         for part in parts(params, PARAMS_A_BATCH):
-            self._log_batch(run_id, params=part)
+            self.client.log_batch(run_id, params=part)
         if "data" in spec.settings:
             self.client.log_inputs(run_id, datasets(spec))
         self._epochs[run_id], self._places[run_id] = {}, made.artifact_uri
         return run_id
 
     def _discard_unfinished(self, experiment_id: str, spec: RunSpec) -> None:
-        """One search finds what was left before; only a cell that was started here before needs one of its own."""
+        """One search finds what was left before; only a cell that was started here before needs one of its own.
+
+        A RUNNING run that was not started here stays: another driver is at it, and if each discarded the other's, none
+        would ever end. Those of a driver that is no more are KILLED by `sweep`.
+        """
         if experiment_id not in self._left:
             left = self._search(experiment_id, "attributes.status != 'FINISHED'")
             self._left[experiment_id] = [run for run in left if "ablate.key" in run.data.tags]
         place = place_of(identity(spec))
-        runs = self._left[experiment_id]
-        if (experiment_id, place) in self._begun:
+        runs, ours = self._left[experiment_id], self._begun.get((experiment_id, place), set())
+        if ours:
             condition = f"tags.`ablate.key` = '{spec.key}' AND attributes.status != 'FINISHED'"
             runs = list(self._search(experiment_id, condition))
-        self._begun.add((experiment_id, place))
-        self.discard([run.info.run_id for run in runs if place_of(run.data.tags) == place])
+        of_the_cell = [run.info for run in runs if place_of(run.data.tags) == place]
+        self.discard([i.run_id for i in of_the_cell if i.status != "RUNNING" or i.start_time in ours])
         self._left[experiment_id] = [run for run in self._left[experiment_id] if place_of(run.data.tags) != place]
 
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
@@ -243,8 +254,9 @@ class MlflowTracker:
             tags["mlflow.source.git.commit"] = result.provenance["commit"]
         self._log(run_id, metrics, tags_of({name: value for name, value in tags.items() if value}))
         self.client.set_terminated(run_id, "KILLED" if failures else result.status)  # last: a FINISHED run is whole
-        if self._summaries and spec.phase == "compare" and result.status == "FINISHED":
-            self._summaries.remember(run_id, result)
+        if self._cache and spec.phase == "compare" and result.status == "FINISHED":
+            local = local_path(self._places.get(run_id, "")) is not None
+            self._cache.keep(run_id, result.history, None if local else result.artifacts)
         for held in (self._epochs, self._places):
             held.pop(run_id, None)
         self._finishing.discard(run_id)
@@ -276,16 +288,8 @@ class MlflowTracker:
         """In as few requests as a server's limit allows."""
         *first, last = list(parts(metrics, METRICS_A_BATCH)) or [[]]
         for part in first:
-            self._log_batch(run_id, metrics=part)
-        self._log_batch(run_id, metrics=last, tags=tags)
-
-    def _log_batch(
-        self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[RunTag] = ()
-    ) -> None:
-        if self._sqlite:
-            self._sqlite.log_batch(run_id, metrics, params, tags)
-        else:
-            self.client.log_batch(run_id, metrics, params, tags)
+            self.client.log_batch(run_id, metrics=part)
+        self.client.log_batch(run_id, metrics=last, tags=tags)
 
     # Runs that travel
 
@@ -303,15 +307,10 @@ class MlflowTracker:
             raise LookupError(f"study {run.study}: open it before adding a run")
         experiment_id, parent = found
         tags = {**tracking_stored.tags_of_run(run), PARENT: parent}
-        if self._summaries:
-            self._summaries.overtake(found)
-            tags |= self._summaries.tag(parent)
         with tracking_stored.taken(run):
             made = self.client.create_run(experiment_id, run.started, tags, run.record.name).info
             self._fill(made.run_id, experiment_id, run, history, files, model)
             self.client.set_terminated(made.run_id, run.record.status, run.ended)  # last: a run that has ended is whole
-        if self._summaries and run.record.phase == "compare" and run.record.status == "FINISHED":
-            self._remote.remember(made.run_id, history, sorted(files.glob("*.parquet")) if files else [])
         return str(made.run_id)
 
     def _fill(
@@ -324,7 +323,7 @@ class MlflowTracker:
         model: Path | None,
     ) -> None:
         for part in parts(tracking_stored.params_of(run), PARAMS_A_BATCH):
-            self._log_batch(run_id, params=part)
+            self.client.log_batch(run_id, params=part)
         if run.record.dataset:
             data = run.params.get("data.file") or run.params.get("data.factory") or "data"
             self.client.log_inputs(run_id, dataset_inputs(data, run.record.dataset, run.record.phase))
@@ -370,9 +369,6 @@ class MlflowTracker:
         return [str(model.model_id) for model in found]
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
-        if self._summaries and run_ids:
-            study = self.client.get_run(run_ids[0]).data.tags.get("ablate.study", "")
-            self._summaries.overtake(self._find(study) if study else None)
         for run_id in run_ids:
             self._log(run_id, self._scores(scores, self._epochs.get(run_id, {}), None))
 
@@ -380,7 +376,9 @@ class MlflowTracker:
         with passing_faults(), tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, name)
             path.write_text(text, encoding="utf-8")
-            self.client.log_artifact(run_id, str(path))
+            # not `client.log_artifact`, which remembers where the artifacts of a run lay before its store was moved
+            place = self.client.get_run(run_id).info.artifact_uri
+            tracking_store.artifacts(place, self.uri).log_artifact(str(path))
 
     def _now(self) -> int:
         """Milliseconds since the epoch, strictly rising: records sort by it, and later values win by it."""

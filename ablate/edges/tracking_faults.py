@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -16,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from ablate.edges.addresses import redacted
 from ablate.runs.halts import OF_OUR_FILES, OF_THE_PLACE
-from ablate.study import RunDiscarded, StoreUnavailable
+from ablate.study import InputError, RunDiscarded, StoreUnavailable
 
 # MLflow's codes for a request that will never be answered otherwise. All others pass, or are worth a second try.
 LASTING = {
@@ -67,6 +68,11 @@ def passing_faults() -> Iterator[None]:
     """Raise StoreUnavailable, with one line of reason, in place of a fault that may pass; RunDiscarded, of its own."""
     try:
         yield
+    except InputError as error:  # of the reader of SQLite files
+        fault = error.__context__
+        if isinstance(fault, sqlite3.OperationalError):
+            raise StoreUnavailable(str(fault)) from fault
+        raise
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
         if isinstance(error, MlflowException) and DISCARDED.search(str(error.message)):
             raise RunDiscarded(error.message) from error

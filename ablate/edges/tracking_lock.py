@@ -1,9 +1,9 @@
-"""A lock through a tag of a study's experiment, for drivers that share an MLflow server and nothing else.
+"""A lock through a tag of a study's experiment, for drivers that share an MLflow server or its database, no files.
 
-The server has no locks, so this is a promise among drivers and no more: who finds no fresh sign of another writes one
+MLflow has no locks, so this is a promise among drivers and no more: who finds no fresh sign of another writes one
 of its own, waits a moment and reads it back, then renews it. What that does not guarantee: of two that begin within the
 same second both may go on until the first renewal, when one of them stops; so may one that was away (asleep, or cut
-off from the server) for as long as makes its sign stale. What both record meanwhile is recorded twice.
+off from the server) for as long as makes its sign stale. A cell that both have done is recorded twice and counts once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pathlib import Path
 
 from ablate.edges import tracking_store  # isort: skip  # first: it silences MLflow before MLflow is imported
 import psutil
-from mlflow import MlflowClient
 
 from ablate.edges.addresses import redacted
 from ablate.edges.locks import refusal
@@ -75,19 +74,22 @@ _held: set[str] = set()  # tokens of the locks of this process
 def hold(
     address: str,
     study: str,
+    mlruns: Path,
     *,
     command: str = "",
     new: bool = True,
     lost: Callable[[str], None] = end_this_process,
     renew_s: float = RENEW_S,
 ) -> Iterator[None]:
-    """Hold the lock of `study` on the MLflow server at `address`, where it has none if it must not be `new` there.
+    """Hold the lock of `study` in the MLflow store at `address`, where it has none if it must not be `new` there.
 
-    Raises InputError when another process holds it, saying who, or when the server does not answer. A holder whose
+    `mlruns`: under it lie the artifacts of a database that is used without a server.
+
+    Raises InputError when another process holds it, saying who, or when the store does not answer. A holder whose
     process is gone is in nobody's way on its own machine; on others it is after STALE_S. When another has taken the
     lock, `lost` is called in a thread, with the reason: by default that ends this process as SIGTERM does.
     """
-    lock = Lock(address, study, command, renew_s)
+    lock = Lock(address, study, mlruns, command, renew_s)
     if not lock.take(new=new):
         yield
         return
@@ -107,11 +109,10 @@ def hold(
 class Lock:
     """One study's tag, and what this process writes there."""
 
-    def __init__(self, address: str, study: str, command: str = "", renew_s: float = RENEW_S) -> None:
-        self.uri = tracking_store.usable(address)
+    def __init__(self, address: str, study: str, mlruns: Path, command: str = "", renew_s: float = RENEW_S) -> None:
+        self.uri, self.mlruns = tracking_store.usable(address), mlruns.resolve()
         self.address, self.study, self.renew_s = redacted(address), study, renew_s
-        # its own: the driver's thread has another
-        self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        self.client = tracking_store.connect(self.uri, self.mlruns)  # its own: the driver's thread has another
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         began = psutil.Process().create_time()
         who = (secrets.token_hex(8), socket.gethostname(), os.getpid(), since, _place(), began)
@@ -119,9 +120,9 @@ class Lock:
         self.experiment_id = ""
 
     def take(self, *, new: bool = True) -> bool:
-        """False where the server does not know the study, and it must not be `new` there.
+        """False where the store does not know the study, and it must not be `new` there.
 
-        Raises InputError when another process holds the lock, or the server does not answer.
+        Raises InputError when another process holds the lock, or the store does not answer.
         """
         try:
             with passing_faults():
@@ -134,7 +135,7 @@ class Lock:
                 time.sleep(PAUSE_S)
                 found = self._read()
         except StoreUnavailable as error:
-            raise InputError(Problem(self.address, "", "the tracking server does not answer", str(error))) from None
+            raise InputError(Problem(self.address, "", "the tracking store does not answer", str(error))) from None
         if found is None or found.token != self.sign.token:
             raise InputError(self._refusal(found))
         _held.add(self.sign.token)
@@ -178,7 +179,7 @@ class Lock:
             found = self.client.get_experiment_by_name(self.study)
             if found is None or found.lifecycle_stage != "active":
                 return False
-        self.experiment_id = tracking_store.experiment_id(self.client, self.uri, Path(), self.study)
+        self.experiment_id = tracking_store.experiment_id(self.client, self.uri, self.mlruns, self.study)
         return True
 
     def _read(self) -> Sign | None:

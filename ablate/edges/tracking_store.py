@@ -8,19 +8,19 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from filelock import FileLock
 
-from ablate.edges import locks_postgres
+from ablate.edges import relocation
 from ablate.edges.addresses import checked, is_postgres, redacted, with_driver, without_login
-from ablate.edges.ledger import INITIALISING, check_contents, database_file
+from ablate.edges.ledger import INITIALISING, check_contents, database_file, default_uri
 from ablate.edges.tracking_faults import reason_unreached
+from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem
 
 # MLflow reads these when it is imported: no telemetry, no git warning, no links or progress bars on stdout.
@@ -39,33 +39,26 @@ for _name, _value in QUIET.items():
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # MLflow 3.17 maps tables in a way SQLAlchemy 2.1 deprecates
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient, db
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-    from mlflow.store.db import utils
     from mlflow.store.tracking import sqlalchemy_store
     from mlflow.utils import credentials, rest_utils
 
 # These parts of MLflow carry no annotations.
-schema: Any = utils
 stores: Any = sqlalchemy_store
+schema: Any = db
 rest: Any = rest_utils
 passwords: Any = credentials
 
 PATIENCE_S = 5  # for the first answer of a server or database; later requests keep MLflow's own retries
-MLFLOWS_BUSY, BUSY = (f"PRAGMA busy_timeout = {seconds}000;" for seconds in (20, PATIENCE_S))  # of SQLite
+TRIES, PAUSE_S = 5, 2.0  # to make the tables of a database at which another machine may be too
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SQLITE_MARK = b"SQLite format 3\0"  # how a file of SQLite's begins
 logging.getLogger("alembic").setLevel(logging.WARNING)
 for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # faults that are raised are not to be logged too
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
-
-
-@sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute", retval=True)
-def _lose_patience(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
-    """MLflow has SQLite wait 20 s for a lock, at every call: nothing is said meanwhile, and no Ctrl-C is heard."""
-    return BUSY if statement == MLFLOWS_BUSY else statement, parameters
 
 
 def usable(uri: str) -> str:
@@ -93,10 +86,12 @@ def connect(uri: str, root: Path) -> MlflowClient:
     elif scheme in DATABASES:
         _check_database(uri)
         _writable(root)
-        with _alone(uri, root):
+        with FileLock(root / INITIALISING):  # two cold starts would both migrate, and both crash
             if file := _written(uri):
                 check_contents(file)  # before anything is written to it
             _prepare_database(uri, root / "artifacts")
+            if file:
+                relocation.rewrite(file)
     else:
         known = "sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
         raise _refusal(uri, "unknown kind of store", nearest=f"use {known}")
@@ -123,17 +118,6 @@ def artifacts(place: str, uri: str) -> ArtifactRepository:
 def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:
     first_line = redacted(next(iter(str(value).splitlines()), ""))
     return InputError(Problem("tracking store", redacted(address), rule, first_line[:300], nearest))
-
-
-@contextmanager
-def _alone(uri: str, root: Path) -> Iterator[None]:
-    """Two cold starts would both migrate, and both crash: on one machine, or on two with one PostgreSQL."""
-    with FileLock(root / INITIALISING):
-        if not is_postgres(uri):
-            yield
-            return
-        with locks_postgres.alone(uri, "MLflow's tables"):
-            yield
 
 
 def _writable(folder: Path) -> None:
@@ -210,23 +194,40 @@ def _prepare_database(uri: str, artifacts: Path) -> None:
     if file is None or (file.exists() and file.stat().st_size):
         _migrate(uri, artifacts)
         return
-    # Made beside its place and moved there whole: no migration gets on with a database that one was killed in.
-    partial = Path(f"{file}.partial")
-    partial.unlink(missing_ok=True)
-    _migrate(f"{uri}.partial", artifacts)
-    partial.replace(file)
+    # Made elsewhere and put in its place whole: no migration gets on with a database that one was killed in.
+    with tempfile.TemporaryDirectory(prefix="ablate-store-") as scratch:
+        made = Path(scratch, "mlflow.db")
+        _migrate(default_uri(Path(scratch)), artifacts)
+        try:
+            write_whole(file, [made.read_bytes()])
+        except OSError as error:
+            raise _refusal(uri, "the database cannot be opened", error) from None
 
 
 def _migrate(uri: str, artifacts: Path) -> None:
-    engine = _open_database(uri)
+    """Bring a database to this MLflow's schema, with a default experiment whose artifacts are in our folder.
+
+    Two machines that begin with one PostgreSQL at once both make its tables, and one of them fails: it tries again.
+    """
+    _open_database(uri).dispose()  # MLflow would try for more than an hour
+    tries = 1 if database_file(uri) else TRIES
+    for left in reversed(range(tries)):
+        try:
+            _make_tables(uri, artifacts)
+            return
+        except Exception as error:  # alembic: a schema of a newer MLflow, or tables that are not MLflow's
+            if not (left and isinstance(error, (sqlalchemy.exc.SQLAlchemyError, MlflowException))):
+                raise _refusal(uri, "the database cannot be brought to this MLflow's schema", error) from None
+        time.sleep(PAUSE_S)
+
+
+def _make_tables(uri: str, artifacts: Path) -> None:
+    place = artifacts.resolve().as_uri()
     try:
-        if not schema._all_tables_exist(engine):
-            schema._initialize_tables(engine)
-        elif schema._get_schema_version(engine) != schema._get_latest_schema_revision():
-            schema._upgrade_db(engine)
-    except Exception as error:  # alembic: a schema of a newer MLflow, or tables that are not MLflow's
-        raise _refusal(uri, "the database cannot be brought to this MLflow's schema", error) from None
-    finally:
-        engine.dispose()
-    # makes the default experiment, its artifacts in our folder
-    stores.SqlAlchemyStore(uri, artifacts.resolve().as_uri()).engine.dispose()
+        store = stores.SqlAlchemyStore(uri, place)  # makes what is missing
+    except MlflowException as error:
+        if "out-of-date database schema" not in str(error):
+            raise
+        schema.upgrade.main([uri], standalone_mode=False)  # what `mlflow db upgrade` does
+        store = stores.SqlAlchemyStore(uri, place)
+    store.engine.dispose()

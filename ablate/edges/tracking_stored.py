@@ -17,7 +17,6 @@ from mlflow.exceptions import MlflowException
 
 from ablate.edges.addresses import redacted
 from ablate.edges.ledger import local_path, record_of, record_tags
-from ablate.edges.summary import FOLDER
 from ablate.edges.tracking_faults import passing_faults
 from ablate.edges.tracking_reading import ClientReader, dataset_of
 from ablate.study import InputError, Problem, StoredRun
@@ -88,7 +87,7 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
     target.mkdir()
     with passing_faults():
         for name in (entry.path for entry in reader.client.list_artifacts(run_id)):
-            if Path(name).name == name and name != FOLDER:
+            if Path(name).name == name:
                 download_artifacts(f"{address.rstrip('/')}/{name}", dst_path=str(target), tracking_uri=reader.uri)
     return target
 

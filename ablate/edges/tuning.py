@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import optuna
@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.design import plan
 from ablate.design.components import load_component
 from ablate.design.space_rules import Entry, by_dependence, contains
-from ablate.edges import locks_postgres
-from ablate.edges.addresses import checked, is_postgres, with_driver
+from ablate.design.trials import TrialOutcome, tuning_direction
+from ablate.edges.addresses import checked, is_postgres, unreachable, with_driver
 from ablate.study import (
     CategoricalSpace,
     Direction,
@@ -35,6 +35,7 @@ from ablate.study import (
 Finished = Sequence[tuple[Mapping[str, Scalar], float | None]]
 KEY = "ablate.key"  # user attribute that makes mirroring idempotent
 CONNECT_S = 5
+TRIES, PAUSE_S = 3, 1.0  # to open a database: of two machines that make its tables at once one fails
 STARTUP_TRIALS = 10  # optuna's default of random trials before TPE takes over; a third of smaller budgets
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -54,7 +55,7 @@ def propose(
     """The values of trial `index` (from 0; default: the next), path → value, entries whose `when` fails left out.
 
     A pure function of its arguments. Trial 0 is the settings as written (`defaults`) where they lie in the space.
-    `tpe` and `random` draw from `seed`, which should differ from trial to trial (`plan.tuning_seed`); `qmc` takes
+    `tpe` and `random` draw from `seed`, which should differ from trial to trial (`tuning_seed`); `qmc` takes
     point `index` of a scrambled Sobol sequence that the space alone fixes, so that every arm is tried at the same
     points and no trial depends on another's result. `finished`: overrides and value (None = failed), in trial order.
     """
@@ -161,11 +162,6 @@ def _frozen(
     )
 
 
-def sqlite_address(file: Path) -> str:
-    """The address of a storage in this SQLite file."""
-    return f"sqlite:///{file.resolve()}"
-
-
 def check_storage(address: str) -> None:
     """Reach the storage at this address and make its tables. Raises InputError when that cannot be done."""
     with _storage(checked("--storage", address)):
@@ -175,16 +171,24 @@ def check_storage(address: str) -> None:
 @contextmanager
 def _storage(address: str) -> Iterator[optuna.storages.RDBStorage]:
     """An open storage of Optuna's. Raises InputError, without a password in it, when it cannot be opened."""
-    # two that make the tables at once would both fail
-    with locks_postgres.alone(address, "Optuna's tables") if is_postgres(address) else nullcontext():
-        try:
-            storage = optuna.storages.RDBStorage(with_driver(address), _patience(address))
-        except Exception as error:  # of SQLAlchemy, of the driver, or Optuna's for the tables of another version
-            raise InputError(locks_postgres.unreachable(address, error)) from None
+    storage = _opened(address)
     try:
         yield storage
     finally:
         storage.engine.dispose()  # otherwise the file stays open
+
+
+def _opened(address: str) -> optuna.storages.RDBStorage:
+    for left in reversed(range(TRIES)):
+        try:
+            return optuna.storages.RDBStorage(with_driver(address), _patience(address))
+        except Exception as error:  # of SQLAlchemy, of the driver, or Optuna's for the tables of another version
+            made_at_once = isinstance(error, (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError))
+            made_at_once = made_at_once and not isinstance(error, sqlalchemy.exc.OperationalError)  # it is not there
+            if not (left and made_at_once):
+                raise InputError(unreachable(address, error)) from None
+        time.sleep(PAUSE_S)
+    raise AssertionError("the last try returns or raises")
 
 
 def _patience(address: str) -> dict[str, Any]:
@@ -192,51 +196,42 @@ def _patience(address: str) -> dict[str, Any]:
 
 
 def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:
-    """Copy finished tuning trials and comparison runs into the database at `address`, for optuna-dashboard.
+    """Copy the tuning trials and comparison runs that count into the database at `address`, for optuna-dashboard.
 
     Optuna studies: `<study>/<arm>`, one a tuned arm, and `<study>/compare` with the arm and the seed as parameters
     and the primary metric as value. Idempotent; only trials that have ended are ever written. Raises StoreUnavailable
     when the database cannot be used.
     """
-    kept = list(records)
     catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
+    planned = plan.make_plan(study, records, digest_of_arm)
     try:
         with _storage(address) as storage:
-            _mirror(storage, study, kept, catalogue, digest_of_arm)
+            for arm, outcomes in planned.trials.items():
+                _add(storage, f"{study.name}/{arm}", _tuning_trials(study, outcomes), tuning_direction(study))
+            compared = _comparison(study, planned.compared.values())
+            _add(storage, f"{study.name}/compare", compared, catalogue[study.metrics[0]].direction)
     except InputError as error:
         raise StoreUnavailable(str(error)) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise StoreUnavailable(str(locks_postgres.unreachable(address, error))) from None
+        raise StoreUnavailable(str(unreachable(address, error))) from None
 
 
-def _mirror(
-    storage: optuna.storages.RDBStorage,
-    study: Study,
-    records: Sequence[Record],
-    catalogue: Mapping[str, Metric],
-    digest_of_arm: Callable[[str], str],
-) -> None:
-    for arm in plan.tuned_arms(study):
-        trials = _tuning_trials(study, arm, records, digest_of_arm(arm))
-        _add(storage, f"{study.name}/{arm}", trials, plan.tuning_direction(study))
-    _add(storage, f"{study.name}/compare", _comparison(study, records), catalogue[study.metrics[0]].direction)
-
-
-def _tuning_trials(study: Study, arm: str, records: Sequence[Record], data_digest: str) -> list[FrozenTrial]:
+def _tuning_trials(study: Study, outcomes: Iterable[TrialOutcome]) -> list[FrozenTrial]:
     assert study.tuning is not None
     return [
         _frozen(
             study.tuning.space,
             outcome.overrides,
             outcome.value,
-            {KEY: digest([spec.key for spec in outcome.specs])[:16], "trial": outcome.index},
+            # The index tells trials with equal values apart: their runs have equal keys.
+            {KEY: f"{outcome.index} {digest([spec.key for spec in outcome.specs])[:16]}", "trial": outcome.index},
         )
-        for outcome in plan.trial_outcomes(study, arm, records, data_digest)
+        for outcome in outcomes
         if outcome.done
     ]
 
 
-def _comparison(study: Study, records: Sequence[Record]) -> list[FrozenTrial]:
+def _comparison(study: Study, compared: Iterable[Record]) -> list[FrozenTrial]:
     space: dict[str, Entry] = {
         "arm": CategoricalSpace(type="categorical", choices=list(study.arms)),
         "seed": CategoricalSpace(type="categorical", choices=cast("list[Scalar]", study.seeds)),
@@ -244,8 +239,7 @@ def _comparison(study: Study, records: Sequence[Record]) -> list[FrozenTrial]:
     metric = f"test/{study.metrics[0]}"
     return [
         _frozen(space, {"arm": r.arm, "seed": r.seed}, _finite(r.scores.get(metric)), {KEY: f"{r.arm} {r.key}"})
-        for r in records
-        if r.phase == "compare" and r.status == "FINISHED" and r.arm in study.arms and r.seed in study.seeds
+        for r in compared
     ]
 
 
@@ -254,7 +248,11 @@ def _finite(score: float | None) -> float | None:
 
 
 def _add(storage: optuna.storages.BaseStorage, name: str, trials: Sequence[FrozenTrial], direction: Direction) -> None:
-    """Add what is not there. A study of another space or with trials that are no more is written afresh."""
+    """Add what is not there.
+
+    A study of another space, with trials that are no more, or with keys as older versions wrote them, is written
+    afresh.
+    """
     optuna_study = _optuna_study(
         optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name, load_if_exists=True
     )

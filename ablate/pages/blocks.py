@@ -1,4 +1,4 @@
-"""What a page is made of, before any format: headings, paragraphs, tables, pictures. Knows no study and no format."""
+"""The parts of a page before any format: headings, paragraphs, tables, pictures. Knows no study and no format."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Record = Mapping[str, Plain]
 
 @dataclass(frozen=True)
 class Strong:
-    """Words that stand out."""
+    """Words in bold."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Code:
-    """Words to be typed or found as they are."""
+    """Words set as code."""
 
     text: str
 
@@ -47,7 +47,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """`serious`: a warning that a reader must not miss."""
+    """`serious`: a warning."""
 
     spans: tuple[Span, ...]
     serious: bool = False
@@ -87,7 +87,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Listing:
-    """Lines to be typed or read as they are."""
+    """Lines set as code."""
 
     text: str
 

@@ -1,4 +1,4 @@
-"""What an arm achieves against what it costs: a mark an arm, one panel a cost. Draws CostPoints; computes nothing."""
+"""Scores against costs: a mark an arm, one panel a cost. Draws CostPoints; computes nothing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ablate.claims import numbers
 from ablate.claims.records import MetricInfo
 from ablate.claims.tradeoff import COSTS, CostPoint
 from ablate.pages import scales, style
+from ablate.pages.tables import named
 
 PANEL_IN, LINE_IN = 1.85, 0.1
-NEAR = 0.018  # of the axis: nearer marks of nearly one height stand this far apart
-SAME = 0.01  # share by which costs differ less than anybody can see: an axis must not end where it begins
+NEAR = 0.018  # of the axis: marks of nearly one height are at least this far apart
+SAME = 0.01  # costs that differ by less than this share look the same: the axis needs more room then
 TALL = 0.12  # of the axis: nearly one height
-NONE = "none"  # the slot of what has no parameters: a logarithm has no zero
+NONE = "none"  # the place of 0 parameters, which a logarithmic axis lacks
 PER_LINE = 60
 
 
@@ -64,12 +65,11 @@ def _panel(
             _mark(panel, drawn[point.arm], point, metric, marks)
     _scale(panel, list(drawn.values()), slot)
     panel.set_xlabel(COSTS[key])
-    unit = numbers.unit_text(metric.unit)
-    panel.set_title(f"{metric.short} ({unit})" if unit else metric.short, loc="left")
+    panel.set_title(named(metric), loc="left")
 
 
 def _beside(places: Mapping[str, float], heights: Mapping[str, float], span: float) -> dict[str, float]:
-    """Marks that would hide each other stand side by side: controls have the very cost of what they control for."""
+    """Marks that would hide each other are moved apart: a control often costs exactly what its arm does."""
     reach = math.log(max(places.values()) / min(places.values()))
     step = NEAR * (reach if reach > SAME else 1.0)
     groups: list[list[str]] = []

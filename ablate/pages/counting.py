@@ -1,4 +1,4 @@
-"""How far something is that has many parts: a bar on a terminal, a line now and then elsewhere. On stderr."""
+"""Progress of work in many parts, on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Counting:
         self.what, self.console = what, console or Console(stderr=True)
         self.bar = Progress(console=self.console, transient=True)
         self._task = self.bar.add_task(what, total=None)
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
 
     def __enter__(self) -> Counting:
         if self.console.is_terminal:
@@ -34,6 +34,6 @@ class Counting:
 
     def __call__(self, done: int, total: int) -> None:
         self.bar.update(self._task, completed=done, total=total)
-        if not self.console.is_terminal and time.monotonic() - self._told > PLAIN_EVERY_SECONDS:
-            self._told = time.monotonic()
+        if not self.console.is_terminal and time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
+            self._printed = time.monotonic()
             self.note(f"{self.what}: {done} of {total}")

@@ -1,4 +1,4 @@
-"""True against predicted values as a density, a panel an arm: a wrong answer of a kind is a band off the diagonal."""
+"""True against predicted values as a density, a panel an arm. Draws a DensityTable."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ablate.claims.densities import ArmDensity, DensityTable
 from ablate.pages import style
 
 COLUMNS, PANEL_IN = 2, 1.75
-FAINTEST = 0.1  # per cent: what the palest colour stands for
+FAINTEST = 0.1  # per cent: the palest colour
 COLOURS = "cividis"  # its lightness rises steadily: the same order for the colour-blind and in grey
 
 
 def density(table: DensityTable, arms: Sequence[str]) -> Figure | None:
-    """One panel for each of `arms`. Each column of cells is what was answered for one true value, in per cent."""
+    """One panel for each of `arms`. A column of cells has the predictions for one true value, in per cent."""
     shown = [table.arms[arm] for arm in arms if arm in table.arms]
     if not shown:
         return None
@@ -64,7 +64,7 @@ def _panel(panel: Axes, table: DensityTable, arm: ArmDensity) -> Any:
 
 
 def _guides(panel: Axes, low: float, high: float, period: float | None) -> None:
-    """Where a right answer lies; around a circle also where its opposite does."""
+    """The line of exact predictions; around a circle also that of opposite ones."""
     panel.plot([low, high], [low, high], color=style.GREY, linewidth=0.5, zorder=1)
     if period is not None:
         for shift in (-period / 2, period / 2):

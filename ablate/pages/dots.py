@@ -12,9 +12,10 @@ from ablate.claims.analysis import Analysis, MatrixRow
 from ablate.claims.records import MetricInfo
 from ablate.claims.statistics import Estimate
 from ablate.pages import scales, style
+from ablate.pages.tables import named
 
 ROW_IN, LINE_IN, PANEL_IN = 0.25, 0.125, 0.62
-SEEDS_IN = 0.1  # the seeds stand this far below their mean
+SEEDS_IN = 0.1  # the seeds' dots are this far below their mean
 WRAP = 21  # characters of a label on one line
 
 
@@ -32,7 +33,7 @@ def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
         scale = scales.limits(focus, estimates, include_zero=False)
         for place, row, each in zip(places, rows, estimates, strict=True):
             _dot(panel, place, row, each, marks, scale)
-        _finish(panel, rows, places, height, scale, title=f"{metric.short}{numbers.in_brackets(metric.unit)}")
+        _finish(panel, rows, places, height, scale, title=named(metric))
     return drawing
 
 
@@ -59,13 +60,13 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
             )
             _dot(panel, place, row, effect.difference, marks, scale, sign=True)
         better = "left" if metric.direction == "lower" else "right"
-        title = f"{metric.short}{numbers.in_brackets(metric.unit)} minus\n{baseline}'s{level} ({better} is better)"
+        title = f"{named(metric)} minus\n{baseline}'s{level} ({better} is better)"
         _finish(panel, rows, places, height, scale, title=title)
     return drawing
 
 
 def _hull(row: MatrixRow, metric: MetricInfo) -> Estimate:
-    """The difference, its interval widened to hold every seed: what has to fit on the axis."""
+    """The difference, its interval widened to include every seed: the range that the axis must show."""
     effect = row.effects[metric.name]
     gap, values = effect.difference, list(effect.by_seed.values())
     ends = [v for v in (gap.low, gap.high) if v is not None] + values
@@ -96,7 +97,7 @@ def _dot(
 
 
 def _off_scale(panel: Axes, place: float, value: float, colour: str, scale: tuple[float, float], *, sign: bool) -> None:
-    """An arrow at the edge with the number: far arms must not squeeze the near ones."""
+    """An arrow at the edge with the number, so that a far arm does not compress the scale."""
     right = value > scale[1]
     text = numbers.signed(value, 1) if sign else numbers.number(value, 1)
     panel.annotate(
@@ -131,7 +132,7 @@ def _finish(
 
 
 def _places(rows: Sequence[MatrixRow], below: float = 0.0) -> tuple[list[float], float]:
-    """Where each row stands and how high all of them are, in inches: a label of several lines takes more room.
+    """Position of each row and height of all of them, in inches: a label of several lines takes more room.
 
     `below` is kept free under every row's mark.
     """

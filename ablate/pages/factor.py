@@ -14,8 +14,9 @@ from ablate.claims import numbers
 from ablate.claims.factor import FactorCurve, FactorLine, FactorSeries
 from ablate.claims.statistics import Estimate
 from ablate.pages import scales, style
+from ablate.pages.tables import named
 
-DODGE = 0.012  # of the axis: intervals at one level stay apart
+DODGE = 0.012  # of the axis: distance of the intervals at one level
 LINE_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)))
 
 
@@ -25,7 +26,7 @@ def factor(curve: FactorCurve) -> Figure | None:
     series = [each for each in known if not each.reference]
     if not series:
         return None
-    yardsticks = [each for each in known if each.reference]
+    references = [each for each in known if each.reference]
     marks = style.Marks([each.family for each in curve.series])
     compared = [each for each in series if any(e.difference.n for e in each.effects)]
     rows = 2 if compared else 1
@@ -33,7 +34,7 @@ def factor(curve: FactorCurve) -> Figure | None:
     drawing = style.figure(0.55 + 1.7 + 1.35 * (rows - 1) + 0.14 * math.ceil(entries / 2))
     panels = drawing.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
     x, logarithmic = _positions(curve)
-    _scores(panels[0], curve, series, yardsticks, _Dodge(x, logarithmic, len(known)), marks)
+    _scores(panels[0], curve, series, references, _Dodge(x, logarithmic, len(known)), marks)
     if compared:
         _differences(panels[1], curve, compared, _Dodge(x, logarithmic, len(compared)), marks)
     _axis(panels[-1], curve, x, logarithmic=logarithmic)
@@ -42,7 +43,7 @@ def factor(curve: FactorCurve) -> Figure | None:
 
 
 class _Dodge:
-    """Where each of `count` series stands beside the levels, on a straight or a logarithmic axis."""
+    """Positions of each of `count` series beside the levels, on a straight or a logarithmic axis."""
 
     def __init__(self, x: np.ndarray, logarithmic: bool, count: int) -> None:
         self._x, self._logarithmic, self._count = x, logarithmic, count
@@ -64,17 +65,17 @@ def _scores(
     panel: Axes,
     curve: FactorCurve,
     series: Sequence[FactorSeries],
-    yardsticks: Sequence[FactorSeries],
+    references: Sequence[FactorSeries],
     dodge: _Dodge,
     marks: style.Marks,
 ) -> None:
-    """The scale is that of the arms; yardsticks beyond it are named with their values."""
-    others = [*(line.score for line in curve.lines), *(e for each in yardsticks for e in each.scores)]
+    """The scale is that of the arms; references beyond it are named with their values."""
+    others = [*(line.score for line in curve.lines), *(e for each in references for e in each.scores)]
     limits = scales.limits([e for each in series for e in each.scores], others, include_zero=False)
     for place, each in enumerate(series):
         _line(panel, dodge(place), each.scores, each, marks)
     absent = []
-    for place, each in enumerate(yardsticks, start=len(series)):
+    for place, each in enumerate(references, start=len(series)):
         means = [e.mean for e in each.scores if e.mean is not None]
         if limits[0] <= min(means) and max(means) <= limits[1]:
             _line(panel, dodge(place), each.scores, each, marks)
@@ -88,7 +89,7 @@ def _scores(
             value = numbers.number(line.score.mean, curve.score_places)
             absent.append(f"{line.label} {numbers.with_unit(value, curve.metric.unit)}")
     panel.set_ylim(*limits)
-    _finish(panel, f"{curve.metric.short}{numbers.in_brackets(curve.metric.unit)}")
+    _finish(panel, named(curve.metric))
     if absent:
         panel.annotate(style.wrap(f"off the scale: {', '.join(absent)}", 60), (0, 1), xycoords="axes fraction",
                        fontsize=6, color=style.GREY, va="top", xytext=(2, 0), textcoords="offset points")  # fmt: skip
@@ -104,8 +105,8 @@ def _differences(
         (line.label for line in curve.lines if line.baseline), "the baseline"
     )
     better = "below" if curve.metric.direction == "lower" else "above"
-    unit = numbers.unit_text(curve.metric.unit)
-    _finish(panel, style.wrap(f"Difference to {baseline}{f' ({unit})' if unit else ''}; {better} 0 is better", 54))
+    unit = numbers.in_brackets(curve.metric.unit)
+    _finish(panel, style.wrap(f"Difference to {baseline}{unit}; {better} 0 is better", 54))
 
 
 def _line(panel: Axes, x: np.ndarray, estimates: Sequence[Estimate], each: FactorSeries, marks: style.Marks) -> None:

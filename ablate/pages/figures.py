@@ -1,4 +1,4 @@
-"""Every picture of a report, drawn from an Analysis and saved as PNG. The subject's gallery is reached by its name."""
+"""Every picture of a report, drawn from an Analysis and saved as PNG. The subject's gallery is loaded by its name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Gallery = Callable[[Mapping[str, Mapping[str, np.ndarray]]], Figure]
 
 @dataclass(frozen=True)
 class Pictures:
-    """File names of the figures that were drawn, by what they show; `note` says why the gallery is missing.
+    """File names of the figures that were drawn, by what they show; `note`: why the gallery is missing.
 
     The tables of `densities`, `cost`, `tuning`, `importances` and `factor` are in `tables_figures`, by these names.
     """
@@ -45,7 +45,7 @@ class Pictures:
 
 def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
     """Draw into `folder`. Figures that have nothing to show are left out."""
-    # a gallery gives its i-th arm the i-th mark of the same palette: the arms that it is given come first
+    # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
     marks = style.Marks(list(dict.fromkeys([*lines.drawn(analysis), *analysis.labels])))
     with style.look():
         picture, note = gallery_of(analysis, results)
@@ -108,7 +108,7 @@ def _save(drawing: Figure | None, path: Path) -> str | None:
 
 
 def gallery_of(analysis: Analysis, results: Results) -> tuple[Figure | None, str]:
-    """The subject's picture, or why there is none: a report must not fail for the sake of a picture."""
+    """The subject's picture, or why there is none: its errors never fail the report."""
     name = results.study.report.gallery
     if not name:
         return None, ""

@@ -1,4 +1,4 @@
-"""Blocks as one HTML page that holds all it shows and fetches nothing. Escapes; decides nothing of what is said."""
+"""Blocks as one HTML page that includes its pictures and fetches nothing. Escapes all text."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ablate.pages.tables import Cell
 TESTS = {"heading": Heading, "paragraph": Paragraph, "bullets": Bullets, "table": Table, "picture": Picture}
 TESTS |= {"code": Code}
 NUMBER = re.compile(r"[<>≤≥~±\s]*([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)\s*([A-Za-z]*)")
-# What a count's letter and a time's unit are worth, so that 48 s stands before 1.5 h and 900k before 1.2M.
+# Factors of a count's letter and a time's unit: 48 s is sorted before 1.5 h and 900k before 1.2M.
 SCALES = {"k": 1e3, "M": 1e6, "G": 1e9, "min": 60.0, "h": 3600.0}
 
 
 def render(blocks: Sequence[Block], title: str, figures: Path) -> str:
     """The page; `figures` is the folder of its pictures, which become part of it.
 
-    Its policy lets run the script and the style of the templates alone, told by their digests: nothing that a study
-    says can become one, and nothing is fetched.
+    Its content security policy allows only the templates' own script and style, by their digests: no text of a study
+    can run, and nothing is fetched.
     """
     css, script = (_resource(name) for name in ("page.css", "sort.js"))
     environment = jinja2.Environment(
@@ -64,7 +64,7 @@ def sortable(cell: Cell) -> str:
 
 
 def kept(text: str, number: bool) -> str:
-    """A number keeps to its line; only its interval may stand below it."""
+    """A number does not wrap; only its interval may move to the next line."""
     return text.replace(" ", "\u00a0").replace("\u00a0[", " [") if number else text
 
 

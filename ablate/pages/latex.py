@@ -1,4 +1,4 @@
-"""Blocks as a LaTeX document for pdflatex, every table a file to \\input. Decides nothing of what is said."""
+"""Blocks as a LaTeX document for pdflatex, every table a file to \\input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECTIONS = {2: "section", 3: "subsection"}
 # below their means; wider than LANDSCAPE even so, it would shrink past reading and is turned.
 LINE, LANDSCAPE = 105, 145
 WRAP, WRAP_FEW, WRAP_NARROW = 26, 64, 18  # of a column of words: usual, in a table of few columns, in a wide one
-HEADER = 10  # narrower headers become towers
+HEADER = 10  # the least width of a header's lines
 PIECE = 16  # characters of a word that may be broken
 LONG = 45  # rows: more do not fit on a page
 
@@ -69,7 +69,7 @@ def tabular(table: TextTable) -> str:
     rows = [
         _row([_cell(row[i], _cell_lines(table, i, row[i].text, shape), sides[i]) for i in places]) for row in table.rows
     ]
-    if shape.stacked:  # rows of several lines stand apart
+    if shape.stacked:  # more room between rows of several lines
         rows = [f"{row}[2pt]" for row in rows]
     if len(rows) > LONG:
         start = [f"\\begin{{longtable}}{{@{{}}{sides}@{{}}}}", "\\toprule", head, "\\midrule", "\\endhead"]
@@ -178,7 +178,7 @@ def _width(table: TextTable, shape: _Shape) -> int:
 
 
 def _cell_lines(table: TextTable, place: int, text: str, shape: _Shape) -> list[str]:
-    """Words are wrapped; numbers never, but an interval may stand below its mean."""
+    """Words are wrapped; numbers never, but an interval may move below its mean."""
     if place < table.words:
         return textwrap.wrap(text, shape.words) or [""]
     return text.replace(" [", "\n[").split("\n") if shape.stacked else [text]

@@ -1,51 +1,58 @@
-"""Plain text as LaTeX text that pdflatex can set: signs escaped, what its fonts lack replaced. Knows no blocks."""
+"""Plain text as LaTeX text that pdflatex can set. Knows no blocks."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-
-def _pairs(text: str) -> dict[str, str]:
-    words = iter(text.split())
-    return dict(zip(words, words, strict=True))
-
-
-MATHS = _pairs(
-    """
-    Γ Gamma Δ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Φ Phi Ψ Psi Ω Omega α alpha β beta γ gamma δ delta ε varepsilon
-    ζ zeta η eta θ theta κ kappa λ lambda μ mu µ mu ν nu ξ xi π pi ρ rho σ sigma τ tau φ varphi χ chi ψ psi ω omega
-    ± pm × times ÷ div · cdot ≤ leq ≥ geq ≠ neq ≈ approx ∞ infty √ surd → rightarrow ← leftarrow ∈ in
-    """
+from pylatexenc.latexencode import (
+    RULE_DICT,
+    RULE_REGEX,
+    UnicodeToLatexConversionRule,
+    UnicodeToLatexEncoder,
+    get_builtin_uni2latex_dict,
 )
-WORDS = _pairs('\\ textbackslash ^ textasciicircum ~ textasciitilde " textquotedbl ° textdegree … ldots')
-SIGNS = {"–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "\u00a0": "~"}
-SIGNS |= {sign: f"\\{sign}" for sign in "{}$&#_%"} | {sign: f"\\{name}{{}}" for sign, name in WORDS.items()}
-SIGNS |= {sign: f"$\\{name}$" for sign, name in MATHS.items()} | {"−": "$-$"}
-# The letters of U+00C0 to U+017E that the T1 encoding has no sign for (t1enc.dfu).
-NOT_IN_T1 = set("ĦħĸĿŀŉŦŧ")
-LIGATURES = re.compile(r"([-<>,'`])(?=\1)|[?!](?=`)")
+
+# What LaTeX sets without a further package. pylatexenc knows more signs, with commands of many packages: Cyrillic,
+# relations of amssymb, alphabets of mathematics.
+KNOWN = re.compile(
+    "[ -~\u00a0-\u0137\u0139-\u0148\u014a-\u017eΑ-Ωα-ω\u2010\u2012-\u2034\u2039-\u2044₠-₱℃№™Ω←-↙⇐-⇕"
+    "∀∂∃∇∈∉∋∏∑−∓∗∘√∝∞∠∣∥∧∨∩∪∫∼≃≅≈≠≡≤≥≪≫⊂⊃⊆⊇⊕⊗⊥⋅]"
+)
+SIGNS = {code: latex for code, latex in get_builtin_uni2latex_dict().items() if KNOWN.match(chr(code))}
+SIGNS |= {ord('"'): r"\textquotedbl", ord("√"): r"\ensuremath{\surd}", 0x7F: "[U+007F]"}
+RAISED, LOWERED = re.compile("[²³¹⁰ⁱ⁴-ⁿ]+"), re.compile("[₀-₎ₐ-ₜ]+")
+LIGATURES = re.compile(r"([-,'`])(?=\1)|[?!](?=`)")
 
 
 def escape(text: str) -> str:
     """One line of LaTeX. A letter that the fonts lack loses its accent, or is named by its code point."""
-    line = " ".join(text.replace("\u00a0", "\ufdd0").split()).replace("\ufdd0", "\u00a0") if text.strip() else ""
-    lead, tail = (" " if text[:1].isspace() else ""), (" " if text[-1:].isspace() else "")
-    if not line:
-        return lead
-    return lead + "".join(_sign(sign) for sign in LIGATURES.sub(r"\g<0>" + "\ufdd1", line)) + tail
+    found: str = _ENCODER.unicode_to_latex(re.sub(r"[^\S\u00a0]+", " ", text))
+    return found
 
 
-def _sign(sign: str) -> str:
-    if sign == "\ufdd1":
-        return "{}"
-    if sign in SIGNS:
-        return SIGNS[sign]
-    if sign.isascii() and sign.isprintable():
-        return sign
-    if "À" <= sign <= "ž" and sign not in NOT_IN_T1:
-        return sign
-    simple = "".join(part for part in unicodedata.normalize("NFKD", sign) if not unicodedata.combining(part))
-    if simple and simple != sign:
-        return "".join(_sign(part) for part in simple)
-    return f"[U+{ord(sign):04X}]"
+def _simple(text: str) -> str:
+    return "".join(part for part in unicodedata.normalize("NFKD", text) if not unicodedata.combining(part))
+
+
+def _unknown(sign: str) -> str:
+    simple = _simple(sign)
+    return escape(simple) if simple not in ("", sign) else f"[U+{ord(sign):04X}]"
+
+
+_ENCODER = UnicodeToLatexEncoder(
+    conversion_rules=[
+        UnicodeToLatexConversionRule(
+            RULE_REGEX,
+            [
+                (LIGATURES, r"\g<0>{}"),
+                (RAISED, lambda found: rf"\textsuperscript{{{escape(_simple(found[0]))}}}"),
+                (LOWERED, lambda found: rf"\textsubscript{{{escape(_simple(found[0]))}}}"),
+            ],
+        ),
+        UnicodeToLatexConversionRule(RULE_DICT, SIGNS),
+    ],
+    unknown_char_policy=_unknown,
+    unknown_char_warning=False,
+    replacement_latex_protection="braces-after-macro",
+)

@@ -17,11 +17,12 @@ from ablate.claims.analysis import Analysis
 from ablate.claims.conditions import ConditionTable
 from ablate.claims.curves import CurvePanel
 from ablate.pages import scales, style
+from ablate.pages.tables import named
 
-MAX_LINES = 4  # more cross each other beyond reading; the tables have every arm
+MAX_LINES = 4  # more cannot be told apart; the tables have every arm
 Band = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, low and high of every bin
 
-DODGE = 0.6  # of the place of a name, for its arms side by side
+DODGE = 0.6  # of the room of a name, for its arms side by side
 MAX_UPRIGHT = 12  # names along an axis; more are turned
 MAX_LARGE = 2  # round panels above each other; more of them stand in two columns
 
@@ -83,7 +84,7 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
 
 
 def _negative(table: ConditionTable, arms: Sequence[str]) -> bool:
-    """A signed metric has no place around a circle, where a radius starts at 0."""
+    """Whether a mean is negative: a radius starts at 0, so such a metric is not drawn around a circle."""
     return any((e.mean or 0.0) < 0 for arm in arms for e in table.scores.get(arm, ()))
 
 
@@ -132,7 +133,7 @@ def _columns(table: ConditionTable, arm: str) -> Band:
 def _limits(table: ConditionTable, arms: Sequence[str]) -> tuple[float, float]:
     """Of the scores' axis: room for the bands, but for no more than the span of the means on either side.
 
-    Few seeds and small bins give intervals so wide that the means would be a flat line.
+    With few seeds or small bins the intervals are so wide that the means would look like a flat line.
     """
     found = np.array([_columns(table, arm) for arm in arms if arm in table.scores])
     means, lows, highs = found[:, 0], found[:, 1], found[:, 2]
@@ -154,12 +155,12 @@ def _straight_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analys
 
 
 def _beside(arm: str, arms: Sequence[str]) -> float:
-    """How far an arm stands from the middle of a name's place, which is 1 wide."""
+    """Distance of an arm from the middle of a name's room, which is 1 wide."""
     return DODGE * (arms.index(arm) - (len(arms) - 1) / 2) / len(arms)
 
 
 def _dots(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    """Names have nothing between them: no line."""
+    """Names have no order: no line connects them."""
     mean, low, high = band
     axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none", elinewidth=0.9,
                   marker=marks.marker(arm), markersize=3, label=analysis.labels[arm])  # fmt: skip
@@ -182,7 +183,7 @@ def _line(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, m
 
 
 def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
-    axis.set_title(f"{table.metric.short}{numbers.in_brackets(table.metric.unit)}", loc="left")
+    axis.set_title(named(table.metric), loc="left")
     axis.set_xlabel(table.label if last else "")
     axis.locator_params(axis="y", nbins=5)
     if table.bins.values:
@@ -196,7 +197,7 @@ def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
 
 
 def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
-    """0 at the top and clockwise, as a compass; the radius starts at 0, so that areas do not mislead."""
+    """0 at the top and clockwise, as a compass; the radius starts at 0."""
     assert isinstance(axis, PolarAxes)
     period = table.bins.period or 1.0
     axis.set_theta_zero_location("N")
@@ -215,5 +216,5 @@ def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
     axis.grid(color=style.GRID, linewidth=0.5)
     axis.spines["polar"].set_visible(False)
     condition = numbers.in_text(table.label).partition(" (")[0]
-    title = f"{table.metric.short}{numbers.in_brackets(table.metric.unit)} by {condition}"
+    title = f"{named(table.metric)} by {condition}"
     axis.set_title(style.wrap(title, 24) if small else title, loc="center" if small else "left", pad=9)

@@ -1,7 +1,8 @@
-"""Blocks as GitHub Markdown. Escapes what it shows; decides nothing of what is said."""
+"""Blocks as GitHub Markdown. Escapes all text."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 
@@ -19,7 +20,7 @@ def render(blocks: Iterable[Block]) -> str:
 
 
 def text(value: object) -> str:
-    """Plain text inside Markdown: one line, with the signs that Markdown and its tables would take for theirs."""
+    """Plain text inside Markdown: one line, with the signs of Markdown and its tables escaped."""
     return _escaped(" ".join(str(value).split()))
 
 
@@ -87,7 +88,7 @@ def _escaped(words: str) -> str:
 
 
 def _at_line_start(line: str) -> str:
-    """A line of text that begins like a heading, a quotation or a list is none."""
+    """Escapes the beginning of a line that would be a heading, a quotation or a list."""
     return re.sub(r"^(#{1,6}|>|[-+=]|\d+(?=[.)]))", lambda found: _numbered(found[0]), line)
 
 
@@ -96,5 +97,4 @@ def _numbered(start: str) -> str:
 
 
 def _attribute(words: str) -> str:
-    escapes = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;"}
-    return "".join(escapes.get(sign, sign) for sign in " ".join(words.split()))
+    return html.escape(" ".join(words.split()), quote=False).replace('"', "&quot;")

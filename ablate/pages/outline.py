@@ -8,10 +8,18 @@ from ablate.pages.blocks import Block, unique
 from ablate.pages.figures import Pictures
 from ablate.pages.sections_answer import answer_section, matrix_section, warnings_section
 from ablate.pages.sections_claims import controls_section, external_section, hypotheses_section, population_section
-from ablate.pages.sections_conditions import conditions_section, examples_section
-from ablate.pages.sections_costs import budget_section, curves_section, parameters_section
-from ablate.pages.sections_figures import cost_section, density_section, factor_section, tuning_section
-from ablate.pages.sections_origin import caveats_section, gaps_section, origin_section
+from ablate.pages.sections_origin import caveats_section, gaps_section, origin_section, outdated_section
+from ablate.pages.sections_results import (
+    budget_section,
+    conditions_section,
+    cost_section,
+    curves_section,
+    density_section,
+    examples_section,
+    factor_section,
+    parameters_section,
+    tuning_section,
+)
 
 
 def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_file: str = "") -> list[Block]:
@@ -19,7 +27,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
     blocks = [
         *answer_section(analysis),
         *warnings_section(analysis),
-        *factor_section(analysis, pictures),  # of a study over a factor the matrix is the long way to say it
+        *factor_section(analysis, pictures),  # shorter than the matrix, which has a row a level
         *matrix_section(analysis, pictures),
         *hypotheses_section(analysis),
         *controls_section(analysis),
@@ -34,6 +42,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
         *conditions_section(analysis, pictures),
         *examples_section(pictures),
         *gaps_section(analysis),
+        *outdated_section(analysis, results),
         *caveats_section(analysis, results),
         *origin_section(analysis, results, study_file),
     ]

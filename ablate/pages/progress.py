@@ -1,4 +1,4 @@
-"""What a person sees while runs go on: one line an arm and seed on a terminal, plain lines elsewhere. On stderr."""
+"""Progress of runs, on stderr: one line an arm and seed on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from rich.table import Table
 
 from ablate.study import RunResult, RunSpec
 
-REPLAY_SECONDS = 1.0  # a resumed run tells the epochs of its checkpoint all at once
+REPLAY_SECONDS = 1.0  # a resumed run reports the epochs of its checkpoint all at once
 PLAIN_EVERY_SECONDS = 20.0  # between two lines of the same run when not on a terminal
 
 
 @dataclass
 class Line:
-    """One run in flight, as last heard of."""
+    """One run at work, as last reported."""
 
     spec: RunSpec
     epochs: int
     started: float = field(default_factory=time.monotonic)
     entry: Mapping[str, float] = field(default_factory=dict)
-    first: tuple[float, float] | None = None  # (epoch, time) from which the time left is reckoned
-    told: float = 0.0
+    first: tuple[float, float] | None = None  # (epoch, time) from which the time left is computed
+    printed: float = 0.0
 
     def update(self, entry: Mapping[str, float]) -> None:
         self.entry = entry
@@ -75,8 +75,8 @@ class ProgressView:
     def epoch(self, spec: RunSpec, entry: Mapping[str, float]) -> None:
         line = self.lines[spec.name]
         line.update(entry)
-        if not self.console.is_terminal and time.monotonic() - max(line.told, line.started) > PLAIN_EVERY_SECONDS:
-            line.told = time.monotonic()
+        if not self.console.is_terminal and time.monotonic() - max(line.printed, line.started) > PLAIN_EVERY_SECONDS:
+            line.printed = time.monotonic()
             left = f"  {clock(line.seconds_left)} left" if line.seconds_left is not None else ""
             self._print(f"{spec.name}  epoch {line.epoch}/{line.epochs}  {line.scores()}{left}")
 

@@ -1,4 +1,4 @@
-"""Write a study's report in the formats asked for, a pure function of the store. Says nothing of its own."""
+"""Write a study's report in the formats asked for, a pure function of the store."""
 
 from __future__ import annotations
 

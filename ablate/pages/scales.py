@@ -1,4 +1,4 @@
-"""How far an axis reaches, and whether it is logarithmic. Far arms become a number at the edge."""
+"""How far an axis reaches, and whether it is logarithmic. Arms beyond it are drawn as a number at the edge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG_FROM = 8.0  # values that span more than this factor stand on a logarithmic 
 
 
 def limits(focus: Sequence[Estimate], everyone: Sequence[Estimate], *, include_zero: bool) -> tuple[float, float]:
-    """The arms in focus, and the others as far as they do not squeeze these; a little room on either side."""
+    """Low and high end for the arms in focus and for others near them, with a little room on either side."""
     low, high = span(focus) or span(everyone) or (0.0, 1.0)
     if include_zero:
         low, high = min(low, 0.0), max(high, 0.0)

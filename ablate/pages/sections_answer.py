@@ -1,15 +1,15 @@
-"""The first screen: question, answer, warnings, matrix. Words only; computes nothing."""
+"""The first screen: question, answer, warnings, matrix. Computes nothing."""
 
 from __future__ import annotations
 
 from ablate.claims.analysis import Analysis
 from ablate.claims.numbers import GAP
-from ablate.pages import records, tables
-from ablate.pages.blocks import Block, Bullets, Heading, Link, Paragraph, Picture, Strong, Table, paragraph
+from ablate.pages import tables_results
+from ablate.pages.blocks import Block, Bullets, Heading, Link, Paragraph, Picture, Strong, paragraph
 from ablate.pages.figures import Pictures
 
 GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
-MATTER = 20  # characters: a longer beginning of a warning is no title
+MATTER = 20  # characters of a warning before its colon that are set in bold
 
 
 def answer_section(analysis: Analysis) -> list[Block]:
@@ -22,7 +22,7 @@ def answer_section(analysis: Analysis) -> list[Block]:
 
 
 def warnings_section(analysis: Analysis) -> list[Block]:
-    """What a reader must know before the numbers."""
+    """Warnings, references that do as well as arms, missing runs."""
     found = [_warning(text) for text in analysis.warnings]
     if analysis.behind:
         found.append(paragraph(Strong("Behind a yardstick:"), " " + " ".join(analysis.behind), serious=True))
@@ -37,7 +37,7 @@ def warnings_section(analysis: Analysis) -> list[Block]:
 def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Every arm in every metric, as table and as pictures."""
     blocks: list[Block] = [
-        Table("matrix", tables.matrix(analysis), records=records.matrix(analysis)),
+        tables_results.matrix(analysis),
         paragraph(_matrix_words(analysis)),
     ]
     if pictures.matrix:
@@ -48,7 +48,7 @@ def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
 
 
 def _warning(text: str) -> Paragraph:
-    """`Untuned: no arm's …` names its matter itself."""
+    """`Untuned: no arm's …` has its title before the colon."""
     matter, colon, rest = text.partition(":")
     if colon and len(matter) <= MATTER:
         return paragraph(Strong(f"{matter}:"), rest, serious=True)

@@ -1,4 +1,4 @@
-"""What is claimed and what else could explain it: hypotheses, controls, people, other data. Computes nothing."""
+"""Hypotheses, controls, people, other data. Computes nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ablate.claims.analysis import Analysis
 from ablate.claims.statistics import ALPHA
 from ablate.claims.verdicts import MIN_SEEDS
 from ablate.claims.words import sentence
-from ablate.pages import records, tables_claims
-from ablate.pages.blocks import Block, Bullets, Heading, Table, paragraph
+from ablate.pages import tables_claims
+from ablate.pages.blocks import Block, Bullets, Heading, paragraph
 
 P_WORDS = (
     "d_z is the mean difference divided by its standard deviation over seeds; p (t) and p (sign-flip) are two-sided "
@@ -26,14 +26,18 @@ def hypotheses_section(analysis: Analysis) -> list[Block]:
     found = analysis.comparisons
     if not found:
         return []
-    table = Table("comparisons", tables_claims.comparisons(found), records=records.comparisons(found))
     words = _verdict_words(len(found)) if analysis.declared else EXPLORATORY_WORDS
     heading = Heading("Hypotheses" if analysis.declared else "Exploratory comparisons")
-    return [heading, table, paragraph(words + P_WORDS), *_bullets(tables_claims.reasons(found))]
+    return [
+        heading,
+        tables_claims.comparisons(found),
+        paragraph(words + P_WORDS),
+        *_bullets(tables_claims.reasons(found)),
+    ]
 
 
 def controls_section(analysis: Analysis) -> list[Block]:
-    """Every control next to what it controls for, and what its outcome means."""
+    """Every control beside the arm it controls for, and its outcome in words."""
     findings = analysis.controls
     if not findings:
         return []
@@ -46,14 +50,14 @@ def controls_section(analysis: Analysis) -> list[Block]:
     return [
         Heading("Controls"),
         *(paragraph(text) for text in analysis.explanations),
-        Table("controls", tables_claims.controls(findings), records=records.controls(findings)),
+        tables_claims.controls(findings),
         paragraph(words),
         *_bullets(sentences),
     ]
 
 
 def population_section(analysis: Analysis) -> list[Block]:
-    """What people say about the differences, apart from what seeds say."""
+    """The differences over people instead of over seeds."""
     if not analysis.populations:
         return []
     words = (
@@ -62,9 +66,8 @@ def population_section(analysis: Analysis) -> list[Block]:
         "the intervals elsewhere say what other seeds would show, for these people. It carries no verdict."
     )
     table = tables_claims.populations(analysis.populations)
-    found = Table("population", table, records=records.populations(analysis.populations))
     sentences = [row.sentence for row in analysis.populations if row.sentence and row.declared]
-    return [Heading("Across people"), found, paragraph(words), *_bullets(sentences)]
+    return [Heading("Across people"), table, paragraph(words), *_bullets(sentences)]
 
 
 def external_section(analysis: Analysis) -> list[Block]:
@@ -76,9 +79,7 @@ def external_section(analysis: Analysis) -> list[Block]:
             f"{examples}The same trained networks on data that no part of the study has seen; means over seeds ± 95 % "
             f"interval, Δ paired with the baseline, exploratory. {sentence(table.note) if table.note else ''}"
         )
-        found = tables_claims.external(table)
-        blocks += [Heading(f"On other data: {table.name}")]
-        blocks += [Table(f"external_{table.name}", found, records=records.external(table)), paragraph(words)]
+        blocks += [Heading(f"On other data: {table.name}"), tables_claims.external(table), paragraph(words)]
     return blocks
 
 

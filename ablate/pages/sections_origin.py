@@ -1,16 +1,20 @@
-"""The end of a page: gaps, what the page does not say, where its numbers come from. Words; claims nothing."""
+"""The end of a page: gaps, caveats, provenance. Computes nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import combinations
 
 from ablate.claims.analysis import Analysis
 from ablate.claims.results import Results
-from ablate.pages import tables
+from ablate.claims.words import counted
+from ablate.design.counting import same_code
+from ablate.design.wording import listing
+from ablate.pages import tables_results
 from ablate.pages.blocks import Block, Bullets, Code, Heading, Link, Listing, Span, Table, paragraph
 from ablate.pages.sections_answer import GAPS_TITLE
-from ablate.pages.tables import Cell, TextTable
+from ablate.pages.tables import text_table
 
 FIRST_FACTS = ("commit", "dirty", "data_digest", "source_digest", "device", "instruction_set", "threads", "python")
 NOT_NOTHING = "No difference shown is not the same as no difference."
@@ -19,19 +23,39 @@ Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact
 
 
 def gaps_section(analysis: Analysis) -> list[Block]:
-    """The runs that gave no number, and what to do about them."""
+    """The runs without a score, and the commands that run them."""
     if not analysis.gaps:
         return []
     words: tuple[Span, ...] = (Code("ablate run"), " does missing runs; ", Code("ablate run --rerun failed"))
     return [
         Heading(GAPS_TITLE),
-        Table("gaps", tables.gaps(analysis)),
+        tables_results.gaps(analysis),
         paragraph(*words, " does failed ones again."),
     ]
 
 
+def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
+    """The finished runs that do not count, and why."""
+    if not results.outdated:
+        return []
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for old in results.outdated:
+        groups.setdefault((old.record.arm, old.record.phase, old.changed), []).append(old.record.seed)
+    lines = [
+        f"{analysis.labels[arm]}, {'tuning' if phase == 'tune' else 'comparison'}, {counted(len(seeds), 'run')} "
+        f"({'seed' if len(set(seeds)) == 1 else 'seeds'} {listing(str(seed) for seed in dict.fromkeys(seeds))}): "
+        f"{changed}"
+        for (arm, phase, changed), seeds in groups.items()
+    ]
+    words = (
+        "These runs are finished, but not of what the study asks for now. They are in no table and no claim. "
+        "What changed since they were made:"
+    )
+    return [Heading("Outdated runs"), paragraph(words), Bullets(tuple((line,) for line in lines))]
+
+
 def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
-    """What the page does not say, and what was changed on the way."""
+    """Caveats, and amendments of the study."""
     settings = "these tuned settings" if analysis.tuned else "these settings"
     lines = [
         f"The conclusions hold for {settings}, this training length and this data. Settings that no arm tuned are a "
@@ -48,7 +72,7 @@ def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
 
 
 def origin_section(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
-    """Provenance, the commands that do it again, and the files beside the page."""
+    """Provenance, the commands to reproduce the study and the page, and the files beside it."""
     command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
     facts = provenance_table(results.provenance)
     words = (
@@ -56,7 +80,7 @@ def origin_section(analysis: Analysis, results: Results, study_file: str) -> lis
         "components have another."
     )
     files: tuple[Span, ...] = (Link("results.csv", "results.csv"), " has every score, ")
-    blocks: list[Block] = [Heading("Where it comes from"), Table("provenance", facts), paragraph(words)]
+    blocks: list[Block] = [Heading("Where it comes from"), facts, paragraph(words)]
     opened = _opened(results.document)
     if opened:
         blocks.append(paragraph(*opened))
@@ -68,13 +92,13 @@ def origin_section(analysis: Analysis, results: Results, study_file: str) -> lis
     ]
 
 
-def provenance_table(provenance: Provenance) -> TextTable:
+def provenance_table(provenance: Provenance) -> Table:
     """A row a fact; where runs differ, every value with the number of its runs."""
     names = {name for facts in provenance.values() for name in facts}
     ordered = [n for n in FIRST_FACTS if n in names] + sorted(names - set(FIRST_FACTS))
     counts = {name: Counter(facts.get(name, "not recorded") for facts in provenance.values()) for name in ordered}
-    rows = [(Cell(name), Cell(_distinct(found))) for name, found in counts.items()]
-    return TextTable(("Fact", "Value"), tuple(rows), words=2)
+    columns = [("Fact", list(counts)), ("Value", [_distinct(found) for found in counts.values()])]
+    return Table("provenance", text_table(columns, words=2))
 
 
 def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:
@@ -83,10 +107,16 @@ def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:
     for arm, label in analysis.labels.items():
         runs = [facts for (name, _), facts in provenance.items() if name == arm]
         keys = sorted({key for facts in runs for key in facts})
-        mixed = [key for key in keys if len({facts.get(key) for facts in runs}) > 1]
+        mixed = [key for key in keys if _mixed(key, {facts.get(key) for facts in runs})]
         if mixed:
             lines.append(f"{label}: {', '.join(mixed)}")
     return lines
+
+
+def _mixed(fact: str, values: Collection[str | None]) -> bool:
+    if fact != "source_digest" or None in values:
+        return len(values) > 1
+    return any(same_code(*pair) == "changed" for pair in combinations(sorted(filter(None, values)), 2))
 
 
 def _opened(document: Mapping[str, object]) -> list[Span]:

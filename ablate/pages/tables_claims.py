@@ -1,4 +1,4 @@
-"""Claims as tables of text: hypotheses, controls, people, other data. Computes nothing, renders nothing."""
+"""The tables of claims: hypotheses, controls, people, other data. Computes nothing, renders nothing."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ from ablate.claims.controls import ControlFinding
 from ablate.claims.external import ExternalTable
 from ablate.claims.numbers import GAP
 from ablate.claims.people import PopulationRow
-from ablate.claims.statistics import Effect
-from ablate.pages.tables import Cell, TextTable, named
+from ablate.claims.words import margin_text
+from ablate.pages.blocks import Table
+from ablate.pages.records import effect_fields, flat, flat_each, metric_fields
+from ablate.pages.tables import Cell, Column, effect_cell, named, text_table
 
 
-def comparisons(found: Sequence[Comparison]) -> TextTable:
+def comparisons(rows: Sequence[Comparison]) -> Table:
     """A row a comparison: verdict where it was declared, difference, both p, the adjusted one."""
-    declared = any(not c.exploratory for c in found)
-    header = ["Arm", "Against", "Metric", *(["Verdict"] if declared else [])]
-    header += [
-        *(["Margin"] if declared else []),
-        "Difference [95 % interval]",
-        "Pairs",
-        "d_z",
-        "p (t)",
-        "p (sign-flip)",
+    declared = any(not row.exploratory for row in rows)
+    verdicts: list[Column] = [
+        ("Verdict", [Cell(row.verdict, strong=row.verdict in ("supported", "refuted")) for row in rows]),
+        (
+            "Margin",
+            [GAP if row.margin is None else margin_text(row.margin, row.metric) for row in rows],
+        ),
     ]
-    header += ["p (Holm)"] if declared else []
-    rows = [_comparison(c, declared=declared) for c in found]
-    return TextTable(tuple(header), tuple(rows), words=4 if declared else 3)
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        ("Against", [row.against_label for row in rows]),
+        ("Metric", [named(row.metric) for row in rows]),
+        *(verdicts if declared else ()),
+        ("Difference [95 % interval]", [numbers.difference(row.effect.difference, row.places) for row in rows]),
+        ("Pairs", [str(row.effect.difference.n) for row in rows]),
+        ("d_z", [numbers.signed(row.effect.d_z, 2) for row in rows]),
+        ("p (t)", [numbers.p_value(row.effect.p) for row in rows]),
+        ("p (sign-flip)", [numbers.p_value(row.effect.p_sign_flip) for row in rows]),
+        *([("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows])] if declared else []),
+    ]
+    records = tuple({**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows)
+    return Table("comparisons", text_table(columns, words=4 if declared else 3), records=records)
 
 
 def reasons(found: Sequence[Comparison]) -> list[str]:
@@ -37,69 +48,65 @@ def reasons(found: Sequence[Comparison]) -> list[str]:
     return [f"{what}: {why.rstrip('.')}." for what, why in of_pair if why]
 
 
-def populations(rows: Sequence[PopulationRow]) -> TextTable:
+def populations(rows: Sequence[PopulationRow]) -> Table:
     """A row a comparison: the difference over people instead of over seeds."""
-    header = ("Arm", "Against", "Metric", "Reading", "People", "Difference [95 % interval over people]")
-    cells = [
-        _cells(
-            row.label,
-            row.against_label,
-            named(row.metric),
-            "descriptive" if row.population.descriptive else "hypothesis" if row.declared else "exploratory",
-            str(row.population.subjects),
-            numbers.difference(row.population.difference, row.places),
-        )
-        for row in rows
-    ]
-    return TextTable(header, tuple(cells), words=4)
-
-
-def controls(findings: Sequence[ControlFinding]) -> TextTable:
-    """Every control next to what it controls for: gain, what remains of it, and what the control alone gives."""
-    header = ("Control", "Made by", "Controls for", "Metric", "Δ controlled arm", "Δ control", "Controlled − control")
-    rows = [
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        ("Against", [row.against_label for row in rows]),
+        ("Metric", [named(row.metric) for row in rows]),
+        ("Reading", [_reading(row) for row in rows]),
+        ("People", [str(row.population.subjects) for row in rows]),
         (
-            *(Cell(text) for text in (finding.label, finding.what, finding.of_label, named(row.metric))),
-            _effect(row.gain, row.places),
-            _effect(row.control, row.places),
-            _effect(row.remaining, row.places),
-        )
-        for finding in findings
-        for row in finding.rows
+            "Difference [95 % interval over people]",
+            [numbers.difference(row.population.difference, row.places) for row in rows],
+        ),
     ]
-    return TextTable(header, tuple(rows), words=4)
+    return Table("population", text_table(columns, words=4), records=flat_each(rows))
 
 
-def external(table: ExternalTable) -> TextTable:
-    """A row an arm: its scores on other data, and the differences to the baseline there."""
-    trained = [row for row in table.rows if not row.reference]
-    names = [m.name for m in table.metrics]
-    places = {n: numbers.decimals((r.scores[n] for r in trained if n in r.scores), coarse=True) for n in names}
-    header = ["Arm", "Runs", *(named(m) for m in table.metrics), *(f"Δ {named(m)}" for m in table.metrics)]
-    rows = []
-    for row in table.rows:
-        cells = [Cell(row.label, strong=row.baseline, faint=row.reference), Cell(str(row.runs))]
-        cells += [Cell(numbers.score(row.scores[n], places[n]) if n in row.scores else GAP) for n in names]
-        rows.append((*cells, *(_effect(row.effects.get(n), table.places.get(n, 2)) for n in names)))
-    return TextTable(tuple(header), tuple(rows))
+def controls(findings: Sequence[ControlFinding]) -> Table:
+    """Every control beside the arm it controls for: its gain, the control's, and the difference of both.
+
+    A row a control and metric.
+    """
+    rows = [(finding, row) for finding in findings for row in finding.rows]
+    columns: list[Column] = [
+        ("Control", [finding.label for finding, _ in rows]),
+        ("Made by", [finding.what for finding, _ in rows]),
+        ("Controls for", [finding.of_label for finding, _ in rows]),
+        ("Metric", [named(row.metric) for _, row in rows]),
+        ("Δ controlled arm", [effect_cell(row.gain, row.places) for _, row in rows]),
+        ("Δ control", [effect_cell(row.control, row.places) for _, row in rows]),
+        ("Controlled − control", [effect_cell(row.remaining, row.places) for _, row in rows]),
+    ]
+    records = tuple({**flat(finding), **flat(row), "sentence": finding.sentence} for finding, row in rows)
+    return Table("controls", text_table(columns, words=4), records=records)
 
 
-def _comparison(c: Comparison, *, declared: bool) -> tuple[Cell, ...]:
-    gap = c.effect.difference
-    margin = GAP if c.margin is None else numbers.with_unit(f"{c.margin:g}", c.metric.unit)
-    cells = [Cell(c.label), Cell(c.against_label), Cell(named(c.metric))]
-    if declared:
-        cells += [Cell(c.verdict, strong=c.verdict in ("supported", "refuted")), Cell(margin)]
-    cells += [Cell(numbers.difference(gap, c.places)), Cell(str(gap.n)), Cell(numbers.signed(c.effect.d_z, 2))]
-    cells += [Cell(numbers.p_value(c.effect.p)), Cell(numbers.p_value(c.effect.p_sign_flip))]
-    return (*cells, *([Cell(numbers.p_value(c.p_adjusted))] if declared else []))
+def external(table: ExternalTable) -> Table:
+    """A row an arm: its scores on other data, and the differences to the baseline there.
+
+    In the records a row is an arm and metric.
+    """
+    rows, metrics = table.rows, table.metrics
+    trained = [row for row in rows if not row.reference]
+    places = {m.name: numbers.decimals((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
+    columns: list[Column] = [
+        ("Arm", [Cell(row.label, strong=row.baseline, faint=row.reference) for row in rows]),
+        ("Runs", [str(row.runs) for row in rows]),
+        *((named(m), [numbers.score(row.scores[m.name], places[m.name]) for row in rows]) for m in metrics),
+        *(
+            (f"Δ {named(m)}", [effect_cell(row.effects.get(m.name), table.places[m.name]) for row in rows])
+            for m in metrics
+        ),
+    ]
+    records = tuple(
+        {**flat(row), **metric_fields(m), **flat(row.scores[m.name]), **effect_fields(row.effects.get(m.name))}
+        for row in rows
+        for m in metrics
+    )
+    return Table(f"external_{table.name}", text_table(columns), records=records)
 
 
-def _effect(effect: Effect | None, places: int) -> Cell:
-    if effect is None:
-        return Cell(GAP)
-    return Cell(numbers.difference(effect.difference, places), strong=effect.difference.excludes_zero)
-
-
-def _cells(*texts: str) -> tuple[Cell, ...]:
-    return tuple(Cell(text) for text in texts)
+def _reading(row: PopulationRow) -> str:
+    return "descriptive" if row.population.descriptive else "hypothesis" if row.declared else "exploratory"

@@ -1,65 +1,94 @@
-"""The tables beside the figures: densities, cost, tuning, factor. Computes nothing, draws nothing."""
+"""The tables beside the figures: densities, cost, tuning, factor, learning curves. Computes nothing, draws nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ablate.claims import numbers
+from ablate.claims.analysis import Analysis
 from ablate.claims.densities import ArmDensity, DensityTable
-from ablate.claims.factor import FactorCurve, FactorSeries
+from ablate.claims.factor import FactorCurve
 from ablate.claims.numbers import GAP
 from ablate.claims.records import MetricInfo
 from ablate.claims.statistics import Estimate
 from ablate.claims.tradeoff import CostPoint
 from ablate.claims.tuning_history import MIN_TRIALS, ArmHistory, TuningHistory
-from ablate.pages.tables import Cell, TextTable, named
+from ablate.pages.blocks import Record, Table
+from ablate.pages.records import effect_fields, flat, metric_fields
+from ablate.pages.tables import Cell, Column, effect_cell, named, parameters_cell, text_table
 
 
-def density(table: DensityTable) -> TextTable:
-    """A row an arm: which share of its predictions is near the truth, and which far from it."""
-    header = ("Arm", *(f"{name} (%)" for name in table.names))
-    beyond = any(arm.outside for arm in table.arms.values())
-    rows = [
-        _cells(
-            arm.label,
-            *(_share(share, arm, place, table) for place, share in enumerate(arm.shares)),
-            *([str(arm.outside)] if beyond else []),
-        )
-        for arm in table.arms.values()
+def density(table: DensityTable) -> Table:
+    """A row an arm: which share of its predictions is near the truth, and which far from it.
+
+    In the records a row is an arm and share, in per cent of the examples.
+    """
+    rows = list(table.arms.values())
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        *((f"{name} (%)", [_share(row, place, rows) for row in rows]) for place, name in enumerate(table.names)),
     ]
-    return TextTable((*header, *(["Beyond the figure"] if beyond else [])), tuple(rows))
+    if any(row.outside for row in rows):
+        columns.append(("Beyond the figure", [str(row.outside) for row in rows]))
+    records = tuple(
+        {"column": table.column, "arm": row.arm, "label": row.label, "share": name, "unit": "%", **flat(share)}
+        for row in rows
+        for name, share in zip(table.names, row.shares, strict=True)
+    )
+    return Table(f"density_{table.column}", text_table(columns), records=records)
 
 
-def cost(points: Sequence[CostPoint], metric: MetricInfo) -> TextTable:
-    """A row an arm: what it costs and how well it does; references last."""
+def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
+    """A row an arm: what it costs and how well it does; references last. In the records a row is an arm and metric."""
+    scores = [point.scores[metric.name] for point in points]
     places = numbers.decimals((p.scores[metric.name] for p in points if not p.reference), coarse=True)
-    rows = [
-        (
-            Cell(point.label, faint=point.reference),
-            # a reference fits or computes what it needs without trained parameters: 0 would read as a price
-            Cell(GAP if point.reference and not point.parameters else numbers.count(point.parameters)),
-            Cell(_latency(point.latency_ms)),
-            Cell(numbers.score(point.scores[metric.name], places)),
-        )
-        for point in points
+    columns: list[Column] = [
+        ("Arm", [Cell(point.label, faint=point.reference) for point in points]),
+        ("Parameters", [parameters_cell(point.parameters, reference=point.reference) for point in points]),
+        ("Latency of one example", [_latency(point.latency_ms) for point in points]),
+        (named(metric), [numbers.score(score, places) for score in scores]),
     ]
-    return TextTable(("Arm", "Parameters", "Latency of one example", named(metric)), tuple(rows))
+    records = tuple(
+        {**flat(point), "metric": name, **flat(score)} for point in points for name, score in point.scores.items()
+    )
+    return Table("cost", text_table(columns), f"{named(metric)} and cost: the table", folded=True, records=records)
 
 
-def tuning(found: TuningHistory) -> TextTable:
-    """A row an arm: whether its trials still found better values when they ended."""
-    trials = [trial.value for arm in found.arms for trial in arm.finished]
+def tuning(found: TuningHistory) -> Table:
+    """A row an arm: whether its trials still found better values when they ended. In the records a row is a trial."""
+    rows = found.arms
+    trials = [trial.value for row in rows for trial in row.finished]
     places = numbers.decimals([Estimate(value, None, None, 1) for value in trials])
-    unit = numbers.unit_text(found.metric.unit)
-    score = f"{found.metric.short}, validation" + (f" ({unit})" if unit else "")
-    header = ("Arm", "Trials", f"First: {score}", "Best of the first half", "Best", "Found in trial")
-    return TextTable(header, tuple(_tuning_row(arm, places) for arm in found.arms))
+    score = f"{found.metric.short}, validation{numbers.in_brackets(found.metric.unit)}"
+    best = [row.best or (None,) for row in rows]
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        ("Trials", [f"{len(row.finished)} of {row.allotted}" for row in rows]),
+        (f"First: {score}", [numbers.number(row.finished[0].value if row.finished else None, places) for row in rows]),
+        ("Best of the first half", [numbers.number(values[(len(values) - 1) // 2], places) for values in best]),
+        ("Best", [numbers.number(values[-1], places) for values in best]),
+        ("Found in trial", [_found_in(row) for row in rows]),
+    ]
+    records = tuple(
+        {"arm": row.arm, "label": row.label, "trial": trial.number, "value": trial.value, **trial.settings}
+        for row in rows
+        for trial in row.trials
+    )
+    return Table("tuning", text_table(columns), records=records)
 
 
-def importances(found: TuningHistory) -> TextTable:
-    """A row a setting, a column an arm: Spearman's rank correlation of the setting and the score."""
-    rows = [_cells(setting, *(_correlation(arm, setting) for arm in found.arms)) for setting in found.settings]
-    return TextTable(("Setting", *(arm.label for arm in found.arms)), tuple(rows))
+def importances(found: TuningHistory) -> Table:
+    """A row a setting, a column an arm: Spearman's rank correlation of the setting and the score on validation."""
+    columns = [
+        ("Setting", found.settings),
+        *((arm.label, [_correlation(arm, setting) for setting in found.settings]) for arm in found.arms),
+    ]
+    records = tuple(
+        {"arm": arm.arm, "label": arm.label, "setting": setting, "spearman": rho}
+        for arm in found.arms
+        for setting, rho in arm.correlations.items()
+    )
+    return Table("importances", text_table(columns), records=records)
 
 
 def importances_note(found: TuningHistory) -> str:
@@ -76,45 +105,68 @@ def importances_note(found: TuningHistory) -> str:
     return f"{what} With few trials it is a hint, not a measurement.{few}"
 
 
-def factor(curve: FactorCurve) -> TextTable:
-    """A row a level: the scores of families and of arms outside the factor, then the differences at that level."""
-    compared = [each for each in curve.series if each.effects and not each.reference]
-    header = [curve.label, *(each.label for each in curve.series), *(line.label for line in curve.lines)]
-    header += [f"Δ {each.label}" for each in compared]
-    same = [Cell(numbers.score(line.score, curve.score_places), faint=line.reference) for line in curve.lines]
-    rows = [
-        (
-            Cell(name),
-            *(Cell(numbers.score(e.scores[level], curve.score_places), faint=e.reference) for e in curve.series),
-            *same,
-            *(_effect(each, level, curve.places) for each in compared),
-        )
-        for level, name in enumerate(curve.level_labels)
+def factor(curve: FactorCurve) -> Table:
+    """A row a level: the scores of families and of arms outside the factor, then the differences at that level.
+
+    In the records a row is a family and level, then an arm outside the factor.
+    """
+    levels, series = range(len(curve.levels)), curve.series
+    compared = [each for each in series if each.effects and not each.reference]
+    columns: list[Column] = [
+        (curve.label, curve.level_labels),
+        *((each.label, [_score_cell(e, curve, faint=each.reference) for e in each.scores]) for each in series),
+        *((line.label, [_score_cell(line.score, curve, faint=line.reference)] * len(levels)) for line in curve.lines),
+        *((f"Δ {each.label}", [effect_cell(e, curve.places) for e in each.effects]) for each in compared),
     ]
-    return TextTable(tuple(header), tuple(rows))
+    families: list[Record] = [
+        {
+            "setting": curve.setting,
+            "level": curve.levels[place],
+            "arm": each.arms[place],
+            "family": each.family,
+            "label": each.label,
+            **metric_fields(curve.metric),
+            **flat(each.scores[place]),
+            **effect_fields(each.effects[place] if each.effects else None),
+        }
+        for each in series
+        for place in levels
+    ]
+    lines = [
+        {"arm": line.arm, "label": line.label, **metric_fields(curve.metric), **flat(line.score)}
+        for line in curve.lines
+    ]
+    caption = f"{named(curve.metric)} at every level"
+    return Table(f"factor_{curve.metric.name}", text_table(columns), caption, records=(*families, *lines))
 
 
-def _share(share: Estimate, arm: ArmDensity, place: int, table: DensityTable) -> str:
-    others = [each.shares[place] for each in table.arms.values() if each is not arm]
-    return numbers.score(share, max(1, min(2, numbers.decimals([share, *others], coarse=True))))
+def curves(analysis: Analysis) -> tuple[Record, ...]:
+    """A row a score, arm and epoch: mean, lowest and highest seed."""
+    return tuple(
+        {"score": panel.key, "unit": panel.unit, "arm": arm, "label": analysis.labels[arm], **entry}
+        for panel in analysis.curves
+        for arm, frame in panel.arms.items()
+        for entry in frame.to_dict("records")
+    )
+
+
+def _score_cell(score: Estimate, curve: FactorCurve, *, faint: bool) -> Cell:
+    return Cell(numbers.score(score, curve.score_places), faint=faint)
+
+
+def _share(arm: ArmDensity, place: int, arms: Sequence[ArmDensity]) -> str:
+    places = numbers.decimals((each.shares[place] for each in arms), coarse=True)
+    return numbers.score(arm.shares[place], max(1, min(2, places)))
 
 
 def _latency(value: float | None) -> str:
     return GAP if value is None else f"{value:.2g} ms" if value < 0.1 else numbers.number(value, 2) + " ms"
 
 
-def _tuning_row(arm: ArmHistory, places: int) -> tuple[Cell, ...]:
+def _found_in(arm: ArmHistory) -> str:
+    """The first trial, counted from 1, that gave the best value."""
     best = arm.best[-1] if arm.best else None
-    half = arm.best[(len(arm.best) - 1) // 2] if arm.best else None
-    found = next((t.number + 1 for t in arm.trials if t.value is not None and t.value == best), None)
-    return _cells(
-        arm.label,
-        f"{len(arm.finished)} of {arm.allotted}",
-        numbers.number(arm.finished[0].value if arm.finished else None, places),
-        numbers.number(half, places),
-        numbers.number(best, places),
-        GAP if found is None else str(found),
-    )
+    return next((str(t.number + 1) for t in arm.trials if t.value is not None and t.value == best), GAP)
 
 
 def _correlation(arm: ArmHistory, setting: str) -> str:
@@ -123,12 +175,3 @@ def _correlation(arm: ArmHistory, setting: str) -> str:
     if rho is not None:
         return f"{numbers.signed(rho, 2)} ({len(having)} trials)"
     return f"fewer than {MIN_TRIALS} trials" if len(having) < MIN_TRIALS else "no order"
-
-
-def _effect(each: FactorSeries, level: int, places: int) -> Cell:
-    gap = each.effects[level].difference
-    return Cell(numbers.difference(gap, places), strong=gap.excludes_zero)
-
-
-def _cells(*texts: str) -> tuple[Cell, ...]:
-    return tuple(Cell(text) for text in texts)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ablate.claims.analysis import Analysis, analyse
 from ablate.claims.results import Results
-from ablate.pages import tables
+from ablate.pages import tables_results
 from ablate.pages.tables import Cell, TextTable
 
 
@@ -31,13 +31,15 @@ def print_results(results: Results, console: Console | None = None) -> None:
 
 def result_table(analysis: Analysis) -> TextTable:
     """The report's first table without the columns of words and runs, which the page has."""
-    table = tables.matrix(analysis)
-    kept = [i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables.SEEDS]
+    table = tables_results.matrix(analysis).table
+    kept = [
+        i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables_results.SEEDS
+    ]
     return _columns(table, kept)
 
 
 def print_table(console: Console, table: TextTable, *, title: str, caption: str = "") -> None:
-    """The table so that no number breaks: what is too wide becomes two tables, scores first and differences (Δ) next.
+    """The table, without breaking a number: one that is too wide becomes two, scores and then differences (Δ).
 
     Columns that still do not fit are left out from the right, and named below.
     """
@@ -59,7 +61,7 @@ def print_table(console: Console, table: TextTable, *, title: str, caption: str 
 
 
 def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
-    """A table of text for a terminal: words left, wrapped where they must; numbers right and never broken."""
+    """A table of text for a terminal: words wrap, numbers never do."""
     shown = Table(
         title=escape(title) or None, caption=escape(caption) or None, title_justify="left", caption_justify="left"
     )

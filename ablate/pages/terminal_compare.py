@@ -12,6 +12,7 @@ from rich.table import Table
 from ablate.claims import numbers
 from ablate.claims.statistics import Estimate
 from ablate.claims.versus import Pair, Versus
+from ablate.claims.words import counted, margin_text
 from ablate.pages import terminal, tidy
 from ablate.pages.tables import Cell, TextTable
 
@@ -40,7 +41,7 @@ def document(study: str, found: Sequence[Versus]) -> str:
 def seeds(each: Versus) -> TextTable:
     """A row a seed: both scores and their difference; then the means over the pairs."""
     places = max(each.places, _score_places(each.pairs))
-    header = ("Seed", each.label, each.against_label, f"Difference{_unit(each)}")
+    header = ("Seed", each.label, each.against_label, f"Difference{numbers.in_brackets(each.metric.unit)}")
     rows = [_row(str(p.seed), p.arm, p.against, p.difference, places) for p in each.pairs]
     whole = [p for p in each.pairs if p.difference is not None]
     if len(whole) > 1:
@@ -50,10 +51,10 @@ def seeds(each: Versus) -> TextTable:
 
 
 def summary(each: Versus) -> list[tuple[str, str]]:
-    """What the seeds, the tests, the people and the declared hypothesis say: a name and its words, a line each."""
+    """Missing pairs, difference, tests, people and declared hypothesis: a name and its words, a line each."""
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
-        ("Difference", f"{_estimate(each.effect.difference, each)}, {_counted(each.effect.difference.n, 'pair')}"),
+        ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
         *_tests(each),
         ("People", _people(each)),
         ("Verdict", _verdict(each)),
@@ -83,7 +84,7 @@ def _people(each: Versus) -> str:
 def _verdict(each: Versus) -> str:
     if not each.declared:
         return "exploratory: no hypothesis of the study asks for this comparison"
-    margin = f", margin {numbers.with_unit(f'{each.margin:g}', each.metric.unit)}" if each.margin else ""
+    margin = f", margin {margin_text(each.margin, each.metric)}" if each.margin else ""
     return f"{each.verdict} (declared hypothesis{margin})" + (f": {each.reason}" if each.reason else "")
 
 
@@ -111,12 +112,3 @@ def _score_places(pairs: Sequence[Pair]) -> int:
 
 def _sides(pairs: Sequence[Pair]) -> tuple[list[float | None], list[float | None]]:
     return [p.arm for p in pairs], [p.against for p in pairs]
-
-
-def _unit(each: Versus) -> str:
-    unit = numbers.unit_text(each.metric.unit)
-    return f" ({unit})" if unit else ""
-
-
-def _counted(n: int, word: str) -> str:
-    return f"{n} {word}{'' if n == 1 else 's'}"

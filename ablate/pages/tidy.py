@@ -32,7 +32,7 @@ def write_tables(blocks: Iterable[Block], folder: Path) -> None:
 
 
 def document(analysis: Analysis) -> str:
-    """The Analysis as JSON: fields in their order, then what they say in words; what is no number is null."""
+    """The Analysis as JSON: fields in their order, then the computed ones; what is no number is null."""
     return json.dumps(plain(analysis), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

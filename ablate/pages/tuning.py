@@ -35,8 +35,7 @@ def history(found: TuningHistory, marks: style.Marks) -> Figure | None:
     for place, panel in enumerate(panels[: len(arms)]):
         panel.tick_params(axis="x", labelbottom=place + columns >= len(arms))
         panel.set_xlabel("trial" if place + columns >= len(arms) else "")
-    unit = numbers.unit_text(found.metric.unit)
-    drawing.supylabel(f"{found.metric.short}, validation" + (f" ({unit})" if unit else ""), fontsize=8)
+    drawing.supylabel(f"{found.metric.short}, validation{numbers.in_brackets(found.metric.unit)}", fontsize=8)
     return drawing
 
 

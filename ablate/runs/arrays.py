@@ -1,19 +1,22 @@
-"""Read plain arrays out of an .npz archive from anywhere: no pickles, no more memory than is allowed. No torch.
+"""Plain arrays of .npz archives, from anywhere: no pickles, no more memory than is allowed. No torch.
 
 `numpy.load` believes what a member says of itself: 60 bytes that announce 10¹² texts of no length make it hang.
 """
 
 from __future__ import annotations
 
+import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem
 
 MAX_MEMBERS = 1000
@@ -116,3 +119,10 @@ def _check_header(stream: IO[bytes], info: zipfile.ZipInfo) -> None:
         size *= length
     if min(shape, default=0) < 0 or size > info.file_size:
         raise ValueError(f"announces {size:,} bytes and has {info.file_size:,}")
+
+
+def write(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a compressed archive, whole or not at all. Raises OSError when it cannot be written."""
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_whole(file, [content.getbuffer()])

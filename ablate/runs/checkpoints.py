@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem
 
 WEIGHTS, SETTINGS = "weights.safetensors", "model.json"
+UNLOADABLE = "model"  # fact of a run's provenance: why it kept no network, where what it saved cannot be loaded
 MAX_SETTINGS_BYTES = 200_000  # of model.json; more is cut off and then no JSON
 MAGIC, DIGEST_SIZE = b"ablate checkpoint 1\n", hashlib.sha256().digest_size
 
@@ -33,6 +35,25 @@ def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape:
     tensors = {name: tensor.detach().contiguous().cpu().clone() for name, tensor in model.state_dict().items()}
     (folder / WEIGHTS).write_bytes(save(tensors))  # save_file() hides the system's error in one of its own
     (folder / SETTINGS).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def keep_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: list[int], folder: Path) -> str:
+    """Save the model as `save_model` does and load it again. Gives the reason where that fails; nothing is then kept.
+
+    A buffer made by `expand`, or one that is None until the first batch, is saved and cannot be loaded. Building the
+    network anew draws random numbers. Raises OSError where the folder cannot be written.
+    """
+    try:
+        save_model(model, section, inputs_shape, folder)
+        load_model(folder)
+    except OSError:
+        raise
+    except Exception as error:  # a person's network may raise anything; its scores are there all the same
+        shutil.rmtree(folder, ignore_errors=True)
+        problem = error.problems[0] if isinstance(error, InputError) else None
+        said = f"{problem.rule}: {problem.value}" if problem else f"{type(error).__name__}: {error}"
+        return " ".join(f"the saved network cannot be loaded again: {said}".split())[:400]
+    return ""
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

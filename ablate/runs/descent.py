@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ablate.runs import seeding
+
 
 @dataclass
 class Progress:
@@ -85,14 +87,22 @@ class Descent:
         resumed = {"resumed": len(state["history"]), "resumed_steps": self.step}
         self.progress = Progress(state["history"], state["seconds"], state["notes"], **resumed)
         # the states of all generators live on the CPU, wherever the rest was loaded to
-        random = {name: value.cpu() for name, value in state["random"].items()}
+        random = {name: _on_cpu(value) for name, value in state["random"].items()}
         torch.set_rng_state(random["cpu"])
+        if "numpy" in random:  # checkpoints of earlier versions have it not, and their runs drew what no seed fixed
+            seeding.restore_globals(random)
         self.generator.set_state(random["data"])
         if "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"], self.device)
 
-    def _random(self) -> dict[str, Tensor]:
-        states = {"cpu": torch.get_rng_state(), "data": self.generator.get_state()}
+    def _random(self) -> dict[str, Any]:
+        states = {"cpu": torch.get_rng_state(), "data": self.generator.get_state(), **seeding.global_states()}
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
         return states
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_on_cpu(part) for part in value]
+    return value.cpu() if isinstance(value, Tensor) else value

@@ -11,7 +11,7 @@ from pathlib import Path
 def write_whole(path: Path, parts: Iterable[bytes | memoryview], *, previous: Path | None = None) -> None:
     """Write `path` through a file beside it; what stood there is kept as `previous` where one is named.
 
-    Raises OSError; then `path` is as it was, and no half-written file takes up the space of a full disk.
+    Raises OSError; then, as after Ctrl-C, `path` is as it was, and no half-written file takes up space.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
@@ -23,7 +23,7 @@ def write_whole(path: Path, parts: Iterable[bytes | memoryview], *, previous: Pa
         if previous and path.exists():
             os.replace(path, previous)
         os.replace(partial, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise

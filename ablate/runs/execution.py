@@ -6,10 +6,14 @@ Runs in a worker process. Knows nothing of tracking or tuning: what it did comes
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +23,13 @@ import torch
 from torch import Tensor
 
 from ablate.design import components
-from ablate.runs import controls, cost, evaluation, provenance
-from ablate.runs.checkpoints import ResumeCheckpoint, save_model
+from ablate.runs import controls, cost, evaluation, printing, provenance
+from ablate.runs.checkpoints import UNLOADABLE, ResumeCheckpoint, keep_model
 from ablate.runs.contract import Batch, Data, Split
 from ablate.runs.descent import Progress
 from ablate.runs.halts import Stopped, unavailable
 from ablate.runs.journal import LOG, Journal, Listen
-from ablate.runs.seeding import derive, stream
+from ablate.runs.seeding import seed_globals, stream
 from ablate.runs.training import NonFiniteLoss, Signals, Trainer
 from ablate.study import InputError, Metric, Problem, Record, RunResult, RunSpec, TrainingSettings, digest
 
@@ -44,6 +48,7 @@ class Context:
     device: str = "cpu"
     data_root: Path | None = None
     limit: int | None = None  # a smoke pass: at most this many examples of every split
+    stop: Path | None = None  # the file that stops one run alone, in place of the study's
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / f"{run.phase}-{run.name}-{run.key}"
@@ -51,7 +56,7 @@ class Context:
     @property
     def stop_file(self) -> Path:
         """While it exists, runs stop at their next safe point."""
-        return self.work / "stop"
+        return self.stop or self.work / "stop"
 
     def log_file(self, spec: RunSpec) -> Path:
         return self.logs / f"{spec.name}.log"
@@ -77,23 +82,42 @@ def _attempt(spec: RunSpec, context: Context, listen: Listen | None) -> RunResul
     folder, log = context.folder(spec), context.log_file(spec)
     journal = Journal(log, folder, context.stop_file, listen)
     journal.say(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
-    try:
-        result = _execute(spec, context, folder, journal)
-    except Stopped:
-        journal.say("stopped; the same run again goes on from here")
-        raise
-    except (Exception, SystemExit) as error:  # SystemExit in a component would end the driver
-        if unavailable(error, (context.work, context.logs)):
+    with _printing_to(log):
+        try:
+            result = _execute(spec, context, folder, journal)
+        except Stopped:
+            journal.say("stopped; the same run again goes on from here")
             raise
-        journal.say(traceback.format_exc())
-        return _failed(spec, error, log, folder / "out")
-    journal.say(result.status)
-    return result
+        except BaseException as error:  # a component may raise anything: asyncio.CancelledError, SystemExit, its own
+            if _by_ctrl_c(error) or unavailable(error, (context.work, context.logs)):
+                raise
+            journal.say(traceback.format_exc())
+            return _failed(spec, error, log, folder / "out")
+        journal.say(result.status)
+        return result
+
+
+@contextmanager
+def _printing_to(log: Path) -> Iterator[None]:
+    """What components print goes to the log, in a process that is there for runs alone."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    with printing.to_file(log):
+        yield
+
+
+def _by_ctrl_c(error: BaseException) -> bool:
+    """Whether the person asks to stop: Python's own handler raises that in the main thread. Cells have another one."""
+    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and handled and main
 
 
 def _failed(spec: RunSpec, error: BaseException, log: Path, out: Path) -> RunResult:
     reason = str(error) if isinstance(error, NonFiniteLoss) else f"{type(error).__name__}: {error}"
     _fresh(out)
+    printing.flush()
     shutil.copy(log, out / LOG)
     return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
 
@@ -111,17 +135,18 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
     if training.precision == "float16" and device.type == "cpu":
         journal.say("float16 on a CPU: bfloat16 is used instead")
     _safe_point(journal)
+    code = _code_digest(spec, context)
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
     curve = [catalogue[name] for name in context.curve_metrics]
-    code = _code_digest(spec)
     checkpoint = _checkpoint(folder, code, device)
     trainer = trainer_of(spec, data, loss, curve, device, journal.epoch, checkpoint, journal)
     _safe_point(journal)
     progress = trainer.run(model)
     _safe_point(journal)
-    scores, artifacts = _conclude(spec, context, model, data, catalogue, folder / "out")
+    scores, artifacts, unloadable = _conclude(spec, context, model, data, catalogue, folder / "out")
     journal.beat()
+    printing.flush()
     shutil.copy(context.log_file(spec), artifacts / LOG)
     timings = {f"time/{name}_s": value for name, value in progress.seconds.items()}
     timings["time/total_s"] = time.perf_counter() - started
@@ -136,6 +161,7 @@ def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) ->
         **provenance.environment(context.device, training.threads),
         **_found(spec),
         **({"checkpoint": "; ".join(progress.notes)} if progress.notes else {}),
+        **({UNLOADABLE: unloadable} if unloadable else {}),
     }
     return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, origin, artifacts)
 
@@ -190,9 +216,10 @@ def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, 
     """Data, model and loss of a run, the model initialised from the run's seed and on the device."""
     components.importable([context.study_dir])
     control = spec.settings.get("control", {})
+    seed_globals(stream(spec), "build")
     data = load_data(spec.settings["data"], context, device, control=control)
     section = controls.matched(spec.settings)
-    torch.manual_seed(derive(stream(spec), "init"))
+    seed_globals(stream(spec), "init")  # whatever the data has drawn
     model = components.bind(section, place="settings.model", file=spec.study)()
     controls.freeze(model, control.get("freeze", []))
     loss = components.bind(spec.settings["loss"], place="settings.loss", file=spec.study)()
@@ -255,21 +282,23 @@ def _conclude(
     data: Data,
     catalogue: Mapping[str, Metric],
     out: Path,
-) -> tuple[dict[str, float], Path]:
-    """Final-epoch scores, costs and artifacts. Only a comparison looks at test data."""
+) -> tuple[dict[str, float], Path, str]:
+    """Final-epoch scores, costs, artifacts, why the network is not among these. Only a comparison sees test data."""
     _fresh(out)
     validation = data.examples("val")
     output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]
     scores = {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
     scores |= cost.count(model, validation.inputs) | controls.trained_parameters(model)
-    if spec.phase != "tune":
-        save_model(model, controls.matched(spec.settings), list(validation.inputs.shape[1:]), out / "model")
     if spec.phase == "compare":
         test = data.examples("test")
         scores |= _evaluate(model, test, list(catalogue.values()), curve[0], out)
         scores["count/test_examples"] = float(len(test.inputs))
-    return scores, out
+    unloadable = ""
+    if spec.phase != "tune":  # last: it draws random numbers
+        shape = list(validation.inputs.shape[1:])
+        unloadable = keep_model(model, controls.matched(spec.settings), shape, out / "model")
+    return scores, out, unloadable
 
 
 def _evaluate(
@@ -283,5 +312,6 @@ def _evaluate(
     return {f"test/{k}": v for k, v in evaluation.score(output, test.targets, metrics).items()}
 
 
-def _code_digest(spec: RunSpec) -> str:
-    return provenance.source_digest(spec.settings[section]["factory"] for section in ("model", "data", "loss"))
+def _code_digest(spec: RunSpec, context: Context) -> str:
+    factories = (spec.settings[section]["factory"] for section in ("model", "data", "loss"))
+    return provenance.source_digest(factories, context.study_dir)

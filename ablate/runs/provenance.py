@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import ast
+import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import platform
 import subprocess
-from collections.abc import Iterable
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from ablate.design import trust
+from ablate.runs.imports import NOTHING, Finder, Source, follow, read
 
 DIFF_LIMIT = 1_000_000  # bytes of uncommitted changes kept; more says so
 LIBRARIES = ("ablate", "torch", "numpy", "mlflow", "optuna")
@@ -65,79 +69,98 @@ def _cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
+VERSION = "2"  # of how the digest of code is made; a digest without a version is of the first
+OWN = "ablate"
 EXECUTION = "ablate.runs.execution"  # the loop that every run goes through
-# Nouns and rules: what they let through is in the run's settings already.
-WITHOUT_EFFECT = ("ablate.study", "ablate.design")
+# How the loop keeps, tells and records a run: no score depends on it.
+WITHOUT_EFFECT = tuple(f"ablate.runs.{name}" for name in ("durable", "halts", "imports", "journal", "provenance"))
+LARGEST_OWN = 500  # modules; reading the 1500 that torch imports takes 45 s, and would be done for every run
 
 
-def source_digest(components: Iterable[str]) -> str:
-    """SHA-256 of the code that makes a run: the loop, and what these `module:attribute` components import from
-    their own packages. Comments, docstrings and layout do not count.
+def source_digest(components: Iterable[str], study_dir: Path) -> str:
+    """Version and SHA-256 of the code that makes a run: the loop, and what these `module:attribute` components import.
 
-    The files are found by reading import statements, never by executing them, so the digest does not depend on
-    what else a process has loaded.
+    Code in the study's folder, the working folder or wherever else the person edits it counts by its source, without
+    comments, docstrings and layout; so does the distribution that holds a component. Other installed packages count by
+    their versions, Python's own not at all. What files import is read, never executed, so the digest does not depend
+    on what else a process has loaded.
+
+    Of ablate only the loop and the subjects count, and that by their contents: a module that moves or has another name
+    is no other code. What the loop imports from other packages does not count: the versions of torch and numpy are
+    among the facts of every run, and the others only write files.
     """
-    reached: dict[str, Path] = {}
-    for name in (*components, EXECUTION):
-        _reach(name.partition(":")[0], reached)
-    # A package is executed before its modules, but what else it imports is not their business.
-    packages = {parent: _file(parent) for module in reached for parent in _parents(module)}
-    files = {module: path for module, path in {**packages, **reached}.items() if path}
-    codes = [(module, _code(path)) for module, path in sorted(files.items())]
-    return hashlib.sha256(repr(codes).encode()).hexdigest()[:16]
+    roots = [name.partition(":")[0] for name in components]
+    finder = Finder([*sys.path, str(study_dir.resolve()), ""])  # as `components.importable` adds; "" is where we are
+    loop, made = _Code(finder, ()), _Code(finder, roots)
+    own = follow([EXECUTION], loop.source)
+    person = follow(roots, made.source)
+    contents = {source.code for module, source in (own | person).items() if _below(module, OWN)} - {""}
+    named = [(module, source.code) for module, source in person.items() if source.code and not _below(module, OWN)]
+    whole = repr((sorted(contents), sorted(named), sorted(made.versions.items())))
+    return f"{VERSION}:{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
-def _code(path: Path) -> str:
-    """The source without comments, docstrings and layout."""
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
-            node, clean=False
-        ):
-            node.body[0] = ast.Pass()
-    return ast.unparse(tree)
+class _Code:
+    """Says for each module whether its source counts, and keeps the versions of packages that count by those."""
+
+    def __init__(self, finder: Finder, roots: Sequence[str]) -> None:
+        self._finder, self.versions = finder, dict[str, str]()
+        self._of_components: set[str] = set()  # distributions whose source counts
+        for root in roots:
+            place, top = finder.find(root), root.partition(".")[0]
+            if place is not None and place.file is not None:
+                self._of_components.update(filter(_can_be_read, self._distributions(top, place.file)))
+
+    def source(self, module: str) -> Source:
+        """NOTHING for what does not count by its source."""
+        top = module.partition(".")[0]
+        place = self._finder.find(module)
+        if top == OWN:
+            return read(place.file, module, imports_of=OWN) if place and place.file and _decides(module) else NOTHING
+        if place is None and module == top:
+            self.versions[top] = "missing"  # what tries to import it does something else where it is installed
+        if place is None or place.file is None or _of_python(place.file):
+            return NOTHING
+        distributions = self._distributions(top, place.file)
+        if not distributions or self._of_components.intersection(distributions):
+            return read(place.file, module)
+        # a build's local part, as in "2.13.0+cpu", does not count: a study's machines may have different ones
+        self.versions[top] = ", ".join(f"{name} {_version(name).partition('+')[0]}" for name in distributions)
+        return NOTHING
+
+    def _distributions(self, top: str, file: Path) -> list[str]:
+        """The distributions that have installed this file's top-level package; [] for a file that the person edits."""
+        return sorted(filter(None, {*_packages(tuple(sys.path)).get(top, ())})) if _installed(file) else []
 
 
-def _reach(module: str, reached: dict[str, Path]) -> None:
-    """Add `module` and all that it imports from its own top-level package, as far as they have source files."""
-    path = None if module in reached or module.startswith(WITHOUT_EFFECT) else _file(module)
-    if path is None:
-        return
-    reached[module] = path
-    package, _, _ = module.partition(".")
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        for imported in _imports(node, module, is_package=path.name == "__init__.py"):
-            if imported.partition(".")[0] == package:
-                _reach(imported, reached)
+def _of_python(file: Path) -> bool:
+    return file.is_relative_to(sysconfig.get_path("stdlib")) and not _installed(file)
 
 
-def _parents(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:count]) for count in range(1, len(parts))]
+def _installed(file: Path) -> bool:
+    """Not so for editable installs, whose files stay where they are."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
 
 
-def _file(module: str) -> Path | None:
-    """The source file of a module; None when it has none, or is an attribute of a module."""
-    top, *rest = module.split(".")
+@functools.lru_cache(maxsize=8)
+def _packages(path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Distributions by top-level package, of those on this `path`, which is sys.path: finding out takes 0.2 s."""
+    return importlib.metadata.packages_distributions()
+
+
+def _can_be_read(distribution: str) -> bool:
     try:
-        spec = importlib.util.find_spec(top)  # only a top-level name is found without importing anything
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
-    candidates = [path for place in places for path in (place / "__init__.py", place.with_name(f"{place.name}.py"))]
-    return next((path for path in candidates if path.is_file()), None)
+        files = importlib.metadata.files(distribution) or []
+    except importlib.metadata.PackageNotFoundError:  # its folder has another name
+        return True
+    return sum(file.suffix == ".py" for file in files) <= LARGEST_OWN
 
 
-def _imports(node: ast.AST, module: str, *, is_package: bool) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        parts = module.split(".")
-        base = parts[: len(parts) - node.level + is_package] if node.level else []
-        origin = ".".join([*base, *([node.module] if node.module else [])])
-        return [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-    return []
+def _decides(module: str) -> bool:
+    """Whether a module of ablate may change a score: the loop's package and the installed subjects."""
+    rooms = {EXECUTION.rpartition(".")[0], *(name.rpartition(".")[0] for name in trust.offered())}
+    return any(_below(module, room) for room in rooms) and not any(_below(module, each) for each in WITHOUT_EFFECT)
+
+
+def _below(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")

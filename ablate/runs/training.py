@@ -18,7 +18,7 @@ from ablate.runs.checkpoints import ResumeCheckpoint
 from ablate.runs.contract import Batch, Data, Fits, Loss
 from ablate.runs.descent import Descent, Progress
 from ablate.runs.halts import Stopped
-from ablate.runs.seeding import derive
+from ablate.runs.seeding import derive, seed_globals
 from ablate.study import TrainingSettings
 
 CHECKPOINT_SECONDS = 20.0  # at most this much work is lost when a run is killed (and one step)
@@ -135,7 +135,7 @@ class Trainer:
 
     def _begin(self, descent: Descent, epoch: int) -> None:
         """Before the first step of an epoch, and before a restored state that is in the middle of one."""
-        torch.manual_seed(derive(self.seed, "noise", epoch))  # dropout and the model's own draws
+        seed_globals(self.seed, "noise", epoch)  # dropout and the components' own draws
         self._seeded(descent.generator, epoch)
         descent.total = torch.zeros((), device=self.device)
         descent.model.train()

@@ -18,7 +18,6 @@ shift
 # source .venv/bin/activate     # or: module load …
 
 run=$(mktemp -d "$PWD/.dask-XXXXXX") # on the disk that all nodes share
-export ABLATE_WORK=${ABLATE_WORK:-$PWD/.ablate-work}
 export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
 
 dask scheduler --host "$(hostname)" --port 0 --scheduler-file "$run/scheduler.json" \

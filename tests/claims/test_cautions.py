@@ -8,8 +8,9 @@ from toy_scores import around, load
 
 from ablate.claims import results as tables
 from ablate.claims.cautions import at_edge, remarks, same_test_data, warnings
+from ablate.design.trials import trial_specs
 from ablate.edges.memory import MemoryTracker
-from ablate.study import CategoricalSpace, FloatSpace, IntSpace, RunResult, RunSpec, SpaceEntry
+from ablate.study import CategoricalSpace, FloatSpace, IntSpace, RunResult, SpaceEntry
 
 ARMS = {"existing": {"label": "Existing only"}, "hybrid": {"label": "Hybrid"}}
 SCORES = {"existing": around(7.0), "hybrid": around(6.5, 1)}
@@ -30,13 +31,11 @@ def test_a_tuned_study_with_equal_budgets_and_enough_seeds_warns_of_nothing(tmp_
 def test_unequal_use_of_the_tuning_budget_is_told(tmp_path: Path) -> None:
     toy = Toy(tmp_path, ARMS, seeds=(1, 2, 3, 4, 5))
     store = toy.store()
-    overrides = {"training.learning_rate": 0.001}
-    failed = RunSpec("toy", "hybrid", 101, "tune", overrides, "d", trial=2, overrides=overrides)
+    store.discard([record.run_id for record in store.records("toy") if (record.arm, record.trial) == ("hybrid", 1)])
+    failed = toy.trial_spec("hybrid", 1)
     store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="no"))
-    assert warnings(tables.load(store, "toy")) == ()  # both finished two trials
-    toy._trial(store, "hybrid", 3)
     (found,) = warnings(tables.load(store, "toy"))
-    assert found == "The tuning budgets were not alike (trials finished: Existing only 2, Hybrid 3)."
+    assert found == "The tuning budgets were not alike (trials finished: Existing only 2, Hybrid 1)."
 
 
 @pytest.mark.parametrize(
@@ -64,10 +63,9 @@ def test_tuned_values_at_the_edge_are_told() -> None:
     space = {"training.learning_rate": {"type": "float", "low": 1e-4, "high": 3e-3, "log": True}}
     tuning = {"trials": 1, "seeds": [101], "metric": "val/azimuth_mae_deg", "space": space}
     store = MemoryTracker()
-    load(SCORES, store=store, tuning=tuning)
+    study = load(SCORES, store=store, tuning=tuning).study
     for arm, rate in (("existing", 0.001), ("hybrid", 0.00295)):
-        overrides = {"training.learning_rate": rate}
-        spec = RunSpec("toy", arm, 101, "tune", overrides, "d", trial=0, overrides=overrides)
+        (spec,) = trial_specs(study, arm, 0, {"training.learning_rate": rate}, "d")
         store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {"val/azimuth_mae_deg": 7.0}))
     (found,) = warnings(tables.load(store, "toy"))
     assert found == (
@@ -85,6 +83,16 @@ def test_runs_of_the_same_components_made_by_different_code_are_told() -> None:
         "Runs of the same components were made by different code (a1: Existing only seeds 1, 2, 3, 4, 5, Hybrid seeds "
         "1, 3, 4, 5; b2: Hybrid seed 2)"
     )
+
+
+def test_digests_of_code_taken_in_different_ways_are_not_compared() -> None:
+    found = load(SCORES, provenance={"source_digest": "a1"})
+    for seed in range(1, 6):
+        found.provenance["hybrid", seed]["source_digest"] = "2:b2"  # type: ignore[index]
+    told = next(text for text in warnings(found) if "code" in text)
+    assert told.startswith("Whether runs of the same components were made by the same code cannot be told")
+    found.provenance["hybrid", 2]["source_digest"] = "2:c3"  # type: ignore[index]
+    assert any("were made by different code" in text for text in warnings(found))
 
 
 def test_other_components_may_have_other_code() -> None:

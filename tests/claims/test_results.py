@@ -11,8 +11,9 @@ from toy_results import Toy
 from ablate.claims import results as tables
 from ablate.claims import stored
 from ablate.claims.results import Results
+from ablate.design import plan
 from ablate.edges.memory import MemoryTracker
-from ablate.study import InputError, RunResult, RunSpec
+from ablate.study import InputError, RunResult
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,6 @@ def store(toy: Toy) -> MemoryTracker:
 @pytest.fixture(scope="module")
 def found(store: MemoryTracker) -> Results:
     return tables.load(store, "toy")
-
-
-def again(arm: str, seed: int, salt: str) -> RunSpec:
-    return RunSpec("toy", arm, seed, "compare", {"arm": arm, "salt": salt}, "d")
 
 
 def test_every_expected_run_has_a_row_in_study_order(found: Results) -> None:
@@ -84,10 +81,10 @@ def test_examples_hold_every_metric_and_condition(found: Results) -> None:
 
 def kept(folder: Path, metrics: dict[str, dict[str, object]], **tables_: pd.DataFrame) -> Results:
     """Results of one finished run that kept these tables."""
-    toy = Toy(folder, arms={"existing": {}}, seeds=[1])
+    toy = Toy(folder, arms={"existing": {}}, seeds=[1], tuned=False)
     store = MemoryTracker()
     store.open("toy", {**toy.document(), "metrics": {**toy.document()["metrics"], **metrics}})
-    spec = again("existing", 1, "")
+    spec = toy.spec("existing", 1)
     for name, table in tables_.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
     store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {}, artifacts=folder))
@@ -150,8 +147,10 @@ def test_csv_does_not_depend_on_the_order_of_runs_or_on_retries(toy: Toy, tmp_pa
     straight, retried = Toy(tmp_path / "a"), Toy(tmp_path / "b")
     store = MemoryTracker()
     store.open("toy", retried.document())
-    failed = again("hybrid", 1, "")
+    failed = retried.spec("hybrid", 1)
     store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="out of memory"))
+    for arm, trial in [(arm, trial) for arm in retried.arms for trial in (0, 1)]:
+        retried._trial(store, arm, trial)
     for arm, seed in reversed([(arm, seed) for arm in retried.arms for seed in retried.seeds]):
         retried._run(store, arm, seed)
     for name, tracker in (("one", straight.store()), ("two", store)):
@@ -160,16 +159,55 @@ def test_csv_does_not_depend_on_the_order_of_runs_or_on_retries(toy: Toy, tmp_pa
     assert (tmp_path / "one" / "results.csv").read_bytes() == (tmp_path / "two" / "results.csv").read_bytes()
 
 
-def test_the_newest_finished_record_speaks(toy: Toy, tmp_path: Path) -> None:
+def test_the_newest_finished_record_counts(toy: Toy, tmp_path: Path) -> None:
     store = replace(toy, folder=tmp_path).store()
-    newer, failed, under_way = again("existing", 1, "new"), again("existing", 1, "bad"), again("elepose", 3, "now")
+    newer, under_way = toy.spec("existing", 1), toy.spec("elepose", 3)
     store.finish(store.start(newer), newer, RunResult(newer.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
-    store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="no"))
+    store.finish(store.start(newer), newer, RunResult(newer.key, "FAILED", error="no"))
     store.kill(store.start(under_way))
     found = tables.load(store, "toy")
     assert found.by_seed("existing", "test/azimuth_mae_deg")[1] == 1.5
     status = found.runs.set_index(["arm", "seed"]).status
     assert (status["existing", 1], status["elepose", 3]) == ("done", "missing")
+
+
+def test_a_record_of_other_data_or_settings_is_outdated_and_in_no_table(toy: Toy, tmp_path: Path) -> None:
+    store = replace(toy, folder=tmp_path).store()
+    before = tables.load(store, "toy")
+    rate = {"training.learning_rate": 0.001}
+    others = {
+        "data content": plan.compare_spec(toy.parsed(), "existing", 1, {"training.learning_rate": 0.002}, "e"),
+        "tuned settings (training.learning_rate was 0.001, is 0.002)": plan.compare_spec(
+            toy.parsed(), "existing", 2, rate, "d"
+        ),
+        "settings": replace(toy.spec("elepose", 3), replicate=1),
+    }
+    for other in others.values():
+        store.finish(store.start(other), other, RunResult(other.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
+    found = tables.load(store, "toy")
+    assert found.scores.equals(before.scores)
+    assert found.runs.equals(before.runs)
+    assert [(old.record.arm, old.changed) for old in found.outdated] == [
+        (spec.arm, changed) for changed, spec in others.items()
+    ]
+    assert not before.outdated
+
+
+def test_an_older_document_has_the_data_of_the_newest_finished_runs(toy: Toy, tmp_path: Path) -> None:
+    changed = {"settings": {**toy.study()["settings"], "data": {"noise": 1.0, "file": "poses.npz"}}}
+    older = Toy(tmp_path, arms={"existing": {}, "elepose": {}}, seeds=(1, 2), tuned=False, more=changed)
+    store = MemoryTracker()
+    document = older.document()
+    del document["data_digests"]
+    store.open("toy", document)
+    for arm, seed, data in (("existing", 1, "a"), ("existing", 2, "a"), ("elepose", 1, "a"), ("elepose", 2, "b")):
+        spec = plan.compare_spec(older.parsed(), arm, seed, {}, data * 64)
+        store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
+    found = tables.load(store, "toy")
+    assert found.runs.status.to_list() == ["done", "done", "missing", "done"]
+    assert [(old.record.arm, old.record.seed, old.changed) for old in found.outdated] == [
+        ("elepose", 1, "data content")
+    ]
 
 
 def test_tuning_is_counted_for_every_arm(found: Results) -> None:
@@ -180,17 +218,17 @@ def test_tuning_is_counted_for_every_arm(found: Results) -> None:
 
 
 def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -> None:
-    toy = Toy(tmp_path, arms={"existing": {}})
+    tuning = {**Toy(tmp_path).study()["tuning"], "trials": 3}
+    toy = Toy(tmp_path, arms={"existing": {}}, more={"tuning": tuning})
     store = MemoryTracker()
     store.open("toy", toy.document())
     for trial in range(2):
         toy._trial(store, "existing", trial)  # scores 9.0 and 8.0
-    overrides = {"training.learning_rate": 0.003}
-    spec = RunSpec("toy", "existing", 101, "tune", overrides, "d", trial=2, overrides=overrides)
+    spec = toy.trial_spec("existing", 2)
     store.finish(store.start(spec), spec, RunResult(spec.key, "FAILED", error="no"))
-    tuning = tables.load(store, "toy").tuning["existing"]
-    assert tuning.tuned == {"training.learning_rate": 0.002}
-    assert (tuning.finished, tuning.failed) == (2, 1)
+    found = tables.load(store, "toy").tuning["existing"]
+    assert found.tuned == {"training.learning_rate": 0.002}
+    assert (found.finished, found.failed) == (2, 1)
 
 
 def test_an_unknown_study_is_an_input_error() -> None:

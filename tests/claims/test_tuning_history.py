@@ -51,9 +51,9 @@ def test_a_study_tells_its_trials_in_order(tmp_path: Path) -> None:
     assert [(trial.number, trial.value) for trial in arm.trials] == [(0, 9.0), (1, 8.0)]
     assert arm.best == (9.0, 8.0)
     assert found.ranked == ()
-    table = tables_figures.tuning(found)
+    table = tables_figures.tuning(found).table
     assert [cell.text for cell in table.rows[0]] == ["Existing only", "2 of 2", "9.00", "9.00", "8.00", "2"]
-    assert tables_figures.importances(found).rows[0][1].text == "fewer than 4 trials"
+    assert tables_figures.importances(found).table.rows[0][1].text == "fewer than 4 trials"
     assert "One setting was tuned" in tables_figures.importances_note(found)
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 
 from ablate.claims import results as tables
 from ablate.claims.results import Results
+from ablate.design import plan
 from ablate.edges.memory import MemoryTracker
-from ablate.study import RunResult, RunSpec
+from ablate.study import RunResult, Study
 
 AZIMUTH = "azimuth_mae_deg"
 INFO = {
@@ -60,10 +61,13 @@ def load(
     """`scores`: arm → seed → azimuth error; `other`: key of another score → the same; `frames`: arm → its examples."""
     written = study(scores, arms, **more)
     store = store or MemoryTracker()
-    store.open(written["name"], json.loads(json.dumps({"study": written, "metrics": INFO})))
+    digests = dict.fromkeys(scores, data_digest)
+    document = json.loads(json.dumps({"study": written, "metrics": INFO, "data_digests": digests}))
+    store.open(written["name"], document)
+    asked_for = Study.model_validate(document["study"])
     for arm, by_seed in scores.items():
         for seed, value in by_seed.items():
-            spec = RunSpec(written["name"], arm, seed, "compare", {"arm": arm}, data_digest)
+            spec = plan.compare_spec(asked_for, arm, seed, {}, data_digest)
             found = {f"test/{AZIMUTH}": value, "cost/parameters": 2e6 if arm.startswith("existing") else 6.8e6}
             found |= {key: table[arm][seed] for key, table in (other or {}).items() if seed in table.get(arm, {})}
             kept = _keep(frames[arm], folder / f"{arm}-{seed}") if frames and folder else None

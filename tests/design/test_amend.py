@@ -179,3 +179,35 @@ def test_an_amended_document_takes_the_place_of_what_it_amends_whatever_the_cloc
             ({"amendments": 3}, {}),
         ):
             assert amend.supersedes(one, other, closed_later=later) == later
+
+
+class TestFileAgainstDocument:
+    """What `plan`, `status` and `run` say of a file and data that differ from the stored document."""
+
+    def test_every_difference_is_said_whether_refused_or_not(self, study: Study, tmp_path: Path) -> None:
+        assert amend.edited(study, study) == []
+        new = design_toy.study(
+            tmp_path, ("width = 8", "width = 9"), ("trials = 4", "trials = 8"), ("seeds = [1, 2, 3]", "seeds = [1, 2]")
+        )
+        assert amend.edited(study, new) == [
+            "settings.model.width of plain, extra: 8 → 9",
+            "tuning.trials: 8, was 4",
+            "seed 3 removed",
+        ]
+
+    def test_the_settings_that_differ_by_arm(self, study: Study, tmp_path: Path) -> None:
+        new = design_toy.study(tmp_path, ('set."model.width" = 16', 'set."model.width" = 32'))
+        assert amend.edited_settings(study, new) == {"wide": ["model.width was 16, is 32"]}
+
+    def test_arms_of_another_data_content(self) -> None:
+        old = {"a": "1" * 64, "b": "2" * 64, "c": ""}
+        assert amend.other_data(old, {**old, "d": "3" * 64}) == []
+        assert amend.other_data(old, {"a": "1" * 64, "b": "3" * 64, "c": "4" * 64}) == ["data content changed for b"]
+        assert amend.other_data({"a": "1" * 36, "b": "2" * 36}, {"a": "1" * 64, "b": "3" * 64}) == [
+            "data content changed for b"
+        ]
+
+    def test_the_document_has_the_digests(self, study: Study) -> None:
+        digests = dict.fromkeys(study.arms, "1" * 64)
+        made = amend.document(study, design_toy.METRICS, digests, command="", today="2025-01-31")
+        assert made["data_digests"] == digests

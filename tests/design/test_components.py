@@ -10,7 +10,7 @@ from pathlib import Path
 import design_toy
 import pytest
 
-from ablate.design import components
+from ablate.design import components, digests
 from ablate.study import InputError
 
 
@@ -160,6 +160,6 @@ def test_digests_are_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"abc")
     # FIPS 180-2, appendix B.1: SHA-256 of "abc".
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert components.file_digest(tmp_path / "a.npz") == abc
+    assert digests.file_digest(tmp_path / "a.npz") == abc
     assert components.data_digest({"data": {"file": "a.npz"}}, data_root=tmp_path, study_dir=tmp_path) == abc
     assert components.data_digest({"data": {}}, data_root=None, study_dir=tmp_path) == ""

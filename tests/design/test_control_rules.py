@@ -10,7 +10,7 @@ import design_toy
 import pytest
 from design_toy import problems_of
 
-from ablate.design import plan
+from ablate.design import plan, trials
 from ablate.design.resolve import resolve
 
 WIDE = 'set."model.width" = 16'
@@ -187,7 +187,7 @@ def test_what_a_control_changes_is_part_of_the_run(tmp_path: Path) -> None:
         "freeze": ["a", "b"],
         "match_parameters": {"by": "model.width", "of_model": resolve(study, "extra")["model"]},
     }
-    assert plan.trial_specs(study, "wide", 0, {})[0].settings["control"] == settings["control"]
+    assert trials.trial_specs(study, "wide", 0, {})[0].settings["control"] == settings["control"]
 
 
 def test_runs_without_a_control_keep_their_keys(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
-import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,17 @@ from typing import Any
 import pytest
 import toy_cluster
 from filelock import FileLock
-from toy_cluster import Cluster, Place, spec
+from toy_cluster import Cluster, Place, cells_on, spec
 from toy_project import wait_until
 
-from ablate.edges import cluster, cluster_worker, parcels
-from ablate.edges.cluster_executor import ClusterExecutor
-from ablate.edges.engines import WorkerLost
+from ablate.edges import cluster
+from ablate.edges.cluster_worker import packed, unpacked
+from ablate.edges.engines import Ends, Varies, WorkerLost
+from ablate.flight import Flight
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.study import InputError, RunResult, RunSpec
 
-PATIENCE_S = 60
+PATIENCE_S = 150
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +47,19 @@ def pair(dask: Cluster) -> Cluster:
     return dask.add(2)
 
 
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A worker that does not see the driver's work folder."""
+    with Cluster(tmp_path_factory.mktemp("apart")) as running:
+        yield running.add_elsewhere()
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place.create(tmp_path)
 
 
-def cell(executor: ClusterExecutor, what: RunSpec, place: Place) -> Future[RunResult]:
+def cell(executor: Executor, what: RunSpec, place: Place) -> Future[RunResult]:
     return executor.submit(toy_cluster.execute, what, place)
 
 
@@ -57,78 +67,60 @@ def error_of(future: Future[Any]) -> BaseException | None:
     return future.exception(timeout=PATIENCE_S)
 
 
-class TestParcels:
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestFoldersAsBytes:
     def test_a_folder_comes_back_as_it_was(self, tmp_path: Path) -> None:
         (tmp_path / "a" / "b").mkdir(parents=True)
         (tmp_path / "a" / "b" / "c").write_bytes(b"\0\xff")
         (tmp_path / "d").write_bytes(b"")
+        os.utime(tmp_path / "d", (0, 0))  # a zip knows no time before 1980
         (tmp_path / "link").symlink_to("/etc/passwd")
-        packed = parcels.pack(tmp_path)
-        assert packed == {"a/b/c": b"\0\xff", "d": b""}
-        (tmp_path / "new").mkdir()
-        (tmp_path / "new" / "old").touch()
-        assert parcels.pack(parcels.unpack(packed, tmp_path / "new")) == packed
+        assert contents(unpacked(packed(tmp_path), tmp_path / "new")) == {"a/b/c": b"\0\xff", "d": b""}
 
-    @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "", ".", "a\\..\\x", "a\0b"])
-    def test_a_path_that_leaves_the_folder_is_refused_before_anything_is_written(
-        self, tmp_path: Path, name: str
-    ) -> None:
-        with pytest.raises(ValueError, match="no path below"):
-            parcels.unpack({"fine": b"", name: b"x"}, tmp_path / "new")
-        assert not (tmp_path / "new").exists()
-
-
-def test_folders_that_nobody_came_back_to_are_removed(tmp_path: Path) -> None:
-    homes = [tmp_path / "study" / name for name in ("old", "new", "locked")]
-    for home in homes:
-        (home / "cell").mkdir(parents=True)
-        (home / "cell" / "checkpoint").touch()
-        age = 10 if home.name == "new" else 40
-        for path in (home / "cell" / "checkpoint", home / "cell"):
-            os.utime(path, (then := time.time() - age * 86400, then))
-    with FileLock(homes[2] / "lock"):
-        cluster_worker.sweep(tmp_path)
-    assert [home.exists() for home in homes] == [False, True, True]
+    @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x"])
+    def test_a_path_that_leaves_the_folder_stays_within_it(self, tmp_path: Path, name: str) -> None:
+        with zipfile.ZipFile(content := io.BytesIO(), "w") as archive:
+            archive.writestr(name, b"x")
+        unpacked(content.getvalue(), tmp_path / "a" / "b" / "new")
+        assert all(path.startswith("a/b/new/") for path in contents(tmp_path))
 
 
 @pytest.mark.usefixtures("pair")
 class TestCells:
+    """On workers that see the driver's work folder."""
+
     def test_files_and_progress_appear_as_from_a_local_process(self, dask: Cluster, place: Place) -> None:
-        with cluster.dask_cluster(0, address=dask.address) as pool:
+        with cells_on(dask.address) as pool:
             result = cell(pool, spec(seed=7), place).result(PATIENCE_S)
         assert result.status == "FINISHED"
         assert result.artifacts == place.folder(spec(seed=7)) / "out"
-        assert parcels.pack(result.artifacts) == {"model/weights": bytes(range(7)) * 100, "run.log": b"a-seed7"}
-        assert place.log_file(spec(seed=7)).read_text() == "a-seed7"
+        assert contents(result.artifacts) == {"model/weights": bytes(range(7)) * 100, "run.log": b"a-seed7"}
         lines = (place.folder(spec(seed=7)) / "progress.jsonl").read_text().splitlines()
         assert lines == ['{"epoch": 1.0, "val/error": 7.0}', '{"epoch": 2.0, "val/error": 3.5}', lines[2]]
+        assert [path.name for path in place.work.iterdir()] == [place.folder(spec(seed=7)).name]  # no probe is left
 
-    def test_progress_comes_while_the_cell_is_at_work_and_its_folder_there_goes_when_ours_does(
-        self, dask: Cluster, place: Place
-    ) -> None:
+    def test_progress_comes_while_the_cell_is_at_work(self, dask: Cluster, place: Place) -> None:
         what = spec("waits")
-        with cluster.dask_cluster(0, address=dask.address) as pool:
+        with cells_on(dask.address) as pool:
             future = cell(pool, what, place)
             progress = place.folder(what) / "progress.jsonl"
             wait_until(lambda: progress.exists() and '"epoch": 1.0' in progress.read_text())
             assert future.running()
-            (place.shared / "go").touch()
+            (place.traces / "go").touch()
             assert future.result(PATIENCE_S).status == "FINISHED"
-            kept = list(dask.folder.glob(f"work/*/*/{place.folder(what).name}"))
-            assert len(kept) == 1
-            parcels.unpack({}, place.folder(what))
-            place.folder(what).rmdir()  # recorded
-            wait_until(lambda: not kept[0].exists())
 
     def test_what_a_cell_raises_arrives(self, dask: Cluster, place: Place) -> None:
-        with cluster.dask_cluster(0, address=dask.address) as pool:
+        with cells_on(dask.address) as pool:
             full, raises = cell(pool, spec("full"), place), cell(pool, spec("raises"), place)
             assert str(error_of(full)) == "No space left on device: here"
             assert type(error_of(full)) is Unavailable
             assert type(error_of(raises)) is OSError
 
     def test_the_stop_file_reaches_the_cell_at_work_and_the_one_that_waits(self, dask: Cluster, place: Place) -> None:
-        with cluster.dask_cluster(0, address=dask.address) as pool:
+        with cells_on(dask.address) as pool:
             flying = [cell(pool, spec("waits", seed), place) for seed in (1, 2, 3)]
             wait_until(lambda: sum(future.running() for future in flying) == 2)
             place.work.mkdir(parents=True, exist_ok=True)
@@ -136,21 +128,69 @@ class TestCells:
             assert [type(error_of(future)) for future in flying] == [Stopped] * 3
 
     def test_a_cell_whose_driver_is_gone_stops(self, dask: Cluster, place: Place) -> None:
-        with cluster.dask_cluster(0, address=dask.address) as pool:
+        with cells_on(dask.address) as pool:
             future = cell(pool, spec("waits"), place)
             wait_until(future.running)
-        wait_until((place.shared / "stopped").exists)
+            _pid(place, spec("waits"))
+        wait_until((place.traces / "stopped").exists)
+
+    def test_two_cells_are_never_at_work_in_one_folder(self, dask: Cluster, place: Place) -> None:
+        """The first may be left from a driver that was killed, and take seconds to stop."""
+        what = spec()
+        place.folder(what).mkdir(parents=True)
+        with cells_on(dask.address) as pool:
+            with FileLock(place.folder(what) / "lock"):
+                future = cell(pool, what, place)
+                wait_until(future.running)
+                assert not (place.traces / "begun").exists()
+            assert future.result(PATIENCE_S).status == "FINISHED"
 
     def test_an_errand_takes_its_folder_along(self, dask: Cluster, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"12345")
-        with cluster.dask_cluster(1, address=dask.address) as pool:
+        with cells_on(dask.address, 1) as pool:
             assert pool.submit(toy_cluster.size, tmp_path, factor=3).result(PATIENCE_S) == 15
 
     def test_as_many_slots_as_asked_for_or_one_more_than_there_are_workers(self, dask: Cluster) -> None:
         present = len(dask.present())
         for asked, slots in ((5, 5), (0, present + 1)):
-            with cluster.dask_cluster(asked, address=dask.address) as pool:
+            with cells_on(dask.address, asked) as pool:
+                assert isinstance(pool, Varies)
                 assert pool.slots == slots
+
+
+class TestApart:
+    """On a worker that does not see the driver's work folder."""
+
+    def test_a_sign_of_life_meanwhile_and_the_files_at_the_end(self, apart: Cluster, place: Place) -> None:
+        what = spec("waits", 7)
+        with cells_on(apart.address) as pool:
+            future = cell(pool, what, place)
+            progress = place.folder(what) / "progress.jsonl"
+            wait_until(progress.exists)
+            before = progress.stat().st_mtime_ns
+            wait_until(lambda: progress.stat().st_mtime_ns > before)
+            assert future.running()
+            assert contents(place.folder(what)) == {"progress.jsonl": b""}
+            (place.traces / "go").touch()
+            result = future.result(PATIENCE_S)
+        assert result.artifacts == place.folder(what) / "out"
+        assert contents(result.artifacts) == {"model/weights": bytes(range(7)) * 100, "run.log": b"a-seed7"}
+        assert place.log_file(what).read_text() == "a-seed7"
+        wait_until(lambda: not list(apart.folder.rglob("progress.jsonl")))
+
+    def test_the_stop_file_reaches_it(self, apart: Cluster, place: Place) -> None:
+        with cells_on(apart.address) as pool:
+            future = cell(pool, spec("waits"), place)
+            wait_until(future.running)
+            place.stop_file.touch()
+            assert type(error_of(future)) is Stopped
+
+    def test_a_cell_that_hangs_when_its_driver_is_gone_is_ended(self, apart: Cluster, place: Place) -> None:
+        with cells_on(apart.address) as pool:
+            cell(pool, spec("hangs"), place)
+            _pid(place, spec("hangs"))
+        with cells_on(apart.address) as pool:
+            assert cell(pool, spec(seed=2), place).result(PATIENCE_S).status == "FINISHED"
 
 
 class TestLostWorkers:
@@ -159,38 +199,47 @@ class TestLostWorkers:
     ) -> None:
         what = spec("waits")
         dask.add(1)
-        with cluster.dask_cluster(0, address=dask.address) as pool:
+        with cells_on(dask.address) as pool:
             future = cell(pool, what, place)
-            os.kill(_pid(place, what), signal.SIGKILL)
+            _worker_at(dask, place, what).kill()
             assert type(error_of(future)) is WorkerLost
-            (place.shared / "go").touch()
+            (place.traces / "go").touch()
             assert cell(pool, what, place).result(PATIENCE_S).status == "FINISHED"
-        assert (place.shared / "begun").read_text().splitlines() == [what.name] * 2  # not a third time, by Dask
+        assert len((place.traces / "begun").read_text().splitlines()) == 2  # not a third time, by Dask
 
-    def test_a_hanging_worker_is_ended_and_its_nanny_starts_another(self, tmp_path: Path, place: Place) -> None:
+    def test_the_process_of_a_cell_that_dies_takes_no_worker_along(
+        self, dask: Cluster, pair: Cluster, place: Place
+    ) -> None:
+        with cells_on(dask.address) as pool:
+            future = cell(pool, spec("waits"), place)
+            os.kill(_pid(place, spec("waits")), signal.SIGKILL)
+            assert type(error_of(future)) is WorkerLost
+            assert _worker_at(dask, place, spec("waits")).poll() is None
+
+    def test_a_hanging_cell_is_ended_and_its_worker_goes_on(self, tmp_path: Path, place: Place) -> None:
         what = spec("hangs")
         with Cluster(tmp_path) as alone:
             alone.add(1, nanny=True)
-            with cluster.dask_cluster(0, address=alone.address) as pool:
+            with cells_on(alone.address) as pool:
                 future = cell(pool, what, place)
                 pid = _pid(place, what)
+                assert isinstance(pool, Ends)
                 pool.end(future)
                 assert type(error_of(future)) is WorkerLost
                 assert cell(pool, spec(seed=2), place).result(PATIENCE_S).status == "FINISHED"
-        assert _pid(place, spec(seed=2)) != pid
+                assert not Path(f"/proc/{pid}").exists()
 
     def test_a_frozen_worker_holds_up_neither_the_others_nor_the_end(self, tmp_path: Path, place: Place) -> None:
         with Cluster(tmp_path) as pair:
             pair.add(2)
-            with cluster.dask_cluster(0, address=pair.address) as pool:
-                recorded = [cell(pool, spec(seed=seed), place) for seed in (1, 2, 3, 4)]
-                for future in recorded:
-                    shutil.rmtree(future.result(PATIENCE_S).artifacts.parent)  # which its worker is to hear of
+            with cells_on(pair.address) as pool:
                 left, right = [cell(pool, spec("waits", seed), place) for seed in (5, 6)]
-                os.kill(_pid(place, spec("waits", 5)), signal.SIGSTOP)
+                _worker_at(pair, place, spec("waits", 5)).send_signal(signal.SIGSTOP)
                 wait_until(right.running)
+                _pid(place, spec("waits", 6))
                 place.stop_file.touch()
                 assert type(error_of(right)) is Stopped
+                assert isinstance(pool, Ends)
                 began = time.monotonic()
                 pool.end(left)
                 assert type(error_of(left)) is WorkerLost
@@ -201,34 +250,43 @@ class TestLostWorkers:
         what = spec("waits")
         with Cluster(tmp_path) as pair:
             pair.add(1, nanny=True)
-            with cluster.dask_cluster(0, address=pair.address) as pool:
+            with cells_on(pair.address) as pool:
                 future = cell(pool, what, place)
                 pid = _pid(place, what)
                 pair.add(1)
                 pair.workers[0].terminate()
-                wait_until((place.shared / "stopped").exists)
+                wait_until((place.traces / "stopped").exists)
                 wait_until(lambda: _pid(place, what) != pid)
-                (place.shared / "go").touch()
+                (place.traces / "go").touch()
                 assert future.result(PATIENCE_S).status == "FINISHED"
         lines = (place.folder(what) / "progress.jsonl").read_text().splitlines()
         assert len(lines) == 3  # although both workers told the first
 
-    def test_no_worker_left_is_noticed_and_waited_out(self, tmp_path: Path, place: Place) -> None:
+    def test_no_worker_left_is_no_fault_of_the_cell_and_waited_out(self, tmp_path: Path, place: Place) -> None:
+        what = spec("waits")
         with Cluster(tmp_path) as alone:
             alone.add(1)
-            with cluster.dask_cluster(0, address=alone.address) as pool:
-                lost = cell(pool, spec("waits"), place)
+            with cells_on(alone.address) as pool:
+                lost = cell(pool, what, place)
                 wait_until(lost.running)
+                _pid(place, what)
                 alone.workers[0].kill()
-                assert type(error_of(lost)) is WorkerLost
+                wait_until(lambda: not lost.running())
+                waiting = Flight(what, "", place.folder(what) / "progress.jsonl")
+                heard = waiting.heard
+                for _ in range(2):  # the second time its file has not changed
+                    waiting.listen(begun=lost.running())
+                    assert waiting.heard > heard
+                    heard = waiting.heard
                 again = cell(pool, spec(seed=2), place)
                 alone.add(1)
+                assert type(error_of(lost)) is WorkerLost
                 assert again.result(PATIENCE_S).status == "FINISHED"
 
     def test_a_scheduler_that_comes_back_is_used_again(self, tmp_path: Path, place: Place) -> None:
         with Cluster(tmp_path) as alone:
             alone.add(1)
-            with cluster.dask_cluster(0, address=alone.address) as pool:
+            with cells_on(alone.address) as pool:
                 future = cell(pool, spec("waits"), place)
                 wait_until(future.running)
                 alone.stop_scheduler()
@@ -239,9 +297,16 @@ class TestLostWorkers:
                 assert cell(pool, spec(), place).result(PATIENCE_S).status == "FINISHED"
 
 
+def _worker_at(dask: Cluster, place: Place, what: RunSpec) -> subprocess.Popen[bytes]:
+    """The worker at a cell, once the cell has begun there."""
+    _pid(place, what)
+    names = dict(line.split() for line in (place.traces / "begun").read_text().splitlines())
+    return dask.workers[int(names[what.name].removeprefix("w"))]
+
+
 def _pid(place: Place, what: RunSpec) -> int:
-    """Of the worker at a cell, once it has begun."""
-    file = place.shared / f"pid-{what.name}"
+    """Of the process of a cell, once it has begun."""
+    file = place.traces / f"pid-{what.name}"
     wait_until(lambda: file.exists() and file.read_text())
     return int(file.read_text())
 
@@ -316,7 +381,7 @@ class TestCheck:
             with pytest.raises(InputError) as refused:
                 self.check(odd.address, place=place, of=what)
             odd.workers[1].kill()
-            with cluster.dask_cluster(1, address=odd.address) as pool:  # one that came later is told by a cell
+            with cells_on(odd.address, 1) as pool:  # one that came later is told by a cell
                 late = error_of(cell(pool, what, place))
         assert type(late) is Unavailable
         for text in (str(refused.value), str(late)):
@@ -329,11 +394,12 @@ class TestCheck:
         with Cluster(tmp_path) as mixed:
             mixed.add(1).add(1, "--resources", "GPU=1")
             assert self.check(mixed.address, place=place) == ["cuda"]
-            with cluster.dask_cluster(0, address=mixed.address, device="cuda") as pool:
+            with cells_on(mixed.address, device="cuda") as pool:
+                assert isinstance(pool, Varies)
                 assert pool.slots == 2  # one worker, and one more
                 cells = [cell(pool, spec(seed=seed), place) for seed in range(1, 6)]
                 assert {future.result(PATIENCE_S).status for future in cells} == {"FINISHED"}
-                assert [path.name for path in (tmp_path / "work").iterdir()] == ["w1"]
+                assert {line.split()[1] for line in (place.traces / "begun").read_text().splitlines()} == {"w1"}
 
     def test_data_are_compared_by_content(self, dask: Cluster, pair: Cluster, place: Place) -> None:
         (place.study_dir / "houses").write_text("mine")

@@ -55,7 +55,7 @@ def test_answers_as_mlflow_does(tracker: MlflowTracker, db: Path) -> None:
                 assert ledger.artifact_from_sqlite(db, record.run_id, path) == expected_path
                 assert tracker.artifact(record.run_id, path) == expected_path
         ids = [record.run_id for record in expected]
-        told, asked = ledger.histories_from_sqlite(db, study), client.histories(study, ids)
+        told, asked = ledger.histories_from_sqlite(db, study), client.histories(ids)
         assert repr(dict(told)) == repr(dict(sorted(each for each in asked if each[1])))
         assert repr(tracker.records(study)) == repr(expected)
         assert dict(tracker.histories(study, ids[:1])).keys() == {ids[0]}

@@ -75,12 +75,12 @@ def test_two_folders_with_one_sqlite_file_have_one_driver(tmp_path: Path) -> Non
     address = f"sqlite:///{tmp_path}/shared/mlflow.db"
     (tmp_path / "shared").mkdir()
     with (
-        locks.hold(tmp_path / "a" / "toy.lock", "toy", addresses=[address]),
+        locks.hold(tmp_path / "a" / "toy.lock", "toy", store=address),
         pytest.raises(InputError, match=f"process {os.getpid()} on"),
-        locks.hold(tmp_path / "b" / "toy.lock", "toy", addresses=[address]),
+        locks.hold(tmp_path / "b" / "toy.lock", "toy", store=address),
     ):
         pass
-    with locks.hold(tmp_path / "shared" / "toy.lock", "toy", addresses=[address]):  # the same file is locked once
+    with locks.hold(tmp_path / "shared" / "toy.lock", "toy", store=address):  # the same file is locked once
         assert locks.holder(tmp_path / "shared" / "toy.lock")["pid"] == os.getpid()
 
 

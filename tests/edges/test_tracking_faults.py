@@ -85,7 +85,6 @@ class TestRepeatedCalls:
         spec = toy.spec(STUDY)
         client = tracker.client
         vars(tracker)["client"] = translated(FailsOnce(client, call))  # type: ignore[arg-type]
-        vars(tracker)["_sqlite"] = None  # it would not ask the client for `log_batch`
         with pytest.raises(StoreUnavailable):
             tracker.start(spec)
         run_id = tracker.start(spec)
@@ -96,7 +95,6 @@ class TestRepeatedCalls:
         spec = toy.spec(STUDY)
         run_id = tracker.start(spec)
         vars(tracker)["client"] = translated(FailsOnce(tracker.client, "log_batch"))  # type: ignore[arg-type]
-        vars(tracker)["_sqlite"] = None
         with pytest.raises(StoreUnavailable):
             tracker.log_epoch(run_id, toy.history()[0])
         for entry in toy.history():

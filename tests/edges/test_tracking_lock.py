@@ -12,20 +12,24 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from servers import TrackingServer
+from servers import PASSWORD, QUOTED, TrackingServer
 
-from ablate.edges import tracking_lock
-from ablate.edges.tracking_lock import STALE_S, TAG, Lock, Sign, hold
+from ablate.edges import locks, tracking_lock
+from ablate.edges.tracking_lock import STALE_S, TAG, Lock, Sign
 from ablate.study import InputError
 
 HOLDER = """
 import sys, time
+from pathlib import Path
 from ablate.edges import tracking_lock
-with tracking_lock.hold(sys.argv[1], sys.argv[2], command="ablate run toy.toml"):
+with tracking_lock.hold(sys.argv[1], sys.argv[2], Path("mlruns"), command="ablate run toy.toml"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -59,8 +63,12 @@ def write(client: MlflowClient, study: str) -> Iterator[Callable[..., None]]:
     client.delete_experiment(experiment_id)
 
 
+def hold(address: str, study: str, **more: Any) -> AbstractContextManager[None]:
+    return tracking_lock.hold(address, study, Path("mlruns"), **more)
+
+
 def refusal(address: str, study: str, **more: float) -> str:
-    with pytest.raises(InputError) as caught, hold(address, study, **more):  # type: ignore[arg-type]
+    with pytest.raises(InputError) as caught, hold(address, study, **more):
         pass
     return str(caught.value)
 
@@ -149,15 +157,36 @@ def test_of_two_at_once_the_later_sign_counts(
 ) -> None:
     monkeypatch.setattr(tracking_lock.time, "sleep", lambda seconds: write())  # between writing and reading back
     with pytest.raises(InputError, match="far-away"):
-        Lock(address, study).take()
+        Lock(address, study, Path("mlruns")).take()
 
 
 def test_a_tag_that_somebody_has_spoilt_holds_nobody_up(address: str, study: str, client: MlflowClient) -> None:
     experiment_id = client.create_experiment(study)
-    for text in ("[1]", "{", '{"token": 1}', json.dumps({**asdict(Lock(address, study).sign), "pid": "x"})):
+    for text in (
+        "[1]",
+        "{",
+        '{"token": 1}',
+        json.dumps({**asdict(Lock(address, study, Path("mlruns")).sign), "pid": "x"}),
+    ):
         client.set_experiment_tag(experiment_id, TAG, text)
         with hold(address, study):
             pass
+
+
+def test_a_database_without_a_server_in_front_has_the_same_lock(
+    new_database: Callable[..., str], study: str, tmp_path: Path
+) -> None:
+    address = new_database(with_mlflow=True)
+    with locks.hold(tmp_path / "here" / "toy.lock", study, store=address, new=True, command="ablate run toy.toml"):
+        elsewhere = tmp_path / "on another machine" / "toy.lock"
+        with pytest.raises(InputError) as caught, locks.hold(elsewhere, study, store=address):
+            pass
+    assert f"process {os.getpid()} on" in str(caught.value)
+    assert "it runs: ablate run toy.toml" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    assert QUOTED not in str(caught.value)
+    with locks.hold(elsewhere, study, store=address):
+        pass
 
 
 def test_a_server_that_is_away_is_wrong_usage() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ablate.design import plan, studyfile
 from ablate.design.space_rules import Entry, contains
 from ablate.edges import tuning
+from ablate.edges.addresses import sqlite_address
 from ablate.study import (
     CategoricalSpace,
     FloatSpace,
@@ -28,6 +29,7 @@ from ablate.study import (
     StoreUnavailable,
     Study,
 )
+from ablate.study import digest as plan_digest
 
 METRICS = {"error": Metric("error", "Error", "m", "lower", lambda output, targets: output)}
 SPACE: dict[str, Entry] = {
@@ -63,7 +65,7 @@ def chain(length: int, sampler: str, finished: Chain | None = None) -> Chain:
     """Tune the bowl, re-seeding from the trial's index as the driver does; goes on from `finished`."""
     finished = list(finished or [])
     while len(finished) < length:
-        values = propose(finished, sampler=sampler, seed=plan.tuning_seed("toy", "plain", len(finished)))
+        values = propose(finished, sampler=sampler, seed=tuning_seed("toy", "plain", len(finished)))
         finished.append((values, bowl(values)))
     return finished
 
@@ -184,7 +186,7 @@ def record(spec: RunSpec, error: float, status: Any = "FINISHED") -> Record:
 def records(study: Study) -> Iterator[Record]:
     """Of arm `plain`: two trials finished, one failed, one comparison run finished and one failed."""
     for trial, rate in enumerate([0.001, 0.002, 0.003]):
-        (spec,) = plan.trial_specs(study, "plain", trial, {"training.learning_rate": rate})
+        (spec,) = trial_specs(study, "plain", trial, {"training.learning_rate": rate})
         yield record(spec, 1.0 - trial / 4, "FAILED" if trial == 2 else "FINISHED")
     best = {"training.learning_rate": 0.002}
     yield record(plan.compare_spec(study, "plain", 1, best), 0.5)
@@ -215,7 +217,7 @@ def read(tmp_path: Path) -> Iterator[Reader]:
 
 def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: Path, read: Reader) -> None:
     for _ in range(2):
-        tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
     assert read("mirrored/plain") == [
         ("COMPLETE", {"training.learning_rate": 0.001}, 1.0),
         ("COMPLETE", {"training.learning_rate": 0.002}, 0.75),
@@ -225,16 +227,47 @@ def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: P
     assert read("mirrored/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 10.5)]
 
 
+def equal_trials(study: Study) -> Iterator[Record]:
+    """Six trials of arm `plain` with two choices of values between them; TPE over a few choices proposes such."""
+    for trial in range(6):
+        (spec,) = plan.trial_specs(study, "plain", trial, {"training.learning_rate": [0.001, 0.002][trial % 2]})
+        yield record(spec, 1.0 + trial % 2)
+
+
+def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path: Path, read: Reader) -> None:
+    six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
+    for _ in range(2):
+        tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), six, equal_trials(six), digest)
+    found = read("mirrored/plain")
+    assert [params["training.learning_rate"] for _, params, _ in found] == [0.001, 0.002] * 3
+    assert [value for *_, value in found] == [1.0, 2.0] * 3
+
+
+def test_a_mirror_by_older_code_gains_what_it_lacks(study: Study, tmp_path: Path, read: Reader) -> None:
+    """It took the keys of a trial's runs for the trial's name, so of equal trials it had the last alone."""
+    six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
+    address, trials = tuning.sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
+    storage = optuna.storages.RDBStorage(address)
+    older = optuna.create_study(storage=storage, study_name="mirrored/plain")
+    for outcome in plan.trial_outcomes(six, "plain", trials, "")[-2:]:
+        key = plan_digest([spec.key for spec in outcome.specs])[:16]
+        trial = tuning._frozen(six.tuning.space, outcome.overrides, outcome.value, {tuning.KEY: key})  # type: ignore[union-attr]
+        older.add_trial(trial)
+    storage.engine.dispose()
+    tuning.mirror(address, six, trials, digest)
+    assert [value for *_, value in read("mirrored/plain")] == [1.0, 2.0] * 3
+
+
 def test_the_mirror_follows_an_amended_study(study: Study, tmp_path: Path, read: Reader) -> None:
-    tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
     more = study.model_copy(update={"seeds": [1, 2, 3]})
     best = {"training.learning_rate": 0.002}
     added = [*records(study), record(plan.compare_spec(more, "plain", 3, best), 0.25)]
-    tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), more, added, digest)
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), more, added, digest)
     assert [params["seed"] for _, params, _ in read("mirrored/compare")] == [1, 3]
 
 
 def test_a_mirror_that_cannot_be_written_raises(study: Study, tmp_path: Path) -> None:
     (tmp_path / "optuna.db").mkdir()
     with pytest.raises(StoreUnavailable, match="unable to open database file"):
-        tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)

@@ -183,6 +183,10 @@ class TestDocuments:
             lambda d: d["study"]["arms"]["garden"].update(set={"training.epochs": "five"}),
             lambda d: d["study"]["arms"]["garden"].update(set={"model.none": 3}),
             lambda d: d["study"]["arms"]["garden"].update(like="nobody"),
+            lambda d: d["study"]["arms"]["garden"].update(set={"data": 5}),
+            lambda d: d["study"]["settings"]["data"].update(noise=float("nan")),
+            lambda d: d["study"]["tuning"].update(trials=10**9),
+            lambda d: d.update(data_digests={"plain": 1}),
             "[" * 100_000,
             "[]",
             "",
@@ -191,6 +195,7 @@ class TestDocuments:
         ids=[
             *("above", "absolute", "runs", "arm", "baseline", "metric", "none", "way", "dates", "schema"),
             *("metrics", "seeds", "settings", "model", "epochs", "set", "path", "like"),
+            *("section", "nan", "trials", "digests"),
             *("deep", "list", "empty", "digits"),
         ],
     )

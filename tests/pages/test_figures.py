@@ -201,7 +201,7 @@ def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis() -> None:
     assert (scores.get_xscale(), differences.get_xscale()) == ("log", "log")
     assert [tick.get_text() for tick in differences.get_xticklabels()] == ["0.25", "0.5", "1", "4"]
     assert "Constant 90.0°" in scores.texts[0].get_text()
-    table = tables_figures.factor(noisy())
+    table = tables_figures.factor(noisy()).table
     assert table.header == ("Detector noise", "Existing only", "Hybrid", "Torso frame", "Constant", "Δ Hybrid")
     assert len(table.rows) == 4
 

@@ -72,9 +72,16 @@ def test_every_sign_of_the_first_planes_can_be_set(tmp_path: Path) -> None:
     [
         ("a_b & 50 % #1 {x} $", r"a\_b \& 50 \% \#1 \{x\} \$"),
         (r"\input{x} ~^", r"\textbackslash{}input\{x\} \textasciitilde{}\textasciicircum{}"),
-        ("−0.4 ± 2°", r"$-$0.4 $\pm$ 2\textdegree{}"),
-        ("--rerun <<a>>", r"-{}-rerun <{}<a>{}>"),
-        ("é 北 ﬁ", "é [U+5317] fi"),
+        ("−0.4 ± 2°", r"\ensuremath{-}0.4 \ensuremath{\pm} 2\textdegree{}"),
+        ("--rerun <<a>>", r"-{}-rerun \ensuremath{<}\ensuremath{<}a\ensuremath{>}\ensuremath{>}"),
+        (",, '' `` ?` !`", r",{}, '{}' `{}` ?{}` !{}`"),
+        ('"a" \x7f \x00', r"\textquotedbl{}a\textquotedbl{} [U+007F] [U+0000]"),
+        ("é 北 ﬁ и", r"\'e [U+5317] fi [U+0438]"),
+        (
+            "m² 10⁻³ x₂ 10⁺¹²",
+            r"m\textsuperscript{2} 10\textsuperscript{\ensuremath{-}3} x\textsubscript{2} 10\textsuperscript{+12}",
+        ),
+        ("k€ £ ½ ⅓ ‰", r"k\texteuro{} \textsterling{} \textonehalf{} 1\textfractionsolidus{}3 \textperthousand{}"),
         ("  two\n lines ", " two lines "),
     ],
 )
@@ -95,10 +102,10 @@ def test_a_table_has_the_rules_of_booktabs_and_a_row_cannot_be_an_argument() -> 
 def test_numbers_never_break_and_words_do() -> None:
     interval = "−1.25 [−2.50, +0.10]"
     narrow = TextTable(("Arm", "Δ"), ((Cell("an arm of many words that go on and on"), Cell(interval)),))
-    assert r"$-$1.25 [$-$2.50, +0.10]" in latex.tabular(narrow)
+    assert r"\ensuremath{-}1.25 [\ensuremath{-}2.50, +0.10]" in latex.tabular(narrow)
     wide = TextTable(("Arm", *("Δ",) * 8), ((Cell("an arm of many words that go on and on"), *(Cell(interval),) * 8),))
     stacked = latex.tabular(wide)
-    assert r"$-$1.25\\{}[$-$2.50, +0.10]" in stacked  # the interval below its mean, both whole
+    assert r"\ensuremath{-}1.25\\{}[\ensuremath{-}2.50, +0.10]" in stacked  # the interval below its mean, both whole
     assert latex.width(wide) < 8 * len(interval)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import importlib
+import itertools
 import json
 import os
 import pickle
+import random
 import re
 import signal
 import socket
@@ -27,9 +29,9 @@ import torch
 from small_disk import SmallDisk
 from toy_project import Project
 
-from ablate.design.components import file_digest
+from ablate.design.digests import file_digest
 from ablate.runs import evaluation, execution, training
-from ablate.runs.checkpoints import load_model, save_model
+from ablate.runs.checkpoints import ResumeCheckpoint, load_model, save_model
 from ablate.runs.contract import Stopped, Unavailable
 from ablate.runs.execution import Context, execute, load_data
 from ablate.runs.halts import unavailable
@@ -40,6 +42,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "model": {"factory": "linear_toy.components:Line", "columns": 2},
     "loss": {"factory": "linear_toy.components:squared"},
     "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "precision": "float32"},
+}
+DRAWING = {  # from the global generators of NumPy and `random`, in `sample` and in the loss
+    "data": {"factory": "linear_toy.odd:drawing"},
+    "loss": {"factory": "linear_toy.odd:drawing_loss"},
 }
 Run = Callable[..., execution.RunResult]
 
@@ -112,11 +118,23 @@ class TestFinished:
 
     def test_depends_on_settings_and_seed_alone(self, context: Context, tmp_path: Path) -> None:
         first = execute(spec(), context)
-        torch.manual_seed(4321)
+        for seed in (torch.manual_seed, np.random.seed, random.seed):
+            seed(4321)
         elsewhere = replace(context, work=tmp_path / "elsewhere", logs=tmp_path / "elsewhere")
         again = execute(replace(spec(), arm="renamed", study="other"), elsewhere)
         assert (first.scores, first.history) == (again.scores, again.history)
         assert execute(spec(seed=2), context).scores != first.scores
+
+    @pytest.mark.parametrize("oddity", ["numpy", "random"])
+    def test_every_global_generator_is_seeded_before_components_are_built(
+        self, context: Context, tmp_path: Path, oddity: str
+    ) -> None:
+        asked = spec(model={"factory": "linear_toy.odd:Odd", "oddity": oddity})
+        first = execute(asked, context)
+        again = execute(asked, replace(context, work=tmp_path / "elsewhere"))
+        assert first.scores == again.scores
+        assert weights(first) == weights(again)
+        assert execute(replace(asked, seed=2), context).scores != first.scores
 
     def test_a_twin_has_random_streams_of_its_own(self, context: Context) -> None:
         twin = replace(spec(), replicate=1)
@@ -163,6 +181,58 @@ class TestFailed:
         assert "Traceback (most recent call last)" in log
         assert pickle.loads(pickle.dumps(result)) == result
 
+    @pytest.mark.parametrize("ours", [True, False])
+    def test_keyboard_interrupt_is_the_persons_where_python_handles_ctrl_c(self, context: Context, ours: bool) -> None:
+        asked = spec(model={"factory": "linear_toy.odd:Odd", "oddity": "interrupt"})
+        before = signal.signal(signal.SIGINT, signal.default_int_handler if ours else lambda *_: None)
+        try:
+            if ours:
+                with pytest.raises(KeyboardInterrupt):
+                    execute(asked, context)
+            else:
+                assert execute(asked, context).error == "KeyboardInterrupt: of its own"
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+UNLOADABLE_NETWORKS = """
+import torch
+
+class Expanded(torch.nn.Module):
+    \"""A buffer whose elements share one place in memory: nothing can be copied into it.\"""
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 1)
+        self.register_buffer("mean", torch.zeros(1).expand(3))
+    def forward(self, inputs):
+        return self.linear(inputs - self.mean).squeeze(-1)
+
+class Late(Expanded):
+    \"""A buffer that is there from the first batch on.\"""
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", None)
+    def forward(self, inputs):
+        if self.mean is None:
+            self.mean = inputs.detach().mean(0)
+        return super().forward(inputs)
+"""
+
+
+@pytest.mark.parametrize(("network", "reason"), [("Expanded", 'parameter named "mean"'), ("Late", "Unexpected key")])
+def test_a_network_that_cannot_be_loaded_again_is_not_kept(context: Context, network: str, reason: str) -> None:
+    """Its run counted as done, model and all, and only `ablate evaluate` found out."""
+    (context.study_dir / "unloadable_networks.py").write_text(UNLOADABLE_NETWORKS)
+    result = execute(spec(model={"factory": f"unloadable_networks:{network}"}), context)
+    assert result.status == "FINISHED", result.error
+    assert "test/absolute_error" in result.scores
+    assert result.artifacts is not None
+    assert not (result.artifacts / "model").exists()
+    assert result.provenance["model"].startswith("the saved network cannot be loaded again: ")
+    assert reason in result.provenance["model"]
+    assert str(context.work) not in result.provenance["model"]
+    assert "model" not in execute(spec(), context).provenance
+
 
 class TestResume:
     @pytest.fixture
@@ -171,9 +241,9 @@ class TestResume:
 
         def stop(entry: Any) -> None:
             if entry["epoch"] == 3:
-                raise KeyboardInterrupt
+                raise Stopped
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Stopped):
             execute(spec(), context, listen=stop)
         assert len(checkpoints(context)) == 1
         return spec()
@@ -216,6 +286,53 @@ class TestResume:
         assert (result.scores, result.history) == (whole.scores, whole.history)
         assert result.provenance["checkpoint"].endswith("; the run starts anew")
         assert "continued" not in context.log_file(interrupted).read_text()
+
+    @pytest.mark.parametrize("stage", ["epoch", "step"])
+    def test_draws_from_numpy_and_random_go_on_too(
+        self, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    ) -> None:
+        asked = spec(**DRAWING)
+        whole = execute(asked, replace(context, work=tmp_path / "uninterrupted"))
+        assert execute(replace(asked, seed=2), context).scores != whole.scores
+        odd, calls = importlib.import_module("linear_toy.odd"), itertools.count()
+        sample = odd.Drawing.sample
+
+        def stop_in_mid_epoch(self: Any, index: Any, **more: Any) -> Any:
+            if stage == "step" and next(calls) == 2:  # the first of two steps of the second epoch
+                context.stop_file.parent.mkdir(exist_ok=True)
+                context.stop_file.touch()
+            return sample(self, index, **more)
+
+        def kill(entry: Any) -> None:
+            if stage == "epoch" and entry["epoch"] == 3:
+                raise Stopped
+
+        monkeypatch.setattr(odd.Drawing, "sample", stop_in_mid_epoch)
+        monkeypatch.setattr(training, "LOOK_SECONDS", 0.0)
+        with pytest.raises(Stopped):
+            execute(asked, context, listen=kill)
+        context.stop_file.unlink(missing_ok=True)
+        random.seed(4321)
+        np.random.seed(4321)
+        result = execute(asked, context)
+        place = "1 and 1 steps" if stage == "step" else "2"
+        assert f"continued from a checkpoint after epoch {place}\n" in context.log_file(asked).read_text()
+        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert weights(result) == weights(whole)
+
+    def test_goes_on_from_a_checkpoint_of_an_earlier_version(
+        self, context: Context, interrupted: RunSpec, whole: execution.RunResult
+    ) -> None:
+        """It holds no states of NumPy and `random`."""
+        (path,) = checkpoints(context)
+        checkpoint = ResumeCheckpoint(path)
+        state = checkpoint.load(torch.device("cpu"))
+        assert state is not None
+        del state["random"]["numpy"], state["random"]["random"]
+        checkpoint.save(state)
+        result = execute(interrupted, context)
+        assert "continued from a checkpoint after epoch 2" in context.log_file(interrupted).read_text()
+        assert (result.scores, result.history) == (whole.scores, whole.history)
 
     def test_starts_anew_after_the_code_has_changed(
         self, context: Context, interrupted: RunSpec, project: Project, whole: execution.RunResult

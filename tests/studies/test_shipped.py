@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.design import components, plan, studyfile
+from ablate.design import components, plan, studyfile, trials
 from ablate.study import ReportSettings, Study
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -90,9 +90,9 @@ def test_every_arm_is_tuned_on_an_equal_budget(study: Study) -> None:
     if study.name == "aa":
         pytest.skip("untuned on purpose: twins tuned apart get different settings")
     assert study.tuning is not None
-    assert plan.tuned_arms(study) == [name for name, arm in study.arms.items() if not arm.reference]
-    for arm in plan.tuned_arms(study):  # the first trial is the settings as written
-        values = plan.setting_values(study, arm)
+    assert trials.tuned_arms(study) == [name for name, arm in study.arms.items() if not arm.reference]
+    for arm in trials.tuned_arms(study):  # the first trial is the settings as written
+        values = trials.setting_values(study, arm)
         assert set(study.tuning.space) <= set(values)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from ablate.depth_refinement.sources.rotations import axis_rotation
 from ablate.study import InputError, Problem
 
 Array = NDArray[np.float64]
@@ -287,11 +287,11 @@ def _read_motion(lines: _Lines, channels: int, joints: int) -> tuple[float, Arra
 
 
 def _local_rotation(names: tuple[str, ...], values: Array) -> Array:
-    rotation = np.broadcast_to(np.eye(3), (values.shape[0], 3, 3))
-    for column, name in enumerate(names):
-        if name.endswith("rotation"):
-            rotation = rotation @ axis_rotation("XYZ".index(name[0]), values[:, column])
-    return rotation
+    columns = [column for column, name in enumerate(names) if name.endswith("rotation")]
+    if not columns:
+        return np.broadcast_to(np.eye(3), (values.shape[0], 3, 3))
+    axes = "".join(names[column][0] for column in columns)  # SciPy's capitals: each about the axes as turned so far
+    return np.asarray(Rotation.from_euler(axes, values[:, columns], degrees=True).as_matrix())
 
 
 def _local_translation(offset: Array, names: tuple[str, ...], values: Array, *, is_root: bool) -> Array:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +16,7 @@ from ablate.depth_refinement.skeleton import JOINTS
 from ablate.depth_refinement.sources.bvh import read_bvh
 from ablate.depth_refinement.sources.mocap import STATURE_M, assign_splits
 from ablate.depth_refinement.sources.retarget import UP_AXES, Retargeted, retarget
+from ablate.runs import arrays as npz
 from ablate.study import InputError, Problem
 
 SUBJECT_FROM = ("file", "folder", "prefix")
@@ -93,7 +91,7 @@ def import_bvh(
     names = _clip_names(paths, root)
     subjects = [_subject(path, root, name, subject_from) for path, name in zip(paths, names, strict=True)]
     arrays = _arrays(clips, names, subjects)
-    _write(out, arrays)
+    npz.write(out, arrays)
     clips = [replace(c, warnings=c.warnings + odd) for c, odd in zip(clips, _odd_ones(clips, skeletons), strict=True)]
     files = [_line(*row, root) for row in zip(paths, clips, names, subjects, strict=True)]
     return _summary(out, arrays, files)
@@ -192,26 +190,6 @@ def _arrays(clips: Sequence[Retargeted], names: Sequence[str], subjects: Sequenc
     if len(subject_names) >= 3:
         arrays["split"] = assign_splits(subject_id.astype(np.int64))
     return arrays
-
-
-def _write(out: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Whole or not at all: under another name in the same folder first."""
-    handle, partial = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        Path(partial).chmod(0o666 & ~_umask())  # mkstemp makes files for the owner alone
-        os.replace(partial, out)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _line(path: Path, clip: Retargeted, name: str, subject: str, root: Path) -> ImportedFile:

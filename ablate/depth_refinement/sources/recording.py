@@ -8,9 +8,6 @@ NaN: not detected), `K` (C, 3, 3), `dist` (C, 4) OpenCV k1 k2 p1 p2, `R` (C, 3, 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,18 +91,7 @@ def write(out: Path, recording: Recording, more: Mapping[str, NDArray[Any]]) -> 
         "joint_names": np.array(JOINTS),
         **more,
     }
-    handle, partial = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(partial).chmod(0o666 & ~mask)  # mkstemp makes files for the owner alone
-        os.replace(partial, out)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
+    npz.write(out, arrays)
 
 
 def complete_heads(joints3d: Array) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from ablate.depth_refinement.skeleton import INDEX, JOINTS
 from ablate.depth_refinement.sources.anatomy import FACE, LENGTHS
@@ -185,10 +186,7 @@ def _head_axes(
     if turned > _HIGHEST_TURN_DEG:
         return head @ facing, [f"head frame turned by {turned:.0f}° on average: head taken to face ahead on average"]
     if any(name.lower() == "lhipjoint" for name in motion.names):
-        up, forward = local[:, 1], local[:, 2]
-        angle = np.deg2rad(_CMU_HEAD_PITCH_DEG)
-        pitched = [np.cos(angle) * up - np.sin(angle) * forward, np.cos(angle) * forward + np.sin(angle) * up]
-        local = np.stack([local[:, 0], *pitched], axis=1)
+        local = local @ Rotation.from_euler("x", -_CMU_HEAD_PITCH_DEG, degrees=True).as_matrix()
     return head @ local, []
 
 
