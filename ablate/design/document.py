@@ -99,7 +99,7 @@ def _unresolved(study: Study) -> Iterator[Problem]:
         try:
             settings = resolve(study, arm)
             wrong = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
-            yield from ((place("arms", arm, section), "must be a table", "") for section in wrong)
+            yield from (Problem("", place("arms", arm, section), "must be a table") for section in wrong)
         except InputError:
             continue  # said where it matters, in the same way
         except ValidationError as error:

@@ -242,5 +242,6 @@ def _of_the_disk(error: Exception) -> Unavailable | None:
     """A file that cannot be written; None where the connection failed."""
     if isinstance(error, Unavailable):
         return error
-    named = isinstance(error, OSError) and error.filename
-    return Unavailable(f"{error.strerror}: {error.filename}") if named else None
+    if isinstance(error, OSError) and error.filename:
+        return Unavailable(f"{error.strerror}: {error.filename}")
+    return None

@@ -311,6 +311,8 @@ class MlflowTracker:
             made = self.client.create_run(experiment_id, run.started, tags, run.record.name).info
             self._fill(made.run_id, experiment_id, run, history, files, model)
             self.client.set_terminated(made.run_id, run.record.status, run.ended)  # last: a run that has ended is whole
+        if self._cache and run.record.phase == "compare" and run.record.status == "FINISHED":
+            self._cache.keep(made.run_id, history, None if local_path(made.artifact_uri) else files)
         return str(made.run_id)
 
     def _fill(

@@ -47,10 +47,8 @@ class ClientReader:
             return []
         runs = [run for run in self.search(experiment.experiment_id) if "ablate.key" in run.data.tags]
         runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
-        return [
-            record_of(run.info.run_id, run.info.status, run.data.tags, run.data.metrics, dataset_of(run))
-            for run in runs
-        ]
+        said = ((run.info, run.data, dataset_of(run)) for run in runs)
+        return [record_of(info.run_id, info.status, data.tags, data.metrics, of) for info, data, of in said]
 
     def history(self, run_id: str) -> list[dict[str, float]]:
         known = self.cache.history(run_id) if self.cache else None

@@ -11,7 +11,7 @@ from ablate.claims.external import ExternalTable
 from ablate.claims.numbers import GAP
 from ablate.claims.people import PopulationRow
 from ablate.claims.words import margin_text
-from ablate.pages.blocks import Table
+from ablate.pages.blocks import Record, Table
 from ablate.pages.records import effect_fields, flat, flat_each, metric_fields
 from ablate.pages.tables import Cell, Column, effect_cell, named, text_table
 
@@ -38,7 +38,7 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
         ("p (sign-flip)", [numbers.p_value(row.effect.p_sign_flip) for row in rows]),
         *([("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows])] if declared else []),
     ]
-    records = tuple({**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows)
+    records: tuple[Record, ...] = tuple({**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows)
     return Table("comparisons", text_table(columns, words=4 if declared else 3), records=records)
 
 
@@ -79,7 +79,9 @@ def controls(findings: Sequence[ControlFinding]) -> Table:
         ("Δ control", [effect_cell(row.control, row.places) for _, row in rows]),
         ("Controlled − control", [effect_cell(row.remaining, row.places) for _, row in rows]),
     ]
-    records = tuple({**flat(finding), **flat(row), "sentence": finding.sentence} for finding, row in rows)
+    records: tuple[Record, ...] = tuple(
+        {**flat(finding), **flat(row), "sentence": finding.sentence} for finding, row in rows
+    )
     return Table("controls", text_table(columns, words=4), records=records)
 
 
@@ -100,7 +102,7 @@ def external(table: ExternalTable) -> Table:
             for m in metrics
         ),
     ]
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {**flat(row), **metric_fields(m), **flat(row.scores[m.name]), **effect_fields(row.effects.get(m.name))}
         for row in rows
         for m in metrics

@@ -30,7 +30,7 @@ def density(table: DensityTable) -> Table:
     ]
     if any(row.outside for row in rows):
         columns.append(("Beyond the figure", [str(row.outside) for row in rows]))
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {"column": table.column, "arm": row.arm, "label": row.label, "share": name, "unit": "%", **flat(share)}
         for row in rows
         for name, share in zip(table.names, row.shares, strict=True)
@@ -48,7 +48,7 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
         ("Latency of one example", [_latency(point.latency_ms) for point in points]),
         (named(metric), [numbers.score(score, places) for score in scores]),
     ]
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {**flat(point), "metric": name, **flat(score)} for point in points for name, score in point.scores.items()
     )
     return Table("cost", text_table(columns), f"{named(metric)} and cost: the table", folded=True, records=records)
@@ -69,7 +69,7 @@ def tuning(found: TuningHistory) -> Table:
         ("Best", [numbers.number(values[-1], places) for values in best]),
         ("Found in trial", [_found_in(row) for row in rows]),
     ]
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {"arm": row.arm, "label": row.label, "trial": trial.number, "value": trial.value, **trial.settings}
         for row in rows
         for trial in row.trials
@@ -83,7 +83,7 @@ def importances(found: TuningHistory) -> Table:
         ("Setting", found.settings),
         *((arm.label, [_correlation(arm, setting) for setting in found.settings]) for arm in found.arms),
     ]
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {"arm": arm.arm, "label": arm.label, "setting": setting, "spearman": rho}
         for arm in found.arms
         for setting, rho in arm.correlations.items()
@@ -132,7 +132,7 @@ def factor(curve: FactorCurve) -> Table:
         for each in series
         for place in levels
     ]
-    lines = [
+    lines: list[Record] = [
         {"arm": line.arm, "label": line.label, **metric_fields(curve.metric), **flat(line.score)}
         for line in curve.lines
     ]
@@ -143,7 +143,13 @@ def factor(curve: FactorCurve) -> Table:
 def curves(analysis: Analysis) -> tuple[Record, ...]:
     """A row a score, arm and epoch: mean, lowest and highest seed."""
     return tuple(
-        {"score": panel.key, "unit": panel.unit, "arm": arm, "label": analysis.labels[arm], **entry}
+        {
+            "score": panel.key,
+            "unit": panel.unit,
+            "arm": arm,
+            "label": analysis.labels[arm],
+            **{str(key): value for key, value in entry.items()},
+        }
         for panel in analysis.curves
         for arm, frame in panel.arms.items()
         for entry in frame.to_dict("records")

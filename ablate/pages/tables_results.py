@@ -6,7 +6,7 @@ from ablate.claims import numbers
 from ablate.claims.analysis import Analysis
 from ablate.claims.conditions import ConditionTable
 from ablate.claims.numbers import GAP
-from ablate.pages.blocks import Table
+from ablate.pages.blocks import Record, Table
 from ablate.pages.records import effect_fields, flat, flat_each, metric_fields
 from ablate.pages.tables import Cell, Column, effect_cell, named, parameters_cell, text_table
 
@@ -36,7 +36,7 @@ def matrix(analysis: Analysis) -> Table:
     ]
     if any(row.runs < row.expected_runs for row in rows):
         columns.append((SEEDS, [f"{row.runs} of {row.expected_runs}" for row in rows]))
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {
             **{key: value for key, value in flat(row).items() if key != "baseline"},
             **metric_fields(metric),
@@ -64,7 +64,9 @@ def parameters(analysis: Analysis) -> Table:
     ]
     if any(row.latency_ms is not None for row in rows):
         columns.append(("Latency of one example", [numbers.number(row.latency_ms, 2) + " ms" for row in rows]))
-    records = tuple({**flat(row), **{f"parameters_{part}": row.parts[part] for part in parts}} for row in rows)
+    records: tuple[Record, ...] = tuple(
+        {**flat(row), **{f"parameters_{part}": row.parts[part] for part in parts}} for row in rows
+    )
     return Table("parameters", text_table(columns), records=records)
 
 
@@ -96,7 +98,7 @@ def tuned(analysis: Analysis) -> Table | None:
     if not settings:
         return None
     columns = [("Setting", settings), *((row.label, [_value(row.tuned.get(key)) for key in settings]) for row in rows)]
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {"arm": row.arm, "label": row.label, "setting": setting, "value": value}
         for row in rows
         for setting, value in row.tuned.items()
@@ -121,7 +123,7 @@ def condition(table: ConditionTable, analysis: Analysis) -> Table:
         *((labels[arm], [numbers.score(e, places) for e in found]) for arm, found in table.scores.items()),
         *((f"Δ {labels[arm]}", [effect_cell(e, gaps) for e in found]) for arm, found in compared.items()),
     ]
-    records = tuple(
+    records: tuple[Record, ...] = tuple(
         {
             "condition": table.column,
             "bin": name,

@@ -24,6 +24,7 @@ from filelock import FileLock
 from toy_cluster import Cluster, Place, cells_on, spec
 from toy_project import wait_until
 
+from ablate.driver import LOST
 from ablate.edges import cluster
 from ablate.edges.cluster_worker import packed, unpacked
 from ablate.edges.engines import Ends, Varies, WorkerLost
@@ -213,7 +214,7 @@ class TestLostWorkers:
         with cells_on(dask.address) as pool:
             future = cell(pool, spec("waits"), place)
             os.kill(_pid(place, spec("waits")), signal.SIGKILL)
-            assert type(error_of(future)) is WorkerLost
+            assert isinstance(error_of(future), LOST)
             assert _worker_at(dask, place, spec("waits")).poll() is None
 
     def test_a_hanging_cell_is_ended_and_its_worker_goes_on(self, tmp_path: Path, place: Place) -> None:
