@@ -108,19 +108,23 @@ def params_of(run: StoredRun) -> list[Param]:
 
 
 def metrics_of(run: StoredRun, history: Sequence[Mapping[str, float]], model_id: str | None) -> Iterator[Metric]:
-    """The points of the curves, then the scores: the latest value of each is its score."""
+    """The points of the curves, then the scores that are not a curve's last: the latest value of each is its score."""
+    scores = run.record.scores
+    ends = {name: (int(entry["epoch"]), value) for entry in history for name, value in entry.items()}
+    same = {name for name, (_, value) in ends.items() if repr(value) == repr(scores.get(name))} - run.later.keys()
+    last = {name: ends[name][0] for name in same}  # the epoch of the point that is the score
     steps: dict[str, int] = {}
     for entry in history:
+        epoch = int(entry["epoch"])
         for name, value in entry.items():
             if name != "epoch":
-                steps[name] = max(steps.get(name, 0), int(entry["epoch"]))
-                yield Metric(name, float(value), run.started, int(entry["epoch"]))
+                steps[name] = max(steps.get(name, 0), epoch)
+                of = model_id if epoch == last.get(name) else None
+                yield Metric(name, float(value), run.started, epoch, model_id=of)
     ended = max(run.ended, run.started + 1)
-    for name, value in run.record.scores.items():
-        if name in steps and name.startswith("train/"):  # a curve alone: a finished run logs no score of that name
-            continue
+    for name in (name for name in scores if name not in last):
         when, of = run.later.get(name, ended), None if name in run.later else model_id
-        yield Metric(name, float(value), when, steps.get(name, 0), model_id=of)
+        yield Metric(name, float(scores[name]), when, steps.get(name, 0), model_id=of)
 
 
 @contextmanager
