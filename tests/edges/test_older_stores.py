@@ -117,7 +117,7 @@ def test_an_export_of_it_joins_a_newer_store(store: Path, new_mlruns: Callable[[
 def test_a_store_of_a_newer_mlflow_is_refused_and_left_as_it_is(store: Path) -> None:
     with closing(sqlite3.connect(store / "mlflow.db")) as db, db:
         db.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
-    before = store / "mlflow.db".read_bytes()
+    before = (store / "mlflow.db").read_bytes()
     with pytest.raises(InputError, match="cannot be brought to this MLflow's schema"):
         MlflowTracker(None, store)
-    assert store / "mlflow.db".read_bytes() == before
+    assert (store / "mlflow.db").read_bytes() == before
