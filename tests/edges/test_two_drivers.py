@@ -14,7 +14,7 @@ import toy_runs as toy
 from toy_cells import Folders
 
 from ablate.claims import results
-from ablate.design import amend
+from ablate.design import amend, plan
 from ablate.design.counting import cell_id
 from ablate.driver import Driver
 from ablate.edges.tracking import MlflowTracker
