@@ -206,7 +206,7 @@ def build_all(loaded: Loaded, workspace: Workspace) -> None:
     processes that do one run each do not change it either. Call it where Ctrl-C raises `signals.Interrupted`: a
     KeyboardInterrupt is then a component's.
     """
-    with _unmoved():
+    with _unmoved(workspace.here):
         problems = list(dict.fromkeys(_problems(loaded, workspace)))
     if problems:
         raise InputError(*problems)
@@ -235,13 +235,13 @@ def _problems(loaded: Loaded, workspace: Workspace) -> list[Problem]:
 
 
 @contextmanager
-def _unmoved() -> Iterator[None]:
-    """Afterwards the working folder and the environment, which cells take over, are what they were."""
-    folder, environment = Path.cwd(), dict(os.environ)
+def _unmoved(here: Path) -> Iterator[None]:
+    """Afterwards the working folder is `here` and the environment what it was: cells take both over."""
+    environment = dict(os.environ)
     try:
         yield
     finally:
-        os.chdir(folder)
+        os.chdir(here)
         os.environ.clear()
         os.environ.update(environment)
 

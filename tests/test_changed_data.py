@@ -101,5 +101,5 @@ def test_code_whose_digest_was_taken_in_another_way_is_told_apart(
     ]
     known = [record if record.provenance["source_digest"] else replace(record, provenance={}) for record in records]
     known[4] = replace(known[4], run_id="outdated", key="another")
-    monkeypatch.setattr(provenance, "source_digest", lambda components: "2:new")
+    monkeypatch.setattr(provenance, "source_digest", lambda *arguments: "2:new")
     assert workflow.stale(loaded, known) == {"2:old": "changed", "old": "unknown"}

@@ -52,14 +52,12 @@ def test_killed_at_five_moments_it_ends_as_if_nothing_had_happened(
 
 def _preempt(survivor: Survivor) -> None:
     """SIGTERM to the whole group, as a scheduler sends it, while the workers are in a step that never ends."""
-    survivor.start(delay_s=120.0)
+    survivor.start(delay_s=100_000.0)
     assert survivor.driver is not None
     group = survivor.driver.pid
     survivor.wait_for("mlruns/work/linear/*/worker.json")
-    told = time.monotonic()
     os.killpg(group, signal.SIGTERM)
-    stopped = finish(survivor.driver)
-    assert time.monotonic() - told < 10
+    stopped = finish(survivor.driver)  # which does not wait for the step: it has a limit of its own
     wait_until(lambda: group_members(group) == [])
     assert stopped.returncode == 1
     assert "SIGTERM: stopping once the runs have saved their state" in stopped.stderr

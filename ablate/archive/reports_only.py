@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.archive import bundle
+from ablate.design.plan import counted_by
 from ablate.study import InputError, Problem, StoredRun, Study
 
 PICTURES = "examples.npz"
@@ -31,16 +32,18 @@ def slim(folder: Path, name: str, origins: Collection[str]) -> None:
     unread = references - claimed  # their scores stand in the matrix
     order = {seed: place for place, seed in enumerate(study.seeds)}
     runs = [(bundle.read(place, name), place) for place in bundle.places(folder).values()]
+    counted = counted_by(document, name, [run.record for run, _ in sorted(runs, key=lambda each: each[0].started)])
     runs.sort(key=lambda each: (each[0].origin in origins, order.get(each[0].record.seed, len(order))))
     drawn: set[str] = set()
     for run, place in runs:
         if run.origin in origins:
             _slim(run, place, columns, unread)
         if (place / bundle.ARTIFACTS / PICTURES).is_file():
-            shown = study.report.gallery is not None and run.record.arm not in references | drawn
+            counts = not counted or run.origin in counted
+            shown = study.report.gallery is not None and run.record.arm not in references | drawn and counts
             if run.origin in origins and not shown:
                 (place / bundle.ARTIFACTS / PICTURES).unlink()
-            drawn.add(run.record.arm)
+            drawn |= {run.record.arm} if counts else set()
 
 
 def _slim(run: StoredRun, place: Path, columns: Collection[str], unread: Collection[str]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from ablate.archive import bundle, dvc_storage, reports_only, zip_archive
 from ablate.archive.bundle import Came
 from ablate.archive.dvc_storage import ARCHIVES, MODELS, REMOTE
+from ablate.design.plan import counted_by
 from ablate.study import InputError, Problem, StoredRun
 
 SUFFIX = ".zip.xz"
@@ -67,10 +68,11 @@ def _add_whole(study: str, folder: Path, models: Path, collected: Collect) -> Ca
     known = {path.name for path in models.glob("*")}
 
     def lacking(runs: Sequence[StoredRun]) -> Collection[str]:
-        """Of each arm without a model here the run with the lowest seed that has one."""
+        """Of each arm without a model here the run with the lowest seed that has one, an outdated one last."""
+        counted = counted_by(bundle.document(folder), study, [run.record for run in runs])
         places = bundle.places(folder)
         kept = {bundle.read(place, study).record.arm: origin for origin, place in places.items() if origin in known}
-        for run in sorted(runs, key=lambda run: run.record.seed):
+        for run in sorted(runs, key=lambda run: (run.record.run_id not in counted, run.record.seed)):
             if run.model and run.record.phase == "compare" and run.record.status == "FINISHED":
                 kept.setdefault(run.record.arm, run.origin)
         return set(kept.values()) - known

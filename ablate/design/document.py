@@ -100,8 +100,8 @@ def _unresolved(study: Study) -> Iterator[Problem]:
             settings = resolve(study, arm)
             wrong = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
             yield from (Problem("", place("arms", arm, section), "must be a table") for section in wrong)
-        except InputError:
-            continue  # said where it matters, in the same way
+        except InputError as error:
+            yield from error.problems
         except ValidationError as error:
             first = error.errors()[0]
             yield Problem("", place("arms", arm, "training", *first["loc"]), first["msg"], shown(first["input"]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ablate.design.counting import Known, document_digests
+from ablate.design.document import checked
 from ablate.design.resolve import resolve
 from ablate.design.trials import (
     TrialOutcome,
@@ -156,6 +157,14 @@ def plan_of_document(
         raise InputError(
             Problem("tracking store", f"document of {shown(study.name)}", rule, shown(str(error)))
         ) from None
+
+
+def counted_by(document: Mapping[str, Any], name: str, records: Sequence[Record]) -> Collection[str]:
+    """Ids of the runs that count by the stored document of the study `name`; none by one that is damaged."""
+    try:
+        return plan_of_document(document, *checked(document, name), records).counted
+    except InputError:
+        return ()
 
 
 def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: Known) -> list[Cell]:

@@ -68,7 +68,7 @@ def with_driver(address: str) -> str:
 
 def sqlite_address(file: Path) -> str:
     """The address of a SQLite database: SQLAlchemy takes %41 in it for A, and what follows ? for options."""
-    return f"sqlite:///{_quoted(file.resolve())}"
+    return f"sqlite:///{_quoted(file.absolute())}"
 
 
 def absolute(address: str, here: Path) -> str:

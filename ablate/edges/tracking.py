@@ -256,7 +256,7 @@ class MlflowTracker:
         self.client.set_terminated(run_id, "KILLED" if failures else result.status)  # last: a FINISHED run is whole
         if self._cache and spec.phase == "compare" and result.status == "FINISHED":
             local = local_path(self._places.get(run_id, "")) is not None
-            self._cache.keep(run_id, result.history, None if local else result.artifacts)
+            self._cache.keep(run_id, result.history, result.artifacts, tables=not local)
         for held in (self._epochs, self._places):
             held.pop(run_id, None)
         self._finishing.discard(run_id)
@@ -312,7 +312,7 @@ class MlflowTracker:
             self._fill(made.run_id, experiment_id, run, history, files, model)
             self.client.set_terminated(made.run_id, run.record.status, run.ended)  # last: a run that has ended is whole
         if self._cache and run.record.phase == "compare" and run.record.status == "FINISHED":
-            self._cache.keep(made.run_id, history, None if local_path(made.artifact_uri) else files)
+            self._cache.keep(made.run_id, history, files, tables=local_path(made.artifact_uri) is None)
         return str(made.run_id)
 
     def _fill(

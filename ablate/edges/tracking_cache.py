@@ -57,12 +57,17 @@ class Cache:
         with suppress(OSError):
             self._write(run_id, name, file.read_bytes() if file else b"")
 
-    def keep(self, run_id: str, history: Sequence[Mapping[str, float]], folder: Path | None) -> None:
-        """What a run leaves that has finished in this process; `folder`: its tables, None where they lie elsewhere."""
+    def keep(
+        self, run_id: str, history: Sequence[Mapping[str, float]], folder: Path | None, *, tables: bool = True
+    ) -> None:
+        """What a run leaves that has finished in this process; `folder`: its files, None where it left none.
+
+        Without `tables`, its curves alone: tables that lie in a local folder already are not copied.
+        """
         self.keep_history(run_id, history)
-        if folder is not None:
-            for name in TABLES:
-                self.keep_table(run_id, name, folder / name if (folder / name).is_file() else None)
+        for name in TABLES if tables else ():
+            file = folder / name if folder else None
+            self.keep_table(run_id, name, file if file and file.is_file() else None)
 
     def _place(self, run_id: str, name: str) -> Path:
         # hashed: a server could give any text for an id, also one that leads out of the folder

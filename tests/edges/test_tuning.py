@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.design import plan, studyfile
+from ablate.design.counting import Known
 from ablate.design.space_rules import Entry, contains
+from ablate.design.trials import trial_outcomes, trial_specs, tuning_seed
 from ablate.edges import tuning
 from ablate.edges.addresses import sqlite_address
 from ablate.study import (
@@ -230,14 +232,14 @@ def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: P
 def equal_trials(study: Study) -> Iterator[Record]:
     """Six trials of arm `plain` with two choices of values between them; TPE over a few choices proposes such."""
     for trial in range(6):
-        (spec,) = plan.trial_specs(study, "plain", trial, {"training.learning_rate": [0.001, 0.002][trial % 2]})
+        (spec,) = trial_specs(study, "plain", trial, {"training.learning_rate": [0.001, 0.002][trial % 2]})
         yield record(spec, 1.0 + trial % 2)
 
 
 def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path: Path, read: Reader) -> None:
     six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
     for _ in range(2):
-        tuning.mirror(tuning.sqlite_address(tmp_path / "optuna.db"), six, equal_trials(six), digest)
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), six, equal_trials(six), digest)
     found = read("mirrored/plain")
     assert [params["training.learning_rate"] for _, params, _ in found] == [0.001, 0.002] * 3
     assert [value for *_, value in found] == [1.0, 2.0] * 3
@@ -246,10 +248,10 @@ def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path
 def test_a_mirror_by_older_code_gains_what_it_lacks(study: Study, tmp_path: Path, read: Reader) -> None:
     """It took the keys of a trial's runs for the trial's name, so of equal trials it had the last alone."""
     six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
-    address, trials = tuning.sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
+    address, trials = sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
     storage = optuna.storages.RDBStorage(address)
     older = optuna.create_study(storage=storage, study_name="mirrored/plain")
-    for outcome in plan.trial_outcomes(six, "plain", trials, "")[-2:]:
+    for outcome in trial_outcomes(six, "plain", Known(trials), "")[-2:]:
         key = plan_digest([spec.key for spec in outcome.specs])[:16]
         trial = tuning._frozen(six.tuning.space, outcome.overrides, outcome.value, {tuning.KEY: key})  # type: ignore[union-attr]
         older.add_trial(trial)

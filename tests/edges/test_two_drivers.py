@@ -15,6 +15,7 @@ from toy_cells import Folders
 
 from ablate.claims import results
 from ablate.design import amend, plan
+from ablate.design.counting import cell_id
 from ablate.driver import Driver
 from ablate.edges.tracking import MlflowTracker
 from ablate.runs.execution import Context
@@ -68,7 +69,7 @@ def test_every_cell_counts_once(mlruns: Path, tmp_path: Path, study: Study) -> N
         assert not driver.is_alive()
     records = trackers[0].records(study.name)
     assert {record.status for record in records} == {"FINISHED"}
-    cells = [plan.cell_id(record) for record in records]
+    cells = [cell_id(record) for record in records]
     assert len(cells) > len(set(cells)) == COMPARED + TUNED, "some cell was done by both"
     planned = plan.make_plan(study, records, lambda arm: "", direction="lower")
     assert planned.counts["done"] == COMPARED + TUNED == len(planned.cells)
