@@ -86,7 +86,7 @@ def test_a_full_disk_is_told_in_one_line_and_later_the_same_command_completes(
         came = re.fullmatch(r"linear: (\d+) runs and \d+ models imported\n", cli(*again).out)
         assert came, "what was whole before the disk was full has come already and stays"
         assert 0 < int(came[1]) <= 10
-        assert cli(*again).out.startswith("linear: 0 runs and 0 models imported")
+        assert cli(*again).out.startswith("linear: 0 runs and 0 models imported: what the file holds is here already")
         assert cli("report", "linear", "--mlruns", "disk/mlruns").code == 0
         assert project.results == finished.results
 
