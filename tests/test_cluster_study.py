@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -94,10 +93,8 @@ def test_workers_and_drivers_that_die_leave_the_bytes_of_one_worker(
         _wait_for(project, 2, process)
         cluster.workers[0].kill()
         _wait_for(project, 4, process)
-        told = time.monotonic()
         os.kill(process.pid, signal.SIGTERM)
         assert finish(process).returncode == 1
-        assert time.monotonic() - told < 10
 
         process = _run(project, cluster)
         _wait_for(project, 6, process)

@@ -22,8 +22,8 @@ from ablate.edges import ledger
 from ablate.study import Record
 
 TOY = Path(__file__).parent / "toy"
-PATIENCE_S = 200  # a busy machine takes ten times as long as an idle one; a test has 240 s, and what waits says more
-GONE_S = 20  # for processes that were killed, or whose parent was
+PATIENCE_S = 600  # a busy machine takes ten times as long as an idle one; a test has 900 s, and what waits says more
+GONE_S = 60  # for processes that were killed, or whose parent was
 
 
 def _as_in_a_terminal() -> None:

@@ -32,7 +32,7 @@ from ablate.flight import Flight
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.study import InputError, RunResult, RunSpec
 
-PATIENCE_S = 150
+PATIENCE_S = 500
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from ablate.pages import html, report
 from ablate.pages.blocks import Heading, Table, paragraph
 from ablate.pages.tables import Cell, TextTable
 
-PATIENCE_S = 240  # a busy machine takes ten times as long as an idle one
+PATIENCE_S = 600  # a busy machine takes ten times as long as an idle one
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOSTILE = '<script>document.title="owned"</script><img src="http://example.invalid/x.png">'
 

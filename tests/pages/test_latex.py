@@ -16,7 +16,7 @@ from ablate.pages.blocks import Bullets, Code, Heading, Link, Listing, Strong, T
 from ablate.pages.latex_text import escape
 from ablate.pages.tables import Cell, TextTable
 
-PATIENCE_S = 240
+PATIENCE_S = 600
 HOSTILE = r'50 % & $x_1^2$ #{a}\input{b}~c "q" <<t>> --x 北京 Ħ é ō ± −5° Δσ µ … ²½ ﬁ' + "\u200b"
 SINGLE = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,longtable,graphicx}\begin{document}%s\end{document}"  # noqa: E501
 
