@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -91,10 +92,10 @@ def _look(process: subprocess.Popen[str], seen: Done, postgres: Postgres) -> Non
 
     def looked(enough: int) -> bool:
         for member in set(group_members(process.pid)) - {process.pid}:
-            try:
-                seen.commands.add(Path(f"/proc/{member}/cmdline").read_bytes().decode(errors="replace"))
-            except OSError:
-                continue
+            with suppress(OSError):
+                seen.commands.add(_command(member))
+        with suppress(OSError):  # a child has its parent's command between fork and exec
+            seen.commands.discard(_command(process.pid))
         assert process.poll() is None, finish(process)
         return bool(postgres.query(FINISHED, seen.server.database)[0][0] >= enough)
 
@@ -107,6 +108,10 @@ def _look(process: subprocess.Popen[str], seen: Done, postgres: Postgres) -> Non
     time.sleep(OUTAGE_S)
     postgres.start()
     wait_until(lambda: looked(3))
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
 
 
 def test_the_results_are_those_of_one_worker_and_a_local_store(done: Done, finished: Project) -> None:
