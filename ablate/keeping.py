@@ -266,7 +266,7 @@ def _patiently(workspace: Workspace, tell: Tell) -> tuple[Callable[[int, int], N
 
 
 def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextManager[None]:
-    from ablate.edges import locks
+    from ablate.edges import study_lock
 
     path = workspace.mlruns / f"{study}.lock"
-    return locks.hold(path, study, command=command, store=workspace.tracking_uri)
+    return study_lock.hold(path, study, command=command, store=workspace.tracking_uri)

@@ -66,9 +66,9 @@ class Workspace:
 
     def existing_tracker(self) -> Tracker:
         """The store, never a new one. Raises InputError when there is none, or it cannot be reached or written."""
-        from ablate.edges import ledger
+        from ablate.edges import addresses
 
-        database = ledger.database_file(self.tracking_uri) if self.tracking_uri else self.database
+        database = addresses.database_file(self.tracking_uri) if self.tracking_uri else self.database
         if database is not None and not database.is_file():
             where = shown_path(database if self.tracking_uri else self.mlruns)
             raise InputError(Problem(where, "", "there is no store here", nearest="`ablate run` makes one"))
@@ -132,10 +132,10 @@ def records(study: str, workspace: Workspace) -> list[Record]:
 
     Raises InputError when the store cannot be read.
     """
-    from ablate.edges import ledger
+    from ablate.edges import addresses, ledger
 
     uri = workspace.tracking_uri
-    database = ledger.database_file(uri) if uri else workspace.database
+    database = addresses.database_file(uri) if uri else workspace.database
     if database is None:
         return workspace.tracker().records(study)
     return ledger.records_from_sqlite(database, study)
@@ -170,10 +170,10 @@ def _unimported(output: Any, targets: Mapping[str, Any]) -> Any:
 
 def document(study: str, workspace: Workspace) -> dict[str, Any] | None:
     """The study's document in the store; a SQLite store is read without mlflow and never created."""
-    from ablate.edges import ledger
+    from ablate.edges import addresses, ledger
 
     uri = workspace.tracking_uri
-    database = ledger.database_file(uri) if uri else workspace.database
+    database = addresses.database_file(uri) if uri else workspace.database
     if database is None:
         return workspace.tracker().document(study)
     return ledger.document_from_sqlite(database, study)

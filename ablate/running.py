@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 @contextmanager
 def only_driver(loaded: Loaded, workspace: Workspace, command: str) -> Iterator[None]:
     """Keep a second driver of the same study out. Raises InputError, saying who is at work."""
-    from ablate.edges import locks
+    from ablate.edges import study_lock
 
     path = workspace.mlruns / f"{loaded.study.name}.lock"
-    with locks.hold(path, loaded.study.name, command=command, store=workspace.tracking_uri, new=True):
+    with study_lock.hold(path, loaded.study.name, command=command, store=workspace.tracking_uri, new=True):
         yield
 
 
@@ -138,9 +138,9 @@ class Run:
 
         workspace = self.workspace
         if workspace.scheduler:
-            from ablate.edges import cluster
+            from ablate.edges.cluster_executor import engine_for
 
-            return workspace.workers or 0, cluster.engine_for(workspace.scheduler, workspace.device)
+            return workspace.workers or 0, engine_for(workspace.scheduler, workspace.device)
         workers = workspace.workers or engines.default_workers(threads, workspace.device)
         return workers, engines.pool_for(workspace.device)
 

@@ -351,6 +351,12 @@ class RunDiscarded(LookupError):
     """The run that a call writes to has been deleted in the store by somebody else."""
 
 
+def study_in_use(place: str, by: str = "", command: str = "") -> Problem:
+    """That a study is taken: where that is known from, and who it is and what it runs, where they have said so."""
+    rule = "another `ablate run` of this study is at work" + (f": {by}" if by else "")
+    return Problem(place, "", rule, nearest=f"it runs: {printable(command)}" if command else "")
+
+
 class Tracker(Protocol):
     """The store of finished work. The driver alone writes; everyone may read.
 

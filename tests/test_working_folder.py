@@ -13,7 +13,7 @@ import pytest
 from toy_project import Project
 
 from ablate import workflow
-from ablate.edges import ledger
+from ablate.edges import addresses
 from ablate.loading import Workspace, build_all, context_of
 
 Cli = Callable[..., Any]
@@ -87,7 +87,7 @@ def test_a_folder_may_have_a_percent_or_a_question_mark(
     assert {path.name for path in folder.iterdir()} == {"linear.toml", "mlruns", "reports"}
     assert {"mlflow.db", "optuna.db"} <= {path.name for path in (folder / "mlruns").iterdir()}
     assert "could not" not in answer.err
-    uri = ledger.default_uri(folder / "mlruns")
-    assert ledger.database_file(uri) == folder / "mlruns" / "mlflow.db"
+    uri = addresses.default_uri(folder / "mlruns")
+    assert addresses.database_file(uri) == folder / "mlruns" / "mlflow.db"
     assert cli("status", "linear.toml", "--tracking-uri", uri).code == 0
     assert cli("report", "linear").out == "reports/linear/report.md\n"

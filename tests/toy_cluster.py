@@ -111,10 +111,10 @@ class Cluster:
 
 def cells_on(address: str, workers: int = 0, device: str = "cpu") -> AbstractContextManager[Executor]:
     """The cluster as an executor of the cells below, in processes that have not imported torch."""
-    from ablate.edges import cluster
+    from ablate.edges import cluster_executor
 
     inner = partial(local_pool, preloaded=("toy_cluster",))
-    return cluster.dask_cluster(workers, address=address, device=device, inner=inner)
+    return cluster_executor.dask_cluster(workers, address=address, device=device, inner=inner)
 
 
 @dataclass(frozen=True)

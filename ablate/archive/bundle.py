@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ablate.design.rules import NAME
-from ablate.edges.ledger import read_document
+from ablate.edges.record_format import read_document
 from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem, StoredRun
 

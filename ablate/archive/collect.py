@@ -14,7 +14,7 @@ from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Came, History
 from ablate.design.amend import supersedes
 from ablate.design.rules import NAME
-from ablate.edges.ledger import MODEL
+from ablate.edges.record_format import MODEL
 from ablate.study import InputError, Problem, StoredRun, Tracker
 
 AT_ONCE = 500  # runs whose curves are in memory

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from ablate.claims.answer import Comparison, answers
 from ablate.claims.cautions import remarks, warnings
 from ablate.claims.conditions import ConditionTable, condition_tables
-from ablate.claims.controls import ControlFinding, control_findings, explanations
+from ablate.claims.control_findings import ControlFinding
+from ablate.claims.controls import control_findings, explanations
 from ablate.claims.costs import (
     BudgetRow,
     ParameterRow,

@@ -6,16 +6,11 @@ An interval that includes 0 is "not shown", never "equal": equality takes a whol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
 
+from ablate.claims.control_findings import ControlFinding, ControlRow, Kind
 from ablate.claims.statistics import Effect
 from ablate.claims.words import Shown, listed, margin_text, measure, sentence, signed_size, size
 from ablate.study import Control
-
-if TYPE_CHECKING:
-    from ablate.claims.controls import ControlFinding, ControlRow
-
-Kind = Literal["match parameters", "shuffle input", "drop input", "drop joints", "freeze", "same information"]
 
 # The meaning for a gain of the controlled arm over {base}, by what is shown of its difference to the control.
 EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {

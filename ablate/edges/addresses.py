@@ -71,6 +71,33 @@ def sqlite_address(file: Path) -> str:
     return f"sqlite:///{_quoted(file.absolute())}"
 
 
+def default_uri(mlruns: Path) -> str:
+    """The address of the default store: one SQLite file in the `mlruns` folder."""
+    return sqlite_address(mlruns / "mlflow.db")
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an `sqlite:///…` address; None for any other store.
+
+    Raises InputError for one that names no file, or more than it: whoever took it for a file would find another store.
+    """
+    scheme, _, rest = uri.partition(":")
+    if scheme.partition("+")[0] != "sqlite":
+        return None
+    path = rest.removeprefix("///")
+    if not rest.startswith("///") or path in ("", ":memory:") or "?" in path:
+        raise InputError(Problem("tracking store", uri, "must name one file", nearest="sqlite:////folder/mlflow.db"))
+    return Path(unquote(path))
+
+
+def local_path(address: str) -> Path | None:
+    """The local path of an artifact address (`file://…` or a plain path); None for an address elsewhere."""
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(address)
+
+
 def absolute(address: str, here: Path) -> str:
     """An address of a SQLite file below the folder `here`, the working folder, with its whole path; others as is."""
     scheme, _, file = address.partition(":///")

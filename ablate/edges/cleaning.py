@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ablate.edges.ledger import local_path, reading
+from ablate.edges.addresses import local_path
+from ablate.edges.ledger import reading
 from ablate.study import Record
 
 DAY_S = 86_400

@@ -9,10 +9,8 @@ import gc
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from distributed import Client
@@ -20,7 +18,6 @@ from distributed import Client
 from ablate.design.wording import shown
 from ablate.edges.addresses import redacted
 from ablate.edges.cluster_needs import Needs, all_faults, needs_of
-from ablate.edges.engines import Engine, pool_for
 from ablate.study import InputError, Problem, RunSpec
 
 CONNECT_SECONDS = 10.0
@@ -94,25 +91,3 @@ def _said(answer: object) -> list[str]:
         reason = str(answer) if type(answer) is Exception else f"{type(answer).__name__}: {answer}"
         return [f"cannot run cells ({reason}); install ablate with its extra 'cluster' there"]
     return answer if isinstance(answer, list) else []
-
-
-def engine_for(address: str, device: str) -> Engine:
-    """The cluster as an engine; asked for 0 workers, it takes as many cells as it has workers at the time."""
-    return partial(dask_cluster, address=address, device=device)
-
-
-@contextmanager
-def dask_cluster(workers: int, *, address: str, device: str = "cpu", inner: Engine | None = None) -> Iterator[Executor]:
-    """The cluster as an executor. Once left, cells still at work there stop at their next safe point.
-
-    On its worker a cell runs in an engine of one, `inner`; by default as it would here.
-    """
-    from ablate.edges.cluster_executor import ClusterExecutor
-
-    executor = ClusterExecutor(
-        address, workers, {GPU: 1} if device.startswith("cuda") else {}, inner or pool_for(device)
-    )
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)

@@ -10,9 +10,9 @@ import pickle
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,10 @@ from distributed import Client, Event, KilledWorker
 from distributed.comm.core import CommClosedError
 
 from ablate.edges import cluster_worker
-from ablate.edges.cluster import connect
+from ablate.edges.cluster import GPU, connect
 from ablate.edges.cluster_needs import Needs, needs_of
 from ablate.edges.cluster_worker import PROBE, Ticket, packed, unpacked
-from ablate.edges.engines import Engine, WorkerLost
+from ablate.edges.engines import Engine, WorkerLost, pool_for
 from ablate.runs.durable import write_whole
 from ablate.runs.halts import Stopped, Unavailable
 from ablate.runs.journal import LOG, PROGRESS
@@ -245,3 +245,23 @@ def _of_the_disk(error: Exception) -> Unavailable | None:
     if isinstance(error, OSError) and error.filename:
         return Unavailable(f"{error.strerror}: {error.filename}")
     return None
+
+
+def engine_for(address: str, device: str) -> Engine:
+    """The cluster as an engine; asked for 0 workers, it takes as many cells as it has workers at the time."""
+    return partial(dask_cluster, address=address, device=device)
+
+
+@contextmanager
+def dask_cluster(workers: int, *, address: str, device: str = "cpu", inner: Engine | None = None) -> Iterator[Executor]:
+    """The cluster as an executor. Once left, cells still at work there stop at their next safe point.
+
+    On its worker a cell runs in an engine of one, `inner`; by default as it would here.
+    """
+    executor = ClusterExecutor(
+        address, workers, {GPU: 1} if device.startswith("cuda") else {}, inner or pool_for(device)
+    )
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)

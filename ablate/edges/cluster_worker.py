@@ -27,8 +27,7 @@ from filelock import FileLock, Timeout
 from ablate.design import components
 from ablate.edges.cluster_needs import Needs, faults
 from ablate.edges.engines import Engine, WorkerLost
-from ablate.edges.signals import GRACE_S
-from ablate.runs.halts import Stopped, Unavailable
+from ablate.runs.halts import SAVE_STATE_S, Stopped, Unavailable
 from ablate.runs.journal import PROGRESS, WORKER
 from ablate.study import RunResult, RunSpec
 
@@ -165,7 +164,7 @@ class _Task:
             if unwanted or self._asked_to_stop():
                 with suppress(OSError):  # a full disk: then it is ended
                     stop.touch()
-            latest = min(latest, time.monotonic() + GRACE_S) if unwanted else float("inf")
+            latest = min(latest, time.monotonic() + SAVE_STATE_S) if unwanted else float("inf")
             if time.monotonic() > latest:
                 raise WorkerLost("the cell did not stop when nobody waited for it any more")
 

@@ -1,4 +1,4 @@
-"""Keep a second driver of a study out, and tell it who is at work. The lock dies with its holder."""
+"""A lock file that a second process cannot take, with a note of who holds it. The lock ends with its holder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,33 +15,15 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from ablate.edges.ledger import database_file
-from ablate.study import InputError, Problem, printable
+from ablate.study import InputError, Problem, printable, study_in_use
 
 
 @contextmanager
-def hold(path: Path, study: str, *, command: str = "", store: str | None = None, new: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`, and where several machines may use the `store`, an MLflow address, a lock there.
+def hold(path: Path, *, command: str = "") -> Iterator[None]:
+    """Hold the lock file `path`. Raises InputError, naming host, process and time, while another process holds it.
 
-    A SQLite file has a lock file beside it, wherever `path` is; a server or another database has a tag of the study.
-    Raises InputError, naming host, process and time, while another process holds one of them. `command` is what the
-    next one is shown, so it must not hold a password. `new`: a store that does not know the study yet is made to.
+    `command` is what the next one is shown, so it must not hold a password.
     """
-    file = database_file(store) if store else None
-    beside = file.resolve().with_name(path.name) if file else path.resolve()
-    with ExitStack() as stack:
-        stack.enter_context(_hold_file(path, command))
-        if beside != path.resolve() and beside.parent.is_dir():
-            stack.enter_context(_hold_file(beside, command))
-        if store and file is None:
-            from ablate.edges import tracking_lock  # imports mlflow
-
-            stack.enter_context(tracking_lock.hold(store, study, path.parent, command=command, new=new))
-        yield
-
-
-@contextmanager
-def _hold_file(path: Path, command: str) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=0).acquire()
@@ -110,10 +92,4 @@ def _name(who: Mapping[str, Any]) -> str:
 
 def _refusal(path: Path) -> InputError:
     who = holder(path)
-    return InputError(refusal(str(path), _name(who) if who else "", str(who.get("command", ""))))
-
-
-def refusal(place: str, by: str = "", command: str = "") -> Problem:
-    """That a study is taken: where that is known from, and who it is and what it runs, where they have said so."""
-    rule = "another `ablate run` of this study is at work" + (f": {by}" if by else "")
-    return Problem(place, "", rule, nearest=f"it runs: {printable(command)}" if command else "")
+    return InputError(study_in_use(str(path), _name(who) if who else "", str(who.get("command", ""))))

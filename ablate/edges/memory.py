@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from ablate.edges.ledger import MODEL
+from ablate.edges.record_format import MODEL
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# A scheduler that preempts sends SIGTERM and kills some seconds later: 10 s at the least, so all is over before.
-GRACE_S = 6.0  # for workers to save their state
+from ablate.runs.halts import SAVE_STATE_S
+
+# A cluster manager that preempts sends SIGTERM and kills some seconds later: 10 s at the least.
 ALL_OVER_S = 9.0  # after which this process ends, whatever holds it up
 EXIT_CODE = 1
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -69,7 +70,7 @@ class StopRequest:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         again = bool(self.reason) and number == signal.SIGINT
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        self.ask(name, GRACE_S if number in HURRIED else float("inf"))
+        self.ask(name, SAVE_STATE_S if number in HURRIED else float("inf"))
         if again or not self._heeded:
             raise Interrupted(name)
 

@@ -21,7 +21,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from ablate.edges import ledger, tracking_stored
-from ablate.edges.ledger import DOCUMENT, FAILURES, MODEL, ROLE, database_file, default_uri, local_path, read_document
+from ablate.edges.addresses import database_file, default_uri, local_path
+from ablate.edges.record_format import DOCUMENT, FAILURES, MODEL, ROLE, read_document
 from ablate.edges.tracking_cache import Cache
 from ablate.edges.tracking_faults import passing_faults, translated
 from ablate.edges.tracking_model import log_model

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from ablate.edges.addresses import redacted
-from ablate.edges.ledger import ROLE, local_path
+from ablate.edges.addresses import local_path, redacted
+from ablate.edges.record_format import ROLE
 from ablate.edges.tracking import MlflowTracker
 from ablate.edges.tracking_reading import ClientReader
 

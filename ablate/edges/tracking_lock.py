@@ -24,10 +24,8 @@ from ablate.edges import tracking_store  # isort: skip  # first: it silences MLf
 import psutil
 
 from ablate.edges.addresses import redacted
-from ablate.edges.locks import refusal
-from ablate.edges.signals import end_this_process
 from ablate.edges.tracking_faults import passing_faults
-from ablate.study import InputError, Problem, StoreUnavailable, printable
+from ablate.study import InputError, Problem, StoreUnavailable, printable, study_in_use
 
 TAG = "ablate.driver"
 RENEW_S = 30.0  # a read and a write: one small request in 15 s
@@ -78,7 +76,7 @@ def hold(
     *,
     command: str = "",
     new: bool = True,
-    lost: Callable[[str], None] = end_this_process,
+    lost: Callable[[str], None],
     renew_s: float = RENEW_S,
 ) -> Iterator[None]:
     """Hold the lock of `study` in the MLflow store at `address`, where it has none if it must not be `new` there.
@@ -87,7 +85,7 @@ def hold(
 
     Raises InputError when another process holds it, saying who, or when the store does not answer. A holder whose
     process is gone is in nobody's way on its own machine; on others it is after STALE_S. When another has taken the
-    lock, `lost` is called in a thread, with the reason: by default that ends this process as SIGTERM does.
+    lock, `lost` is called in a thread, with the reason.
     """
     lock = Lock(address, study, mlruns, command, renew_s)
     if not lock.take(new=new):
@@ -195,7 +193,7 @@ class Lock:
         self.client.set_experiment_tag(self.experiment_id, TAG, json.dumps(asdict(sign)))
 
     def _refusal(self, found: Sign | None) -> Problem:
-        return refusal(self.address, str(found or ""), found.command if found else "")
+        return study_in_use(self.address, str(found or ""), found.command if found else "")
 
 
 def _place() -> str:

@@ -21,7 +21,7 @@ from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from ablate.edges.ledger import MODEL, MODEL_DATA
+from ablate.edges.record_format import MODEL, MODEL_DATA
 from ablate.edges.tracking_store import artifacts
 
 LOADER = "ablate.runs.serving"

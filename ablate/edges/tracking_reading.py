@@ -18,7 +18,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Experiment, LoggedModel, Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from ablate.edges.ledger import DOCUMENT, MODEL, MODEL_DATA, curves, database_file, local_path, record_of
+from ablate.edges.addresses import database_file, local_path
+from ablate.edges.record_format import DOCUMENT, MODEL, MODEL_DATA, curves, record_of
 from ablate.edges.tracking_cache import TABLES, Cache
 from ablate.edges.tracking_faults import passing_faults
 from ablate.study import Record

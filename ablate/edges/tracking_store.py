@@ -17,8 +17,16 @@ import sqlalchemy
 from filelock import FileLock
 
 from ablate.edges import relocation
-from ablate.edges.addresses import checked, is_postgres, redacted, with_driver, without_login
-from ablate.edges.ledger import INITIALISING, check_contents, database_file, default_uri
+from ablate.edges.addresses import (
+    checked,
+    database_file,
+    default_uri,
+    is_postgres,
+    redacted,
+    with_driver,
+    without_login,
+)
+from ablate.edges.ledger import INITIALISING, check_contents
 from ablate.edges.tracking_faults import reason_unreached
 from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem

@@ -15,8 +15,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import Metric, Param, Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from ablate.edges.addresses import redacted
-from ablate.edges.ledger import local_path, record_of, record_tags
+from ablate.edges.addresses import local_path, redacted
+from ablate.edges.record_format import record_of, record_tags
 from ablate.edges.tracking_faults import passing_faults
 from ablate.edges.tracking_reading import ClientReader, dataset_of
 from ablate.study import InputError, Problem, StoredRun

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
-from ablate.edges.ledger import ROLE
+from ablate.edges.record_format import ROLE
 from ablate.study import SCHEMA, Phase, RunSpec
 
 TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT = 8000, 6000, 250  # characters, MLflow's

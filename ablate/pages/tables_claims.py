@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ablate.claims import numbers
 from ablate.claims.answer import Comparison
-from ablate.claims.controls import ControlFinding
+from ablate.claims.control_findings import ControlFinding
 from ablate.claims.external import ExternalTable
 from ablate.claims.numbers import GAP
 from ablate.claims.people import PopulationRow

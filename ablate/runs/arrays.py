@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem
 
 MAX_MEMBERS = 1000
@@ -119,10 +116,3 @@ def _check_header(stream: IO[bytes], info: zipfile.ZipInfo) -> None:
         size *= length
     if min(shape, default=0) < 0 or size > info.file_size:
         raise ValueError(f"announces {size:,} bytes and has {info.file_size:,}")
-
-
-def write(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a compressed archive, whole or not at all. Raises OSError when it cannot be written."""
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_whole(file, [content.getbuffer()])

@@ -15,6 +15,8 @@ OF_OUR_FILES = frozenset({errno.EACCES, errno.EPERM})
 # safetensors (Rust) and pyarrow (C++) put the number into the text of exceptions of their own
 IN_WORDS = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
 
+SAVE_STATE_S = 6.0  # that a run which was asked to stop has for it: 10 s after SIGTERM a cluster manager kills
+
 
 class Stopped(Exception):
     """The run was asked to stop and did, at a safe point: the same run again continues there."""

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from toy_scores import around, asked, load
 
-from ablate.claims.controls import ControlFinding, control_findings, explanations
+from ablate.claims.control_findings import ControlFinding
+from ablate.claims.controls import control_findings, explanations
 
 WIDE = {"control": {"match_parameters": {"of": "hybrid", "by": "model.width"}}}
 SHUFFLED = {"like": "hybrid", "control": {"shuffle_input": ["pose_2d"]}}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import toy_runs as toy
 
-from ablate.edges import ledger
+from ablate.edges import addresses, ledger
 from ablate.edges.tracking import MlflowTracker
 from ablate.edges.tracking_reading import ClientReader
 from ablate.study import InputError
@@ -105,7 +105,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_artifact_addresses(address: str, path: str | None) -> None:
-    assert ledger.local_path(address) == (Path(path) if path else None)
+    assert addresses.local_path(address) == (Path(path) if path else None)
 
 
 @pytest.mark.parametrize(
@@ -113,18 +113,18 @@ def test_artifact_addresses(address: str, path: str | None) -> None:
     [("sqlite:////a/b.db", "/a/b.db"), ("sqlite:///b.db", "b.db"), ("postgresql://h/x", None), ("http://h", None)],
 )
 def test_database_files(uri: str, file: str | None) -> None:
-    assert ledger.database_file(uri) == (Path(file) if file else None)
+    assert addresses.database_file(uri) == (Path(file) if file else None)
 
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:////a/b.db?timeout=60"])
 def test_a_database_that_is_no_file_or_more_than_one_is_refused(uri: str) -> None:
     """It was taken for a file of that name: a study with every run finished had all of them missing."""
     with pytest.raises(InputError, match="must name one file"):
-        ledger.database_file(uri)
+        addresses.database_file(uri)
 
 
 def test_the_default_store_is_in_the_folder(tmp_path: Path) -> None:
-    assert ledger.database_file(ledger.default_uri(tmp_path)) == tmp_path / "mlflow.db"
+    assert addresses.database_file(addresses.default_uri(tmp_path)) == tmp_path / "mlflow.db"
 
 
 def test_needs_neither_mlflow_nor_pandas() -> None:

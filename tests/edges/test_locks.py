@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from ablate.edges import locks
+from ablate.edges import locks, study_lock
 from ablate.study import InputError
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from ablate.edges import locks
-with locks.hold(Path(sys.argv[1]), "toy", command="ablate run toy.toml"):
+with locks.hold(Path(sys.argv[1]), command="ablate run toy.toml"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -35,7 +35,7 @@ def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_
     path = tmp_path / "mlruns" / "toy.lock"
     with held(path) as first:
         try:
-            with pytest.raises(InputError) as refused, locks.hold(path, "toy"):
+            with pytest.raises(InputError) as refused, locks.hold(path):
                 pass
         finally:
             os.kill(first.pid, signal.SIGKILL)
@@ -43,7 +43,7 @@ def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_
     assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in said
     assert "it runs: ablate run toy.toml" in said
     assert locks.holder(path)["pid"] == first.pid  # a killed holder cannot take its name away …
-    with locks.hold(path, "toy", command="ablate run again"):  # … and is in nobody's way
+    with locks.hold(path, command="ablate run again"):  # … and is in nobody's way
         assert locks.holder(path) == {**locks.holder(path), "pid": os.getpid(), "command": "ablate run again"}
     assert locks.holder(path) == {}
 
@@ -51,9 +51,9 @@ def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_
 @pytest.mark.parametrize("left", [b"", b"[1, 2]", b"\xff{", b"[" * 100_000])
 def test_a_damaged_note_costs_only_the_note(tmp_path: Path, left: bytes) -> None:
     path = tmp_path / "toy.lock"
-    with locks.hold(path, "toy"):
+    with locks.hold(path):
         locks.holder_file(path).write_bytes(left)
-        with pytest.raises(InputError, match=r"is at work$"), locks.hold(path, "toy"):
+        with pytest.raises(InputError, match=r"is at work$"), locks.hold(path):
             pass
 
 
@@ -62,12 +62,12 @@ def test_a_lock_file_that_was_removed_lets_nobody_in_while_its_holder_lives(tmp_
     with held(path) as first:
         try:
             path.unlink()
-            with pytest.raises(InputError, match=f"process {first.pid} on"), locks.hold(path, "toy"):
+            with pytest.raises(InputError, match=f"process {first.pid} on"), locks.hold(path):
                 pass
             assert locks.holder(path)["pid"] == first.pid
         finally:
             first.kill()
-    with locks.hold(path, "toy"):
+    with locks.hold(path):
         pass
 
 
@@ -75,16 +75,16 @@ def test_two_folders_with_one_sqlite_file_have_one_driver(tmp_path: Path) -> Non
     address = f"sqlite:///{tmp_path}/shared/mlflow.db"
     (tmp_path / "shared").mkdir()
     with (
-        locks.hold(tmp_path / "a" / "toy.lock", "toy", store=address),
+        study_lock.hold(tmp_path / "a" / "toy.lock", "toy", store=address),
         pytest.raises(InputError, match=f"process {os.getpid()} on"),
-        locks.hold(tmp_path / "b" / "toy.lock", "toy", store=address),
+        study_lock.hold(tmp_path / "b" / "toy.lock", "toy", store=address),
     ):
         pass
-    with locks.hold(tmp_path / "shared" / "toy.lock", "toy", store=address):  # the same file is locked once
+    with study_lock.hold(tmp_path / "shared" / "toy.lock", "toy", store=address):  # the same file is locked once
         assert locks.holder(tmp_path / "shared" / "toy.lock")["pid"] == os.getpid()
 
 
 def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be locked"), locks.hold(tmp_path / "file" / "toy.lock", "toy"):
+    with pytest.raises(InputError, match="cannot be locked"), locks.hold(tmp_path / "file" / "toy.lock"):
         pass

@@ -101,7 +101,7 @@ def _look(process: subprocess.Popen[str], seen: Done, postgres: Postgres) -> Non
 
     wait_until(lambda: looked(2))
     here = seen.project.folder / "mlruns"
-    with pytest.raises(InputError) as caught, tracking_lock.hold(seen.server.address, "linear", here):
+    with pytest.raises(InputError) as caught, tracking_lock.hold(seen.server.address, "linear", here, lost=pytest.fail):
         pass
     seen.refused = str(caught.value)
     postgres.stop()

@@ -21,7 +21,7 @@ import pytest
 from mlflow import MlflowClient
 from servers import PASSWORD, QUOTED, TrackingServer
 
-from ablate.edges import locks, tracking_lock
+from ablate.edges import study_lock, tracking_lock
 from ablate.edges.tracking_lock import STALE_S, TAG, Lock, Sign
 from ablate.study import InputError
 
@@ -29,7 +29,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from ablate.edges import tracking_lock
-with tracking_lock.hold(sys.argv[1], sys.argv[2], Path("mlruns"), command="ablate run toy.toml"):
+with tracking_lock.hold(sys.argv[1], sys.argv[2], Path("mlruns"), command="ablate run toy.toml", lost=print):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -64,7 +64,7 @@ def write(client: MlflowClient, study: str) -> Iterator[Callable[..., None]]:
 
 
 def hold(address: str, study: str, **more: Any) -> AbstractContextManager[None]:
-    return tracking_lock.hold(address, study, Path("mlruns"), **more)
+    return tracking_lock.hold(address, study, Path("mlruns"), **{"lost": pytest.fail, **more})
 
 
 def refusal(address: str, study: str, **more: float) -> str:
@@ -177,15 +177,15 @@ def test_a_database_without_a_server_in_front_has_the_same_lock(
     new_database: Callable[..., str], study: str, tmp_path: Path
 ) -> None:
     address = new_database(with_mlflow=True)
-    with locks.hold(tmp_path / "here" / "toy.lock", study, store=address, new=True, command="ablate run toy.toml"):
+    with study_lock.hold(tmp_path / "here" / "toy.lock", study, store=address, new=True, command="ablate run toy.toml"):
         elsewhere = tmp_path / "on another machine" / "toy.lock"
-        with pytest.raises(InputError) as caught, locks.hold(elsewhere, study, store=address):
+        with pytest.raises(InputError) as caught, study_lock.hold(elsewhere, study, store=address):
             pass
     assert f"process {os.getpid()} on" in str(caught.value)
     assert "it runs: ablate run toy.toml" in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert QUOTED not in str(caught.value)
-    with locks.hold(elsewhere, study, store=address):
+    with study_lock.hold(elsewhere, study, store=address):
         pass
 
 

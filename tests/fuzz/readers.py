@@ -22,7 +22,7 @@ from ablate.depth_refinement.sources import bvh, calibration, openpose_files, re
 from ablate.depth_refinement.sources.openpose import import_openpose
 from ablate.design import plan
 from ablate.design.document import checked
-from ablate.edges.ledger import record_of
+from ablate.edges.record_format import record_of
 from ablate.loading import Workspace, load
 from ablate.runs import arrays
 from ablate.runs.checkpoints import ResumeCheckpoint

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ablate.depth_refinement.skeleton import JOINTS
 from ablate.depth_refinement.sources.bvh import read_bvh
 from ablate.depth_refinement.sources.mocap import STATURE_M, assign_splits
+from ablate.depth_refinement.sources.npz_writer import write_npz
 from ablate.depth_refinement.sources.retarget import UP_AXES, Retargeted, retarget
-from ablate.runs import arrays as npz
 from ablate.study import InputError, Problem
 
 SUBJECT_FROM = ("file", "folder", "prefix")
@@ -91,7 +91,7 @@ def import_bvh(
     names = _clip_names(paths, root)
     subjects = [_subject(path, root, name, subject_from) for path, name in zip(paths, names, strict=True)]
     arrays = _arrays(clips, names, subjects)
-    npz.write(out, arrays)
+    write_npz(out, arrays)
     clips = [replace(c, warnings=c.warnings + odd) for c, odd in zip(clips, _odd_ones(clips, skeletons), strict=True)]
     files = [_line(*row, root) for row in zip(paths, clips, names, subjects, strict=True)]
     return _summary(out, arrays, files)

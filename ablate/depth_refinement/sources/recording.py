@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ablate.depth_refinement.skeleton import FACE, INDEX, JOINTS, NUM_JOINTS
 from ablate.depth_refinement.sources.calibration import Rig, rig_problems
+from ablate.depth_refinement.sources.npz_writer import write_npz
 from ablate.runs import arrays as npz
 from ablate.study import InputError, Problem
 
@@ -91,7 +92,7 @@ def write(out: Path, recording: Recording, more: Mapping[str, NDArray[Any]]) -> 
         "joint_names": np.array(JOINTS),
         **more,
     }
-    npz.write(out, arrays)
+    write_npz(out, arrays)
 
 
 def complete_heads(joints3d: Array) -> Array:

@@ -1,0 +1,99 @@
+"""How a store of runs keeps a Record and a study's document: tags, metrics, artifacts. Knows no MLflow, no database."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ablate.study import SCHEMA, InputError, Problem, Record, printable
+
+ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
+FAILURES = "ablate.failures"  # tag: tries of a run's cell that have failed, where there were any
+DOCUMENT = "study.json"  # artifact of the parent run
+MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; more is cut off and then no JSON
+MODEL = "model"  # name of the LoggedModel of a run
+MODEL_DATA = "data/model"  # our model folder inside a LoggedModel's own folder
+
+
+def score(value: float) -> float:
+    """Undo MLflow's database encoding: it stores ±∞ as the largest float."""
+    return value if abs(value) < sys.float_info.max else value * 2
+
+
+def check_version(version: object, place: str) -> None:
+    """Refuse, by InputError, records that a newer version of the package has written; those without one are of 0."""
+    if int(str(version)) > SCHEMA:
+        rule = f"was written by a newer version of ablate: records of schema {version}, this one reads up to {SCHEMA}"
+        raise InputError(Problem("tracking store", place, rule, nearest="`pip install --upgrade ablate`"))
+
+
+def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mapping[str, float], dataset: str) -> Record:
+    """The Record that a run's tags, latest metrics and the digest of its data amount to."""
+    check_version(tags.get("ablate.schema", 0), f"run {run_id}")
+    trial = tags.get("ablate.trial", "")
+    overrides, provenance = (json.loads(tags.get(f"ablate.{name}", "{}")) for name in ("overrides", "provenance"))
+    if not isinstance(overrides, dict) or not isinstance(provenance, dict):
+        raise ValueError("overrides and provenance must be tables")
+    return Record(
+        run_id=run_id,
+        arm=tags["ablate.arm"],
+        seed=int(tags["ablate.seed"]),
+        phase=cast(Any, tags["ablate.phase"]),
+        key=tags["ablate.key"],
+        status=cast(Any, status),
+        scores={name: score(value) for name, value in sorted(metrics.items())},
+        overrides=overrides,
+        trial=int(trial) if trial else None,
+        error=printable(tags.get("ablate.error", "")),
+        provenance={printable(name): printable(str(value)) for name, value in provenance.items()},
+        dataset=dataset,
+        failures=int(tags.get(FAILURES, 0)),
+    )
+
+
+def record_tags(record: Record, study: str) -> dict[str, str]:
+    """The tags of which `record_of` makes this record, in the store of a study."""
+    plain = {
+        "study": study,
+        "arm": record.arm,
+        "seed": str(record.seed),
+        "phase": record.phase,
+        "key": record.key,
+        "schema": str(SCHEMA),
+        "overrides": json.dumps(dict(record.overrides), sort_keys=True),
+        "provenance": json.dumps(dict(record.provenance), sort_keys=True),
+        "trial": "" if record.trial is None else str(record.trial),
+        "error": record.error,
+        "failures": str(record.failures or ""),
+    }
+    return {ROLE: "run", **{f"ablate.{name}": value for name, value in plain.items() if value}}
+
+
+def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, float]]:
+    """Per-epoch entries from (metric, value, step, timestamp) points.
+
+    Steps count epochs from 1; what is not a curve stands at step 0. Of two values at one step the earlier is the
+    curve's: the later one is the final score, which may be computed at another precision.
+    """
+    epochs: dict[int, dict[str, float]] = defaultdict(dict)
+    for name, value, step, _ in sorted(points, key=lambda point: (point[2], point[3])):
+        if step >= 1:
+            epochs[step].setdefault(name, score(value))
+    return [{"epoch": float(step), **dict(sorted(values.items()))} for step, values in sorted(epochs.items())]
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A study's document. Raises InputError where it is no JSON table."""
+    try:
+        with path.open("rb") as stream:
+            document = json.loads(stream.read(MAX_DOCUMENT_BYTES))
+        if not isinstance(document, dict):
+            raise ValueError(f"a {type(document).__name__}, no table")
+        check_version(document.get("schema", 0), "the study's document")
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, or a version that is no number
+        raise InputError(Problem(str(path), "", "must be a readable JSON table", str(error)[:80])) from None
+    return document
