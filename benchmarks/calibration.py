@@ -26,8 +26,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ablate.claims.statistics import ALPHA, Effect, paired
-from ablate.claims.verdicts import Claim, judge
+from ablate.analysis.statistics import ALPHA, Effect, paired
+from ablate.analysis.verdicts import Claim, judge
 from ablate.study import Direction
 
 SEEDS = (5, 7, 10, 20)

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
-from ablate.driver import Driver
-from ablate.edges import engines
-from ablate.loading import Loaded, Workspace, context_of, load
-from ablate.runs import evaluation
-from ablate.runs.execution import Context, build, load_catalogue, trainer_of
+from ablate.executors import local
+from ablate.scheduler.scheduler import Driver
+from ablate.scheduler.workspace import Loaded, Workspace, context_of, load
 from ablate.study import RunResult, RunSpec, TrainingSettings
+from ablate.trainers.builtin import evaluation
+from ablate.trainers.builtin.run import Context, build, load_catalogue, trainer_of
 
 
 class Silent:
@@ -90,13 +90,13 @@ def main() -> None:
 
 def measure(loaded: Loaded, workspace: Workspace) -> tuple[list[float], list[float]]:
     """Seconds of each cell through the driver and bare, in turns. The fork server starts before the clock."""
-    from ablate.design import amend
+    from ablate.study import amend
 
     tracker, view = workspace.tracker(), Silent()
     tracker.open(loaded.study.name, amend.document(loaded.study, loaded.catalogue, command="", today="2000-01-01"))
     root = workspace.mlruns
     context = context_of(loaded, workspace, root / "work", root / "logs")
-    engine = engines.pool_for("cpu")
+    engine = local.pool_for("cpu")
     driver = Driver(loaded.study, tracker, context, loaded.digests, 1, engine, view)
     ours: list[float] = []
     bares: list[float] = []

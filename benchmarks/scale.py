@@ -28,10 +28,9 @@ from typing import Any
 
 import scale_toy
 
-from ablate.design import amend
-from ablate.driver import Driver
-from ablate.loading import Workspace, context_of, load
-from ablate.study import RunResult, RunSpec
+from ablate.scheduler.scheduler import Driver
+from ablate.scheduler.workspace import Workspace, context_of, load
+from ablate.study import RunResult, RunSpec, amend
 
 COMMANDS = {"plan": ["plan", "{file}"], "status": ["status", "{file}"], "report": ["report", "scale"]}
 

@@ -35,9 +35,9 @@ from ablate.depth_refinement.data import PoseData, mocap, synthetic
 from ablate.depth_refinement.losses import pose_loss
 from ablate.depth_refinement.metrics import METRICS
 from ablate.depth_refinement.model import PoseNetwork, create_model
-from ablate.runs.evaluation import predict, score
-from ablate.runs.training import Trainer
 from ablate.study import TrainingSettings
+from ablate.trainers.builtin.evaluation import predict, score
+from ablate.trainers.builtin.loop import Trainer
 
 ARMS: dict[str, dict[str, Any]] = {
     "existing": {},

@@ -26,11 +26,12 @@ if os.environ.get("CI"):
 
 pytest_plugins = ["servers"]  # PostgreSQL and an `mlflow server` over it
 ROOT = Path(__file__).resolve().parent.parent
+WHOLE_STUDIES = ("commands", "scheduler", "executors", "cli")  # folders of tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole studies first: they take longest, and must not be what one of two processes is left with at the end."""
-    items.sort(key=lambda item: (item.path.name != "test_survival.py", item.path.parent != ROOT / "tests"))
+    items.sort(key=lambda item: (item.path.name != "test_survival.py", item.path.parent.name not in WHOLE_STUDIES))
 
 
 TEARDOWN_S = 300.0
@@ -91,7 +92,7 @@ def initialised_store(once: Callable[..., Path]) -> Path:
     """The file of an empty MLflow database: preparing one takes seconds, copying it none."""
 
     def initialise(folder: Path) -> None:
-        from ablate.edges.tracking import MlflowTracker
+        from ablate.tracking.mlflow.tracker import MlflowTracker
 
         MlflowTracker(None, folder)
 
@@ -136,7 +137,7 @@ def zipped(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy study, exported to a file."""
     from ablate.archive.collect import collect
     from ablate.archive.zip_archive import pack
-    from ablate.edges.tracking import MlflowTracker
+    from ablate.tracking.mlflow.tracker import MlflowTracker
 
     folder = tmp_path_factory.mktemp("zipped")
     collect("linear", MlflowTracker(None, finished.folder / "mlruns"), folder / "study", lambda done, total: None)
@@ -156,7 +157,7 @@ class Answer:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run a command in this process: starting Python, torch and MLflow anew takes seconds."""
-    from ablate.cli import main
+    from ablate.cli.app import main
 
     def call(*arguments: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["ablate", *arguments])
@@ -172,6 +173,32 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells run in a thread of this process: for tests of what is done rather than where. Use one worker."""
-    from ablate.edges import engines
+    from ablate.executors import local
 
-    monkeypatch.setattr(engines, "pool_for", lambda device: ThreadPoolExecutor)
+    monkeypatch.setattr(local, "pool_for", lambda device: ThreadPoolExecutor)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an initialised MLflow database without studies: migrating one takes seconds, copying it none."""
+    from ablate.tracking.mlflow.tracker import MlflowTracker
+
+    folder = tmp_path_factory.mktemp("empty")
+    MlflowTracker(None, folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def new_mlruns(empty_store: Path) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / "mlruns").mkdir(parents=True)
+        shutil.copy(empty_store, folder / "mlruns" / "mlflow.db")
+        return folder / "mlruns"
+
+    return make
+
+
+@pytest.fixture
+def mlruns(new_mlruns: Callable[[Path], Path], tmp_path: Path) -> Path:
+    """A fresh store of the default kind."""
+    return new_mlruns(tmp_path)

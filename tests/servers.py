@@ -269,10 +269,10 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def mlflow_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a database with MLflow's tables: making them takes seconds, a copy of them none."""
-    from ablate.edges import tracking_store
+    from ablate.tracking.mlflow import store
 
     address = postgres.create()
-    tracking_store.connect(address.replace("postgresql:", "postgresql+psycopg:"), tmp_path_factory.mktemp("template"))
+    store.connect(address.replace("postgresql:", "postgresql+psycopg:"), tmp_path_factory.mktemp("template"))
     return address.rpartition("/")[2]
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.runs.halts import Stopped, Unavailable
 from ablate.study import Metric, RunResult, RunSpec, Study
+from ablate.trainers.errors import Stopped, Unavailable
 
 
 def nothing(output: Any, targets: Mapping[str, Any]) -> Any:

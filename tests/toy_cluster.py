@@ -17,9 +17,9 @@ from pathlib import Path
 import toy_cells
 from toy_project import GONE_S, clean_environment, wait_until
 
-from ablate.edges.engines import WorkerLost, local_pool
-from ablate.runs.halts import Stopped, Unavailable
+from ablate.executors.local import WorkerLost, local_pool
 from ablate.study import RunResult, RunSpec
+from ablate.trainers.errors import Stopped, Unavailable
 
 TESTS = Path(__file__).parent
 # Without the address, what is left of the dashboard listens on every network interface.
@@ -69,7 +69,7 @@ class Cluster:
     def add_elsewhere(self) -> Cluster:
         """Start a worker that does not see the driver's work folder, as one on another machine."""
         blind = self.folder / "blind.py"
-        blind.write_text("from ablate.edges import cluster_worker\ncluster_worker.PROBE = 'of another folder'\n")
+        blind.write_text("from ablate.executors.dask import worker\nworker.PROBE = 'of another folder'\n")
         return self.add(1, "--preload", str(blind))
 
     def _start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
@@ -86,7 +86,7 @@ class Cluster:
 
     def present(self) -> set[str]:
         """The addresses of the workers that the scheduler knows."""
-        from ablate.edges import cluster
+        from ablate.executors.dask import cluster
 
         with cluster.connect(self.address) as client:
             return set(client.scheduler_info(n_workers=-1)["workers"])
@@ -111,10 +111,10 @@ class Cluster:
 
 def cells_on(address: str, workers: int = 0, device: str = "cpu") -> AbstractContextManager[Executor]:
     """The cluster as an executor of the cells below, in processes that have not imported torch."""
-    from ablate.edges import cluster_executor
+    from ablate.executors.dask import executor
 
     inner = partial(local_pool, preloaded=("toy_cluster",))
-    return cluster_executor.dask_cluster(workers, address=address, device=device, inner=inner)
+    return executor.dask_cluster(workers, address=address, device=device, inner=inner)
 
 
 @dataclass(frozen=True)

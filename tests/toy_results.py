@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.design import plan
-from ablate.design.trials import trial_specs
-from ablate.edges.memory import MemoryTracker
+from ablate.planning import plan
+from ablate.planning.trials import trial_specs
 from ablate.study import RunResult, RunSpec, Study
+from ablate.tracking.memory import MemoryTracker
 
 EPOCHS = 6
 EXAMPLES = 400

@@ -23,10 +23,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ablate.design.rules import NAME
-from ablate.edges.record_format import read_document
-from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem, StoredRun
+from ablate.study.rules import NAME
+from ablate.tracking.record_format import read_document
+from ablate.trainers.atomic_write import write_whole
 
 DOCUMENT, RUNS, SLIM = "study.json", "runs", "reports_only.json"
 RUN, CURVES, ARTIFACTS, MODEL = "run.json", "curves.parquet", "artifacts", "model"
@@ -187,7 +187,7 @@ def rewrite_tables(place: Path, columns: Collection[str] | None = None) -> None:
     """
     import pyarrow
 
-    from ablate.claims.stored import read_columns  # imports pandas
+    from ablate.analysis.example_tables import read_columns  # imports pandas
 
     for file in (place / ARTIFACTS / name for name in TABLES):
         if file.is_file():

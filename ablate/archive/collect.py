@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Came, History
-from ablate.design.amend import supersedes
-from ablate.design.rules import NAME
-from ablate.edges.record_format import MODEL
 from ablate.study import InputError, Problem, StoredRun, Tracker
+from ablate.study.amend import supersedes
+from ablate.study.rules import NAME
+from ablate.tracking.record_format import MODEL
 
 AT_ONCE = 500  # runs whose curves are in memory
 RESUME = ("checkpoint*", "*.partial")  # what a run needs to go on, and no longer when it has ended

@@ -13,8 +13,8 @@ from typing import Any
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Came
 from ablate.archive.collect import Tell, asked, newer_scores
-from ablate.design.amend import supersedes
 from ablate.study import Record, StoredRun, Tracker
+from ablate.study.amend import supersedes
 
 
 def deliver(study: str, folder: Path, tracker: Tracker, tell: Tell, came: Came | None = None) -> Came:

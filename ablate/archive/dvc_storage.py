@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from ablate.edges.addresses import redacted
-from ablate.runs.durable import write_whole
 from ablate.study import InputError, Problem
+from ablate.trainers.atomic_write import write_whole
+from ablate.untrusted.addresses import redacted
 
 STORAGE = Path(".dvc", "storage")  # laid out as a DVC remote; .dvc/.gitignore does not name it
 REMOTE = "storage"

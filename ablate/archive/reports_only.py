@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.archive import bundle
-from ablate.design.plan import counted_by
+from ablate.planning.plan import counted_by
 from ablate.study import InputError, Problem, StoredRun, Study
 
 PICTURES = "examples.npz"

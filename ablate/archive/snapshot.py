@@ -17,7 +17,7 @@ from pathlib import Path
 from ablate.archive import bundle, dvc_storage, reports_only, zip_archive
 from ablate.archive.bundle import Came
 from ablate.archive.dvc_storage import ARCHIVES, MODELS, REMOTE
-from ablate.design.plan import counted_by
+from ablate.planning.plan import counted_by
 from ablate.study import InputError, Problem, StoredRun
 
 SUFFIX = ".zip.xz"

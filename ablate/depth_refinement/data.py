@@ -25,8 +25,8 @@ from ablate.depth_refinement.sources import mocap as mocap_layout
 from ablate.depth_refinement.sources import splits
 from ablate.depth_refinement.sources import synthetic as procedural
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TRAIN, PoseSet
-from ablate.runs.contract import Batch, Split
 from ablate.study import Frozen, InputError, Problem
+from ablate.trainers.contract import Batch, Split
 
 # Poses simulated at a time for fixed examples: bounds the memory, and never changes (the draws depend on it).
 _CHUNK = 4096

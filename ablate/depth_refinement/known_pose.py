@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ablate.depth_refinement.geometry import view_angles
 from ablate.depth_refinement.references import answer
 from ablate.depth_refinement.resection import solve
-from ablate.runs.contract import Batch
 from ablate.study import InputError, Problem
+from ablate.trainers.contract import Batch
 
 TOLD = ("image_2d", "image_sd", "pose_world")
 # Image SD of a detector said to make no error at all: 0.1 mm at one metre.

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ablate.depth_refinement.simulation import assemble
 from ablate.depth_refinement.skeleton import JOINTS, NUM_JOINTS
-from ablate.design.wording import shown
-from ablate.loading import check_file
-from ablate.runs import arrays as npz
-from ablate.runs import evaluation
-from ablate.runs.checkpoints import SETTINGS, load_model, read_settings
-from ablate.runs.durable import write_whole
-from ablate.runs.sizes import check_size
+from ablate.scheduler.workspace import check_file
 from ablate.study import InputError, Problem
+from ablate.trainers.atomic_write import write_whole
+from ablate.trainers.builtin import evaluation
+from ablate.trainers.builtin.checkpoints import SETTINGS, load_model, read_settings
+from ablate.trainers.builtin.model_size_check import check_size
+from ablate.untrusted import npz_reader as npz
+from ablate.untrusted.wording import shown
 
 SHAPES = {"pose_2d": (NUM_JOINTS, 2), "pose_3d": (NUM_JOINTS, 3), "visibility": (NUM_JOINTS,)}
 MAX_BYTES = 1_000_000_000  # of all arrays read, unpacked: a million poses

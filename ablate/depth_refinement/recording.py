@@ -33,8 +33,8 @@ from ablate.depth_refinement.simulation import INPUTS, assemble, described, wrap
 from ablate.depth_refinement.skeleton import FACE, JOINTS, L_HIP, L_SHOULDER, LIMBS, NUM_JOINTS, R_HIP, R_SHOULDER
 from ablate.depth_refinement.sources import recording as layout
 from ablate.depth_refinement.sources.recording import Array, Mask, Recording, is_recording
-from ablate.runs.contract import Batch, Split
 from ablate.study import Frozen, InputError, Problem
+from ablate.trainers.contract import Batch, Split
 
 TRUNK = (L_SHOULDER, R_SHOULDER, L_HIP, R_HIP)
 # Median absolute value of a standard normal.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ablate.depth_refinement.geometry import body_axes, trunk
 from ablate.depth_refinement.skeleton import NUM_JOINTS
-from ablate.runs.contract import Batch
 from ablate.study import InputError, Problem
+from ablate.trainers.contract import Batch
 
 FEATURES = 4 * NUM_JOINTS  # 3D and visibility
 OUTPUTS = 3  # sin and cos of the azimuth, elevation in radians

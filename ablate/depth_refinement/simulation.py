@@ -20,8 +20,8 @@ from ablate.depth_refinement.geometry import (
 )
 from ablate.depth_refinement.noise import DetectorErrors, detect
 from ablate.depth_refinement.skeleton import L_HIP, R_HIP
-from ablate.runs.contract import Batch
 from ablate.study import Frozen
+from ablate.trainers.contract import Batch
 
 # Channels of the last dimension of the inputs, by what they are; see `assemble`.
 INPUTS = {"pose_2d": (0, 2), "pose_3d": (2, 5), "visibility": (5, 6)}

@@ -13,13 +13,12 @@ import torch
 import typer
 from pydantic import ValidationError
 
-from ablate.design import components
-from ablate.edges.engines import usable_cores
-from ablate.loading import check_folder, resolve_device
-from ablate.pages.progress import ProgressView
-from ablate.runs.contract import Unavailable
-from ablate.runs.execution import Context, execute, load_data
-from ablate.study import InputError, Problem, RunSpec, TrainingSettings
+from ablate.cli.progress import ProgressView
+from ablate.executors.local import usable_cores
+from ablate.scheduler.workspace import check_folder, resolve_device
+from ablate.study import InputError, Problem, RunSpec, TrainingSettings, components
+from ablate.trainers.builtin.run import Context, execute, load_data
+from ablate.trainers.contract import Unavailable
 
 CURVES = ("azimuth_mae_deg", "elevation_mae_deg", "direction_mae_deg")
 

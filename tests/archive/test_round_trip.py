@@ -18,9 +18,9 @@ from toy_study import DOCUMENT, bundles, contents, ended, fill, filled, nobody
 from ablate.archive import bundle
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
-from ablate.edges.memory import MemoryTracker
-from ablate.edges.tracking import MlflowTracker
 from ablate.study import InputError, StoreUnavailable, Tracker
+from ablate.tracking.memory import MemoryTracker
+from ablate.tracking.mlflow.tracker import MlflowTracker
 
 Open = Callable[[], Tracker]  # the same store, as another process opens it
 

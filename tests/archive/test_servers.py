@@ -14,10 +14,11 @@ import toy_runs as toy
 from servers import Postgres, TrackingServer
 from toy_study import bundles, contents, ended, filled, nobody
 
+from ablate.archive import clean
 from ablate.archive.deliver import deliver
-from ablate.edges import cleaning, tracking_discarded
-from ablate.edges.memory import MemoryTracker
-from ablate.edges.tracking import MlflowTracker
+from ablate.tracking.memory import MemoryTracker
+from ablate.tracking.mlflow import discarded
+from ablate.tracking.mlflow.tracker import MlflowTracker
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +71,10 @@ def test_files_of_a_database_s_discarded_runs_are_known(
     model = tracker.artifact(run.record.run_id, "model")
     assert model
     tracker.discard([run.record.run_id])
-    gone = [each for each in tracking_discarded.kept(database, tmp_path / "shared") if each.study == "toy"]
+    gone = [each for each in discarded.kept(database, tmp_path / "shared") if each.study == "toy"]
     assert [each.run_id for each in gone] == [run.record.run_id]
     places = [("toy", what, place) for what, place in gone[0].places]
-    assert [leftover.path for _, leftover in cleaning.discarded(places, tmp_path / "shared")] == [
+    assert [leftover.path for _, leftover in clean.discarded(places, tmp_path / "shared")] == [
         tmp_path / "shared" / "artifacts" / "toy" / run.record.run_id,
         model.parent.parent.parent,
     ]

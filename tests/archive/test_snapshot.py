@@ -22,8 +22,8 @@ from ablate.archive import snapshot as snapshots
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
 from ablate.archive.dvc_storage import ARCHIVES, MODELS
-from ablate.edges.memory import MemoryTracker
 from ablate.study import InputError, Tracker
+from ablate.tracking.memory import MemoryTracker
 
 STUDY = {
     "name": "slim",

@@ -8,8 +8,8 @@ from typing import Any
 import toy_runs as toy
 
 from ablate.archive.collect import collect
-from ablate.edges.memory import MemoryTracker
 from ablate.study import StoredRun, Tracker
+from ablate.tracking.memory import MemoryTracker
 
 DOCUMENT = {**toy.DOCUMENT, "study": {"name": "toy", "arms": {"plain": {}}, "seeds": [1, 2]}}
 SCORES = {**toy.SCORES, "test/odd": 1e-300 / 3, "test/undefined": float("nan"), "test/endless": float("inf")}

@@ -12,7 +12,7 @@ import pytest
 
 from ablate.depth_refinement.model import create_model
 from ablate.depth_refinement.sources import synthetic
-from ablate.runs.checkpoints import save_model
+from ablate.trainers.builtin.checkpoints import save_model
 
 Cli = Callable[..., Any]
 

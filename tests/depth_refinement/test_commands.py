@@ -23,7 +23,7 @@ from toy_project import clean_environment, finish, wait_until
 from ablate.depth_refinement.simulation import assemble
 from ablate.depth_refinement.skeleton import JOINTS
 from ablate.depth_refinement.sources import synthetic
-from ablate.runs.checkpoints import load_model
+from ablate.trainers.builtin.checkpoints import load_model
 
 Cli = Callable[..., Any]
 Arrays = Mapping[str, np.ndarray]
@@ -92,7 +92,8 @@ class TestTrain:
     def test_killed_and_continued_gives_the_same_weights(self, people: Path, tmp_path: Path, cli: Cli) -> None:
         command = ["train", *FLAGS, "--data", str(people), "--epochs", "25"]
         killed = tmp_path / "killed"
-        hasty = "import ablate.runs.training as t; t.CHECKPOINT_SECONDS = 0.0; from ablate.cli import main; main()"
+        hasty = "from ablate.trainers.builtin import loop; loop.CHECKPOINT_SECONDS = 0.0; "
+        hasty += "from ablate.cli.app import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", hasty, *command, "--out", str(killed)],
             env=clean_environment(),

@@ -16,8 +16,8 @@ from ablate.depth_refinement.noise import DetectorErrors
 from ablate.depth_refinement.simulation import Cameras
 from ablate.depth_refinement.sources.mocap import read
 from ablate.depth_refinement.sources.splits import thin
-from ablate.runs.contract import Batch, Data
 from ablate.study import InputError
+from ablate.trainers.contract import Batch, Data
 
 
 @pytest.fixture

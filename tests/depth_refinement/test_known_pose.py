@@ -17,10 +17,10 @@ from ablate.depth_refinement import resection
 from ablate.depth_refinement.data import mocap
 from ablate.depth_refinement.known_pose import known_pose
 from ablate.depth_refinement.metrics import METRICS
-from ablate.runs import cost, evaluation
-from ablate.runs.checkpoints import load_model, save_model
-from ablate.runs.contract import Batch, Fits, Told
 from ablate.study import InputError
+from ablate.trainers.builtin import cost, evaluation
+from ablate.trainers.builtin.checkpoints import load_model, save_model
+from ablate.trainers.contract import Batch, Fits, Told
 
 POINTS = np.array(STANDING)[None] - np.array([0.0, 0.9, 0.0])
 # Everything the 2D detector does but Gaussian errors of the same size for every joint, seen or not.

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ablate.depth_refinement import geometry
 from ablate.depth_refinement.metrics import METRICS
-from ablate.runs import evaluation
 from ablate.study import Metric
+from ablate.trainers.builtin import evaluation
 
 AZIMUTHS = st.floats(0, 359.99)
 ELEVATIONS = st.floats(-89.9, 89.9)

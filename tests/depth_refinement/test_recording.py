@@ -18,8 +18,8 @@ from ablate.depth_refinement.metrics import METRICS
 from ablate.depth_refinement.skeleton import L_ELBOW, L_EYE, L_HIP, L_WRIST, NOSE, R_HIP
 from ablate.depth_refinement.sources import calibration, recording
 from ablate.depth_refinement.sources.triangulation import triangulate
-from ablate.runs import evaluation
 from ablate.study import InputError
+from ablate.trainers.builtin import evaluation
 
 Edit = Callable[[dict[str, Any]], object]
 EXACT = {

@@ -17,8 +17,8 @@ from ablate.depth_refinement import geometry
 from ablate.depth_refinement.metrics import METRICS
 from ablate.depth_refinement.references import constant, ridge, torso_frame
 from ablate.depth_refinement.skeleton import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
-from ablate.runs.contract import Batch, Fits
 from ablate.study import InputError
+from ablate.trainers.contract import Batch, Fits
 
 FACTORIES: dict[str, Callable[[], nn.Module]] = {"constant": constant, "torso_frame": torso_frame, "ridge": ridge}
 

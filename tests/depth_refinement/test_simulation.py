@@ -19,7 +19,7 @@ from ablate.depth_refinement.simulation import (
     simulate,
     wrap_degrees,
 )
-from ablate.runs.contract import Batch
+from ablate.trainers.contract import Batch
 
 UP = torch.tensor([0.0, 1.0, 0.0])
 

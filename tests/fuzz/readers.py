@@ -15,18 +15,18 @@ import numpy as np
 import torch
 import valid_files
 
-from ablate.claims.stored import read_table
+from ablate.analysis.example_tables import read_table
 from ablate.depth_refinement import inspection, prediction
 from ablate.depth_refinement.recording import recording
 from ablate.depth_refinement.sources import bvh, calibration, openpose_files, retarget
 from ablate.depth_refinement.sources.openpose import import_openpose
-from ablate.design import plan
-from ablate.design.document import checked
-from ablate.edges.record_format import record_of
-from ablate.loading import Workspace, load
-from ablate.runs import arrays
-from ablate.runs.checkpoints import ResumeCheckpoint
+from ablate.planning import plan
+from ablate.scheduler.workspace import Workspace, load
 from ablate.study import InputError
+from ablate.study.document import checked
+from ablate.tracking.record_format import record_of
+from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
+from ablate.untrusted import npz_reader
 
 Reader = Callable[[Random, Path], None]  # damages in a fresh folder, then reads
 
@@ -129,7 +129,7 @@ def poses(random: Random, folder: Path) -> None:
 
 def examples(random: Random, folder: Path) -> None:
     _npz(random, {**valid_files.poses(), "index": np.arange(2)}, folder / "examples.npz")
-    arrays.read(folder / "examples.npz", most_bytes=10_000_000)
+    npz_reader.read(folder / "examples.npz", most_bytes=10_000_000)
 
 
 def bvh_motion(random: Random, folder: Path) -> None:
@@ -187,7 +187,7 @@ def checkpoints(random: Random, folder: Path) -> None:
     """A damaged state is none; where the damage is put right in the checksum too, what is inside is still only data."""
     import hashlib
 
-    from ablate.runs.checkpoints import DIGEST_SIZE, MAGIC
+    from ablate.trainers.builtin.checkpoints import DIGEST_SIZE, MAGIC
 
     content = valid_files.checkpoint(folder)
     head = len(MAGIC)

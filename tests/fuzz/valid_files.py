@@ -18,7 +18,7 @@ from safetensors.torch import save
 from ablate.depth_refinement.model import create_model
 from ablate.depth_refinement.skeleton import JOINTS
 from ablate.depth_refinement.sources import synthetic
-from ablate.runs.checkpoints import ResumeCheckpoint
+from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = {"d_model": 8, "num_layers": 1, "num_heads": 2, "fusion_dim": 8}
@@ -220,7 +220,7 @@ def scores() -> bytes:
 def document() -> dict[str, Any]:
     """What the store keeps of a study."""
     from ablate.depth_refinement.metrics import METRICS
-    from ablate.design import amend, studyfile
+    from ablate.study import amend, study_file
 
-    study = studyfile.load(ROOT / "studies" / "quick.toml", imports=False)
+    study = study_file.load(ROOT / "studies" / "quick.toml", imports=False)
     return json.loads(json.dumps(amend.document(study, METRICS, command="ablate run quick.toml", today="2025-01-01")))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.design import trust
+from ablate.study import trust
 
 MEMORY = 3 << 30  # bytes above what the process has
 PATIENCE_S = 60  # on a machine ten times slower than an idle one

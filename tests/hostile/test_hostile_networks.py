@@ -21,9 +21,9 @@ import traps
 from toy_project import Project
 
 from ablate.depth_refinement.model import create_model
-from ablate.runs.checkpoints import MAGIC, ResumeCheckpoint, save_model
-from ablate.runs.sizes import check_size
 from ablate.study import InputError
+from ablate.trainers.builtin.checkpoints import MAGIC, ResumeCheckpoint, save_model
+from ablate.trainers.builtin.model_size_check import check_size
 
 Cli = Callable[..., Any]
 SIZES = {"d_model": 16, "num_layers": 1, "num_heads": 2}

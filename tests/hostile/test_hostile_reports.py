@@ -17,10 +17,10 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from toy_results import ARMS, METRICS, Toy
 
-from ablate.claims import results as tables
-from ablate.pages import markdown, report, terminal
-from ablate.pages.blocks import Bullets, Code, Heading, Listing, Table, paragraph
-from ablate.pages.tables import Cell, TextTable
+from ablate.analysis import results as tables
+from ablate.report import build, markdown, terminal
+from ablate.report.blocks import Bullets, Code, Heading, Listing, Table, paragraph
+from ablate.report.tables import Cell, TextTable
 from ablate.study import Problem, printable
 
 SAYINGS = {
@@ -62,7 +62,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A saying, and the folder of a report in every format."""
     folder = tmp_path_factory.mktemp(request.param)
     found = results(folder / "runs", SAYINGS[request.param])
-    return request.param, report.build(found, folder / "toy", formats=("md", "html", "tex", "csv", "json")).parent
+    return request.param, build.build(found, folder / "toy", formats=("md", "html", "tex", "csv", "json")).parent
 
 
 class Elements(HTMLParser):

@@ -20,11 +20,11 @@ import pytest
 import traps
 from toy_project import Project
 
-from ablate.claims import stored
-from ablate.claims.stored import read_table
-from ablate.design.document import checked
-from ablate.edges import ledger
+from ablate.analysis import example_tables
+from ablate.analysis.example_tables import read_table
 from ablate.study import InputError
+from ablate.study.document import checked
+from ablate.tracking.mlflow import sqlite_reader
 
 Cli = Callable[..., Any]
 
@@ -125,7 +125,7 @@ class TestDatabases:
 
 
 def document(finished: Project) -> dict[str, Any]:
-    found = ledger.document_from_sqlite(finished.folder / "mlruns" / "mlflow.db", "linear")
+    found = sqlite_reader.document_from_sqlite(finished.folder / "mlruns" / "mlflow.db", "linear")
     assert found is not None
     return found
 
@@ -253,7 +253,7 @@ class TestTables:
 
     def test_more_rows_than_a_run_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Repeats are counted, not written: a million numbers in a kilobyte or two."""
-        monkeypatch.setattr(stored, "MAX_VALUES", 500_000)
+        monkeypatch.setattr(example_tables, "MAX_VALUES", 500_000)
         pq.write_table(pa.table({"a": np.zeros(1_000_000)}), tmp_path / "scores.parquet")
         assert (tmp_path / "scores.parquet").stat().st_size < 10_000
         assert "announces 1,000,000 rows" in self.damaged(tmp_path / "scores.parquet")

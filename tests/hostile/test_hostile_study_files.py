@@ -13,8 +13,8 @@ import pytest
 import traps
 from toy_project import Project, clean_environment
 
-from ablate.design import studyfile, toml, trust
-from ablate.study import InputError
+from ablate.study import InputError, study_file, trust
+from ablate.untrusted import toml
 
 Cli = Callable[..., Any]
 # Imported by pandas, numpy or torch where they find them: a stranger's folder must not be where they look.
@@ -38,7 +38,7 @@ def trapped(project: Project, marker: Path) -> Project:
 def test_looking_at_a_study_imports_nothing_of_it(trapped: Project, marker: Path, command: list[str]) -> None:
     """As the console script does it: the working folder is not on Python's path."""
     arms = ["plain", "garden"] if command == ["compare"] else []
-    run = "import sys; from ablate.cli import main; sys.argv[0] = 'ablate'; main()"
+    run = "import sys; from ablate.cli.app import main; sys.argv[0] = 'ablate'; main()"
     environment = {**clean_environment(), "PYTHONSAFEPATH": "1"}
     call = [sys.executable, "-c", run, command[0], "linear.toml", *arms, *command[1:]]
     done = subprocess.run(call, cwd=trapped.folder, env=environment, capture_output=True, text=True, check=False)
@@ -61,7 +61,7 @@ def test_metrics_of_an_installed_subject_are_known_without_asking(tmp_path: Path
     text = quick.read_text(encoding="utf-8").replace('metrics = ["azimuth_mae_deg"', 'metrics = ["azimuth_mae"')
     (tmp_path / "quick.toml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="is not a metric of the catalogue"):
-        studyfile.load(tmp_path / "quick.toml", imports=False)
+        study_file.load(tmp_path / "quick.toml", imports=False)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_metrics_of_an_installed_subject_are_known_without_asking(tmp_path: Path
         "ablate.depth_refinement.model:__builtins__",
         "ablate.depth_refinement.model:_nothing",
         "ablate.archive.zip_archive:unpack",
-        "ablate.design.components:load_component",
+        "ablate.study.components:load_component",
         "ablate.depth_refinement.modelx:create_model",
         "ablate.depth_refinement.model",
         "",
@@ -89,7 +89,7 @@ def test_what_no_subject_offers_is_not_trusted(path: str) -> None:
 
 def test_every_component_of_the_shipped_studies_is_offered() -> None:
     files = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
-    paths = {path for file in files for path in trust.named(studyfile.load(file, imports=False))}
+    paths = {path for file in files for path in trust.named(study_file.load(file, imports=False))}
     assert len(paths) > 5
     assert [path for path in sorted(paths) if not trust.trusted(path)] == []
 
@@ -129,7 +129,7 @@ def test_files_without_end(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "study.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        studyfile.load(path)
+        study_file.load(path)
 
 
 def test_thousands_of_mistakes_are_told_in_bounds(project: Project, cli: Cli) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.design import components, plan, studyfile, trials
-from ablate.study import ReportSettings, Study
+from ablate.planning import plan, trials
+from ablate.study import ReportSettings, Study, components, study_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = sorted((ROOT / "studies").rglob("*.toml"))
@@ -21,7 +21,7 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def study(path: Path) -> Study:
-    return studyfile.load(path)
+    return study_file.load(path)
 
 
 def test_there_are_shipped_studies() -> None:
@@ -45,7 +45,7 @@ def test_the_header_states_question_command_cost_and_expectation(path: Path) -> 
 
 def test_every_arm_has_components_that_take_its_settings(path: Path, study: Study) -> None:
     for arm in study.arms:
-        settings = studyfile.resolve(study, arm)
+        settings = study_file.resolve(study, arm)
         components.bind(settings["data"], place="settings.data", file=str(path), also=("device", "file"))
         components.bind(settings["loss"], place="settings.loss", file=str(path))()
         components.bind(settings["model"], place="settings.model", file=str(path))()
@@ -97,7 +97,7 @@ def test_every_arm_is_tuned_on_an_equal_budget(study: Study) -> None:
 
 
 def test_the_twins_of_the_aa_study_differ_in_nothing_but_their_random_streams() -> None:
-    study = studyfile.load(ROOT / "studies" / "aa.toml")
+    study = study_file.load(ROOT / "studies" / "aa.toml")
     existing, twin = (plan.compare_spec(study, arm, study.seeds[0]) for arm in ("existing", "twin"))
     assert existing.settings == twin.settings
     assert (existing.replicate, twin.replicate) == (0, 1)
@@ -106,7 +106,7 @@ def test_the_twins_of_the_aa_study_differ_in_nothing_but_their_random_streams() 
 
 
 def test_the_seeds_configuration_is_kept() -> None:
-    settings = studyfile.resolve(studyfile.load(ROOT / "studies" / "elepose_fusion.toml"), "hybrid")
+    settings = study_file.resolve(study_file.load(ROOT / "studies" / "elepose_fusion.toml"), "hybrid")
     model = {k: v for k, v in settings["model"].items() if k != "factory"}
     assert model == {
         "use_existing": True, "use_elepose": True, "d_model": 128, "num_layers": 6, "num_heads": 8, "dropout": 0.1,

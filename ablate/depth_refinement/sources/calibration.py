@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from ablate.design import toml
 from ablate.study import InputError, Problem
+from ablate.untrusted import toml
 
 Array = NDArray[np.float64]
 MAX_CALIBRATION_BYTES = 200_000  # a camera has 400

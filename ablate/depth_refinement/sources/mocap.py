@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from ablate.depth_refinement.skeleton import INDEX, JOINTS, NUM_JOINTS
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TEST, TRAIN, VAL, PoseSet
-from ablate.runs import arrays as npz
-from ablate.runs.arrays import Arrays
 from ablate.study import InputError, Problem
+from ablate.untrusted import npz_reader as npz
+from ablate.untrusted.npz_reader import Arrays
 
 REQUIRED = ("joints", "subject_id")
 # dtype kinds of each array read; "O", pickled objects, is in none

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ablate.depth_refinement.skeleton import FACE, INDEX, JOINTS, NUM_JOINTS
 from ablate.depth_refinement.sources.calibration import Rig, rig_problems
 from ablate.depth_refinement.sources.npz_writer import write_npz
-from ablate.runs import arrays as npz
 from ablate.study import InputError, Problem
+from ablate.untrusted import npz_reader as npz
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate.runs import training
-from ablate.runs.contract import Batch, Split
+from ablate.trainers.builtin import loop
+from ablate.trainers.contract import Batch, Split
 
-training.CHECKPOINT_SECONDS = 0.0  # a toy epoch takes no time: the tests of resuming want a checkpoint after each
+loop.CHECKPOINT_SECONDS = 0.0  # a toy epoch takes no time: the tests of resuming want a checkpoint after each
 DELAY_S = float(os.environ.get("LINEAR_TOY_DELAY_S", "0"))  # for each batch, so that a test can interrupt a run
 
 

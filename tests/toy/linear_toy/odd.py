@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.runs.contract import Batch
+from ablate.trainers.contract import Batch
 from linear_toy.components import Houses, Line, SquaredError
 
 

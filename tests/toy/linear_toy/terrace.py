@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ablate.runs.contract import Batch, Split
+from ablate.trainers.contract import Batch, Split
 
 HOUSES = ("left", "middle", "right")
 STREETS = 8

@@ -1,0 +1,1 @@
+"""What is claimed: results, paired differences, intervals, verdicts, controls. Pure: no torch, no store."""

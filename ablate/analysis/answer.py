@@ -1,0 +1,188 @@
+"""Put comparisons into words: the one-sentence answer, from verdicts where there are any, else from intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ablate.analysis import numbers
+from ablate.analysis.phrasing import (
+    Shown,
+    listed,
+    lower_or_higher,
+    margin_text,
+    sentence,
+    shown,
+    signed_size,
+    size,
+    unsigned,
+)
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.statistics import Effect
+from ablate.analysis.verdicts import Outcome, Verdict
+
+SCOPE = "for these tuned settings and this data"
+SCOPE_UNTUNED = "for these untuned settings and this data"
+EXPLORATORY = "Exploratory, no hypothesis was declared: "
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against another in one metric: a declared hypothesis with its verdict, or exploratory without one.
+
+    `p_adjusted` is Holm's over both sides of all declared hypotheses, of the side that the verdict is about; None
+    where the comparison is exploratory, and where it has no verdict.
+    """
+
+    arm: str
+    label: str
+    against: str
+    against_label: str
+    metric: MetricInfo
+    effect: Effect
+    p_adjusted: float | None
+    places: int  # decimals, the same for all differences in this metric
+    family: int = 1  # how many hypotheses p was adjusted for
+    margin: float | None = None  # of the hypothesis; None: exploratory
+    judgement: Verdict | None = None  # of the hypothesis; None: exploratory
+
+    @property
+    def exploratory(self) -> bool:
+        """Not declared before the runs: it has an interval and no verdict."""
+        return self.judgement is None
+
+    @property
+    def verdict(self) -> str:
+        """`supported`, `refuted`, `inconclusive` or `no verdict`; `exploratory` where nothing was declared."""
+        return "exploratory" if self.judgement is None else self.judgement.outcome
+
+    @property
+    def reason(self) -> str:
+        """Why the verdict is what it is, or what is unusual about the difference; may be empty."""
+        return self.effect.note if self.judgement is None else self.judgement.reason
+
+    @property
+    def shown(self) -> Shown:
+        """What the interval alone shows."""
+        return shown(self.effect, self.metric, self.margin)
+
+
+def answers(
+    comparisons: Sequence[Comparison], parameters: Mapping[str, float | None], *, tuned: bool = True
+) -> tuple[str, ...]:
+    """A sentence for every pair of arms, in order; `parameters` maps arm → total count.
+
+    The first of declared hypotheses names what the verdicts hold for, the first of an exploratory study that it is.
+    """
+    pairs = dict.fromkeys((c.arm, c.against) for c in comparisons)
+    if not pairs:
+        return ("There is nothing to compare: the study has no arm beside its baseline.",)
+    scope = f"{SCOPE if tuned else SCOPE_UNTUNED}, "
+    sentences = []
+    for place, pair in enumerate(pairs):
+        of_pair = [c for c in comparisons if (c.arm, c.against) == pair]
+        exploratory = all(c.exploratory for c in of_pair)
+        text = (_explored if exploratory else _judged)(of_pair) + _cost(of_pair[0], _added(parameters, *pair))
+        named = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
+        sentences.append(sentence(text) if place else named)
+    return tuple(sentences)
+
+
+def _judged(of_pair: Sequence[Comparison]) -> str:
+    """`it is refuted that Hybrid improves on Existing by more than 0.5° in azimuth error (measured: …)`."""
+    lead: Mapping[Outcome, str] = {
+        "supported": "it is supported that",
+        "refuted": "it is refuted that",
+        "inconclusive": "it stays open whether",
+        "no verdict": "there is no verdict on whether",
+    }
+    first = of_pair[0]
+    clauses: list[str] = []
+    for outcome, words in lead.items():
+        found = [c for c in of_pair if c.verdict == outcome]
+        if found:
+            subject = f"{first.label} improves on {first.against_label}" if not clauses else "it improves"
+            join = "and" if outcome == "supported" else "or"
+            clauses.append(f"{words} {subject} {listed([_claim(c) for c in found], join)}")
+    return "; ".join(clauses)
+
+
+def _claim(c: Comparison) -> str:
+    """`by more than 0.5° in azimuth error (measured 0.29° better, 95 % interval 0.23° to 0.36°, 7 seeds)`."""
+    margin = f"by more than {margin_text(c.margin, c.metric)} " if c.margin else ""
+    return f"{margin}in {c.metric.in_text} ({_measured(c)})"
+
+
+def _measured(c: Comparison) -> str:
+    gap = c.effect.difference
+    if gap.mean is None or c.judgement is None:
+        return "not measured: no seed has both runs"
+    better = (gap.mean < 0) == (c.metric.direction == "lower")
+    value, details = unsigned(gap, c.metric, c.places)
+    none = numbers.number(gap.mean, c.places) == numbers.number(0.0, c.places)
+    way = "" if none else " better" if better else " worse"
+    reason = f"; {c.judgement.reason}" if c.judgement.outcome == "no verdict" else ""
+    return f"measured {value}{way}, {details}{reason}"
+
+
+def _explored(of_pair: Sequence[Comparison]) -> str:
+    first = of_pair[0]
+    if all(c.effect.difference.n == 0 for c in of_pair):
+        return f"there is no answer yet, for {first.label} and {first.against_label} have no finished seed in common"
+    clauses: list[str] = []
+    clause_of = {"better": _better, "worse": _worse, "not shown": _open, "equal": _open, "no interval": _unjudged}
+    for outcome, words in clause_of.items():
+        found = [c for c in of_pair if c.shown == outcome and c.effect.difference.n]
+        if found:
+            clauses.append(words(found, named=not clauses))
+    return "; ".join(clauses)
+
+
+def _better(found: Sequence[Comparison], *, named: bool) -> str:
+    """`Hybrid has a lower azimuth error than Existing by 0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`."""
+    parts = []
+    for c in found:
+        than = f" than {c.against_label}" if named and c is found[0] else ""
+        parts.append(f"a {lower_or_higher(c.effect.difference)} {c.metric.in_text}{than} by {_size(c)}")
+    return f"{found[0].label if named else 'it'} has {' and '.join(parts)}"
+
+
+def _worse(found: Sequence[Comparison], *, named: bool) -> str:
+    """`ElePose is worse than Existing in azimuth error by 8.2° (95 % interval 5.9° to 10.6°, 7 seeds)`."""
+    parts = " and ".join(f"in {c.metric.in_text} by {_size(c)}" for c in found)
+    return f"{found[0].label} is worse than {found[0].against_label} {parts}" if named else f"it is worse {parts}"
+
+
+def _open(found: Sequence[Comparison], *, named: bool) -> str:
+    """`no difference could be shown in elevation error (−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds)`."""
+    between = f" between {found[0].label} and {found[0].against_label}" if named else ""
+    parts = " or ".join(f"in {c.metric.in_text} ({_signed(c)})" for c in found)
+    return f"no difference{between} could be shown {parts}"
+
+
+def _unjudged(found: Sequence[Comparison], *, named: bool) -> str:
+    """One pair of runs has no interval, and equal differences have no spread: the difference alone is given."""
+    between = f" about {found[0].label} and {found[0].against_label}" if named else ""
+    values = " and ".join(f"{c.metric.in_text} {_signed(c)}" for c in found)
+    return f"nothing can be shown{between} ({values})"
+
+
+def _size(c: Comparison) -> str:
+    return size(c.effect.difference, c.metric, c.places)
+
+
+def _signed(c: Comparison) -> str:
+    return signed_size(c.effect.difference, c.metric, c.places)
+
+
+def _cost(c: Comparison, added: float | None) -> str:
+    if added is None:
+        return ""
+    if added == 0:
+        return f", at the same number of parameters as {c.against_label}"
+    return f", at {numbers.signed_count(added)} parameters"
+
+
+def _added(parameters: Mapping[str, float | None], arm: str, against: str) -> float | None:
+    ours, theirs = parameters.get(arm), parameters.get(against)
+    return None if ours is None or theirs is None else ours - theirs

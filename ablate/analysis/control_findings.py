@@ -1,0 +1,46 @@
+"""What is known of a control: its differences to both arms, and the sentence that they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ablate.analysis.phrasing import Shown
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.statistics import Effect
+
+Kind = Literal["match parameters", "shuffle input", "drop input", "drop joints", "freeze", "same information"]
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """One metric of a finding. A difference is its first arm minus its second, as everywhere."""
+
+    metric: MetricInfo
+    gain: Effect | None  # controlled arm minus baseline; None where the controlled arm is the baseline itself
+    remaining: Effect  # controlled arm minus control
+    control: Effect  # control minus the baseline
+    gain_shown: Shown | None
+    remaining_shown: Shown
+    control_shown: Shown
+    places: int  # decimals of the differences
+    margin: float | None  # of the hypothesis about the controlled arm in this metric, if any
+    sentence: str  # what the outcome means
+
+
+@dataclass(frozen=True)
+class ControlFinding:
+    """A control beside what it controls for. `of` is the controlled arm, `baseline` what both are measured by."""
+
+    control: str
+    label: str
+    kinds: tuple[Kind, ...]
+    what: str  # what was done to it: "another example's pose_2d"
+    of: str
+    of_label: str
+    baseline: str
+    baseline_label: str
+    parameters: Mapping[str, float | None]  # by arm: control, controlled, baseline
+    rows: tuple[ControlRow, ...]  # one a metric of the study, the primary one first
+    sentence: str  # the primary metric's

@@ -1,0 +1,88 @@
+"""The outcome of each control: its differences to both arms, and a sentence. Pure: Results in, dataclasses out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ablate.analysis.control_findings import ControlFinding, ControlRow, Kind
+from ablate.analysis.control_phrasing import closing, kinds_of, meaning, what_was_done
+from ablate.analysis.costs import count, label
+from ablate.analysis.effects import effect, effect_places
+from ablate.analysis.phrasing import shown
+from ablate.analysis.results import Results
+
+
+def control_findings(results: Results) -> tuple[ControlFinding, ...]:
+    """A finding for every arm with a control, in study order."""
+    return tuple(
+        _finding(results, name, kinds_of(arm.control))
+        for name, arm in results.study.arms.items()
+        if arm.control is not None and kinds_of(arm.control)
+    )
+
+
+def explanations(findings: Sequence[ControlFinding]) -> tuple[str, ...]:
+    """A paragraph for every controlled arm and metric whose three explanations all have a control.
+
+    These are more parameters, more information, and the design.
+    """
+    paragraphs = []
+    for of in dict.fromkeys(f.of for f in findings if f.of != f.baseline):
+        group = [f for f in findings if f.of == of]
+        paragraphs += [closing([(f, f.rows[place]) for f in group]) for place in range(len(group[0].rows))]
+    return tuple(text for text in paragraphs if text)
+
+
+def _finding(results: Results, name: str, kinds: Mapping[Kind, str]) -> ControlFinding:
+    of, base = _controlled(results, name), results.study.baseline_of(name)
+    labels = {arm: label(results, arm) if arm in results.study.arms else arm for arm in (name, of, base)}
+    draft = ControlFinding(
+        control=name,
+        label=labels[name],
+        kinds=tuple(kinds),
+        what=what_was_done(kinds, labels[of]),
+        of=of,
+        of_label=labels[of],
+        baseline=base,
+        baseline_label=labels[base],
+        parameters={arm: count(results, arm) for arm in dict.fromkeys((name, of, base))},
+        rows=(),
+        sentence="",
+    )
+    rows = tuple(_row(results, draft, kinds[draft.kinds[0]], metric) for metric in results.study.metrics)
+    return replace(draft, rows=rows, sentence=rows[0].sentence)
+
+
+def _controlled(results: Results, name: str) -> str:
+    """The arm it controls for: of `match_parameters`, `same_information` or `like`, else the baseline."""
+    arm = results.study.arms[name]
+    match = arm.control.match_parameters if arm.control else None
+    same = arm.control.same_information if arm.control else ""
+    return (match.of if match else "") or same or arm.like or results.study.baseline_of(name)
+
+
+def _row(results: Results, finding: ControlFinding, things: str, name: str) -> ControlRow:
+    of, base, metric = finding.of, finding.baseline, results.metrics[name]
+    margin = _margin(results, finding, name)
+    gain = effect(results, of, base, name) if of != base else None
+    remaining, own = effect(results, of, finding.control, name), effect(results, finding.control, base, name)
+    draft = ControlRow(
+        metric=metric,
+        gain=gain,
+        remaining=remaining,
+        control=own,
+        gain_shown=shown(gain, metric, margin) if gain else None,
+        remaining_shown=shown(remaining, metric, margin),
+        control_shown=shown(own, metric, margin),
+        places=effect_places(results, name),
+        margin=margin,
+        sentence="",
+    )
+    return replace(draft, sentence=meaning(finding, draft, things))
+
+
+def _margin(results: Results, finding: ControlFinding, metric: str) -> float | None:
+    """Of the hypothesis that compares the controlled arm with the control, else with the baseline."""
+    margins = {(h.arm, h.against): h.margin for h in results.study.hypotheses if h.metric == metric and h.margin > 0}
+    return margins.get((finding.of, finding.control)) or margins.get((finding.of, finding.baseline))

@@ -1,0 +1,138 @@
+"""Parameters of each arm, and its budget of training and tuning. Numbers only; draws nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ablate.analysis.results import Results
+from ablate.study import Scalar
+from ablate.study.factor import level_text
+
+PARAMETERS = "cost/parameters"
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """Parameter counts of one trained arm; `added` against the baseline, None where either is unknown."""
+
+    arm: str
+    label: str
+    total: float | None
+    parts: Mapping[str, float | None]  # the parts a model names, e.g. its angle path
+    added: float | None
+    flops: float | None  # of one example, theoretical
+    latency_ms: float | None  # median of batch 1, mean over the runs that were measured
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """Budget of one arm, allotted and used; what is allotted is None for an untuned arm.
+
+    Epochs, examples and seconds of tuning are sums over its trials, as far as these report them.
+    """
+
+    arm: str
+    label: str
+    allotted: int | None
+    finished_trials: int
+    failed_trials: int
+    tuning_epochs: int | None  # of a trial
+    allotted_epochs: int | None  # of all trials and tuning seeds
+    used_epochs: float | None
+    used_examples: float | None  # seen in tuning, with repetition
+    tuning_seconds: float | None
+    runs: int
+    expected_runs: int
+    epochs: float | None  # of each comparison run
+    examples: float | None  # seen in training, with repetition
+    training_seconds: float | None  # mean of its comparison runs
+    tuned: Mapping[str, Scalar]
+
+    @property
+    def used(self) -> int:
+        """Trials that were run, finished or failed."""
+        return self.finished_trials + self.failed_trials
+
+
+def label(results: Results, arm: str) -> str:
+    """The arm's label, else its name; both where another arm has the same label."""
+    arms = results.study.arms
+    own = arms[arm].label or arm
+    shared = sum((other.label or name) == own for name, other in arms.items()) > 1
+    return f"{own} ({arm})" if shared else own
+
+
+def family_label(results: Results, family: str) -> str:
+    """The label of a factor's family, without a level; of an arm outside the factor, its own label."""
+    if family in results.study.arms:
+        return label(results, family)
+    made = next((arm for arm in results.study.arms.values() if arm.family == family), None)
+    if made is None or made.level is None or not made.label:
+        return family
+    return made.label.removesuffix(f" @ {level_text(made.level)}")
+
+
+def trained(results: Results) -> list[str]:
+    """The arms that are no references, in study order."""
+    return [name for name, arm in results.study.arms.items() if not arm.reference]
+
+
+def count(results: Results, arm: str, key: str = PARAMETERS) -> float | None:
+    """A count, which is the same for every seed; None before any run has it."""
+    return next((v for v in results.by_seed(arm, key).values() if math.isfinite(v)), None)
+
+
+def parameter_rows(results: Results) -> list[ParameterRow]:
+    """A row for every trained arm, with a column for every part that any arm's model names."""
+    parts = sorted({str(m) for m in results.scores.metric if str(m).startswith(f"{PARAMETERS}_")})
+    return [_parameter_row(results, arm, parts) for arm in trained(results)]
+
+
+def budget_rows(results: Results) -> list[BudgetRow]:
+    """A row for every trained arm."""
+    return [_budget_row(results, arm) for arm in trained(results)]
+
+
+def _parameter_row(results: Results, arm: str, parts: list[str]) -> ParameterRow:
+    total, against = count(results, arm), results.study.baseline_of(arm)
+    base = count(results, against)
+    is_other = arm != against and total is not None and base is not None
+    return ParameterRow(
+        arm=arm,
+        label=label(results, arm),
+        total=total,
+        parts={part.removeprefix(f"{PARAMETERS}_"): count(results, arm, part) for part in parts},
+        added=(total or 0) - (base or 0) if is_other else None,
+        flops=count(results, arm, "cost/flops"),
+        latency_ms=_mean(results.by_seed(arm, "cost/latency_ms_p50")),
+    )
+
+
+def _budget_row(results: Results, arm: str) -> BudgetRow:
+    tuning = results.tuning.get(arm)
+    runs = results.runs[results.runs.arm == arm]
+    return BudgetRow(
+        arm=arm,
+        label=label(results, arm),
+        allotted=tuning.allotted if tuning else None,
+        finished_trials=tuning.finished if tuning else 0,
+        failed_trials=tuning.failed if tuning else 0,
+        tuning_epochs=tuning.epochs if tuning else None,
+        allotted_epochs=tuning.allotted_epochs if tuning else None,
+        used_epochs=tuning.used_epochs if tuning else None,
+        used_examples=tuning.used_examples if tuning else None,
+        tuning_seconds=tuning.seconds if tuning else None,
+        runs=int((runs.status == "done").sum()),
+        expected_runs=len(runs),
+        epochs=count(results, arm, "count/epochs"),
+        examples=count(results, arm, "count/examples"),
+        training_seconds=_mean(results.training_seconds(arm)),
+        tuned=tuning.tuned if tuning else {},
+    )
+
+
+def _mean(by_seed: Mapping[int, float]) -> float | None:
+    values = [value for value in by_seed.values() if math.isfinite(value)]
+    return sum(values) / len(values) if values else None

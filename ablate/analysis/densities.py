@@ -1,0 +1,156 @@
+"""True against predicted values: counts of each pair, and shares of small and large errors. Draws nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ablate.analysis.costs import label, trained
+from ablate.analysis.results import Results
+from ablate.analysis.statistics import Estimate, estimate
+from ablate.study import Density
+
+BINS = 36  # 10° of a full turn
+ROOM = 0.05  # of the true values' range, on either side: predictions reach a little beyond it
+NICE = (5.0, 2.5, 2.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ArmDensity:
+    """One arm, all its seeds together. `counts` (true, predicted) per cell of the table's edges."""
+
+    arm: str
+    label: str
+    counts: tuple[tuple[int, ...], ...]
+    outside: int  # predictions beyond the edges: counted in the shares only
+    seeds: int
+    shares: tuple[Estimate, ...]  # per cent of the examples, mean over seeds; a value for each name of the table
+
+
+@dataclass(frozen=True)
+class DensityTable:
+    """True against predicted values of one column. `edges` cut both; `names` say what each share counts."""
+
+    column: str
+    label: str
+    unit: str
+    period: float | None
+    edges: tuple[float, ...]
+    names: tuple[str, ...]
+    arms: Mapping[str, ArmDensity]
+
+
+def density_tables(results: Results) -> tuple[DensityTable, ...]:
+    """A table for every density the study's report asks for and whose values the runs have kept."""
+    wanted = results.study.report.densities.items()
+    found = (_table(results, column, density) for column, density in wanted if density.error in results.metrics)
+    return tuple(table for table in found if table is not None)
+
+
+def predicted(true: np.ndarray, error: np.ndarray, period: float | None) -> np.ndarray:
+    """What was predicted, from error = predicted − true; in [0, period) on a periodic scale."""
+    values: np.ndarray = true + error
+    return values if period is None else values % period
+
+
+def _table(results: Results, column: str, density: Density) -> DensityTable | None:
+    runs = {arm: _runs(results, arm, column, density.error) for arm in trained(results)}
+    runs = {arm: found for arm, found in runs.items() if found}
+    if not runs:
+        return None
+    pairs = [pair for found in runs.values() for pair in found]
+    edges = _edges(pairs, density.period)
+    scale = density.period or float(edges[-1] - edges[0])
+    unit = results.metrics[density.error].unit
+    tests = _tests(scale, unit, periodic=density.period is not None)
+    return DensityTable(
+        column=column,
+        label=density.label or column,
+        unit=unit,
+        period=density.period,
+        edges=tuple(edges.tolist()),
+        names=tuple(tests),
+        arms={
+            arm: _arm(arm, label(results, arm), found, edges, density.period, tuple(tests.values()))
+            for arm, found in runs.items()
+        },
+    )
+
+
+_Pair = tuple[np.ndarray, np.ndarray]  # true values and errors of one run's examples, both finite
+
+
+def _runs(results: Results, arm: str, column: str, error: str) -> list[_Pair]:
+    done = results.done()
+    tables = (results.columns(arm, int(str(run.seed))) or {} for run in done[done.arm == arm].itertuples())
+    pairs = (
+        (table[column].astype(float), table[error].astype(float))
+        for table in tables
+        if column in table and error in table
+    )
+    kept = ((true[known], off[known]) for true, off in pairs if (known := np.isfinite(true) & np.isfinite(off)).any())
+    return list(kept)
+
+
+def _edges(pairs: list[_Pair], period: float | None) -> np.ndarray:
+    """One period, or round numbers around the true values, whatever a stray prediction is."""
+    if period is not None:
+        return np.linspace(0.0, period, BINS + 1)
+    low, high = min(float(true.min()) for true, _ in pairs), max(float(true.max()) for true, _ in pairs)
+    room, step = ROOM * (high - low), _nice((high - low) / 8 or 1.0)
+    return np.linspace(math.floor((low - room) / step) * step, (math.floor((high + room) / step) + 1) * step, BINS + 1)
+
+
+def _arm(
+    arm: str, name: str, pairs: list[_Pair], edges: np.ndarray, period: float | None, tests: tuple[_Test, ...]
+) -> ArmDensity:
+    true = np.concatenate([t for t, _ in pairs])
+    guess = np.concatenate([predicted(t, e, period) for t, e in pairs])
+    counts = np.histogram2d(true if period is None else np.mod(true, period), guess, bins=(edges, edges))[0].astype(int)
+    shares = tuple(estimate([100 * float(np.mean(test(_size(e, period)))) for _, e in pairs]) for test in tests)
+    outside = len(true) - int(counts.sum())
+    return ArmDensity(arm, name, tuple(tuple(row) for row in counts.tolist()), outside, len(pairs), shares)
+
+
+def _size(error: np.ndarray, period: float | None) -> np.ndarray:
+    """Absolute errors; around a circle the short way."""
+    size: np.ndarray = np.abs(error if period is None else (error + period / 2) % period - period / 2)
+    return size
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Whether an absolute error lies in [low, high]."""
+
+    low: float
+    high: float
+
+    def __call__(self, error: np.ndarray) -> np.ndarray:
+        return (error >= self.low) & (error <= self.high)
+
+
+def _tests(scale: float, unit: str, *, periodic: bool) -> dict[str, _Test]:
+    """Name → what is counted: near the truth, far from it, and (around a circle) at the opposite of it."""
+    text = partial(_with_unit, unit=unit)
+    near = scale / 16 if periodic else _nice(scale / 16)
+    far = 4 * near  # at most a quarter of the scale
+    tests = {f"Within {text(limit)}": _Test(0.0, limit) for limit in (near, 2 * near)}
+    tests[f"Off by over {text(far)}"] = _Test(math.nextafter(far, math.inf), math.inf)
+    if periodic:
+        half = scale / 2
+        tests[f"{text(half - scale / 16)} to {text(half)}"] = _Test(half - scale / 16, half)
+    return tests
+
+
+def _with_unit(value: float, *, unit: str) -> str:
+    return f"{value:g}°" if unit == "°" else f"{value:g} {unit}".rstrip()
+
+
+def _nice(value: float) -> float:
+    """The largest 1, 2, 2.5 or 5 times a power of ten that is not above `value`."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in NICE if step * power <= value * (1 + 1e-9))

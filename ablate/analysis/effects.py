@@ -1,0 +1,38 @@
+"""Scores and paired differences of a study's arms, computed in one way for every table. Reads Results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ablate.analysis import numbers
+from ablate.analysis.costs import trained
+from ablate.analysis.results import Results
+from ablate.analysis.statistics import Effect, Estimate, estimate, paired
+
+
+def baseline_of(results: Results, arm: str) -> str | None:
+    """What the arm is compared with: None for a baseline, and where the factor leaves none at the arm's level."""
+    against = results.study.baseline_of(arm)
+    return against if against != arm and against in results.study.arms else None
+
+
+def effect(results: Results, arm: str, against: str, metric: str) -> Effect:
+    """The difference of two arms in a metric on the test split, paired by seed."""
+    key = results.metrics[metric].test
+    return difference(results, results.by_seed(arm, key), results.by_seed(against, key))
+
+
+def difference(results: Results, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Effect:
+    """The same of any two scores by seed; the interval allows for splits that share training examples."""
+    return paired(ours, theirs, overlap=results.overlap)
+
+
+def score(results: Results, by_seed: Mapping[int, float]) -> Estimate:
+    """Mean over seeds with its interval."""
+    return estimate(list(by_seed.values()), overlap=results.overlap)
+
+
+def effect_places(results: Results, metric: str) -> int:
+    """Decimals for the differences in a metric, in tables and sentences: from those of the trained arms."""
+    pairs = [(arm, baseline_of(results, arm)) for arm in trained(results)]
+    return numbers.decimals(effect(results, arm, base, metric).difference for arm, base in pairs if base)

@@ -1,0 +1,162 @@
+"""How scores and differences change along a study's factor. Pure: Results in, dataclasses out; draws nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ablate.analysis import numbers
+from ablate.analysis.costs import family_label, label
+from ablate.analysis.effects import baseline_of, difference, effect, score
+from ablate.analysis.phrasing import Shown, listed, sentence, shown, signed_size
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.results import Results
+from ablate.analysis.statistics import Effect, Estimate
+from ablate.study import Factor, Scalar
+from ablate.study.factor import level_text
+
+EXPLORATORY = "Exploratory, every interval by itself: "
+
+
+@dataclass(frozen=True)
+class FactorSeries:
+    """One family of arms: a value at each level, in the order of the factor's levels."""
+
+    family: str
+    label: str
+    baseline: bool
+    reference: bool
+    arms: tuple[str, ...]
+    scores: tuple[Estimate, ...]
+    effects: tuple[Effect, ...]  # to the baseline at the same level; empty for the baseline
+    change: Effect | None  # the difference at the last level minus that at the first, paired by seed
+
+
+@dataclass(frozen=True)
+class FactorLine:
+    """An arm outside the factor: one value for all levels."""
+
+    arm: str
+    label: str
+    baseline: bool
+    reference: bool
+    score: Estimate
+
+
+@dataclass(frozen=True)
+class FactorCurve:
+    """One metric along the factor. `positions` are the levels as numbers, None where they are not all numbers."""
+
+    metric: MetricInfo
+    setting: str
+    label: str
+    levels: tuple[Scalar, ...]
+    level_labels: tuple[str, ...]
+    positions: tuple[float, ...] | None
+    series: tuple[FactorSeries, ...]  # the baseline's first, where the factor has it
+    lines: tuple[FactorLine, ...]  # references last
+    places: int  # decimals of the differences
+    score_places: int
+    answer: str
+
+
+def factor_curves(results: Results) -> tuple[FactorCurve, ...]:
+    """A curve for every metric of the study; none without a factor."""
+    factor = results.study.factor
+    return () if factor is None else tuple(_curve(results, factor, metric) for metric in results.study.metrics)
+
+
+def _curve(results: Results, factor: Factor, metric: str) -> FactorCurve:
+    series = _all_series(results, factor, metric)
+    numeric = all(isinstance(level, int | float) and not isinstance(level, bool) for level in factor.levels)
+    draft = FactorCurve(
+        metric=results.metrics[metric],
+        setting=factor.setting,
+        label=factor.label or factor.setting,
+        levels=tuple(factor.levels),
+        level_labels=tuple(level_text(level) for level in factor.levels),
+        positions=tuple(float(level) for level in factor.levels) if numeric else None,
+        series=series,
+        lines=_lines(results, metric),
+        places=numbers.decimals(e.difference for each in series for e in each.effects),
+        score_places=numbers.decimals((e for each in series for e in each.scores), coarse=True),
+        answer="",
+    )
+    return replace(draft, answer=_answer(draft, family_label(results, results.study.baseline)))
+
+
+def _all_series(results: Results, factor: Factor, metric: str) -> tuple[FactorSeries, ...]:
+    """The baseline's first, then in study order."""
+    arms, baseline = results.study.arms, results.study.baseline
+    families = dict.fromkeys(arm.family for arm in arms.values() if arm.family)
+    ordered = sorted(families, key=lambda family: family != baseline)
+    return tuple(_series(results, factor, family, metric) for family in ordered)
+
+
+def _series(results: Results, factor: Factor, family: str, metric: str) -> FactorSeries:
+    by_level = {arm.level: name for name, arm in results.study.arms.items() if arm.family == family}
+    arms = tuple(by_level[level] for level in factor.levels if level in by_level)
+    pairs = [(arm, baseline_of(results, arm)) for arm in arms]
+    effects = tuple(effect(results, arm, base, metric) for arm, base in pairs if base)
+    whole = len(effects) == len(arms) > 1
+    key = results.metrics[metric].test
+    return FactorSeries(
+        family=family,
+        label=family_label(results, family),
+        baseline=family == results.study.baseline,
+        reference=any(results.study.arms[arm].reference for arm in arms),
+        arms=arms,
+        scores=tuple(score(results, results.by_seed(arm, key)) for arm in arms),
+        effects=effects if len(effects) == len(arms) else (),
+        change=difference(results, effects[-1].by_seed, effects[0].by_seed) if whole else None,
+    )
+
+
+def _lines(results: Results, metric: str) -> tuple[FactorLine, ...]:
+    key, study = results.metrics[metric].test, results.study
+    lines = [
+        FactorLine(name, label(results, name), name == study.baseline, arm.reference,
+                   score(results, results.by_seed(name, key)))
+        for name, arm in study.arms.items()
+        if not arm.family
+    ]  # fmt: skip
+    return tuple(sorted(lines, key=lambda line: line.reference))
+
+
+def _answer(curve: FactorCurve, baseline_label: str) -> str:
+    others = [each for each in curve.series if each.effects and not (each.baseline or each.reference)]
+    if not others:
+        return sentence(f"along {numbers.in_text(curve.label)} there is nothing to compare in {curve.metric.in_text}")
+    return EXPLORATORY + " ".join(_family_answer(curve, each, baseline_label) for each in others)
+
+
+def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> str:
+    """Where the interval excludes 0, and how the difference moves from the first level to the last."""
+    outcomes = [shown(each, curve.metric) for each in series.effects]
+    wordings: dict[tuple[Shown, ...], str] = {
+        ("better",): "is better than {}",
+        ("worse",): "is worse than {}",
+        ("not shown", "equal"): "shows no difference to {}",
+        ("no interval",): "has no interval against {}",
+    }
+    clauses: list[str] = []
+    for kinds, words in wordings.items():
+        levels = [name for name, each in zip(curve.level_labels, outcomes, strict=True) if each in kinds]
+        if levels:
+            where = "at every level" if len(levels) == len(outcomes) else f"at {listed(levels)}"
+            clauses.append(f"{words.format('it' if clauses else baseline)} {where}")
+    found = f"in {curve.metric.in_text}, {series.label} {', '.join(clauses)}"
+    return sentence(f"along {numbers.in_text(curve.label)}, {found}{_moves(curve, series)}")
+
+
+def _moves(curve: FactorCurve, series: FactorSeries) -> str:
+    """`; from 0.25 to 4 the difference goes from −0.30° to −0.10°, a change of +0.20°, 95 % interval …`."""
+    if series.change is None or series.change.difference.mean is None:
+        return ""
+    first, last = (numbers.with_unit(numbers.signed(e.difference.mean, curve.places), curve.metric.unit)
+                   for e in (series.effects[0], series.effects[-1]))  # fmt: skip
+    gap = series.change.difference
+    moved = "" if gap.excludes_zero else ": that it changes is not shown"
+    return (
+        f"; from {curve.level_labels[0]} to {curve.level_labels[-1]} the difference goes from {first} to {last}, "
+        f"a change of {signed_size(gap, curve.metric, curve.places)}{moved}"
+    )

@@ -1,0 +1,121 @@
+"""Numbers as a person reads them: decimals that fit the uncertainty, signs, units, counts. Knows no study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ablate.analysis.statistics import Estimate
+
+GAP = "–"  # a missing number, everywhere
+MINUS = "−"
+MAX_DECIMALS = 6
+
+
+def decimals(estimates: Iterable[Estimate], *, coarse: bool = False) -> int:
+    """Decimals for a column: two significant digits of the median half width, else three of the largest mean.
+
+    `coarse` keeps only one digit of a half width that begins above 3.5, as physicists round.
+    """
+    listed = list(estimates)
+    widths = sorted(e.half_width for e in listed if e.half_width)
+    if widths:
+        width = widths[(len(widths) - 1) // 2]
+        power = math.floor(math.log10(width))
+        return _clip((0 if coarse and width > 3.5 * 10**power else 1) - power)
+    largest = max((abs(e.mean) for e in listed if e.mean), default=1.0)
+    return _clip(2 - math.floor(math.log10(largest)))
+
+
+def number(value: float | None, places: int) -> str:
+    """`7.10`, `−0.41`, or the gap."""
+    if value is None or not math.isfinite(value):
+        return GAP
+    text = f"{abs(value):.{places}f}"
+    return text if value >= 0 or float(text) == 0 else MINUS + text
+
+
+def signed(value: float | None, places: int) -> str:
+    """`+0.41`, `−0.41`, `0.00`, or the gap."""
+    text = number(value, places)
+    return text if text in (GAP, f"{0:.{places}f}") or text.startswith(MINUS) else f"+{text}"
+
+
+def with_unit(text: str, unit: str) -> str:
+    """`7.1°` and `98 %`, `7.1 mm`; a metric without a unit adds nothing."""
+    return text + unit_text(unit, spaced=True)
+
+
+def unit_text(unit: str, *, spaced: bool = False) -> str:
+    """The unit's symbol; `spaced` puts the space before it that units other than ° want."""
+    symbol = "°" if unit in ("deg", "degree", "degrees", "°") else unit
+    return symbol if symbol in ("", "°") else f" {symbol}" if spaced else symbol
+
+
+def in_brackets(unit: str) -> str:
+    """The unit behind a label: ` (°)`; empty where there is none."""
+    text = unit_text(unit)
+    return f" ({text})" if text else ""
+
+
+def score(estimate: Estimate, places: int) -> str:
+    """`7.10 ± 0.21`, `7.10` when there is no interval, or the gap."""
+    half = estimate.half_width
+    return number(estimate.mean, places) + ("" if half is None else f" ± {number(half, places)}")
+
+
+def interval(estimate: Estimate, places: int) -> str:
+    """`[−0.72, −0.10]`, or nothing when there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{signed(estimate.low, places)}, {signed(estimate.high, places)}]"
+
+
+def difference(estimate: Estimate, places: int) -> str:
+    """`−0.41 [−0.72, −0.10]`."""
+    return f"{signed(estimate.mean, places)} {interval(estimate, places)}".rstrip()
+
+
+def count(value: float | None) -> str:
+    """`812`, `54.3k`, `2.2M`, `1.3G`, or the gap."""
+    if value is None or not math.isfinite(value):
+        return GAP
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.99995 * size:  # 999 999 rounds to 1.0M, not to 1000.0k
+            return number(value / size, 1) + letter
+    return number(value, 0)
+
+
+def signed_count(value: float | None) -> str:
+    """`+4.8M`, `−12.0k`, `0`."""
+    text = count(value)
+    return text if text in (GAP, "0") or text.startswith(MINUS) else f"+{text}"
+
+
+def capital(text: str) -> str:
+    """With a capital first letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def in_text(label: str) -> str:
+    """A label inside a sentence: `Azimuth error` → `azimuth error`, but `MPJPE` and `ElePose width` stay."""
+    first = label.split(" ")[0]
+    return label[:1].lower() + label[1:] if first[1:].islower() else label
+
+
+def p_value(p: float | None) -> str:
+    """`0.031`, `< 0.001`, or the gap."""
+    return GAP if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    """`48 s`, `3.2 min`, `1.5 h`, or the gap."""
+    if value is None or not math.isfinite(value):
+        return GAP
+    if value >= 5400:
+        return f"{value / 3600:.1f} h"
+    return f"{value / 60:.1f} min" if value >= 90 else f"{value:.1f} s"
+
+
+def _clip(places: int) -> int:
+    return max(0, min(MAX_DECIMALS, places))

@@ -1,0 +1,72 @@
+"""What a Record says, and what a score is called. Knows Records; reads no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ablate.analysis.numbers import in_text
+from ablate.study import Direction, Record, Reduction, Study
+
+Status = Literal["done", "failed", "missing"]
+TRAINING_SECONDS = ("time/train_s", "time/total_s")  # the first that a run has
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What the study's document remembers of a Metric: all but its function.
+
+    `column` is the metric under whose name its per-example values are kept; "" for a pooled one, which keeps none.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+    direction: Direction = "lower"
+    reduction: Reduction = "mean"
+    column: str = ""
+    pooled: bool = False
+
+    @property
+    def short(self) -> str:
+        """The label without the word that goes without saying: `Azimuth error, mean` is `Azimuth error`."""
+        return self.label.removesuffix(f", {self.reduction}") if self.reduction == "mean" else self.label
+
+    @property
+    def in_text(self) -> str:
+        """The label inside a sentence: `Azimuth error` → `azimuth error`, but `MPJPE` stays."""
+        return in_text(self.short)
+
+    @property
+    def test(self) -> str:
+        """The key of this metric's score on the test split."""
+        return f"test/{self.name}"
+
+
+def status(record: Record | None) -> Status:
+    """RUNNING and KILLED runs are missing: they will be done again, or are under way."""
+    statuses: dict[str, Status] = {"FINISHED": "done", "FAILED": "failed"}
+    return "missing" if record is None else statuses.get(record.status, "missing")
+
+
+def datasets(records: Iterable[Record]) -> frozenset[str]:
+    """Digests of the data that finished comparison runs have used."""
+    return frozenset(r.dataset for r in records if r.dataset and r.phase == "compare" and status(r) == "done")
+
+
+def shared_training(study: Study, done: Sequence[Record]) -> float | None:
+    """Test over training examples, the mean of the finished runs that count both, where every seed redraws the split
+    or takes another fold; None where all seeds share one split."""
+    if not {"split", "fold"} & set(study.vary):
+        return None
+    counts = [(r.scores.get("count/test_examples"), r.scores.get("count/train_examples")) for r in done]
+    ratios = [test / train for test, train in counts if test and train]
+    return float(np.mean(ratios)) if ratios else None
+
+
+def training_seconds(scores: Mapping[str, float]) -> float | None:
+    """What a run says its training took: `time/train_s`, else `time/total_s`."""
+    return next((scores[key] for key in TRAINING_SECONDS if key in scores), None)

@@ -1,0 +1,290 @@
+"""Everything a report shows of a study: matrix, comparisons, gaps. Pure: Results in, dataclasses out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ablate.analysis.answer import Comparison, answers
+from ablate.analysis.conditions import ConditionTable, condition_tables
+from ablate.analysis.control_findings import ControlFinding
+from ablate.analysis.controls import control_findings, explanations
+from ablate.analysis.costs import (
+    BudgetRow,
+    ParameterRow,
+    budget_rows,
+    count,
+    family_label,
+    label,
+    parameter_rows,
+    trained,
+)
+from ablate.analysis.curves import CurvePanel, curve_panels
+from ablate.analysis.densities import DensityTable, density_tables
+from ablate.analysis.effects import baseline_of, effect, effect_places, score
+from ablate.analysis.external import ExternalTable, external_tables
+from ablate.analysis.factor import FactorCurve, factor_curves
+from ablate.analysis.people import PopulationRow, population_rows
+from ablate.analysis.phrasing import listed
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.results import Results
+from ablate.analysis.statistics import Effect, Estimate
+from ablate.analysis.tradeoff import CostPoint, tradeoff
+from ablate.analysis.tuning_history import TuningHistory, tuning_history
+from ablate.analysis.verdicts import Claim, adjusted_p, judge
+from ablate.analysis.warnings import remarks, warnings
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One arm: its information, parameters and scores, and its differences to the baseline."""
+
+    arm: str
+    label: str
+    baseline: bool
+    reference: bool
+    information: Mapping[str, str]
+    parameters: float | None
+    scores: Mapping[str, Estimate]  # by metric
+    effects: Mapping[str, Effect]  # to its baseline, by metric; empty for a baseline, and where its level has none
+    runs: int
+    expected_runs: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A run without a score: failed or missing."""
+
+    label: str
+    seed: int
+    status: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that a report shows of a study."""
+
+    name: str
+    question: str
+    labels: Mapping[str, str]  # of every arm, and of the baseline's written name where a factor replaced it
+    baseline: str  # as written; `baselines` has what each arm is compared with
+    baselines: Mapping[str, str]  # what each arm is compared with: the baseline at its own level of the factor
+    focus: tuple[str, ...]  # the arms that the answer is about, baseline first
+    seeds: tuple[int, ...]
+    metrics: tuple[MetricInfo, ...]
+    matrix: tuple[MatrixRow, ...]
+    comparisons: tuple[Comparison, ...]  # the declared family; without one, exploratory
+    answers: tuple[str, ...]  # the first is the answer in one sentence
+    populations: tuple[PopulationRow, ...]  # empty where no run has a column of people
+    controls: tuple[ControlFinding, ...]  # in study order
+    explanations: tuple[str, ...]  # paragraphs that put a gain's three explanations together; often none
+    factor: tuple[FactorCurve, ...]  # one a metric, the primary one first; empty without a factor
+    external: tuple[ExternalTable, ...]
+    warnings: tuple[str, ...]  # serious ones, for the first page, whole sentences; an untuned study is among them
+    remarks: tuple[str, ...]  # whole sentences for the caveats
+    parameters: tuple[ParameterRow, ...]
+    budget: tuple[BudgetRow, ...]
+    conditions: tuple[ConditionTable, ...]
+    curves: tuple[CurvePanel, ...]
+    densities: tuple[DensityTable, ...]  # as the report asks for them and the runs have kept them
+    tradeoff: tuple[CostPoint, ...]
+    tuning: TuningHistory | None
+    gaps: tuple[Gap, ...]
+    behind: tuple[str, ...]  # where a reference does as well as an arm: a sentence a metric
+    places: Mapping[str, int]  # decimals of the differences, by metric
+    tuned: bool
+    test_examples: int | None  # of one run
+    overlap: float | None  # test examples per training example, where every seed redraws the split; see Results
+
+    @property
+    def declared(self) -> bool:
+        """The comparisons are the study's hypotheses."""
+        return any(not c.exploratory for c in self.comparisons)
+
+    @property
+    def information(self) -> tuple[str, ...]:
+        """The quantities for which arms name their information, in order of appearance."""
+        return tuple(dict.fromkeys(key for row in self.matrix for key in row.information))
+
+
+def analyse(results: Results) -> Analysis:
+    """Everything a report shows, computed once."""
+    study = results.study
+    comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
+    parameters, findings = tuple(parameter_rows(results)), control_findings(results)
+    pairs = [arm for c in comparisons if not (curves and c.exploratory) for arm in (c.against, c.arm)]
+    return Analysis(
+        name=study.name,
+        question=study.question,
+        labels=_labels(results),
+        baseline=study.baseline,
+        baselines={arm: base for arm in study.arms if (base := baseline_of(results, arm))},
+        focus=_focus(results, pairs),
+        seeds=tuple(study.seeds),
+        metrics=tuple(results.metrics[name] for name in study.metrics),
+        matrix=rows,
+        comparisons=comparisons,
+        answers=_answers(results, comparisons, parameters, curves),
+        populations=population_rows(results),
+        controls=findings,
+        explanations=explanations(findings),
+        factor=curves,
+        external=external_tables(results),
+        warnings=warnings(results),
+        remarks=remarks(results),
+        parameters=parameters,
+        budget=tuple(budget_rows(results)),
+        conditions=tuple(condition_tables(results)),
+        curves=tuple(curve_panels(results)),
+        gaps=gaps(results),
+        behind=tuple(
+            text for name in study.metrics for text in _behind_at_every_level(results, rows, results.metrics[name])
+        ),
+        places={metric: effect_places(results, metric) for metric in study.metrics},
+        densities=density_tables(results),
+        tradeoff=tradeoff(results),
+        tuning=tuning_history(results),
+        tuned=study.tuning is not None,
+        test_examples=_test_examples(results),
+        overlap=results.overlap,
+    )
+
+
+def matrix(results: Results) -> tuple[MatrixRow, ...]:
+    """A row for every arm in study order, references last."""
+    arms = results.study.arms
+    ordered = [*trained(results), *(name for name, arm in arms.items() if arm.reference)]
+    return tuple(_matrix_row(results, arm) for arm in ordered)
+
+
+def compare(results: Results) -> tuple[Comparison, ...]:
+    """The comparisons the answer is made of.
+
+    These are the study's hypotheses, judged together. Without hypotheses it is every trained arm against its baseline
+    in every metric: exploratory, with intervals and neither adjusted p nor verdict.
+    """
+    hypotheses = results.study.hypotheses
+    if not hypotheses:
+        pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
+        return tuple(_comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
+    drafts = [_comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
+    claims = [
+        Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
+    ]
+    return tuple(
+        replace(
+            d,
+            margin=h.margin,
+            judgement=v,
+            family=len(hypotheses),
+            p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
+        )
+        for d, h, v in zip(drafts, hypotheses, judge(claims), strict=True)
+    )
+
+
+def _comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
+    return Comparison(
+        arm=arm,
+        label=label(results, arm),
+        against=against,
+        against_label=label(results, against),
+        metric=results.metrics[metric],
+        effect=effect(results, arm, against, metric),
+        p_adjusted=None,
+        places=effect_places(results, metric),
+    )
+
+
+def _answers(
+    results: Results,
+    comparisons: Sequence[Comparison],
+    parameters: Sequence[ParameterRow],
+    curves: Sequence[FactorCurve],
+) -> tuple[str, ...]:
+    """Verdicts first, then the factor's answers. With a factor, exploratory comparisons at every level are left out."""
+    shown = [c for c in comparisons if not (curves and c.exploratory)]
+    tuned = results.study.tuning is not None
+    found = answers(shown, {row.arm: row.total for row in parameters}, tuned=tuned) if shown or not curves else ()
+    return (*found, *(curve.answer for curve in curves))
+
+
+def _labels(results: Results) -> dict[str, str]:
+    """Of every arm; and of the baseline as written, where a factor put an arm a level in its place."""
+    arms = {arm: label(results, arm) for arm in results.study.arms}
+    return {**arms, **{name: family_label(results, name) for name in [results.study.baseline] if name not in arms}}
+
+
+def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
+    """The baseline and the arms of the answer; every arm at a level where the factor's curves are the answer."""
+    arms = results.study.arms
+    made = [name for name, arm in arms.items() if arm.family]
+    first = [results.study.baseline] if results.study.baseline in arms else []
+    return tuple(dict.fromkeys([*first, *(pairs or made)]))
+
+
+def _behind_at_every_level(results: Results, rows: Sequence[MatrixRow], metric: MetricInfo) -> list[str]:
+    """An arm at a level of the factor is compared with the references of its own level."""
+    level = {row.arm: results.study.arms[row.arm].level for row in rows}
+    levels = list(dict.fromkeys(level[row.arm] for row in rows if not row.reference))
+    among = [[row for row in rows if level[row.arm] == each or (row.reference and level[row.arm] is None)]
+             for each in levels]  # fmt: skip
+    whole = len(levels) == 1
+    return [text for each in among if (text := behind_yardstick(each, metric, of_all=whole))]
+
+
+def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: bool = True) -> str:
+    """Which arms are no better than a reference, by their means, in words; empty when all are or there is none.
+
+    A comparison of networks means little while a constant or a formula does as well. A reference may be better than
+    every arm because it is given part of the truth: the next best one is then named as well, and this one only with
+    `of_all`.
+    """
+    sign = 1 if metric.direction == "lower" else -1
+    means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
+    arms = [(row.label, mean) for row, mean in means if not row.reference]
+    sentences = []
+    for best, name in sorted((mean, row.label) for row, mean in means if row.reference):
+        behind = [label for label, mean in arms if mean >= best]
+        if not behind:
+            break
+        whom = "every arm" if len(behind) == len(arms) else listed(behind)
+        if of_all or whom != "every arm":
+            sentences.append(f"{name} does as well as or better than {whom} in {metric.in_text}.")
+        if whom != "every arm":
+            break
+    return " ".join(sentences)
+
+
+def gaps(results: Results) -> tuple[Gap, ...]:
+    """Every run of the study that failed or is missing, in study order."""
+    return tuple(
+        Gap(label(results, str(run.arm)), int(str(run.seed)), str(run.status), str(run.error))
+        for run in results.runs.itertuples()
+        if run.status != "done"
+    )
+
+
+def _matrix_row(results: Results, arm: str) -> MatrixRow:
+    study = results.study
+    runs = results.runs[results.runs.arm == arm]
+    against = baseline_of(results, arm)
+    keys = {name: results.metrics[name].test for name in study.metrics}
+    return MatrixRow(
+        arm=arm,
+        label=label(results, arm),
+        baseline=study.baseline_of(arm) == arm,
+        reference=study.arms[arm].reference,
+        information=study.arms[arm].information,
+        parameters=count(results, arm),
+        scores={name: score(results, results.by_seed(arm, key)) for name, key in keys.items()},
+        effects={name: effect(results, arm, against, name) for name in study.metrics} if against else {},
+        runs=int((runs.status == "done").sum()),
+        expected_runs=len(runs),
+    )
+
+
+def _test_examples(results: Results) -> int | None:
+    tables = (results.columns(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
+    return next((len(next(iter(table.values()), ())) for table in tables if table is not None), None)

@@ -1,0 +1,97 @@
+"""How tuning went: every trial's value, the best so far, and which settings the value went with. Draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ablate.analysis.budget import Trial
+from ablate.analysis.costs import label
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.results import Results
+
+MIN_TRIALS = 4  # three values are in one of six orders: |ρ| = 1 by chance in a third of all cases
+
+
+@dataclass(frozen=True)
+class ArmHistory:
+    """One arm's trials. `best` is the best value up to each trial, None before there is one.
+
+    `correlations` maps a setting → Spearman's ρ between its value and the score on validation over the finished
+    trials; None where it says nothing: fewer than four trials that have the setting, one value, or words.
+    """
+
+    arm: str
+    label: str
+    allotted: int
+    trials: tuple[Trial, ...]
+    best: tuple[float | None, ...]
+    correlations: Mapping[str, float | None]
+
+    @property
+    def finished(self) -> tuple[Trial, ...]:
+        return tuple(trial for trial in self.trials if trial.value is not None)
+
+
+@dataclass(frozen=True)
+class TuningHistory:
+    """What tuning looked for, over which settings, and every arm's trials."""
+
+    metric: MetricInfo
+    settings: tuple[str, ...]
+    arms: tuple[ArmHistory, ...]
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The settings that can be ranked: none when there is one alone, or no arm has enough trials."""
+        known = [s for s in self.settings if any(arm.correlations[s] is not None for arm in self.arms)]
+        return tuple(known) if len(self.settings) > 1 else ()
+
+
+def tuning_history(results: Results) -> TuningHistory | None:
+    """None when the study is untuned or no trial has been run."""
+    tuning, found = results.study.tuning, {arm: t for arm, t in results.tuning.items() if t.trials}
+    if tuning is None or not found:
+        return None
+    name = tuning.metric.removeprefix("val/")
+    metric = results.metrics.get(name) or MetricInfo(name, name)
+    return TuningHistory(
+        metric=metric,
+        settings=tuple(tuning.space),
+        arms=tuple(
+            ArmHistory(
+                arm=arm,
+                label=label(results, arm),
+                allotted=t.allotted,
+                trials=t.trials,
+                best=best_so_far([trial.value for trial in t.trials], lower=metric.direction == "lower"),
+                correlations={setting: rank_correlation(setting, t.trials) for setting in tuning.space},
+            )
+            for arm, t in found.items()
+        ),
+    )
+
+
+def best_so_far(values: Sequence[float | None], *, lower: bool) -> tuple[float | None, ...]:
+    """The best value up to and with each trial; a failed trial changes nothing."""
+    best: list[float | None] = []
+    for value in values:
+        known = [v for v in (best[-1] if best else None, value) if v is not None]
+        best.append((min if lower else max)(known) if known else None)
+    return tuple(best)
+
+
+def rank_correlation(setting: str, trials: Sequence[Trial]) -> float | None:
+    """Spearman's ρ of a numeric setting and the trials' values; None where it would say nothing."""
+    pairs = [
+        (float(chosen), trial.value)
+        for trial in trials
+        if trial.value is not None and isinstance(chosen := trial.settings.get(setting), int | float)
+    ]
+    x, y = np.array(pairs).reshape(-1, 2).T
+    if len(pairs) < MIN_TRIALS or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return float(stats.spearmanr(x, y).statistic)

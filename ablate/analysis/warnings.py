@@ -1,0 +1,171 @@
+"""Warnings and remarks of a report: unequal tuning, edges, code, few seeds, reused test data.
+
+Reads Results and the names of the store's other studies; gives whole sentences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+
+from ablate.analysis.costs import BudgetRow, budget_rows, label
+from ablate.analysis.phrasing import counted, listed
+from ablate.analysis.records import datasets
+from ablate.analysis.results import Results
+from ablate.analysis.verdicts import MIN_SEEDS
+from ablate.planning.counting import same_code
+from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
+from ablate.study.resolve import resolve
+
+SAME = 0.02  # of the largest
+EDGE = 0.02  # of the range: within this share of an end, the best value may lie beyond it
+
+
+def warnings(results: Results) -> tuple[str, ...]:
+    """The serious ones, for the first page; often none."""
+    rows = budget_rows(results)
+    found = [_untuned(results), _unequal(rows), _edges(results, rows), *_different_code(results), _few_seeds(results)]
+    return tuple(text for text in found if text)
+
+
+def remarks(results: Results) -> tuple[str, ...]:
+    """The others, for the caveats."""
+    return tuple(text for text in (_test_data_use(results),) if text)
+
+
+def _untuned(results: Results) -> str:
+    if results.study.tuning is not None:
+        return ""
+    return (
+        "Untuned: no arm's nuisance settings (learning rate and the like) were tuned; every arm ran with the study's "
+        "own. An arm may do better or worse when tuned."
+    )
+
+
+def _unequal(rows: Sequence[BudgetRow]) -> str:
+    """Trials allotted or used, epochs or examples that differ between the tuned arms."""
+    tuned = [row for row in rows if row.allotted is not None]
+    budgets: Mapping[str, dict[str, float | None]] = {
+        "trials allotted": {row.label: row.allotted for row in tuned},
+        "trials finished": {row.label: row.finished_trials for row in tuned},
+        "epochs of tuning": {row.label: row.used_epochs for row in tuned},
+        "examples seen in tuning": {row.label: row.used_examples for row in tuned},
+    }
+    unequal = [f"{what}: {_each(found)}" for what, found in budgets.items() if _differ(found.values())]
+    return f"The tuning budgets were not alike ({'; '.join(unequal)})." if unequal else ""
+
+
+def _differ(values: Iterable[float | None]) -> bool:
+    """By more than 2 %: with a tuned batch size, dropping the last batch changes the number of examples a little."""
+    known = [value for value in values if value is not None]
+    return bool(known) and max(known) - min(known) > SAME * max(known)
+
+
+def _each(found: Mapping[str, float | None]) -> str:
+    """`Existing and ElePose 6, Hybrid 5`: arms with the same number are listed together."""
+    by_value: dict[float | None, list[str]] = defaultdict(list)
+    for name, value in found.items():
+        by_value[value].append(name)
+    return ", ".join(f"{listed(names)} {'unknown' if v is None else f'{v:,.0f}'}" for v, names in by_value.items())
+
+
+def _edges(results: Results, rows: Sequence[BudgetRow]) -> str:
+    space = results.study.tuning.space if results.study.tuning else {}
+    found = [
+        f"{setting} = {_number(value)} of {row.label} at the {end} end {_number(limit)}"
+        for row in rows
+        for setting, value in row.tuned.items()
+        for end, limit in at_edge(space.get(setting), value)
+    ]
+    if not found:
+        return ""
+    return f"Tuned values at the edge of their space, where a better one may lie beyond: {'; '.join(found)}."
+
+
+def at_edge(entry: SpaceEntry | None, value: Scalar) -> Iterator[tuple[str, float]]:
+    """The end of its range that a tuned value lies at, within 2 %, and the limit there; on a log scale in logarithms.
+
+    A choice among words or values has no edge.
+    """
+    if not isinstance(entry, FloatSpace | IntSpace) or isinstance(value, bool | str) or entry.low >= entry.high:
+        return
+    scale = math.log if entry.log else float
+    low, high, place = scale(entry.low), scale(entry.high), scale(value)
+    if place <= low + EDGE * (high - low):
+        yield "lower", entry.low
+    elif place >= high - EDGE * (high - low):
+        yield "upper", entry.high
+
+
+def _different_code(results: Results) -> Iterator[str]:
+    """A warning where runs of arms with the same components have different code digests."""
+    groups: dict[tuple[str, ...], dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
+    for (arm, seed), facts in results.provenance.items():
+        if "source_digest" in facts:
+            groups[_components(results, arm)][facts["source_digest"]].append((arm, seed))
+    for by_code in groups.values():
+        which = "; ".join(f"{code}: {_runs(results, runs)}" for code, runs in sorted(by_code.items()))
+        pairs = {same_code(*pair) for pair in combinations(by_code, 2)}
+        if "changed" in pairs:
+            yield (
+                f"Runs of the same components were made by different code ({which}); differences between them may be "
+                "the code's. `ablate run --rerun stale` makes them alike."
+            )
+        elif pairs:
+            yield (
+                "Whether runs of the same components were made by the same code cannot be told: digests of their code "
+                f"were taken in different ways ({which})."
+            )
+
+
+def _components(results: Results, arm: str) -> tuple[str, ...]:
+    settings = resolve(results.study, arm)
+    return tuple(str(settings[section].get("factory")) for section in ("model", "data", "loss"))
+
+
+def _runs(results: Results, runs: Sequence[tuple[str, int]]) -> str:
+    """`Existing seeds 1, 2, Hybrid seed 1`."""
+    by_arm: dict[str, list[str]] = defaultdict(list)
+    for arm, seed in runs:
+        by_arm[arm].append(str(seed))
+    return ", ".join(
+        f"{label(results, arm)} {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}"
+        for arm, seeds in by_arm.items()
+    )
+
+
+def _few_seeds(results: Results) -> str:
+    n = len(results.study.seeds)
+    if n >= MIN_SEEDS:
+        return ""
+    return f"{counted(n, 'seed')}: fewer than {MIN_SEEDS} give no verdict, and only a large difference can show."
+
+
+def _test_data_use(results: Results) -> str:
+    others = same_test_data(results)
+    if others is None:
+        return ""
+    if not others:
+        return "No other study in this store has used this test data."
+    return (
+        f"{len(others) + 1} studies in this store have used this test data: this "
+        f"one, {listed(others)}. What was chosen after seeing an earlier one's test scores makes a later one's look "
+        "too good."
+    )
+
+
+def same_test_data(results: Results) -> list[str] | None:
+    """Other studies of the store with a finished comparison run on the same data; None where it is unknown.
+
+    The same file holds the same people, whatever cameras and noise a study simulates.
+    """
+    if not results.datasets:
+        return None
+    others = (name for name in results.tracker.studies() if name != results.study.name)
+    return [name for name in others if results.datasets & datasets(results.tracker.records(name))]
+
+
+def _number(value: float | Scalar) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,91 @@
+"""Find what a store keeps and nobody needs: states of ended runs, files of discarded ones. Finds only; no mlflow.
+
+It deletes by knowledge alone: what another store may own, because no row here tells of it, stays.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ablate.study import Record
+from ablate.tracking.mlflow.sqlite_reader import reading
+from ablate.untrusted.addresses import local_path
+
+DAY_S = 86_400
+KEY = re.compile(r"-([0-9a-f]{16})$")  # of a cell's work folder: see runs.execution.Context.folder
+
+
+class Leftover(NamedTuple):
+    """A folder that may go."""
+
+    path: Path
+    reason: str
+    size: int  # bytes
+
+
+def studies_at_work(mlruns: Path) -> list[str]:
+    """Names of the studies that have work folders or logs."""
+    folders = [path for kind in ("work", "logs") for path in (mlruns / kind).glob("*") if path.is_dir()]
+    return sorted({folder.name for folder in folders})
+
+
+def unneeded_states(study: str, mlruns: Path, records: list[Record] | None, *, days: float) -> Iterator[Leftover]:
+    """Work folders of finished cells, and those that nobody has touched for `days`.
+
+    `records` are the study's; None when the store does not know it: then its folders and logs go by age alone.
+    """
+    done = {record.key for record in records or [] if record.status == "FINISHED"}
+    for folder in sorted((mlruns / "work" / study).glob("*/")):
+        key = KEY.search(folder.name)
+        if key and key[1] in done:
+            yield _leftover(folder, "state of a finished run")
+        elif _age_s(folder) > days * DAY_S:
+            yield _leftover(folder, f"state of an unfinished run, untouched for {_age_s(folder) / DAY_S:.0f} days")
+    logs = mlruns / "logs" / study
+    if records is None and logs.is_dir() and _age_s(logs) > days * DAY_S:
+        yield _leftover(logs, "logs of a study that is not in the store")
+
+
+def orphans(mlruns: Path) -> Iterator[tuple[str, Leftover]]:
+    """Artifacts of discarded runs and models in the store's own folder, each with its study."""
+    db = mlruns / "mlflow.db"
+    if not db.is_file():
+        return
+    tables = (("run", "runs", "artifact_uri"), ("model", "logged_models", "artifact_location"))
+    for what, table, address_column in tables:
+        query = f"""SELECT study, {table}.{address_column} FROM {table}
+            JOIN (SELECT experiment_id, name AS study FROM experiments) USING (experiment_id)
+            WHERE {table}.lifecycle_stage = 'deleted'"""
+        with reading(db) as store:
+            places = [(study, local_path(address)) for study, address in store.execute(query)]
+        yield from discarded([(study, what, place) for study, place in places if place], mlruns)
+
+
+def discarded(places: Iterable[tuple[str, str, Path]], mlruns: Path) -> Iterator[tuple[str, Leftover]]:
+    """Those of the folders, each of a discarded "run" or "model" of a study, that are there and our own."""
+    root = (mlruns / "artifacts").resolve()
+    for study, what, place in places:
+        if place.is_dir() and _of_one_run(place.resolve(), root):
+            yield study, _leftover(place.parent, f"files of a discarded {what}")
+
+
+def _of_one_run(place: Path, root: Path) -> bool:
+    """Whether this is <root>/<study>/<run>/artifacts or <root>/<study>/models/<model>/artifacts."""
+    return place.is_relative_to(root) and place.name == "artifacts" and len(place.relative_to(root).parts) in (3, 4)
+
+
+def _leftover(path: Path, reason: str) -> Leftover:
+    return Leftover(path, reason, sum(file.lstat().st_size for file in _files(path)))
+
+
+def _age_s(folder: Path) -> float:
+    times = [file.lstat().st_mtime for file in _files(folder)]
+    return time.time() - max([folder.stat().st_mtime, *times])
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]

@@ -1,0 +1,404 @@
+"""The command line: parse, call one function, print. Imports nothing heavy; answers go to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from ablate.cli import store
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+app = typer.Typer(
+    name="ablate",
+    help="Does the added part earn its parameters? Tuned, paired, tracked ablation studies.",
+    epilog="Start here:  ablate run studies/quick.toml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich alone would double the time to answer
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Study file or study name.", show_default=False)]
+Store = Annotated[Path, typer.Option("--mlruns", envvar="ABLATE_MLRUNS", help="Folder of the store.")]
+Uri = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="An MLflow server instead of the local store."),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="ABLATE_STORAGE", help="A database for Optuna's copy. With a password: by the variable."),
+]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", envvar="ABLATE_DATA", help="Where data files are looked up by name.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Reports = Annotated[Path, typer.Option("--reports", help="Folder of the reports.")]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PACKAGE", envvar="ABLATE_TRUST", help="A package whose code the store may name; repeatable."),
+]
+Rehash = Annotated[bool, typer.Option("--rehash", help="Read data files anew, whatever is remembered of them.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
+
+
+app.add_typer(store.app)
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"ablate {installed('ablate')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example:  ablate run studies/mocap.toml --data-root ~/data --workers 2")
+def run(
+    study: StudyFile,
+    only: Annotated[list[str] | None, typer.Option(metavar="ARM[:SEED]", help="Just these cells; repeatable.")] = None,
+    rerun: Annotated[str | None, typer.Option(metavar="ARM|failed|stale", help="Do these finished runs again.")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="One tiny pass through every arm; records nothing.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at once. Default: cores / threads.")] = None,
+    device: Device = "auto",
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", envvar="ABLATE_SCHEDULER", help="Run on this Dask cluster.")
+    ] = None,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    storage: Storage = None,
+    data_root: DataRoot = None,
+    reports: Reports = Path("reports"),
+    stall_after: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Replace a worker that gives no sign of life for so long.")
+    ] = 1800.0,
+    patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a store or a disk that does not work.")
+    ] = 120.0,
+    rehash: Rehash = False,
+    as_json: Json = False,
+) -> None:
+    """Tune every arm, train it with every seed, record all in MLflow and write the report.
+
+    Running again does nothing; stopped, the same command continues: Ctrl-C waits until the runs have saved their state,
+    a second one does not. SIGTERM ends all within 10 s. Exit code 1 when a run failed or the study was stopped.
+    """
+    from ablate.cli.progress import ProgressView
+    from ablate.commands import workflow
+    from ablate.trainers.print_capture import stdout_to_stderr
+
+    if smoke and (only or rerun is not None):
+        _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
+    workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers, storage=storage)
+    workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
+    with stdout_to_stderr():
+        loaded = workflow.load(study, workspace, rehash=rehash)
+        cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
+        with _stoppable(), ProgressView(cells) as view:
+            if smoke:
+                outcome = workflow.smoke(loaded, workspace, view)
+            else:
+                outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
+    _conclude(outcome, None if smoke else loaded.study.name, workspace, as_json)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A study that was stopped says how it goes on."""
+    from ablate.scheduler.retry import OutOfPatience
+
+    try:
+        yield
+    except (OutOfPatience, KeyboardInterrupt) as error:
+        typer.echo(f"stopped: {str(error) or 'Ctrl-C'}", err=True)
+        typer.echo("nothing is lost: the same command continues where this one stopped", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
+
+
+def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
+    from ablate.scheduler.workspace import shown_path
+
+    for name, reason in outcome.errors.items():
+        typer.echo(f"failed: {name}: {reason}", err=True)
+    if outcome.errors and study:
+        typer.echo(
+            f"logs in {shown_path(workspace.mlruns / 'logs' / study)}; `--rerun failed` does these runs again", err=True
+        )
+    if as_json:
+        document = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
+        document |= {"errors": dict(outcome.errors), "report": shown_path(outcome.report) if outcome.report else None}
+        typer.echo(json.dumps(document))
+    elif outcome.results:
+        from ablate.report import terminal
+
+        terminal.print_results(outcome.results)
+        typer.echo(f"Report     {shown_path(outcome.report)}")
+        typer.echo(f"MLflow UI  {_ui(workspace)}")
+    else:
+        typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
+    if outcome.failed or (study is None and outcome.missing):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _ui(workspace: Any) -> str:
+    """Where the store can be looked at."""
+    from ablate.scheduler.workspace import shown_path
+    from ablate.untrusted.addresses import command_line, redacted
+
+    uri = workspace.tracking_uri
+    if uri and uri.startswith("http"):
+        return redacted(uri)
+    mlruns = shown_path(workspace.mlruns)
+    where = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
+    return command_line(["ablate", "ui", *where, *(["--tracking-uri", uri] if uri else [])])
+
+
+@app.command(epilog="Example:  ablate plan studies/quick.toml --check")
+def plan(
+    study: StudyFile,
+    check: Annotated[bool, typer.Option("--check", help="Also import and build every arm's components.")] = False,
+    difference: Annotated[
+        float | None, typer.Option(help="A true improvement: how many seeds would it take to show it?")
+    ] = None,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    data_root: DataRoot = None,
+    rehash: Rehash = False,
+    as_json: Json = False,
+) -> None:
+    """Print what would run, what is done, and what the study's seeds can show. Runs and creates nothing."""
+    if difference is not None and not abs(difference) < float("inf"):
+        _refuse("--difference", "must be a number")
+    power = {"difference": difference}
+    _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, check=check, power=power)
+
+
+@app.command(epilog="Example:  ablate status studies/quick.toml --json")
+def status(
+    study: StudyFile,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    data_root: DataRoot = None,
+    rehash: Rehash = False,
+    as_json: Json = False,
+) -> None:
+    """Show every comparison run: done, failed (and why), running, missing. Exit code 1 unless all are done.
+
+    A run that was stopped is "interrupted", one that comes after its arm's tuning is "waiting". On a server a run is
+    "running" where its driver has this `mlruns` folder, and "interrupted" where it has another. A finished run of other
+    data or settings than the study asks for now is "outdated" and does not count.
+    """
+    cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
+    if any(cell.state != "done" for cell in cells):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _print_cells(
+    study: Path,
+    mlruns: Path,
+    tracking_uri: str | None,
+    data_root: Path | None,
+    as_json: bool,
+    rehash: bool,
+    *,
+    check: bool = False,
+    phases: tuple[str, ...] = ("tune", "compare"),
+    power: dict[str, float | None] | None = None,
+) -> list[Any]:
+    from ablate.commands import workflow
+    from ablate.report import cells as page
+    from ablate.trainers.print_capture import stdout_to_stderr
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
+    with stdout_to_stderr():
+        loaded = workflow.load(study, workspace, imports=check, rehash=rehash)
+        known = workflow.records(loaded.study.name, workspace)
+        planned = workflow.make_plan(loaded, workspace, check=check, known=known)
+    standing = workflow.standing(loaded, workspace, known, planned)
+    driver = workflow.driver_of(loaded, workspace)
+    said = None if power is None else workflow.outlook(loaded, standing, **power)
+    shown = page.Shown(planned, standing.outdated, standing.differences, phases, driver)
+    if as_json:
+        typer.echo(json.dumps(page.document(shown) | ({} if said is None else {"power": said.document()})))
+        return page.cells(shown)
+    for line in page.lines(shown):
+        typer.echo(line)
+    for line in page.notes(shown):
+        typer.echo(line, err=True)
+    if check:
+        typer.echo("every component was imported and built", err=True)
+    for line in () if said is None else said.lines():
+        typer.echo(f"{'power':<11} {line}")
+    return page.cells(shown)
+
+
+@app.command(epilog="Example:  ablate report quick --format md,html")
+def report(
+    study: StudyName,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="md,html,tex,csv,json", help="Formats, with commas between.")
+    ] = "md",
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    reports: Reports = Path("reports"),
+    trust: Trust = None,
+) -> None:
+    """Write reports/STUDY/ again, from the store alone. The same store gives the same bytes."""
+    from ablate.commands import workflow
+    from ablate.scheduler import workspace as loading
+
+    workflow.trust_packages(trust or [])
+    wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
+    workspace = workflow.Workspace(mlruns, reports, tracking_uri)
+    for path in workflow.report(workflow.study_name(study), workspace, wanted):
+        typer.echo(loading.shown_path(path))
+
+
+@app.command(epilog="Example:  ablate compare mocap hybrid existing --metric azimuth_mae_deg")
+def compare(
+    study: StudyName,
+    arm_a: Annotated[str, typer.Argument(metavar="ARM_A", show_default=False, help="An arm of the study.")],
+    arm_b: Annotated[str, typer.Argument(metavar="ARM_B", show_default=False, help="The arm it is compared with.")],
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="Repeatable. Default: the study's.", show_default=False)
+    ] = None,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two arms seed by seed: differences, interval, effect size, p, people, and the declared verdict."""
+    from ablate.commands import workflow
+    from ablate.report import terminal_compare
+
+    name = workflow.study_name(study)
+    found = workflow.compare(name, workflow.Workspace(mlruns, tracking_uri=tracking_uri), arm_a, arm_b, metric or [])
+    if as_json:
+        typer.echo(terminal_compare.document(name, found))
+    else:
+        terminal_compare.print_versus(name, found)
+
+
+@app.command(epilog="Example:  ablate evaluate mocap --data ~/data/balancing.npz")
+def evaluate(
+    study: StudyName,
+    data: Annotated[Path, typer.Option("--data", help="A file the study has not seen: path, or name in --data-root.")],
+    name: Annotated[str | None, typer.Option(help="What the scores are recorded under. Default: the file's.")] = None,
+    factory: Annotated[
+        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="What reads the file. Default: found out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the scores as CSV.")] = None,
+    device: Device = "auto",
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    data_root: DataRoot = None,
+    trust: Trust = None,
+    as_json: Json = False,
+) -> None:
+    """Score a study's stored models on other data, an external test, and record the scores for its report.
+
+    All examples of the file are scored with every metric, each arm as its controls have it. Again under the same name,
+    the scores replace the earlier ones. What STUDY.toml names is imported, as `ablate run` does; of what the store
+    alone names, only components of installed subjects and of trusted packages.
+    """
+    from ablate.commands import evaluate, workflow
+    from ablate.report import external as page
+    from ablate.scheduler import workspace as loading
+    from ablate.trainers.print_capture import stdout_to_stderr
+
+    workflow.trust_packages(trust or [])
+    if out:
+        loading.check_file("--out", out)
+        out = out.absolute()  # a component may change the working folder
+    workspace = loading.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
+    with stdout_to_stderr(), page.counted() as tell:
+        done = evaluate.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)
+    if out:
+        done.scores.to_csv(out, index=False, lineterminator="\n")
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
+    if as_json:
+        typer.echo(json.dumps(done.plain()))
+    else:
+        page.print_scores(done.results, done.name)
+        typer.echo(f"recorded as external/{done.name}/…; `ablate report {done.study}` shows it", err=True)
+
+
+@app.command(epilog="Example:  ablate ui --port 5001")
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+) -> None:
+    """Open the MLflow UI of the store on 127.0.0.1. Ctrl-C ends it."""
+    from ablate.commands import workflow
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    workflow.serve_ui(workspace, port, lambda text: typer.echo(text, err=True))
+
+
+def _refuse(option: str, rule: str) -> NoReturn:
+    from ablate.study import InputError, Problem
+
+    raise InputError(Problem(option, "", rule))
+
+
+def _command() -> str:
+    """What was typed, for the record: without passwords."""
+    from ablate.untrusted.addresses import command_line
+
+    return command_line(["ablate", *sys.argv[1:]])
+
+
+def _mount_subjects() -> None:
+    """Commands of the installed subjects. One that cannot be imported costs its commands, not the tool."""
+    for entry in sorted(entry_points(group="ablate.commands"), key=lambda e: e.name):
+        try:
+            app.add_typer(entry.load())
+        except Exception as error:
+            typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
+
+
+def _show_fault() -> None:
+    """The traceback of what nobody foresaw, without the passwords of addresses."""
+    import traceback
+
+    from ablate.untrusted.addresses import redacted
+
+    typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
+
+
+def main() -> NoReturn:
+    """The console script: known errors become one message and an exit code, never a traceback."""
+    _mount_subjects()
+    try:
+        app(standalone_mode=True)
+    except Exception as error:
+        from ablate.scheduler.retry import OutOfPatience
+        from ablate.study import InputError, StoreUnavailable  # brings pydantic: not needed to answer --help
+
+        if isinstance(error, OutOfPatience):
+            typer.echo(f"error: {error}", err=True)
+            sys.exit(EXIT_FAILED)
+        if isinstance(error, StoreUnavailable):
+            typer.echo(f"error: the store does not answer: {error}", err=True)
+            sys.exit(EXIT_FAILED)
+        if not isinstance(error, InputError):
+            _show_fault()
+            sys.exit(EXIT_FAILED)
+        for problem in error.problems:
+            typer.echo(f"error: {problem}", err=True)
+        sys.exit(EXIT_USAGE)
+    sys.exit(0)

@@ -1,0 +1,156 @@
+"""Commands that keep and share a store: snapshot, restore, export, import, discard, gc. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None)
+
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="Study file or study name.", show_default=False)]
+Store = Annotated[Path, typer.Option("--mlruns", envvar="ABLATE_MLRUNS", help="Folder of the store.")]
+Uri = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="An MLflow server instead of the local store."),
+]
+Patience = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a server that goes away.")]
+
+
+@app.command(epilog="Example:  ablate snapshot mocap && git add mlruns.dvc .dvc && git commit -m 'mocap: results'")
+def snapshot(
+    study: Study,
+    reports_only: Annotated[
+        bool, typer.Option("--reports-only", help="Keep what the report reads: no models, a tenth of the size.")
+    ] = False,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    patience: Patience = 120.0,
+) -> None:
+    """Put a study's ended runs, with one model an arm, under DVC inside this repository.
+
+    mlruns.dvc tracks an archive a study, mlruns-models.dvc the models. Where `dvc remote default` names a remote,
+    models go there. The study may still be running; with --tracking-uri it is read from that server. Runs that the
+    snapshot has stay as they are, but for those that --reports-only kept in part and that are now to be had whole.
+    """
+    from ablate.cli.progress_count import Counting
+    from ablate.commands import archive, workflow
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
+    with Counting("runs read") as tell:
+        said = archive.snapshot(workflow.study_name(study), workspace, tell, reports_only=reports_only)
+    typer.echo(said)
+
+
+@app.command(epilog="Example:  git clone … && cd … && ablate restore")
+def restore(mlruns: Store = Path("mlruns")) -> None:
+    """Bring what mlruns.dvc tracks, every byte checked, into the store; what is here stays.
+
+    Needs no network and no account, but for models on a DVC remote of yours.
+    """
+    from ablate.cli.progress_count import Counting
+    from ablate.commands import archive, workflow
+
+    with Counting("runs restored") as tell:
+        said = archive.restore(workflow.Workspace(mlruns), tell)
+    typer.echo(said)
+
+
+@app.command(epilog="Example:  ablate export mocap mocap.zip")
+def export(
+    study: Study,
+    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.", show_default=False)],
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    patience: Patience = 120.0,
+) -> None:
+    """Write a study's ended runs and all their models to one file, for `ablate import` on another machine.
+
+    From a server: ablate export mocap mocap.zip --tracking-uri http://127.0.0.1:5000
+    """
+    from ablate.cli.progress_count import Counting
+    from ablate.commands import archive, workflow
+    from ablate.scheduler import workspace as loading
+
+    loading.check_file("OUT.zip", out)
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
+    with Counting("runs read") as tell:
+        said = archive.export(workflow.study_name(study), workspace, out, tell)
+    typer.echo(said)
+
+
+@app.command("import", epilog="Example:  ablate import mocap.zip")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `ablate export` wrote.", show_default=False)],
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+    patience: Patience = 120.0,
+) -> None:
+    """Merge an exported study into the store; what is here stays. The file need not be trusted.
+
+    Into a server: ablate import mocap.zip --tracking-uri http://127.0.0.1:5000. Stopped, the same command goes on.
+
+    Refused are damaged files, paths that lead elsewhere, links, more than 100 000 files, more than 50 GB unpacked, and
+    more than a hundred times the size of the file.
+    """
+    from ablate.cli.progress_count import Counting
+    from ablate.commands import archive, workflow
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
+    with Counting("runs imported") as tell:
+        said = archive.bring_in(file, workspace, tell)
+    typer.echo(said)
+
+
+@app.command(epilog="Example:  ablate discard mocap:failed")
+def discard(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="STUDY[:ARM|:failed]", help="A study, an arm, or the failed runs.", show_default=False),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+) -> None:
+    """Forget finished runs, after asking: `ablate run` does them again. `ablate gc` then frees the disk.
+
+    MLflow keeps them as deleted, and its UI can bring them back until `ablate gc`.
+    """
+    from ablate.commands import archive, workflow
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    chosen = archive.choose(what, workspace)
+    if not yes:
+        _ask(f"Discard {chosen.what}?")
+    archive.discard(chosen, workspace)
+    typer.echo(f"discarded {chosen.what}")
+
+
+@app.command(epilog="Example:  ablate gc --dry-run")
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    days: Annotated[
+        float, typer.Option(min=0, help="How long the state of an unfinished run is kept untouched.")
+    ] = 14.0,
+    mlruns: Store = Path("mlruns"),
+    tracking_uri: Uri = None,
+) -> None:
+    """Free the disk: checkpoints of finished and abandoned runs, files of discarded runs. Spares studies at work.
+
+    What is discarded on a server goes by `mlflow gc`, there: the command is told.
+    """
+    from ablate.commands import archive, workflow
+
+    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    freed = archive.clean(workspace, typer.echo, days=days, dry_run=dry_run)
+    typer.echo(f"{freed / 1e6:.1f} MB {'would be freed' if dry_run else 'freed'}", err=True)
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        from ablate.study import InputError, Problem
+
+        raise InputError(Problem("--yes", "", "is needed where nobody can be asked"))
+    typer.confirm(question, abort=True, err=True)

@@ -1,0 +1,113 @@
+"""What a worker must have so that a cell gives there what it would give at the driver: versions, code, data.
+
+Knows nothing of Dask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import importlib.metadata
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.study import InputError, RunSpec, components, data_digests
+
+# Results depend on these; the bytes of a run differ between two versions of one of them.
+PACKAGES = ("ablate", "torch", "numpy", "scipy", "distributed")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """A cell's needs, as the driver has them."""
+
+    factories: tuple[str, ...]  # of model, data and loss
+    sources: tuple[str, str]  # digests of the training loop, and of it with what the factories import
+    data_file: str | None
+    data_digest: str  # of the file's bytes
+    data_root: Path | None
+    study_dir: Path
+    versions: tuple[tuple[str, str], ...]
+
+
+def needs_of(spec: RunSpec, *, data_root: Path | None, study_dir: Path) -> Needs:
+    """What is here, of which a worker must have the same."""
+    from ablate.trainers.provenance import source_digest  # not the remembered one: what is on disk now
+
+    factories = tuple(str(spec.settings[section]["factory"]) for section in ("model", "data", "loss"))
+    file = spec.settings["data"].get("file")
+    sources = source_digest((), study_dir), source_digest(factories, study_dir)
+    return Needs(factories, sources, file, spec.data_digest, data_root, study_dir, tuple(versions().items()))
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that results depend on; a build's local part ("+cu126") does not count."""
+    found = {name: _version(name) for name in PACKAGES}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+@functools.cache  # for the life of the process: what was imported stays as it was when the file changes
+def _source_digest(factories: tuple[str, ...], study_dir: Path) -> str:
+    from ablate.trainers import provenance
+
+    # Dask calls code of its own from garbage collections. It lets other threads in while `ast.parse` makes its tree,
+    # and where one of them parses too, CPython 3.11 raises SystemError: measured, 3 of 42 cells.
+    gc.disable()
+    try:
+        return provenance.source_digest(factories, study_dir)
+    finally:
+        gc.enable()
+
+
+@functools.cache
+def _file_digest(path: Path, modified_ns: int, size: int) -> str:
+    return data_digests.file_digest(path)
+
+
+async def all_faults(needs: Sequence[Needs]) -> list[str]:
+    """Why this process could not run such cells, looked up beside its event loop: importing torch takes seconds."""
+    return await asyncio.to_thread(lambda: list(dict.fromkeys(fault for each in needs for fault in faults(each))))
+
+
+def faults(needs: Needs) -> Iterator[str]:
+    """What this process lacks; imports what the cell names."""
+    here = versions()
+    for name, version in needs.versions:
+        if here.get(name) != version:
+            yield f"has {name} {here.get(name)}, the driver {version}"
+    components.importable([needs.study_dir, Path.cwd()])
+    for factory in needs.factories:
+        try:
+            components.load_component(factory, file="settings", place="factory")
+        except InputError as error:
+            problem = error.problems[0]
+            yield f"cannot import {factory} ({problem.rule})"
+    sources = tuple(_source_digest(factories, needs.study_dir) for factories in ((), needs.factories))
+    if sources != needs.sources:
+        names = ", ".join(sorted({factory.partition(":")[0] for factory in needs.factories}))
+        rule = f"has other source code of {names} or of ablate than the driver, or other packages that they import"
+        yield f"{rule}; install them and restart the worker"
+    if needs.data_file is not None:
+        yield from _data_faults(needs, needs.data_file)
+
+
+def _data_faults(needs: Needs, name: str) -> Iterator[str]:
+    try:
+        path = components.find_data_file(name, data_root=needs.data_root, study_dir=needs.study_dir)
+    except InputError as error:
+        problem = error.problems[0]
+        yield f"has {problem.rule}: {problem.value}; set ABLATE_DATA where the worker is started"
+        return
+    status = path.stat()
+    if _file_digest(path, status.st_mtime_ns, status.st_size) != needs.data_digest:
+        yield f"has another {path} than the driver"

@@ -1,0 +1,1 @@
+"""One driver a study on this machine: a file lock that names its holder."""

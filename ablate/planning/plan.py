@@ -1,0 +1,234 @@
+"""Which runs does a study ask for, and which of them are done? Pure: no I/O, no torch, optuna or mlflow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from ablate.planning.counting import Known, document_digests
+from ablate.planning.trials import (
+    TrialOutcome,
+    TuningFailed,
+    best,
+    trial_outcomes,
+    tuned_arms,
+    tuning_direction,
+    tuning_done,
+    tuning_of,
+)
+from ablate.study import Direction, InputError, Phase, Problem, Record, RunSpec, Scalar, Study
+from ablate.study.document import checked
+from ablate.study.resolve import resolve
+from ablate.untrusted.wording import nearest, shown
+
+State = Literal["done", "failed", "running", "interrupted", "missing", "waiting"]
+STATES: tuple[State, ...] = get_args(State)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run the study asks for. `spec` is None exactly while its settings depend on results still to come.
+
+    `record` is the one that counts for it.
+    """
+
+    spec: RunSpec | None
+    arm: str
+    seed: int
+    phase: Phase
+    trial: int | None
+    state: State
+    error: str = ""
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every run of a study: tuning first, then comparison; arms in the order of the file. `trials` by tuned arm."""
+
+    study: str
+    cells: Sequence[Cell]
+    digests: Mapping[str, str] = field(default_factory=dict)  # of the data, by arm
+    trials: Mapping[str, Sequence[TrialOutcome]] = field(default_factory=dict)
+    counts: Mapping[State, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        counted = Counter(cell.state for cell in self.cells)
+        object.__setattr__(self, "counts", {state: counted[state] for state in STATES})
+
+    @property
+    def compared(self) -> dict[tuple[str, int], Record]:
+        """The finished comparison runs that count, by arm and seed: what tables and claims are made of."""
+        cells = (cell for cell in self.cells if cell.phase == "compare" and cell.state == "done")
+        return {(cell.arm, cell.seed): cell.record for cell in cells if cell.record is not None}
+
+    @property
+    def counted(self) -> dict[str, Record]:
+        """Every run that counts, tuning and failed ones too, by run id."""
+        return {cell.record.run_id: cell.record for cell in self.cells if cell.record is not None}
+
+
+def compare_spec(
+    study: Study, arm: str, seed: int, overrides: Mapping[str, Scalar] | None = None, data_digest: str = ""
+) -> RunSpec:
+    """The comparison run of `arm` with `seed`, with the tuned values `overrides`."""
+    return compare_specs(study, arm, overrides, data_digest, [seed])[0]
+
+
+def compare_specs(
+    study: Study,
+    arm: str,
+    overrides: Mapping[str, Scalar] | None = None,
+    data_digest: str = "",
+    seeds: Sequence[int] | None = None,
+) -> list[RunSpec]:
+    """The comparison runs of `arm`, one a seed of the study; they share what settings do not depend on the seed."""
+    settings = resolve(study, arm, overrides)
+    return [
+        RunSpec(
+            study=study.name,
+            arm=arm,
+            seed=seed,
+            phase="compare",
+            settings={**settings, "data": {**settings["data"], **drawn(study, seed)}},
+            data_digest=data_digest,
+            replicate=study.arms[arm].replicate,
+            overrides=dict(overrides or {}),
+        )
+        for seed in (study.seeds if seeds is None else seeds)
+    ]
+
+
+def drawn(study: Study, seed: int) -> dict[str, int]:
+    """The data settings that a comparison seed brings with it, by what the study varies: the same for every arm."""
+    if "split" in study.vary:
+        return {"split_seed": seed}
+    if "fold" in study.vary:
+        return {"fold": study.seeds.index(seed), "folds": len(study.seeds)}
+    return {}
+
+
+def make_plan(
+    study: Study,
+    records: Iterable[Record] | Known,
+    digest_of_arm: Callable[[str], str],
+    *,
+    direction: Direction | None = None,
+) -> Plan:
+    """Every run of the study and how it stands. `direction` is the tuning metric's; default: the catalogue's.
+
+    A FAILED record counts as failed: it is run again only when someone asks. Trials not proposed yet, and the
+    comparison runs of an arm whose tuning is unfinished, wait.
+    """
+    known = records if isinstance(records, Known) else Known(records)
+    if study.tuning is not None and direction is None:
+        direction = tuning_direction(study)
+    tuning: list[Cell] = []
+    comparison: list[Cell] = []
+    trials: dict[str, Sequence[TrialOutcome]] = {}
+    digests = {arm: digest_of_arm(arm) for arm in study.arms}
+    for arm, data_digest in digests.items():
+        if arm not in tuned_arms(study):
+            comparison += [_cell(spec, known) for spec in compare_specs(study, arm, {}, data_digest)]
+            continue
+        outcomes = trials[arm] = trial_outcomes(study, arm, known, data_digest)
+        tuning += _trial_cells(study, arm, outcomes, known)
+        comparison += _comparison_cells(study, arm, outcomes, known, data_digest, direction or "lower")
+    return Plan(study.name, [*tuning, *comparison], digests, trials)
+
+
+def plan_of_document(
+    document: Mapping[str, Any], study: Study, metrics: Mapping[str, Mapping[str, Any]], records: Sequence[Record]
+) -> Plan:
+    """What a stored document asks for, by its own data digests; `study` and `metrics` as `document.checked` gives them.
+
+    This is what a report and all else that reads results back goes by: it needs neither study file nor data.
+    Raises InputError where no runs can be made of the document, which may come from anywhere.
+    """
+    name = study.tuning.metric.removeprefix("val/") if study.tuning else ""
+    direction: Direction = metrics.get(name, {}).get("direction", "lower")
+    try:
+        digests = document_digests(document, study, records)
+        return make_plan(study, records, digests.__getitem__, direction=direction)
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        rule = "the settings of its runs cannot be worked out"
+        raise InputError(
+            Problem("tracking store", f"document of {shown(study.name)}", rule, shown(str(error)))
+        ) from None
+
+
+def counted_by(document: Mapping[str, Any], name: str, records: Sequence[Record]) -> Collection[str]:
+    """Ids of the runs that count by the stored document of the study `name`; none by one that is damaged."""
+    try:
+        return plan_of_document(document, *checked(document, name), records).counted
+    except InputError:
+        return ()
+
+
+def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: Known) -> list[Cell]:
+    proposed = {o.index: o for o in outcomes}
+    cells = []
+    for trial in range(tuning_of(study).trials):
+        if trial in proposed:
+            cells += [_cell(spec, known) for spec in proposed[trial].specs]
+        else:
+            cells += [Cell(None, arm, seed, "tune", trial, "waiting") for seed in tuning_of(study).seeds]
+    return cells
+
+
+def _comparison_cells(
+    study: Study,
+    arm: str,
+    outcomes: Sequence[TrialOutcome],
+    known: Known,
+    data_digest: str,
+    direction: Direction,
+) -> list[Cell]:
+    if not tuning_done(study, outcomes):
+        return [Cell(None, arm, seed, "compare", None, "waiting") for seed in study.seeds]
+    try:
+        tuned = best(outcomes, direction)
+    except TuningFailed as error:
+        return [Cell(None, arm, seed, "compare", None, "failed", str(error)) for seed in study.seeds]
+    return [_cell(spec, known) for spec in compare_specs(study, arm, tuned, data_digest)]
+
+
+def _cell(spec: RunSpec, known: Known) -> Cell:
+    record = known.of(spec)
+    states: dict[str, State] = {"FINISHED": "done", "FAILED": "failed", "RUNNING": "running"}
+    state: State = "missing" if record is None else states.get(record.status, "interrupted")
+    error = record.error if record is not None and state == "failed" else ""
+    return Cell(spec, spec.arm, spec.seed, spec.phase, spec.trial, state, error, record)
+
+
+def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[RunSpec | Cell | Record], bool]:
+    """Whether a run is one of `only` ("ARM" or "ARM:SEED"); the tuning of the arms named always is.
+
+    An arm that runs through a factor's levels stands for all of them. Nothing named means every run.
+    Raises InputError for arms and seeds that the study does not have.
+    """
+    problems = []
+    wanted: set[tuple[str, int | None]] = set()
+    seeds = {str(seed): seed for seed in study.seeds}
+    for text in only:
+        arm, colon, seed = text.partition(":")
+        arms = [name for name, a in study.arms.items() if arm in (name, a.family)]
+        if not arms:
+            problems.append(Problem(file, f"--only {text}", "no such arm", shown(arm), nearest(arm, study.arms)))
+        if colon and seed not in seeds:
+            problems.append(Problem(file, f"--only {text}", "no such seed", shown(seed), nearest(seed, seeds)))
+        wanted |= {(name, seeds.get(seed)) for name in arms}
+    if problems:
+        raise InputError(*problems)
+    chosen = {arm for arm, _ in wanted}
+
+    def accepts(spec: RunSpec | Cell | Record) -> bool:
+        if not wanted:
+            return True
+        return spec.arm in chosen and (
+            spec.phase == "tune" or not wanted.isdisjoint({(spec.arm, None), (spec.arm, spec.seed)})
+        )
+
+    return accepts

@@ -1,0 +1,135 @@
+"""The trials of a tuned arm: what they are, what each was worth, and which was the best. Pure: no I/O, no optuna."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ablate.planning.counting import Known
+from ablate.study import Direction, InputError, Metric, Record, RunSpec, Scalar, Study, Tuning, digest
+from ablate.study.components import load_component
+from ablate.study.resolve import resolve, scalars
+from ablate.study.space_rules import contains
+
+
+class TuningFailed(Exception):
+    """Every trial of an arm failed: there is nothing to choose."""
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """One proposed trial of one arm. `value` is the mean over the tuning seeds; None unless all have FINISHED."""
+
+    index: int
+    overrides: Mapping[str, Scalar]
+    value: float | None
+    done: bool  # every tuning seed has FINISHED or FAILED
+    specs: Sequence[RunSpec]
+    records: Sequence[Record | None]  # that count for them
+
+
+def tuning_seed(study: str, arm: str, trial: int) -> int:
+    """Seed of the sampler that proposes this trial: the same however often the chain is stopped and resumed."""
+    return int(digest(["tuning", study, arm, trial])[:8], 16)
+
+
+def tuned_arms(study: Study) -> list[str]:
+    """Arms that are tuned: all but the references; none when the study has no tuning."""
+    return [name for name, arm in study.arms.items() if study.tuning is not None and not arm.reference]
+
+
+def tuning_direction(study: Study) -> Direction:
+    """Whether a lower or a higher trial value is better, as the study's catalogue says."""
+    catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
+    return catalogue[tuning_of(study).metric.removeprefix("val/")].direction
+
+
+def setting_values(study: Study, arm: str) -> dict[str, Scalar]:
+    """The arm's settings as written, dotted path → value: what its first trial is."""
+    return dict(scalars(resolve(study, arm)))
+
+
+def trial_specs(
+    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], data_digest: str = ""
+) -> list[RunSpec]:
+    """The runs of one trial, one a tuning seed, each for `tuning.epochs` where the study gives it.
+
+    Folds are the comparison's: tuning keeps the split that the study's own settings make.
+    """
+    tuning = tuning_of(study)
+    settings = resolve(study, arm, overrides)
+    if tuning.epochs is not None:
+        settings["training"]["epochs"] = tuning.epochs
+    redrawn = "split" in study.vary
+    return [
+        RunSpec(
+            study=study.name,
+            arm=arm,
+            seed=seed,
+            phase="tune",
+            settings={**settings, "data": {**settings["data"], "split_seed": seed}} if redrawn else settings,
+            data_digest=data_digest,
+            replicate=study.arms[arm].replicate,
+            trial=trial,
+            overrides=dict(overrides),
+        )
+        for seed in tuning.seeds
+    ]
+
+
+def trial_outcomes(
+    study: Study, arm: str, records: Iterable[Record] | Known, data_digest: str = ""
+) -> list[TrialOutcome]:
+    """The trials of `arm` proposed so far, in order. Records of other settings or data (another key) do not count."""
+    known = records if isinstance(records, Known) else Known(records)
+    found = (trial_outcome(study, arm, trial, known, data_digest) for trial in range(tuning_of(study).trials))
+    return [outcome for outcome in found if outcome is not None]
+
+
+def trial_outcome(study: Study, arm: str, trial: int, known: Known, data_digest: str = "") -> TrialOutcome | None:
+    """One trial of `arm`, None before it is proposed. Proposed again, the newest replaces the old one."""
+    proposed = [dict(record.overrides) for record in reversed(known.trial(arm, trial))]
+    distinct = [overrides for i, overrides in enumerate(proposed) if overrides not in proposed[:i]]
+    found = (_outcome(study, arm, trial, overrides, known, data_digest) for overrides in distinct)
+    return next((outcome for outcome in found if outcome is not None), None)
+
+
+def _outcome(
+    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], known: Known, data_digest: str
+) -> TrialOutcome | None:
+    """What the records say of a trial with these overrides; None when none of them is of its runs."""
+    tuning = tuning_of(study)
+    if not all(path in tuning.space and contains(tuning.space[path], value) for path, value in overrides.items()):
+        return None
+    try:
+        specs = trial_specs(study, arm, trial, overrides, data_digest)
+    except (InputError, ValueError):  # proposed for settings that this study no longer has
+        return None
+    found = [known.of(spec) for spec in specs]
+    if not any(found):
+        return None
+    done = all(r is not None and r.status in ("FINISHED", "FAILED") for r in found)
+    scores = [r.scores.get(tuning.metric, math.nan) for r in found if r is not None and r.status == "FINISHED"]
+    value = sum(scores) / len(scores) if done and len(scores) == len(specs) else math.nan
+    return TrialOutcome(trial, overrides, value if math.isfinite(value) else None, done, specs, found)
+
+
+def best(outcomes: Sequence[TrialOutcome], direction: Direction) -> dict[str, Scalar]:
+    """The overrides of the best trial; of equals, the first. Raises TuningFailed when every trial failed."""
+    valued = [(o.value if direction == "lower" else -o.value, o.index, o) for o in outcomes if o.value is not None]
+    if not valued:
+        raise TuningFailed(f"all {len(outcomes)} tuning trials failed")
+    return dict(min(valued, key=lambda v: v[:2])[2].overrides)
+
+
+def tuning_done(study: Study, outcomes: Sequence[TrialOutcome]) -> bool:
+    """Whether the whole allotted budget of an arm has been used."""
+    return len(outcomes) == tuning_of(study).trials and all(o.done for o in outcomes)
+
+
+def tuning_of(study: Study) -> Tuning:
+    """The study's tuning. Raises ValueError when it has none."""
+    if study.tuning is None:
+        raise ValueError(f"study {study.name!r} has no tuning")
+    return study.tuning

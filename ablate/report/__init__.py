@@ -1,0 +1,1 @@
+"""What is shown: sections, tables and figures of a report in each format. Pure: no torch, no store."""

@@ -1,0 +1,68 @@
+"""Write a study's report in the formats asked for, a pure function of the store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.analysis.results import Results, write_csv
+from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.report import figures, html, latex, markdown, tidy
+from ablate.report.blocks import Block
+from ablate.report.outline import outline
+
+FORMATS = {"md": "report.md", "html": "report.html", "tex": "report.tex", "csv": "tables", "json": "report.json"}
+
+
+def build(results: Results, out_dir: Path, *, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:
+    """Write the report, `results.csv`, `timings.csv` and `figures/` into `out_dir`; gives the path of the first format.
+
+    `formats` are names of FORMATS. The same store gives the same bytes. Everything is made in a temporary folder
+    beside `out_dir` first: a report that fails leaves the old one as it was. Other files in `out_dir` are left alone.
+    `study_file` names the study in the command to run it again where the store has not kept that command.
+    """
+    analysis = analyse(results)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as temporary:
+        fresh = Path(temporary)
+        (fresh / "figures").mkdir()
+        write_csv(results, fresh)
+        pictures = figures.draw(analysis, results, fresh / "figures")
+        page = outline(analysis, results, pictures, study_file=study_file)
+        for name in formats:
+            _write(name, page, analysis, fresh)
+        _replace(fresh, out_dir)
+    return out_dir / FORMATS[formats[0]]
+
+
+def _write(name: str, page: Sequence[Block], analysis: Analysis, folder: Path) -> None:
+    if name == "csv":
+        tidy.write_tables(page, folder / "tables")
+        return
+    if name == "tex":
+        latex.write_tables(page, folder / "tables")
+    if name == "json":
+        text = tidy.document(analysis)
+    elif name == "html":
+        text = html.render(page, analysis.name, folder / "figures")
+    else:
+        text = markdown.render(page) if name == "md" else latex.render(page)
+    (folder / FORMATS[name]).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _replace(fresh: Path, out_dir: Path) -> None:
+    """Move what was made over what was there. No old picture stays, and no old table of a kind that was made."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out_dir / "figures", ignore_errors=True)
+    tables = sorted(fresh.glob("tables/*"))
+    for suffix in {path.suffix for path in tables}:
+        for old in (out_dir / "tables").glob(f"*{suffix}"):
+            old.unlink()
+    for path in [*tables, *sorted(fresh.iterdir())]:
+        target = out_dir / path.relative_to(fresh)
+        target.parent.mkdir(exist_ok=True)
+        if path.name != "tables":
+            os.replace(path, target)

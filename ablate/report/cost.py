@@ -1,0 +1,116 @@
+"""Scores against costs: a mark an arm, one panel a cost. Draws CostPoints; computes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ablate.analysis import numbers
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.tradeoff import COSTS, CostPoint
+from ablate.report import scales, style
+from ablate.report.tables import named
+
+PANEL_IN, LINE_IN = 1.85, 0.1
+NEAR = 0.018  # of the axis: marks of nearly one height are at least this far apart
+SAME = 0.01  # costs that differ by less than this share look the same: the axis needs more room then
+TALL = 0.12  # of the axis: nearly one height
+NONE = "none"  # the place of 0 parameters, which a logarithmic axis lacks
+PER_LINE = 60
+
+
+def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) -> Figure | None:
+    """One panel a cost, along a logarithmic axis: mean over seeds with its 95 % interval. References are hollow."""
+    near = [point.scores[metric.name] for point in points if not point.reference]
+    limits = scales.limits(near, [point.scores[metric.name] for point in points], include_zero=False)
+    inside = [p for p in points if limits[0] <= _mean(p, metric) <= limits[1]]
+    shown = [key for key in COSTS if sum(bool(point.costs[key]) for point in inside) > 1]
+    if not shown:
+        return None
+    drawing = style.figure(PANEL_IN * len(shown) + LINE_IN * (3 + len(inside)))
+    panels = drawing.subplots(len(shown), 1, squeeze=False, sharey=True)[:, 0]
+    for panel, key in zip(panels, shown, strict=True):
+        _panel(panel, key, inside, metric, limits[1] - limits[0], marks)
+        panel.set_ylim(*limits)
+    outside = [
+        f"{p.label} {numbers.with_unit(numbers.number(_mean(p, metric), 1), metric.unit)}"
+        for p in points
+        if p not in inside
+    ]
+    if outside:
+        drawing.supxlabel(style.wrap(f"Off the scale: {', '.join(outside)}", PER_LINE), fontsize=6.5, color=style.GREY)
+    style.legend_above(drawing, *panels)
+    return drawing
+
+
+def _mean(point: CostPoint, metric: MetricInfo) -> float:
+    mean = point.scores[metric.name].mean
+    return math.nan if mean is None else mean
+
+
+def _panel(
+    panel: Axes, key: str, points: Sequence[CostPoint], metric: MetricInfo, span: float, marks: style.Marks
+) -> None:
+    known = [value for point in points if (value := point.costs[key])]
+    slot = min(known) / 2.5 if known and any(point.costs[key] == 0 for point in points) else None
+    given = [(point, value or slot) for point in points if (value := point.costs[key]) is not None]
+    places = {point.arm: place for point, place in given if place}
+    drawn = _beside(places, {point.arm: _mean(point, metric) for point in points}, span)
+    for point in points:
+        if point.arm in drawn:
+            _mark(panel, drawn[point.arm], point, metric, marks)
+    _scale(panel, list(drawn.values()), slot)
+    panel.set_xlabel(COSTS[key])
+    panel.set_title(named(metric), loc="left")
+
+
+def _beside(places: Mapping[str, float], heights: Mapping[str, float], span: float) -> dict[str, float]:
+    """Marks that would hide each other are moved apart: a control often costs exactly what its arm does."""
+    reach = math.log(max(places.values()) / min(places.values()))
+    step = NEAR * (reach if reach > SAME else 1.0)
+    groups: list[list[str]] = []
+    for arm in sorted(places, key=lambda arm: places[arm]):
+        hidden = (
+            group
+            for group in groups
+            if math.log(places[arm] / places[group[0]]) < step
+            and any(abs(heights[arm] - heights[other]) < TALL * span for other in group)
+        )
+        found = next(hidden, None)
+        if found is None:
+            groups.append([arm])
+        else:
+            found.append(arm)
+    return {
+        arm: places[arm] * math.exp(step * (place - (len(group) - 1) / 2))
+        for group in groups
+        for place, arm in enumerate(group)
+    }
+
+
+def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: style.Marks) -> None:
+    score, colour = point.scores[metric.name], style.GREY if point.reference else marks.colour(point.arm)
+    if score.low is not None and score.high is not None:
+        panel.plot([x, x], [score.low, score.high], color=colour, linewidth=1.2, solid_capstyle="butt", zorder=2)
+    panel.plot(x, _mean(point, metric), marker=marks.marker(point.arm), color=colour, markersize=5, linestyle="none",
+               markerfacecolor="white" if point.reference else colour, label=point.label, zorder=3)  # fmt: skip
+
+
+def _scale(panel: Axes, places: Sequence[float], slot: float | None) -> None:
+    low, high = min(places), max(places)
+    room = (high / low) ** 0.07 if math.log(high / low) > SAME else 1.35
+    panel.set_xscale("log")
+    panel.set_xlim(low / room, high * room)
+    decades = math.log10(high / low) if high > low else 0.0
+    wanted = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12).tick_values(low, high)
+    ticks = [t for t in wanted if (slot or 0.0) * 1.6 < t and low / room <= t <= high * room]
+    texts = [numbers.count(t) if t >= 1000 else f"{t:g}" for t in ticks]
+    panel.set_xticks([*([slot] if slot else []), *ticks], [*([NONE] if slot else []), *texts])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.locator_params(axis="y", nbins=5)
+    panel.grid(axis="y", color=style.GRID, linewidth=0.5)
+    panel.set_axisbelow(True)

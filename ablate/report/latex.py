@@ -1,0 +1,195 @@
+"""Blocks as a LaTeX document for pdflatex, every table a file to \\input."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from ablate.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    Link,
+    Listing,
+    Paragraph,
+    Picture,
+    Span,
+    Strong,
+    Table,
+    slug,
+)
+from ablate.report.latex_text import escape
+from ablate.report.tables import Cell, TextTable
+
+SECTIONS = {2: "section", 3: "subsection"}
+# Characters, estimated: a line of portrait A4 holds about 100 of \small. A wider table is made narrower, its intervals
+# below their means; wider than LANDSCAPE even so, it would shrink past reading and is turned.
+LINE, LANDSCAPE = 105, 145
+WRAP, WRAP_FEW, WRAP_NARROW = 26, 64, 18  # of a column of words: usual, in a table of few columns, in a wide one
+HEADER = 10  # the least width of a header's lines
+PIECE = 16  # characters of a word that may be broken
+LONG = 45  # rows: more do not fit on a page
+
+
+class _Shape(NamedTuple):
+    words: int
+    stacked: bool
+
+
+# No wider than the line, then no taller than the page leaves beside a caption.
+FIT = "{\\setbox0=\\hbox{\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
+FITTED = "}}\\ifdim\\dimexpr\\ht0+\\dp0\\relax>0.85\\vsize\\resizebox*{!}{0.85\\vsize}{\\box0}\\else\\box0\\fi}"
+
+
+def render(blocks: Iterable[Block]) -> str:
+    """The document; its tables are `tables/<name>.tex`, its pictures `figures/<file>`."""
+    preamble = files("ablate.report").joinpath("templates", "preamble.tex").read_text(encoding="utf-8")
+    body = "\n\n".join(_block(block) for block in blocks)
+    return f"{preamble}\n\\begin{{document}}\n\n{body}\n\n\\end{{document}}\n"
+
+
+def write_tables(blocks: Iterable[Block], folder: Path) -> None:
+    """`<name>.tex` for every table."""
+    folder.mkdir(exist_ok=True)
+    for block in blocks:
+        if isinstance(block, Table):
+            (folder / f"{block.name}.tex").write_text(tabular(block.table), encoding="utf-8", newline="\n")
+
+
+def tabular(table: TextTable) -> str:
+    """A booktabs table, shrunk where it is wider than the line; of many rows, a longtable."""
+    shape = _shape(table)
+    sides = "".join("l" if place < table.words else "r" for place in range(len(table.header)))
+    places = range(len(table.header))
+    head = _row([_lines(_header_lines(table, i, shape), "b", sides[i]) for i in places])
+    rows = [
+        _row([_cell(row[i], _cell_lines(table, i, row[i].text, shape), sides[i]) for i in places]) for row in table.rows
+    ]
+    if shape.stacked:  # more room between rows of several lines
+        rows = [f"{row}[2pt]" for row in rows]
+    if len(rows) > LONG:
+        start = [f"\\begin{{longtable}}{{@{{}}{sides}@{{}}}}", "\\toprule", head, "\\midrule", "\\endhead"]
+        return "\n".join(["% needs booktabs and longtable", *start, *rows, "\\bottomrule", "\\end{longtable}", ""])
+    start = [f"\\begin{{tabular}}{{@{{}}{sides}@{{}}}}", "\\toprule", head, "\\midrule"]
+    return "\n".join(
+        ["% needs booktabs and graphicx", FIT, *start, *rows, "\\bottomrule", "\\end{tabular}", FITTED, ""]
+    )
+
+
+def width(table: TextTable) -> int:
+    """Characters of the widest line of what `tabular` makes, with two between columns."""
+    return _width(table, _shape(table))
+
+
+def spans(found: Iterable[Span]) -> str:
+    """One line of text."""
+    return "".join(_span(span) for span in found).strip()
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading(title, level):
+            return _heading(title, level)
+        case Paragraph(found):
+            return spans(found)
+        case Bullets(items):
+            lines = [f"\\item {{}}{spans(item)}" for item in items]
+            return "\n".join(["\\begin{itemize}", *lines, "\\end{itemize}"])
+        case Table():
+            return _table(block)
+        case Picture(file, caption):
+            return f"\\drawing{{figures/{file}}}{{{escape(caption)}}}"
+        case Listing(text):
+            lines = [escape(line) for line in text.splitlines()]
+            return "\\begin{quote}\\ttfamily\\raggedright\n" + "\\\\\n".join(lines) + "\n\\end{quote}"
+
+
+def _heading(title: str, level: int) -> str:
+    target = f"\\phantomsection\\hypertarget{{{slug(title)}}}{{}}"
+    if level == 1:
+        return f"{target}{{\\LARGE\\bfseries {escape(title)}\\par}}"
+    return f"{target}\\{SECTIONS.get(level, 'subsubsection')}*{{{escape(title)}}}"
+
+
+def _table(block: Table) -> str:
+    caption = f"\\caption*{{{escape(block.caption)}}}\n" if block.caption else ""
+    source = f"\\input{{tables/{block.name}}}"
+    if len(block.table.rows) > LONG:
+        return f"{{\\small\n{escape(block.caption)}\n\n{source}}}"
+    floating = f"\\begin{{table}}[H]\\centering\\small\n{caption}{source}\n\\end{{table}}"
+    if width(block.table) > LANDSCAPE:
+        return f"\\begin{{landscape}}\n{floating}\n\\end{{landscape}}"
+    return floating
+
+
+def _span(span: Span) -> str:
+    match span:
+        case Strong(words):
+            return f"\\textbf{{{escape(words)}}}"
+        case Code(words):
+            return f"\\texttt{{{_breakable(words)}}}"
+        case Link(words, href):
+            return (
+                f"\\hyperlink{{{href[1:]}}}{{{escape(words)}}}"
+                if href.startswith("#")
+                else f"\\texttt{{{escape(words)}}}"
+            )
+        case str():
+            return escape(span)
+
+
+def _breakable(words: str) -> str:
+    """A digest has no space at which a line could end."""
+    pieces = [words[i : i + PIECE] for i in range(0, len(words), PIECE)]
+    return "\\allowbreak{}".join(map(escape, pieces)) if " " not in words else escape(words)
+
+
+def _row(cells: Sequence[str]) -> str:
+    """A first cell that begins with [ or * would be taken for an argument of the line break before it."""
+    line = " & ".join(cells)
+    return ("{}" if line[:1] in ("[", "*") else "") + line + " \\\\"
+
+
+def _cell(cell: Cell, lines: Sequence[str], side: str) -> str:
+    text = _lines(lines, "t", side)
+    return f"\\textbf{{{text}}}" if cell.strong else f"\\textit{{{text}}}" if cell.faint else text
+
+
+def _lines(lines: Sequence[str], at: str, side: str) -> str:
+    escaped = [escape(line) for line in lines]
+    if len(escaped) <= 1:
+        return "".join(escaped)
+    inner = "\\\\".join(("{}" if line[:1] in ("[", "*") else "") + line for line in escaped)
+    return f"\\begin{{tabular}}[{at}]{{@{{}}{side}@{{}}}}{inner}\\end{{tabular}}"
+
+
+def _shape(table: TextTable) -> _Shape:
+    wide = _Shape(words=WRAP if len(table.header) > 3 else WRAP_FEW, stacked=False)
+    return wide if _width(table, wide) <= LINE else _Shape(words=WRAP_NARROW, stacked=True)
+
+
+def _width(table: TextTable, shape: _Shape) -> int:
+    columns = range(len(table.header))
+    return sum(max(map(len, [*_header_lines(table, i, shape), *_body(table, i, shape)])) + 2 for i in columns)
+
+
+def _cell_lines(table: TextTable, place: int, text: str, shape: _Shape) -> list[str]:
+    """Words are wrapped; numbers never, but an interval may move below its mean."""
+    if place < table.words:
+        return textwrap.wrap(text, shape.words) or [""]
+    return text.replace(" [", "\n[").split("\n") if shape.stacked else [text]
+
+
+def _body(table: TextTable, place: int, shape: _Shape) -> list[str]:
+    return [line for row in table.rows for line in _cell_lines(table, place, row[place].text, shape)]
+
+
+def _header_lines(table: TextTable, place: int, shape: _Shape) -> list[str]:
+    """A header is as wide as its column needs, or as its longest word."""
+    text = table.header[place]
+    widest = max([*map(len, _body(table, place, shape)), *map(len, text.split()), HEADER])
+    return textwrap.wrap(text, widest, break_long_words=False) or [""]

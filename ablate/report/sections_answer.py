@@ -1,0 +1,71 @@
+"""The first screen: question, answer, warnings, matrix. Computes nothing."""
+
+from __future__ import annotations
+
+from ablate.analysis.numbers import GAP
+from ablate.analysis.study_analysis import Analysis
+from ablate.report import tables_results
+from ablate.report.blocks import Block, Bullets, Heading, Link, Paragraph, Picture, Strong, paragraph
+from ablate.report.figures import Pictures
+
+GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
+MATTER = 20  # characters of a warning before its colon that are set in bold
+
+
+def answer_section(analysis: Analysis) -> list[Block]:
+    """Title, question, the answer in one sentence, and a line for every further pair of arms."""
+    first, *others = analysis.answers
+    blocks: list[Block] = [Heading(analysis.name, 1), paragraph(analysis.question), paragraph(Strong(first))]
+    if others:
+        blocks.append(Bullets(tuple((other,) for other in others)))
+    return blocks
+
+
+def warnings_section(analysis: Analysis) -> list[Block]:
+    """Warnings, references that do as well as arms, missing runs."""
+    found = [_warning(text) for text in analysis.warnings]
+    if analysis.behind:
+        found.append(paragraph(Strong("Behind a yardstick:"), " " + " ".join(analysis.behind), serious=True))
+    if analysis.gaps:
+        expected = len(analysis.seeds) * len(analysis.matrix)
+        words = f" {len(analysis.gaps)} of {expected} runs failed or are missing; they count as no number. "
+        link = Link("Which and why", GAPS_ANCHOR)
+        found.append(paragraph(Strong("Incomplete:"), words, link, ".", serious=True))
+    return list(found)
+
+
+def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+    """Every arm in every metric, as table and as pictures."""
+    blocks: list[Block] = [
+        tables_results.matrix(analysis),
+        paragraph(_matrix_words(analysis)),
+    ]
+    if pictures.matrix:
+        blocks.append(Picture(pictures.matrix, "Mean and interval of every arm in every metric"))
+    if pictures.differences:
+        blocks.append(Picture(pictures.differences, "Difference of every arm to the baseline, every seed a dot"))
+    return blocks
+
+
+def _warning(text: str) -> Paragraph:
+    """`Untuned: no arm's …` has its title before the colon."""
+    matter, colon, rest = text.partition(":")
+    if colon and len(matter) <= MATTER:
+        return paragraph(Strong(f"{matter}:"), rest, serious=True)
+    return paragraph(Strong("Warning:"), f" {text}", serious=True)
+
+
+def _matrix_words(analysis: Analysis) -> str:
+    examples = f", on {analysis.test_examples:,} test examples" if analysis.test_examples else ""
+    yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
+    level = " at the same level" if analysis.factor else ""
+    redrawn = (
+        "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). "
+        if analysis.overlap
+        else ""
+    )
+    return (
+        f"Scores are means over {len(analysis.seeds)} seeds ± 95 % t interval{examples}. Δ is the difference to "
+        f"{analysis.labels[analysis.baseline]}{level}, paired by seed, with its 95 % interval; bold where the interval "
+        f"excludes zero. {redrawn}{yardsticks}{GAP} means no number."
+    )

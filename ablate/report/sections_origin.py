@@ -1,0 +1,134 @@
+"""The end of a page: gaps, caveats, provenance. Computes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from itertools import combinations
+
+from ablate.analysis.phrasing import counted
+from ablate.analysis.results import Results
+from ablate.analysis.study_analysis import Analysis
+from ablate.planning.counting import same_code
+from ablate.report import tables_results
+from ablate.report.blocks import Block, Bullets, Code, Heading, Link, Listing, Span, Table, paragraph
+from ablate.report.sections_answer import GAPS_TITLE
+from ablate.report.tables import text_table
+from ablate.untrusted.wording import listing
+
+FIRST_FACTS = ("commit", "dirty", "data_digest", "source_digest", "device", "instruction_set", "threads", "python")
+NOT_NOTHING = "No difference shown is not the same as no difference."
+
+Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact → value
+
+
+def gaps_section(analysis: Analysis) -> list[Block]:
+    """The runs without a score, and the commands that run them."""
+    if not analysis.gaps:
+        return []
+    words: tuple[Span, ...] = (Code("ablate run"), " does missing runs; ", Code("ablate run --rerun failed"))
+    return [
+        Heading(GAPS_TITLE),
+        tables_results.gaps(analysis),
+        paragraph(*words, " does failed ones again."),
+    ]
+
+
+def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
+    """The finished runs that do not count, and why."""
+    if not results.outdated:
+        return []
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for old in results.outdated:
+        groups.setdefault((old.record.arm, old.record.phase, old.changed), []).append(old.record.seed)
+    lines = [
+        f"{analysis.labels[arm]}, {'tuning' if phase == 'tune' else 'comparison'}, {counted(len(seeds), 'run')} "
+        f"({'seed' if len(set(seeds)) == 1 else 'seeds'} {listing(str(seed) for seed in dict.fromkeys(seeds))}): "
+        f"{changed}"
+        for (arm, phase, changed), seeds in groups.items()
+    ]
+    words = (
+        "These runs are finished, but not of what the study asks for now. They are in no table and no claim. "
+        "What changed since they were made:"
+    )
+    return [Heading("Outdated runs"), paragraph(words), Bullets(tuple((line,) for line in lines))]
+
+
+def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
+    """Caveats, and amendments of the study."""
+    settings = "these tuned settings" if analysis.tuned else "these settings"
+    lines = [
+        f"The conclusions hold for {settings}, this training length and this data. Settings that no arm tuned are a "
+        "condition of the result, not part of it.",
+        "The intervals cover what changes from seed to seed. They do not cover the choice of test examples: other "
+        "people, cameras or recordings can give other numbers.",
+        NOT_NOTHING,
+    ]
+    mixed = mixed_provenance(analysis, results.provenance)
+    lines += [f"Runs of one arm were not made alike. {line}." for line in mixed]
+    lines += analysis.remarks
+    lines += [f"Amended {a['date']}: {a['what']}." for a in results.document.get("amendments") or []]
+    return [Heading("What this does not say"), Bullets(tuple((line,) for line in lines))]
+
+
+def origin_section(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
+    """Provenance, the commands to reproduce the study and the page, and the files beside it."""
+    command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
+    facts = provenance_table(results.provenance)
+    words = (
+        "source_digest is that of the training loop and of an arm's model, data and loss code: arms with other "
+        "components have another."
+    )
+    files: tuple[Span, ...] = (Link("results.csv", "results.csv"), " has every score, ")
+    blocks: list[Block] = [Heading("Where it comes from"), facts, paragraph(words)]
+    opened = _opened(results.document)
+    if opened:
+        blocks.append(paragraph(*opened))
+    return [
+        *blocks,
+        paragraph("To do it again, and to write this page again from the store:"),
+        Listing(f"{command}\nablate report {analysis.name}"),
+        paragraph(*files, Link("timings.csv", "timings.csv"), " every measured time."),
+    ]
+
+
+def provenance_table(provenance: Provenance) -> Table:
+    """A row a fact; where runs differ, every value with the number of its runs."""
+    names = {name for facts in provenance.values() for name in facts}
+    ordered = [n for n in FIRST_FACTS if n in names] + sorted(names - set(FIRST_FACTS))
+    counts = {name: Counter(facts.get(name, "not recorded") for facts in provenance.values()) for name in ordered}
+    columns = [("Fact", list(counts)), ("Value", [_distinct(found) for found in counts.values()])]
+    return Table("provenance", text_table(columns, words=2))
+
+
+def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:
+    """The facts in which runs of one arm differ, as `arm label: fact, fact`."""
+    lines = []
+    for arm, label in analysis.labels.items():
+        runs = [facts for (name, _), facts in provenance.items() if name == arm]
+        keys = sorted({key for facts in runs for key in facts})
+        mixed = [key for key in keys if _mixed(key, {facts.get(key) for facts in runs})]
+        if mixed:
+            lines.append(f"{label}: {', '.join(mixed)}")
+    return lines
+
+
+def _mixed(fact: str, values: Collection[str | None]) -> bool:
+    if fact != "source_digest" or None in values:
+        return len(values) > 1
+    return any(same_code(*pair) == "changed" for pair in combinations(sorted(filter(None, values)), 2))
+
+
+def _opened(document: Mapping[str, object]) -> list[Span]:
+    spans: list[Span] = []
+    if document.get("created"):
+        spans.append(f"Study opened {document['created']}. ")
+    if document.get("hypotheses_digest"):
+        spans += ["Digest of its hypotheses: ", Code(str(document["hypotheses_digest"])), "."]
+    return spans
+
+
+def _distinct(found: Counter[str]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(found.items()))

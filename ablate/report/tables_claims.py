@@ -1,0 +1,114 @@
+"""The tables of claims: hypotheses, controls, people, other data. Computes nothing, renders nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ablate.analysis import numbers
+from ablate.analysis.answer import Comparison
+from ablate.analysis.control_findings import ControlFinding
+from ablate.analysis.external import ExternalTable
+from ablate.analysis.numbers import GAP
+from ablate.analysis.people import PopulationRow
+from ablate.analysis.phrasing import margin_text
+from ablate.report.blocks import Record, Table
+from ablate.report.json_records import effect_fields, flat, flat_each, metric_fields
+from ablate.report.tables import Cell, Column, effect_cell, named, text_table
+
+
+def comparisons(rows: Sequence[Comparison]) -> Table:
+    """A row a comparison: verdict where it was declared, difference, both p, the adjusted one."""
+    declared = any(not row.exploratory for row in rows)
+    verdicts: list[Column] = [
+        ("Verdict", [Cell(row.verdict, strong=row.verdict in ("supported", "refuted")) for row in rows]),
+        (
+            "Margin",
+            [GAP if row.margin is None else margin_text(row.margin, row.metric) for row in rows],
+        ),
+    ]
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        ("Against", [row.against_label for row in rows]),
+        ("Metric", [named(row.metric) for row in rows]),
+        *(verdicts if declared else ()),
+        ("Difference [95 % interval]", [numbers.difference(row.effect.difference, row.places) for row in rows]),
+        ("Pairs", [str(row.effect.difference.n) for row in rows]),
+        ("d_z", [numbers.signed(row.effect.d_z, 2) for row in rows]),
+        ("p (t)", [numbers.p_value(row.effect.p) for row in rows]),
+        ("p (sign-flip)", [numbers.p_value(row.effect.p_sign_flip) for row in rows]),
+        *([("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows])] if declared else []),
+    ]
+    records: tuple[Record, ...] = tuple({**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows)
+    return Table("comparisons", text_table(columns, words=4 if declared else 3), records=records)
+
+
+def reasons(found: Sequence[Comparison]) -> list[str]:
+    """Why a verdict is what it is, or what is unusual about a difference; a sentence a comparison that has one."""
+    of_pair = [(f"{c.label} against {c.against_label}, {named(c.metric)}", c.reason) for c in found]
+    return [f"{what}: {why.rstrip('.')}." for what, why in of_pair if why]
+
+
+def populations(rows: Sequence[PopulationRow]) -> Table:
+    """A row a comparison: the difference over people instead of over seeds."""
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        ("Against", [row.against_label for row in rows]),
+        ("Metric", [named(row.metric) for row in rows]),
+        ("Reading", [_reading(row) for row in rows]),
+        ("People", [str(row.population.subjects) for row in rows]),
+        (
+            "Difference [95 % interval over people]",
+            [numbers.difference(row.population.difference, row.places) for row in rows],
+        ),
+    ]
+    return Table("population", text_table(columns, words=4), records=flat_each(rows))
+
+
+def controls(findings: Sequence[ControlFinding]) -> Table:
+    """Every control beside the arm it controls for: its gain, the control's, and the difference of both.
+
+    A row a control and metric.
+    """
+    rows = [(finding, row) for finding in findings for row in finding.rows]
+    columns: list[Column] = [
+        ("Control", [finding.label for finding, _ in rows]),
+        ("Made by", [finding.what for finding, _ in rows]),
+        ("Controls for", [finding.of_label for finding, _ in rows]),
+        ("Metric", [named(row.metric) for _, row in rows]),
+        ("Δ controlled arm", [effect_cell(row.gain, row.places) for _, row in rows]),
+        ("Δ control", [effect_cell(row.control, row.places) for _, row in rows]),
+        ("Controlled − control", [effect_cell(row.remaining, row.places) for _, row in rows]),
+    ]
+    records: tuple[Record, ...] = tuple(
+        {**flat(finding), **flat(row), "sentence": finding.sentence} for finding, row in rows
+    )
+    return Table("controls", text_table(columns, words=4), records=records)
+
+
+def external(table: ExternalTable) -> Table:
+    """A row an arm: its scores on other data, and the differences to the baseline there.
+
+    In the records a row is an arm and metric.
+    """
+    rows, metrics = table.rows, table.metrics
+    trained = [row for row in rows if not row.reference]
+    places = {m.name: numbers.decimals((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
+    columns: list[Column] = [
+        ("Arm", [Cell(row.label, strong=row.baseline, faint=row.reference) for row in rows]),
+        ("Runs", [str(row.runs) for row in rows]),
+        *((named(m), [numbers.score(row.scores[m.name], places[m.name]) for row in rows]) for m in metrics),
+        *(
+            (f"Δ {named(m)}", [effect_cell(row.effects.get(m.name), table.places[m.name]) for row in rows])
+            for m in metrics
+        ),
+    ]
+    records: tuple[Record, ...] = tuple(
+        {**flat(row), **metric_fields(m), **flat(row.scores[m.name]), **effect_fields(row.effects.get(m.name))}
+        for row in rows
+        for m in metrics
+    )
+    return Table(f"external_{table.name}", text_table(columns), records=records)
+
+
+def _reading(row: PopulationRow) -> str:
+    return "descriptive" if row.population.descriptive else "hypothesis" if row.declared else "exploratory"

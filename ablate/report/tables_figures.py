@@ -1,0 +1,183 @@
+"""The tables beside the figures: densities, cost, tuning, factor, learning curves. Computes nothing, draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ablate.analysis import numbers
+from ablate.analysis.densities import ArmDensity, DensityTable
+from ablate.analysis.factor import FactorCurve
+from ablate.analysis.numbers import GAP
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.statistics import Estimate
+from ablate.analysis.study_analysis import Analysis
+from ablate.analysis.tradeoff import CostPoint
+from ablate.analysis.tuning_history import MIN_TRIALS, ArmHistory, TuningHistory
+from ablate.report.blocks import Record, Table
+from ablate.report.json_records import effect_fields, flat, metric_fields
+from ablate.report.tables import Cell, Column, effect_cell, named, parameters_cell, text_table
+
+
+def density(table: DensityTable) -> Table:
+    """A row an arm: which share of its predictions is near the truth, and which far from it.
+
+    In the records a row is an arm and share, in per cent of the examples.
+    """
+    rows = list(table.arms.values())
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        *((f"{name} (%)", [_share(row, place, rows) for row in rows]) for place, name in enumerate(table.names)),
+    ]
+    if any(row.outside for row in rows):
+        columns.append(("Beyond the figure", [str(row.outside) for row in rows]))
+    records: tuple[Record, ...] = tuple(
+        {"column": table.column, "arm": row.arm, "label": row.label, "share": name, "unit": "%", **flat(share)}
+        for row in rows
+        for name, share in zip(table.names, row.shares, strict=True)
+    )
+    return Table(f"density_{table.column}", text_table(columns), records=records)
+
+
+def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
+    """A row an arm: what it costs and how well it does; references last. In the records a row is an arm and metric."""
+    scores = [point.scores[metric.name] for point in points]
+    places = numbers.decimals((p.scores[metric.name] for p in points if not p.reference), coarse=True)
+    columns: list[Column] = [
+        ("Arm", [Cell(point.label, faint=point.reference) for point in points]),
+        ("Parameters", [parameters_cell(point.parameters, reference=point.reference) for point in points]),
+        ("Latency of one example", [_latency(point.latency_ms) for point in points]),
+        (named(metric), [numbers.score(score, places) for score in scores]),
+    ]
+    records: tuple[Record, ...] = tuple(
+        {**flat(point), "metric": name, **flat(score)} for point in points for name, score in point.scores.items()
+    )
+    return Table("cost", text_table(columns), f"{named(metric)} and cost: the table", folded=True, records=records)
+
+
+def tuning(found: TuningHistory) -> Table:
+    """A row an arm: whether its trials still found better values when they ended. In the records a row is a trial."""
+    rows = found.arms
+    trials = [trial.value for row in rows for trial in row.finished]
+    places = numbers.decimals([Estimate(value, None, None, 1) for value in trials])
+    score = f"{found.metric.short}, validation{numbers.in_brackets(found.metric.unit)}"
+    best = [row.best or (None,) for row in rows]
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        ("Trials", [f"{len(row.finished)} of {row.allotted}" for row in rows]),
+        (f"First: {score}", [numbers.number(row.finished[0].value if row.finished else None, places) for row in rows]),
+        ("Best of the first half", [numbers.number(values[(len(values) - 1) // 2], places) for values in best]),
+        ("Best", [numbers.number(values[-1], places) for values in best]),
+        ("Found in trial", [_found_in(row) for row in rows]),
+    ]
+    records: tuple[Record, ...] = tuple(
+        {"arm": row.arm, "label": row.label, "trial": trial.number, "value": trial.value, **trial.settings}
+        for row in rows
+        for trial in row.trials
+    )
+    return Table("tuning", text_table(columns), records=records)
+
+
+def importances(found: TuningHistory) -> Table:
+    """A row a setting, a column an arm: Spearman's rank correlation of the setting and the score on validation."""
+    columns = [
+        ("Setting", found.settings),
+        *((arm.label, [_correlation(arm, setting) for setting in found.settings]) for arm in found.arms),
+    ]
+    records: tuple[Record, ...] = tuple(
+        {"arm": arm.arm, "label": arm.label, "setting": setting, "spearman": rho}
+        for arm in found.arms
+        for setting, rho in arm.correlations.items()
+    )
+    return Table("importances", text_table(columns), records=records)
+
+
+def importances_note(found: TuningHistory) -> str:
+    """What the correlations are, and why there is no picture of them where there is none."""
+    what = (
+        "Spearman's rank correlation between a setting and the score on validation, over an arm's finished trials: "
+        "near 0 the score does not rise or fall steadily with the setting, near ±1 it does."
+    )
+    better = "smaller" if found.metric.direction == "lower" else "larger"
+    what += f" A positive one means that {better} values did better."
+    if len(found.settings) == 1:
+        return f"{what} One setting was tuned, so there is nothing to rank it against."
+    few = "" if found.ranked else f" No arm has {MIN_TRIALS} finished trials with different values: nothing is ranked."
+    return f"{what} With few trials it is a hint, not a measurement.{few}"
+
+
+def factor(curve: FactorCurve) -> Table:
+    """A row a level: the scores of families and of arms outside the factor, then the differences at that level.
+
+    In the records a row is a family and level, then an arm outside the factor.
+    """
+    levels, series = range(len(curve.levels)), curve.series
+    compared = [each for each in series if each.effects and not each.reference]
+    columns: list[Column] = [
+        (curve.label, curve.level_labels),
+        *((each.label, [_score_cell(e, curve, faint=each.reference) for e in each.scores]) for each in series),
+        *((line.label, [_score_cell(line.score, curve, faint=line.reference)] * len(levels)) for line in curve.lines),
+        *((f"Δ {each.label}", [effect_cell(e, curve.places) for e in each.effects]) for each in compared),
+    ]
+    families: list[Record] = [
+        {
+            "setting": curve.setting,
+            "level": curve.levels[place],
+            "arm": each.arms[place],
+            "family": each.family,
+            "label": each.label,
+            **metric_fields(curve.metric),
+            **flat(each.scores[place]),
+            **effect_fields(each.effects[place] if each.effects else None),
+        }
+        for each in series
+        for place in levels
+    ]
+    lines: list[Record] = [
+        {"arm": line.arm, "label": line.label, **metric_fields(curve.metric), **flat(line.score)}
+        for line in curve.lines
+    ]
+    caption = f"{named(curve.metric)} at every level"
+    return Table(f"factor_{curve.metric.name}", text_table(columns), caption, records=(*families, *lines))
+
+
+def curves(analysis: Analysis) -> tuple[Record, ...]:
+    """A row a score, arm and epoch: mean, lowest and highest seed."""
+    return tuple(
+        {
+            "score": panel.key,
+            "unit": panel.unit,
+            "arm": arm,
+            "label": analysis.labels[arm],
+            **{str(key): value for key, value in entry.items()},
+        }
+        for panel in analysis.curves
+        for arm, frame in panel.arms.items()
+        for entry in frame.to_dict("records")
+    )
+
+
+def _score_cell(score: Estimate, curve: FactorCurve, *, faint: bool) -> Cell:
+    return Cell(numbers.score(score, curve.score_places), faint=faint)
+
+
+def _share(arm: ArmDensity, place: int, arms: Sequence[ArmDensity]) -> str:
+    places = numbers.decimals((each.shares[place] for each in arms), coarse=True)
+    return numbers.score(arm.shares[place], max(1, min(2, places)))
+
+
+def _latency(value: float | None) -> str:
+    return GAP if value is None else f"{value:.2g} ms" if value < 0.1 else numbers.number(value, 2) + " ms"
+
+
+def _found_in(arm: ArmHistory) -> str:
+    """The first trial, counted from 1, that gave the best value."""
+    best = arm.best[-1] if arm.best else None
+    return next((str(t.number + 1) for t in arm.trials if t.value is not None and t.value == best), GAP)
+
+
+def _correlation(arm: ArmHistory, setting: str) -> str:
+    rho = arm.correlations[setting]
+    having = [trial for trial in arm.finished if setting in trial.settings]
+    if rho is not None:
+        return f"{numbers.signed(rho, 2)} ({len(having)} trials)"
+    return f"fewer than {MIN_TRIALS} trials" if len(having) < MIN_TRIALS else "no order"

@@ -1,0 +1,103 @@
+"""A study's answer and matrix on a terminal. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ablate.analysis.results import Results
+from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.report import tables_results
+from ablate.report.tables import Cell, TextTable
+
+
+def print_results(results: Results, console: Console | None = None) -> None:
+    """The question, the answer, the warnings, the matrix, and how many runs are missing."""
+    analysis = analyse(results)
+    console = console or Console()
+    console.print(f"[bold]{escape(analysis.question)}[/bold]")
+    for answer in analysis.answers:
+        console.print(escape(answer))
+    for warning in analysis.warnings:
+        console.print(f"[bold]Warning.[/bold] {escape(warning)}")
+    print_table(console, result_table(analysis), title=analysis.name, caption=_caption(analysis))
+    if analysis.gaps:
+        console.print(f"Failed or missing runs, which count as no number: {len(analysis.gaps)}")
+
+
+def result_table(analysis: Analysis) -> TextTable:
+    """The report's first table without the columns of words and runs, which the page has."""
+    table = tables_results.matrix(analysis).table
+    kept = [
+        i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables_results.SEEDS
+    ]
+    return _columns(table, kept)
+
+
+def print_table(console: Console, table: TextTable, *, title: str, caption: str = "") -> None:
+    """The table, without breaking a number: one that is too wide becomes two, scores and then differences (Δ).
+
+    Columns that still do not fit are left out from the right, and named below.
+    """
+    numbers = range(table.words, len(table.header))
+    gaps = [i for i in numbers if table.header[i].startswith("Δ")]
+    scores = [i for i in numbers if i not in gaps]
+    words = list(range(table.words))
+    whole = _width(table) <= console.width or not (gaps and scores)
+    parts = [[*words, *numbers]] if whole else [[*words, *scores], [*words, *gaps]]
+    left_out: list[str] = []
+    for place, kept in enumerate(parts):
+        while _width(_columns(table, kept)) > console.width and len(kept) > table.words + 1:
+            left_out.insert(0, table.header[kept.pop()])
+        last = place == len(parts) - 1
+        part = _columns(table, kept)
+        console.print(rich_table(part, title="" if place else title, caption=caption if last else ""))
+    if left_out:
+        console.print(f"Too wide for this terminal: {escape(', '.join(left_out))}", style="dim")
+
+
+def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
+    """A table of text for a terminal: words wrap, numbers never do."""
+    shown = Table(
+        title=escape(title) or None, caption=escape(caption) or None, title_justify="left", caption_justify="left"
+    )
+    for place, name in enumerate(table.header):
+        if place < table.words:
+            shown.add_column(escape(name), justify="left", overflow="fold")
+        else:
+            shown.add_column(escape(name), justify="right", width=_column_width(table, place))
+    for row in table.rows:
+        shown.add_row(*(_styled(cell) for cell in row))
+    return shown
+
+
+def _caption(analysis: Analysis) -> str:
+    baseline = analysis.labels[analysis.baseline]
+    return f"Test data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
+
+
+def _columns(table: TextTable, kept: Sequence[int]) -> TextTable:
+    words = sum(i < table.words for i in kept)
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return TextTable(tuple(table.header[i] for i in kept), rows, words)
+
+
+def _width(table: TextTable) -> int:
+    """Characters that the table needs at least, with rich's frame: a space either side of a cell and a line between."""
+    return sum(_column_width(table, place) + 3 for place in range(len(table.header))) + 1
+
+
+def _column_width(table: TextTable, place: int) -> int:
+    """Of numbers the widest, of words the longest word; a header may wrap at its spaces."""
+    cells = [row[place].text for row in table.rows]
+    parts = [word for text in cells for word in text.split()] if place < table.words else cells
+    return max(map(cell_len, [*parts, *table.header[place].split()]), default=1)
+
+
+def _styled(cell: Cell) -> str:
+    text = escape(cell.text)
+    return f"[bold]{text}[/bold]" if cell.strong else f"[dim]{text}[/dim]" if cell.faint else text

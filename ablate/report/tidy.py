@@ -1,0 +1,87 @@
+"""The numbers of a page for programs: a tidy CSV of every table, and the whole Analysis as JSON. Formats no number."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.analysis.study_analysis import Analysis
+from ablate.report.blocks import Block, Picture, Plain, Record, Table
+from ablate.report.tables import TextTable
+
+
+def write_tables(blocks: Iterable[Block], folder: Path) -> None:
+    """`<name>.csv` for every table, and for every picture that brings its own numbers.
+
+    Floats as the shortest text that reads back exactly; what is missing is empty.
+    """
+    folder.mkdir(exist_ok=True)
+    for block in blocks:
+        if isinstance(block, Table | Picture) and (block.records or isinstance(block, Table)):
+            records = block.records or (_texts(block.table) if isinstance(block, Table) else ())
+            with (folder / f"{block.name}.csv").open("w", encoding="utf-8", newline="") as file:
+                _write_csv(records, block, file)
+
+
+def document(analysis: Analysis) -> str:
+    """The Analysis as JSON: fields in their order, then the computed ones; what is no number is null."""
+    return json.dumps(plain(analysis), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Nested dataclasses, mappings, sequences and tables as what JSON can hold."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, pd.DataFrame):
+        return [plain(dict(zip(value.columns, row, strict=True))) for row in value.itertuples(index=False, name=None)]
+    if isinstance(value, Mapping):
+        return {_key(key): plain(part) for key, part in value.items()}
+    if is_dataclass(value):
+        names = [field.name for field in fields(value)] + _computed(type(value))
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Iterable):
+        return [plain(part) for part in value]
+    raise TypeError(f"an Analysis holds a {type(value).__name__}, which JSON cannot")
+
+
+def _computed(kind: type) -> list[str]:
+    return [name for name, member in vars(kind).items() if isinstance(member, property) and name[0] != "_"]
+
+
+def _key(key: object) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _texts(table: TextTable) -> tuple[Record, ...]:
+    return tuple(dict(zip(table.header, (cell.text for cell in row), strict=True)) for row in table.rows)
+
+
+def _write_csv(records: tuple[Record, ...], block: Table | Picture, file: Any) -> None:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names or (block.table.header if isinstance(block, Table) else ()))
+    writer.writerows([_field(record.get(name)) for name in names] for record in records)
+
+
+def _field(value: Plain) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return repr(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,85 @@
+"""How tuning went: trial values with the best so far, and rank correlations. Draws a TuningHistory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from ablate.analysis import numbers
+from ablate.analysis.tuning_history import ArmHistory, TuningHistory
+from ablate.report import scales, style
+
+COLUMNS, PANEL_IN = 2, 1.15
+ROW_IN = 0.3
+MAX_TICKS = 10
+
+
+def history(found: TuningHistory, marks: style.Marks) -> Figure | None:
+    """One small panel an arm: every trial a mark, the best so far a step, a failed trial a cross at the top."""
+    arms = [arm for arm in found.arms if arm.finished]
+    if not arms:
+        return None
+    columns = min(COLUMNS, len(arms))
+    rows = math.ceil(len(arms) / columns)
+    drawing = style.figure(0.5 + PANEL_IN * rows)
+    panels = drawing.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for panel, arm in zip(panels, arms, strict=False):
+        _trials(panel, arm, marks)
+    for unused in panels[len(arms) :]:
+        unused.remove()
+    _scale(panels[0], found, arms)
+    for place, panel in enumerate(panels[: len(arms)]):
+        panel.tick_params(axis="x", labelbottom=place + columns >= len(arms))
+        panel.set_xlabel("trial" if place + columns >= len(arms) else "")
+    drawing.supylabel(f"{found.metric.short}, validation{numbers.in_brackets(found.metric.unit)}", fontsize=8)
+    return drawing
+
+
+def importances(found: TuningHistory, marks: style.Marks) -> Figure | None:
+    """One row a setting, a mark an arm: how far the trials' order by the setting is their order by score."""
+    settings = found.ranked
+    if not settings:
+        return None
+    arms = [arm for arm in found.arms if any(arm.correlations[s] is not None for s in settings)]
+    drawing = style.figure(0.75 + (ROW_IN + 0.06 * len(arms)) * len(settings) + 0.1 * len(arms))
+    panel = drawing.subplots()
+    for place, arm in enumerate(arms):
+        shift = 0.5 * ((place + 0.5) / len(arms) - 0.5)  # arms that agree stay apart
+        known = [(abs(rho), row + shift) for row, s in enumerate(settings) if (rho := arm.correlations[s]) is not None]
+        panel.plot(*zip(*known, strict=True), marker=marks.marker(arm.arm), color=marks.colour(arm.arm), markersize=4.5,
+                   linestyle="none", label=arm.label)  # fmt: skip
+    panel.set_xlim(-0.03, 1.03)
+    panel.set_ylim(len(settings) - 0.4, -0.6)
+    panel.set_yticks(range(len(settings)), [style.wrap(s.rpartition(".")[2].replace("_", " ")) for s in settings])
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x", color=style.GRID, linewidth=0.5)
+    panel.set_xlabel("|Spearman's ρ| of setting and score")
+    style.legend_above(drawing, panel)
+    return drawing
+
+
+def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
+    colour = marks.colour(arm.arm)
+    done = [(trial.number + 1, trial.value) for trial in arm.finished]
+    best = [(t.number + 1, value) for t, value in zip(arm.trials, arm.best, strict=True) if value is not None]
+    failed = [trial.number + 1 for trial in arm.trials if trial.value is None]
+    panel.plot(*zip(*best, strict=True), color=colour, linewidth=1.2, drawstyle="steps-post", zorder=2)
+    panel.plot(*zip(*done, strict=True), marker=marks.marker(arm.arm), color=colour, markersize=3.6, linestyle="none",
+               markerfacecolor="white", markeredgewidth=0.9, zorder=3)  # fmt: skip
+    panel.plot(failed, [0.95] * len(failed), marker="x", color=style.GREY, markersize=4, linestyle="none",
+               transform=panel.get_xaxis_transform())  # fmt: skip
+    panel.set_title(style.wrap(arm.label, 26), loc="left", fontsize=7.5)
+    panel.grid(axis="y", color=style.GRID, linewidth=0.5)
+    panel.set_axisbelow(True)
+
+
+def _scale(panel: Axes, found: TuningHistory, arms: list[ArmHistory]) -> None:
+    scales.stretch(panel, (trial.value for arm in arms for trial in arm.finished if trial.value is not None))
+    last = max(len(arm.trials) for arm in arms)
+    panel.set_xlim(0.5, last + 0.5)
+    ticks = range(1, last + 1) if last <= MAX_TICKS else sorted({round(t) for t in np.linspace(1, last, 5)})
+    panel.xaxis.set_major_locator(FixedLocator(ticks))

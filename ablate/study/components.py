@@ -1,0 +1,185 @@
+"""Find what a study names: factories by import path, data files by name. Knows nothing of what they do."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ablate.study import InputError, Problem, data_digests
+from ablate.untrusted.wording import listing, nearest, shown
+
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+IMPORT_PATH_RULE = 'must be an import path "module:attribute"'
+
+
+def importable(folders: Iterable[Path]) -> None:
+    """Let this process import modules that lie in `folders`. Last on the path: they shadow nothing installed."""
+    for folder in folders:
+        entry = str(folder.resolve())
+        if entry not in sys.path:
+            sys.path.append(entry)
+
+
+def load_component(path: str, *, file: str, place: str) -> Any:
+    """The object at "module:attribute". Raises InputError naming `file` and `place` when it cannot be had."""
+    if not IMPORT_PATH.fullmatch(path):
+        raise InputError(Problem(file, place, IMPORT_PATH_RULE, shown(path)))
+    name, _, attribute = path.partition(":")
+    found: Any = _module(name, file=file, place=place)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            known = [n for n in dir(found) if not n.startswith("_")]
+            where = getattr(found, "__file__", None)
+            rule = f"{name} has no {part!r}" + (f" (it is {where})" if where else "")
+            raise InputError(Problem(file, place, rule, shown(path), nearest(part, known)))
+        found = getattr(found, part)
+    return found
+
+
+def _module(name: str, *, file: str, place: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name == missing or name.startswith(f"{missing}."):
+            known = _siblings(missing)
+            raise InputError(
+                Problem(file, place, f"no module named {missing!r}", shown(name), nearest(missing, known))
+            ) from None
+        raise InputError(_own_error(error, name, file=file, place=place)) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the person's module may raise anything, or end with sys.exit()
+        raise InputError(_own_error(error, name, file=file, place=place)) from error
+
+
+def _own_error(error: BaseException, name: str, *, file: str, place: str) -> Problem:
+    """An error raised inside the module itself: its last line and where it came from."""
+    last = traceback.format_exception_only(error)[-1].strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}:{error.lineno}"
+    return Problem(file, place, f"importing {name} failed: {last}", "", f"raised at {where}" if where else "")
+
+
+def _siblings(missing: str) -> list[str]:
+    """Modules that could have been meant: those of the parent package, or all top-level ones."""
+    parent, _, _ = missing.rpartition(".")
+    if not parent:
+        return [m.name for m in pkgutil.iter_modules()]
+    search = getattr(sys.modules.get(parent), "__path__", [])
+    return [f"{parent}.{m.name}" for m in pkgutil.iter_modules(search)]
+
+
+def bind(section: Mapping[str, Any], *, place: str, file: str, also: Collection[str] = ()) -> Callable[..., Any]:
+    """The section's factory with its settings bound as keyword arguments, checked against its signature.
+
+    `also` names the arguments that the core supplies at the call (`device`; `file` as a Path). Raises InputError
+    with every unknown and every missing argument.
+    """
+    factory = load_component(section["factory"], file=file, place=f"{place}.factory")
+    if not callable(factory):
+        raise InputError(Problem(file, f"{place}.factory", "is not callable", shown(section["factory"])))
+    settings = {name: value for name, value in section.items() if name != "factory"}
+    problems = _argument_problems(factory, section["factory"], settings, place=place, file=file, also=also)
+    if problems:
+        raise InputError(*problems)
+    return functools.partial(factory, **settings)
+
+
+def takes(factory: str, argument: str) -> bool:
+    """Whether the `module:attribute` factory can be called with this argument."""
+    try:
+        parameters = inspect.signature(load_component(factory, file=factory, place="factory")).parameters.values()
+    except (ValueError, TypeError):  # some callables have no signature
+        return True
+    return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _argument_problems(
+    factory: Callable[..., Any],
+    path: str,
+    settings: Mapping[str, Any],
+    *,
+    place: str,
+    file: str,
+    also: Collection[str],
+) -> list[Problem]:
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (ValueError, TypeError):  # some C callables have no signature: the call itself will tell
+        return []
+    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    problems: list[Problem] = []
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        free = [n for n in named if n not in also]
+        unknown = [name for name in settings if name not in named]
+        problems += [
+            Problem(file, f"{place}.{name}", f"{path} takes no such argument", "", nearest(name, free))
+            for name in unknown
+        ]
+        # A data source that reads no file need not take one; whatever else the core supplies has to be taken.
+        untaken = set(also) - named.keys() - settings.keys() - {"file"}
+        problems += [Problem(file, f"{place}.factory", f"{path} must take the argument {name!r}") for name in untaken]
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in settings and name not in also:
+            problems.append(Problem(file, f"{place}.{name}", f"{path} needs this setting"))
+    return sorted(problems)
+
+
+def find_data_file(name: str, *, data_root: Path | None, study_dir: Path, here: Path | None = None) -> Path:
+    """The data file `name`: under data_root, $ABLATE_DATA, the study's folder or the working folder, in this order.
+
+    `here`: the working folder, where a component may have changed it since.
+    Raises InputError with the places searched and the nearest names found there.
+    """
+    variable = os.environ.get("ABLATE_DATA")
+    here = here or Path.cwd()
+    places = [data_root, Path(variable) if variable else None, study_dir, here]
+    searched = list(dict.fromkeys((here / p).resolve() for p in places if p is not None))
+    for folder in searched:
+        if (folder / name).is_file():
+            return folder / name
+    near = {f.name for folder in searched for f in _files((folder / name).parent)}
+    rule = f"no such data file under {listing(str(p) for p in searched)}"
+    hint = nearest(Path(name).name, near) if near else ""
+    hint = hint if hint.startswith("did") else "name its folder with --data-root or ABLATE_DATA"
+    raise InputError(Problem(str(study_dir), "settings.data.file", rule, shown(name), hint))
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return [f for f in folder.iterdir() if f.is_file()]
+    except OSError:
+        return []
+
+
+def data_digest(
+    settings: Mapping[str, Mapping[str, Any]],
+    data_root: Path | None,
+    study_dir: Path,
+    here: Path | None = None,
+    *,
+    rehash: bool = False,
+) -> str:
+    """Digest of the data file that resolved `settings` name; "" when they name none.
+
+    `here`: see `find_data_file`. `rehash`: see `digests`.
+    """
+    name = settings["data"].get("file")
+    if name is None:
+        return ""
+    return data_digests.remembered(
+        find_data_file(name, data_root=data_root, study_dir=study_dir, here=here), rehash=rehash
+    )

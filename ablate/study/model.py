@@ -1,0 +1,202 @@
+"""What a study asks: the content of one study file, as frozen models. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ablate.study.runs import Scalar
+
+Direction = Literal["lower", "higher"]
+Reduction = Literal["mean", "median", "rms"]
+Purpose = Literal["init", "order", "split", "fold"]
+
+
+class Frozen(BaseModel):
+    """A model that cannot change, takes no unknown key and converts no type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TrainingSettings(Frozen):
+    """`[settings.training]`: the loop's own settings. Fixed hyperparameters unless the study tunes them."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(default=384, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)  # of all steps, linear; then cosine to 0
+    gradient_clip: float = Field(default=1.0, ge=0)  # global norm; 0 = off
+    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    threads: int = Field(default=1, ge=1)
+
+
+class Match(Frozen):
+    """Widen the whole-number setting `by` until the arm has as many parameters as the arm `of`, to within 1 %."""
+
+    of: str
+    by: str
+
+
+class Control(Frozen):
+    """What an arm rules out. Every field but `same_information` changes the run; that one only says what it is for."""
+
+    match_parameters: Match | None = None
+    shuffle_input: list[str] = []  # named inputs that come from another example
+    drop_input: list[str] = []  # named inputs that are all zero
+    drop_joints: list[str] = []  # named joints that are all zero in every input
+    freeze: list[str] = []  # submodules that keep their random weights
+    same_information: str = ""  # the arm whose information this one has, without its design
+
+
+class Arm(Frozen):
+    """One condition: the baseline's settings (or those of the arm `like`) with a few replaced. `set` maps dotted
+    paths to values; a path that names a whole section replaces that section."""
+
+    label: str = ""
+    like: str = ""
+    information: dict[str, str] = {}  # what each predicted quantity can be read from, a column each in the matrix
+    set: dict[str, Any] = {}
+    control: Control | None = None
+    reference: bool = False  # a yardstick: never tuned, stands below the arms in every table
+    replicate: int = Field(default=0, ge=0)  # a deliberate twin with random streams of its own
+    family: str = ""  # of an arm made by a factor: the arm it was made of …
+    level: Scalar | None = None  # … and the factor's level
+
+
+class SpaceEntry(Frozen):
+    """One nuisance hyperparameter. `when` maps another entry's path to the value under which this one exists."""
+
+    when: dict[str, Scalar] = {}
+
+
+class FloatSpace(SpaceEntry):
+    """A real number between `low` and `high`, uniform, or uniform in its logarithm."""
+
+    type: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+
+
+class IntSpace(SpaceEntry):
+    """A whole number from `low` to `high`, both included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+
+
+class CategoricalSpace(SpaceEntry):
+    """One of `choices`."""
+
+    type: Literal["categorical"]
+    choices: list[Scalar] = Field(min_length=1)
+
+
+Space = Annotated[FloatSpace | IntSpace | CategoricalSpace, Field(discriminator="type")]
+
+
+class Tuning(Frozen):
+    """`[tuning]`: the budget every arm is allotted, and the space all arms share."""
+
+    trials: int = Field(ge=1)
+    seeds: list[int] = Field(min_length=1)
+    metric: str  # "val/<metric>": validation only, test data cannot be named here
+    epochs: int | None = Field(default=None, ge=1)  # default: settings.training.epochs
+    sampler: Literal["tpe", "random", "qmc"] = "tpe"
+    space: dict[str, Space] = Field(min_length=1)
+
+
+class Hypothesis(Frozen):
+    """A claim made before the runs: `arm` is better than `against` in `metric` by more than `margin`."""
+
+    arm: str
+    against: str
+    metric: str
+    margin: float = Field(default=0.0, ge=0)
+
+
+class Condition(Frozen):
+    """A per-example column along which the report shows each metric; `period` makes the figure polar."""
+
+    label: str = ""
+    column: str = ""  # default: the name under which the condition stands
+    period: float | None = Field(default=None, gt=0)
+    bins: int = Field(default=8, ge=2)
+    groups: dict[str, list[float]] = {}  # instead of bins: a name for some values, as an action for its clips
+    metrics: list[str] = []  # default: the study's metrics
+
+
+class Density(Frozen):
+    """True against predicted values as a density. `error` is the metric that is predicted minus true."""
+
+    error: str
+    label: str = ""
+    period: float | None = Field(default=None, gt=0)
+
+
+class Factor(Frozen):
+    """`[factor]`: one setting run through levels; every arm in `arms` becomes an arm a level, `arm@level`."""
+
+    setting: str
+    levels: list[Scalar] = Field(min_length=2)
+    label: str = ""
+    arms: list[str] = []  # default: every arm that is not a reference; of a data setting, every arm
+
+
+class ReportSettings(Frozen):
+    """What the report shows beside the matrix; never part of a run's key."""
+
+    conditions: dict[str, Condition] = {}
+    densities: dict[str, Density] = {}  # by the column of true values
+    gallery: str | None = None  # "module:attribute", draws example pictures; see pages/figures.py
+
+    def column_of(self, condition: str) -> str:
+        """The per-example column that a condition cuts: two conditions may cut one column differently."""
+        return self.conditions[condition].column or condition
+
+
+class Study(Frozen):
+    """One question: baseline, arms, seeds, metrics, tuning budget and hypotheses. What one TOML file says."""
+
+    name: str
+    question: str
+    baseline: str
+    seeds: list[int] = Field(min_length=1)
+    metrics: list[str] = Field(min_length=1)  # the first is primary
+    catalogue: str  # "module:attribute" of a mapping name → Metric
+    settings: dict[str, dict[str, Any]]  # model, data, loss, training
+    arms: dict[str, Arm]
+    tuning: Tuning | None = None
+    hypotheses: list[Hypothesis] = []
+    vary: list[Purpose] = ["init", "order"]  # what a seed draws anew; "split" or "fold": the subjects' split too
+    factor: Factor | None = None
+    retries: int = Field(default=0, ge=0, le=10)  # how often a failed run is tried again; part of no run's key
+    report: ReportSettings = ReportSettings()
+
+    def baseline_of(self, arm: str) -> str:
+        """What `arm` is compared with: the baseline, at the same level where a factor made both."""
+        level = self.arms[arm].level
+        same = [n for n, a in self.arms.items() if a.family == self.baseline and a.level == level]
+        return same[0] if same else self.baseline
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named per-example function of (output, targets) and how a split's values become one score.
+
+    `per_example` gives a float tensor (batch,); NaN marks an example for which the metric is undefined.
+    """
+
+    name: str
+    label: str
+    unit: str
+    direction: Direction
+    per_example: Callable[[Any, Mapping[str, Any]], Any]
+    reduction: Reduction = "mean"
+    pooled: bool = False  # means something for a whole split only: no value of an example is kept

@@ -1,0 +1,365 @@
+"""What a well-formed study must also be: names that exist, seeds apart, arms that differ. Pure: no I/O, no torch."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+from ablate.study import Condition, InputError, Metric, Problem, Study, digest
+from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
+from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
+from ablate.study.error_messages import training_problems
+from ablate.study.factor import is_made
+from ablate.study.resolve import Settings, as_written, control_section, lookup, paths, start, with_changes
+from ablate.study.space_rules import space_rules
+from ablate.untrusted.wording import nearest, place, shown
+
+Catalogue = Mapping[str, Metric]
+Names = Collection[str]  # of the catalogue's metrics
+SECTIONS = ("model", "data", "loss", "training")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
+NAME_RULE = (
+    "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
+)
+RESERVED_ARMS = ("compare",)  # beside the arms' names in the mirror for optuna-dashboard
+LARGEST_SEED = 2**32 - 1  # numpy's limit
+
+
+class Rule(NamedTuple):
+    """A check and the top-level keys it reads; it is skipped while one of them does not parse.
+
+    `stored`: it holds for a study out of a store too, whose names become files and are looked up.
+    """
+
+    check: Callable[[Study, Names], Iterable[Problem]]
+    reads: tuple[str, ...]
+    names_metrics: bool = False
+    stored: bool = False
+
+
+def broken_rules(
+    study: Study, catalogue: Catalogue | None, *, file: str, broken: Collection[str] = ()
+) -> list[Problem]:
+    """Every rule the study breaks. Metric names go unchecked when the catalogue could not be had (None)."""
+    return [
+        problem._replace(file=file)
+        for rule in _RULES
+        if not set(rule.reads) & set(broken) and not (rule.names_metrics and catalogue is None)
+        for problem in rule.check(study, catalogue or {})
+    ]
+
+
+def broken_stored_rules(study: Study, metrics: Collection[str]) -> Iterator[Problem]:
+    """Those of them that a study out of a store breaks, with the names of its metrics."""
+    return (problem for rule in _RULES if rule.stored for problem in rule.check(study, metrics))
+
+
+def _problem(where: str, rule: str, value: object = None, hint: str = "") -> Problem:
+    return Problem("", where, rule, "" if value is None else shown(value), hint)
+
+
+def _name(study: Study, _: Names) -> Iterator[Problem]:
+    if not NAME.fullmatch(study.name):
+        yield _problem("name", NAME_RULE, study.name)
+
+
+def _question(study: Study, _: Names) -> Iterator[Problem]:
+    if not study.question.strip():
+        yield _problem("question", "must not be empty")
+
+
+def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for arm in study.arms:
+        if not NAME.fullmatch(study.arms[arm].family if is_made(study, arm) else arm):
+            yield _problem(place("arms", arm), NAME_RULE, arm)
+        elif arm in RESERVED_ARMS:
+            yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
+        elif arm.lower() in seen:
+            rule = f"differs from arm {seen[arm.lower()]!r} only in case, which file names do not keep apart"
+            yield _problem(place("arms", arm), rule)
+        seen.setdefault(arm.lower(), arm)
+
+
+def _baseline(study: Study, _: Names) -> Iterator[Problem]:
+    written = {arm.family or name: arm for name, arm in study.arms.items()}
+    candidates = [name for name, arm in written.items() if not arm.reference]
+    if study.baseline not in written:
+        yield _problem("baseline", "is not an arm of this study", study.baseline, nearest(study.baseline, candidates))
+    elif written[study.baseline].reference:
+        hint = nearest(study.baseline, candidates)
+        yield _problem("baseline", "must not be a reference arm", study.baseline, hint)
+
+
+def _seeds(seeds: list[int], where: str) -> Iterator[Problem]:
+    for seed, count in Counter(seeds).items():
+        if count > 1:
+            yield _problem(where, "must not repeat a seed", seed)
+        if not 0 <= seed <= LARGEST_SEED:
+            yield _problem(where, f"must be from 0 to {LARGEST_SEED}", seed)
+
+
+def _seeds_apart(study: Study, _: Names) -> Iterator[Problem]:
+    both = sorted(set(study.seeds) & set(study.tuning.seeds)) if study.tuning else []
+    if both:
+        yield _problem("tuning.seeds", "must not overlap the comparison seeds", both)
+
+
+def _metric(name: str, where: str, catalogue: Names) -> Iterator[Problem]:
+    if name not in catalogue:
+        yield _problem(where, "is not a metric of the catalogue", name, nearest(name, catalogue))
+
+
+def _metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
+    for index, name in enumerate(study.metrics):
+        yield from _metric(name, f"metrics[{index}]", catalogue)
+
+
+def _metrics_once(study: Study, _: Names) -> Iterator[Problem]:
+    for name, count in Counter(study.metrics).items():
+        if count > 1:
+            yield _problem("metrics", "must not repeat a metric", name)
+
+
+def _tuning_metric(study: Study, catalogue: Names) -> Iterator[Problem]:
+    if study.tuning is None:
+        return
+    split, _, name = study.tuning.metric.rpartition("/")
+    if split != "val":
+        hint = nearest(f"val/{name}", [f"val/{m}" for m in catalogue])
+        rule = 'must start with "val/": tuning sees validation data only'
+        yield _problem("tuning.metric", rule, study.tuning.metric, hint)
+    else:
+        yield from _metric(name, "tuning.metric", catalogue)
+
+
+def _hypothesis_arms(study: Study, _: Names) -> Iterator[Problem]:
+    for index, hypothesis in enumerate(study.hypotheses):
+        for key in ("arm", "against"):
+            arm = getattr(hypothesis, key)
+            if arm not in study.arms:
+                where = place("hypotheses", index, key)
+                yield _problem(where, "is not an arm of this study", arm, nearest(arm, study.arms))
+        if hypothesis.arm == hypothesis.against:
+            yield _problem(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
+        if hypothesis in study.hypotheses[:index]:  # it would count twice in the correction
+            yield _problem(place("hypotheses", index), "must not repeat a hypothesis")
+
+
+def _hypothesis_metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
+    for index, hypothesis in enumerate(study.hypotheses):
+        yield from _metric(hypothesis.metric, place("hypotheses", index, "metric"), catalogue)
+
+
+def _report(study: Study, catalogue: Names) -> Iterator[Problem]:
+    for name, condition in study.report.conditions.items():
+        for index, metric in enumerate(condition.metrics):
+            yield from _metric(metric, place("report", "conditions", name, "metrics", index), catalogue)
+        yield from _groups(condition, place("report", "conditions", name, "groups"))
+    for name, density in study.report.densities.items():
+        yield from _metric(density.error, place("report", "densities", name, "error"), catalogue)
+
+
+def _groups(condition: Condition, where: str) -> Iterator[Problem]:
+    if condition.groups and condition.period is not None:
+        yield _problem(where, "and a period exclude each other", condition.period)
+    seen: dict[float, str] = {}
+    for name, values in condition.groups.items():
+        if not values:
+            yield _problem(f"{where}.{name}", "must list values")
+        for value in values:
+            if seen.setdefault(value, name) != name:
+                yield _problem(f"{where}.{name}", f"shares a value with {seen[value]}", f"{value:g}")
+
+
+def _gallery(study: Study, _: Names) -> Iterator[Problem]:
+    if study.report.gallery is not None and not IMPORT_PATH.fullmatch(study.report.gallery):
+        yield _problem("report.gallery", IMPORT_PATH_RULE, study.report.gallery)
+
+
+def _sections(study: Study, _: Names) -> Iterator[Problem]:
+    for section in SECTIONS:
+        if section not in study.settings:
+            yield _problem(f"settings.{section}", "is missing")
+    for section, values in study.settings.items():
+        where = place("settings", section)
+        if section not in SECTIONS:
+            yield _problem(where, "unknown section", None, nearest(section, SECTIONS))
+        else:
+            yield from _section(section, values, where)
+
+
+def _section(section: str, values: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    """What one section, of the study or of an arm, must hold."""
+    if section == "training":
+        for found in training_problems(values):
+            yield _problem(where, "")._replace(
+                place=place(*where.split("."), *found.parts), rule=found.rule, value=found.value, nearest=found.nearest
+            )
+        return
+    if "factory" not in values:
+        yield _problem(f"{where}.factory", "is missing", None, IMPORT_PATH_RULE)
+    elif not isinstance(values["factory"], str) or not IMPORT_PATH.fullmatch(values["factory"]):
+        yield _problem(f"{where}.factory", IMPORT_PATH_RULE, values["factory"])
+    if section == "data" and "file" in values:
+        yield from _data_file(values["file"], f"{where}.file")
+
+
+def _data_file(name: object, where: str) -> Iterator[Problem]:
+    """Where data lies belongs to the machine, so a study names only what lies under the data root."""
+    rule = "must be a relative path under the data root"
+    if not isinstance(name, str) or not name:
+        yield _problem(where, rule, name)
+    elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
+        yield _problem(where, rule, name, "name its folder with --data-root or ABLATE_DATA")
+
+
+def _arm_settings(study: Study, _: Names) -> Iterator[Problem]:
+    for name, arm in study.arms.items():
+        base = _start(study, name)
+        if base is None:
+            continue
+        found = list(_changes(base, name, arm.set))
+        yield from found
+        if found or set(study.settings) != set(SECTIONS):
+            continue
+        base_training = _training_places(base.get("training", {}))
+        for item in training_problems(with_changes(base, arm.set)["training"]):
+            if place(*item.parts) not in base_training:
+                where = place("arms", name, "set", f"training.{place(*item.parts)}")
+                yield _problem(where, item.rule)._replace(value=item.value)
+
+
+def _start(study: Study, arm: str) -> Mapping[str, Any] | None:
+    """What the arm's `set` is applied to; None where the arm it is like has a problem of its own."""
+    if like_is_broken(study, arm):
+        return None
+    try:
+        return start(study, arm)
+    except InputError:
+        return None
+
+
+def _training_places(training: Mapping[str, Any]) -> set[str]:
+    return {place(*item.parts) for item in training_problems(training)}
+
+
+def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the paths of an arm's `set`."""
+    sections = {path: value for path, value in changes.items() if "." not in path}
+    for path, value in sections.items():
+        where = place("arms", name, "set", path)
+        if path not in SECTIONS:
+            yield _problem(where, "no such setting", None, nearest(path, [*SECTIONS, *paths(base)]))
+        elif path == "training" or not isinstance(value, dict):
+            example = next(iter(value), "…") if isinstance(value, dict) else "…"
+            rule = "cannot replace the whole section" if path == "training" else "must be a table to replace a section"
+            yield _problem(where, rule, None, f'to change one setting write set."{path}.{example}" with the quotes')
+        else:
+            if "factory" not in value and value:
+                hint = f'to change one setting write set."{path}.{next(iter(value))}" with the quotes'
+                yield _problem(f"{where}.factory", "is missing from the section that replaces the study's", None, hint)
+            else:
+                yield from _section(path, value, where)
+    usable = {path: value for path, value in sections.items() if path in SECTIONS and isinstance(value, dict)}
+    settings = with_changes({k: v for k, v in base.items() if isinstance(v, dict)}, usable)
+    known = set(paths(settings))
+    for path in changes:
+        if path not in sections and path not in known:
+            hint = nearest(path, known)
+            yield _problem(place("arms", name, "set", path), "no such setting", None, hint)
+
+
+def resolved_arms(study: Study) -> dict[str, Settings]:
+    """Settings of every arm whose changes apply; the others have a problem of their own already."""
+    resolved = {}
+    for name, arm in study.arms.items():
+        try:
+            base = _start(study, name)
+            if base is not None and not list(_changes(base, name, arm.set)):
+                resolved[name] = as_written(study, name)
+        except InputError:
+            continue
+    return resolved
+
+
+def _twins(study: Study, _: Names) -> Iterator[Problem]:
+    tuned = set(study.tuning.space) if study.tuning else set()
+    seen: dict[str, str] = {}
+    for name, settings in resolved_arms(study).items():
+        arm = study.arms[name]
+        control = _control(study, name)
+        exact = digest([settings, control, arm.replicate])
+        if exact in seen:
+            hint = "a deliberate twin has replicate = 1"
+            yield _problem(place("arms", name), f"has the same settings as arm {seen[exact]!r}", None, hint)
+            continue
+        seen[exact] = name
+        if arm.reference or not tuned:
+            continue
+        fixed = digest([{p: v for p, v in _leaves(settings) if p not in tuned}, control, arm.replicate, "tuned"])
+        if fixed in seen:
+            rule = f"differs from arm {seen[fixed]!r} only in settings that are tuned for both"
+            yield _problem(place("arms", name), rule)
+        seen.setdefault(fixed, name)
+
+
+def _control(study: Study, arm: str) -> dict[str, Any]:
+    """What tells the runs of two arms with the same settings apart."""
+    try:
+        return control_section(study, arm)
+    except (InputError, KeyError):  # of an arm that is not there: a problem of its own
+        return {"broken": arm}
+
+
+def _vary(study: Study, _: Names) -> Iterator[Problem]:
+    for purpose in ("init", "order"):
+        if purpose not in study.vary:
+            yield _problem("vary", f'must hold "{purpose}": it is always drawn anew', study.vary)
+    if len(set(study.vary)) < len(study.vary):
+        yield _problem("vary", "must not repeat a purpose", study.vary)
+    if {"split", "fold"} <= set(study.vary):
+        yield _problem("vary", 'must not hold both "split" and "fold"', study.vary)
+    if "fold" in study.vary and len(study.seeds) < 2:
+        yield _problem("vary", '"fold" needs at least two seeds, one a fold', len(study.seeds))
+
+
+def _leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
+    for path in paths(settings):
+        value = lookup(settings, path)
+        if not isinstance(value, Mapping) or not value:
+            yield path, value
+
+
+def _space(study: Study, _: Names) -> Iterator[Problem]:
+    if study.tuning is not None:
+        trained = {n: s for n, s in resolved_arms(study).items() if not study.arms[n].reference}
+        yield from space_rules(study.tuning, trained)
+
+
+_RULES = (
+    Rule(_name, ("name",), stored=True),
+    Rule(_question, ("question",)),
+    Rule(_arm_names, ("arms",), stored=True),
+    Rule(_baseline, ("baseline", "arms"), stored=True),
+    Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
+    Rule(lambda study, _: _seeds(study.tuning.seeds, "tuning.seeds") if study.tuning else (), ("tuning",)),
+    Rule(_seeds_apart, ("seeds", "tuning")),
+    Rule(_metrics_once, ("metrics",), stored=True),
+    Rule(_metrics, ("metrics", "catalogue"), names_metrics=True, stored=True),
+    Rule(_tuning_metric, ("tuning", "catalogue"), names_metrics=True),
+    Rule(_hypothesis_arms, ("hypotheses", "arms", "factor"), stored=True),
+    Rule(_hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True, stored=True),
+    Rule(_report, ("report", "catalogue"), names_metrics=True, stored=True),
+    Rule(_gallery, ("report",)),
+    Rule(_sections, ("settings",)),
+    Rule(lambda study, _: likeness_rules(study), ("arms", "factor")),
+    Rule(_arm_settings, ("settings", "arms")),
+    Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),
+    Rule(_vary, ("vary", "seeds")),
+    Rule(_twins, ("settings", "arms", "tuning")),
+    Rule(_space, ("settings", "arms", "tuning")),
+)

@@ -1,0 +1,109 @@
+"""What is asked of a run, what happened, and what a store remembers of it. Plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+Scalar = bool | int | float | str
+DATASET_CHARS = 36  # of a digest of data: more MLflow does not keep
+Phase = Literal["tune", "compare", "train"]
+
+
+class Named:
+    """What a run is called: `hybrid-seed3`, or `hybrid-trial2-seed101` while tuning."""
+
+    arm: str
+    seed: int
+    trial: int | None
+
+    @property
+    def name(self) -> str:
+        trial = "" if self.trial is None else f"-trial{self.trial}"
+        return f"{self.arm}{trial}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class RunSpec(Named):
+    """What is asked: one training and evaluation of one arm with one seed. Plain data, safe to send anywhere."""
+
+    study: str
+    arm: str
+    seed: int
+    phase: Phase
+    settings: Mapping[str, Any]  # resolved: baseline + arm + tuned values
+    data_digest: str  # of the data file's bytes; "" when the source reads no file
+    replicate: int = 0
+    trial: int | None = None  # index while tuning
+    overrides: Mapping[str, Scalar] = field(default_factory=dict)  # the tuned values within `settings`
+
+    @property
+    def dataset(self) -> str:
+        """Digest of the data file's bytes, or of the data settings when no file is read, as MLflow keeps it."""
+        return (self.data_digest or digest(self.settings["data"]))[:DATASET_CHARS]
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the result: settings, seed and data content; never a path, a name or a time."""
+        identity = [self.settings, self.seed, self.data_digest, self.replicate]
+        return digest(identity)[:16]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What happened: scores and history of a FINISHED run, or the reason of a FAILED one."""
+
+    key: str
+    status: Literal["FINISHED", "FAILED"]
+    scores: Mapping[str, float] = field(default_factory=dict)  # deterministic: val/…, test/…, cost/parameters…
+    history: Sequence[Mapping[str, float]] = ()  # one mapping an epoch, keys as in MLflow, plus "epoch" from 1
+    timings: Mapping[str, float] = field(default_factory=dict)  # measured: time/…_s
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Path | None = None  # folder: model/ (weights.safetensors, model.json), scores.parquet, examples.npz
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Record(Named):
+    """A run as the store remembers it: what a Tracker reads back."""
+
+    run_id: str
+    arm: str
+    seed: int
+    phase: Phase
+    key: str
+    status: Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+    scores: Mapping[str, float] = field(default_factory=dict)  # latest value of every metric of the run
+    overrides: Mapping[str, Scalar] = field(default_factory=dict)
+    trial: int | None = None
+    error: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""  # digest of the data it was given, however much of it was used: see `RunSpec.dataset`
+    failures: int = 0  # tries of the same cell that have failed before, or with this run where it is KILLED
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run with all that a store keeps of it, its curves and files aside: what travels to another store."""
+
+    study: str
+    record: Record
+    origin: str  # its id in the store where it was made, 32 hexadecimal digits
+    started: int  # ms since the epoch, as all times here
+    ended: int
+    params: Mapping[str, str] = field(default_factory=dict)  # the resolved settings by dotted path, arm and seed
+    tags: Mapping[str, str] = field(default_factory=dict)  # what others have noted on it
+    later: Mapping[str, int] = field(default_factory=dict)  # scores measured after it ended, and when
+    model: bool = False  # whether its network is kept
+    discarded: bool = False
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON of a plain value (sorted keys, no spaces, shortest floats)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

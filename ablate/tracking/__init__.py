@@ -1,0 +1,1 @@
+"""Stores of finished runs: in memory, for tests and smoke passes, and in MLflow (`tracking.mlflow`)."""

@@ -1,0 +1,188 @@
+"""A Tracker that remembers in this process alone: for tests. Of files it copies those of added runs alone."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
+from ablate.tracking.record_format import MODEL
+
+
+@dataclass
+class _Run:
+    study: str
+    record: Record
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
+    artifacts: Path | None = None
+    added: StoredRun | None = None  # of a run that was made elsewhere
+    started: int = 0  # ms
+    ended: int = 0
+    params: dict[str, str] = field(default_factory=dict)
+    later: dict[str, int] = field(default_factory=dict)
+
+
+class MemoryTracker:
+    """See `study.Tracker`. Artifacts stay where the run left them."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, dict[str, Any]] = {}
+        self._runs: dict[str, _Run] = {}
+        self._discarded: list[_Run] = []
+        self._clock = 0
+        self.closed: dict[str, bool] = {}  # study → finished
+
+    def studies(self) -> list[str]:
+        return sorted(self._documents)
+
+    def document(self, study: str) -> dict[str, Any] | None:
+        return copy.deepcopy(self._documents.get(study))
+
+    def open(self, study: str, document: Mapping[str, Any]) -> None:
+        self._documents[study] = copy.deepcopy(dict(document))
+        self.closed.pop(study, None)
+
+    def close(self, study: str, *, finished: bool) -> None:
+        self.closed[study] = finished
+
+    def records(self, study: str) -> list[Record]:
+        runs = [run for run in self._runs.values() if run.study == study]
+        return [run.record for run in sorted(runs, key=lambda run: run.started)]
+
+    def sweep(self, study: str) -> int:
+        left = [record.run_id for record in self.records(study) if record.status == "RUNNING"]
+        for run_id in left:
+            self.kill(run_id)
+        return len(left)
+
+    def start(self, spec: RunSpec, failures: int = 0) -> str:
+        if spec.study not in self._documents:
+            raise LookupError(f"study {spec.study}: open it before starting a run")
+        place = (spec.key, spec.phase, spec.arm, spec.trial)
+        self.discard(
+            [
+                r.run_id
+                for r in self.records(spec.study)
+                if (r.key, r.phase, r.arm, r.trial) == place and r.status != "FINISHED"
+            ]
+        )
+        run_id = uuid4().hex
+        place_of = (spec.arm, spec.seed, spec.phase, spec.key)
+        tuned = (dict(spec.overrides), spec.trial)
+        record = Record(run_id, *place_of, "RUNNING", {}, *tuned, dataset=spec.dataset, failures=failures)
+        params = {"arm": spec.arm, "seed": str(spec.seed)}
+        self._runs[run_id] = _Run(spec.study, record, started=self._now(), params=params)
+        return run_id
+
+    def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
+        entry = dict(scores)
+        epoch = int(entry.pop("epoch"))
+        self._run(run_id).epochs[epoch] = entry
+        self.add_scores([run_id], entry)
+
+    def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
+        for entry in entries:
+            self.log_epoch(run_id, entry)
+
+    def finish(self, run_id: str, spec: RunSpec, result: RunResult, failures: int = 0) -> None:
+        run = self._run(run_id)
+        for entry in result.history:
+            if int(entry["epoch"]) not in run.epochs:
+                self.log_epoch(run_id, entry)
+        self.add_scores([run_id], {**result.scores, **result.timings})
+        run.artifacts = result.artifacts if spec.phase != "tune" else None
+        run.record = replace(run.record, status=result.status, error=result.error, provenance=dict(result.provenance))
+        if failures:
+            run.record = replace(run.record, status="KILLED", failures=failures)
+        run.ended = self._now()
+
+    def kill(self, run_id: str) -> None:
+        run = self._run(run_id)
+        run.record = replace(run.record, status="KILLED")
+
+    def _now(self) -> int:
+        """Milliseconds since the epoch, strictly rising."""
+        self._clock = max(self._clock + 1, time.time_ns() // 1_000_000)
+        return self._clock
+
+    def _run(self, run_id: str) -> _Run:
+        if run_id not in self._runs:
+            raise RunDiscarded(run_id)
+        return self._runs[run_id]
+
+    def discard(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            if run_id in self._runs:
+                self._discarded.append(self._runs.pop(run_id))
+
+    def forget(self, study: str) -> None:
+        self.discard([record.run_id for record in self.records(study)])
+        self._documents.pop(study, None)
+
+    def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
+        for run_id in run_ids:
+            run = self._run(run_id)
+            run.record = replace(run.record, scores=dict(sorted({**run.record.scores, **scores}.items())))
+            if run.record.status == "FINISHED":
+                run.later |= dict.fromkeys(scores, self._now())
+
+    def history(self, run_id: str) -> list[dict[str, float]]:
+        epochs = self._runs[run_id].epochs
+        return [{"epoch": float(epoch), **dict(sorted(epochs[epoch].items()))} for epoch in sorted(epochs)]
+
+    def histories(self, study: str, run_ids: Collection[str]) -> list[tuple[str, list[dict[str, float]]]]:
+        return [(run_id, self.history(run_id)) for run_id in run_ids]
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        folder = self._runs[run_id].artifacts
+        found = folder / path if folder else None
+        if path == MODEL and found and not found.is_dir():
+            return None
+        return found if found and found.exists() else None
+
+    def stored(self, study: str) -> list[StoredRun]:
+        kept = [(run, False) for run in self._runs.values()] + [(run, True) for run in self._discarded]
+        return [_stored(run, gone) for run, gone in kept if run.study == study]
+
+    def files(self, run_id: str) -> Path | None:
+        return self._run(run_id).artifacts
+
+    def add(
+        self, run: StoredRun, history: Sequence[Mapping[str, float]], files: Path | None, model: Path | None
+    ) -> str:
+        if run.study not in self._documents:
+            raise LookupError(f"study {run.study}: open it before adding a run")
+        run_id = uuid4().hex
+        epochs = {int(e["epoch"]): {name: v for name, v in e.items() if name != "epoch"} for e in history}
+        kept = _Run(run.study, replace(run.record, run_id=run_id), epochs, None, run, run.started, run.ended)
+        kept.params, kept.later = dict(run.params), dict(run.later)
+        self._runs[run_id] = kept
+        for source, place in ((files, ""), (model, MODEL)):
+            if source:
+                self._keep(kept, source, place)
+        return run_id
+
+    def add_model(self, run_id: str, model: Path) -> None:
+        self._keep(self._run(run_id), model, MODEL)
+
+    def _keep(self, run: _Run, source: Path, place: str) -> None:
+        if run.artifacts is None:
+            run.artifacts = Path(tempfile.mkdtemp(prefix="ablate-memory-"))
+            weakref.finalize(self, shutil.rmtree, run.artifacts, ignore_errors=True)
+        shutil.copytree(source, run.artifacts / place, dirs_exist_ok=True)
+
+
+def _stored(run: _Run, discarded: bool) -> StoredRun:
+    origin = run.added.origin if run.added else run.record.run_id
+    tags = run.added.tags if run.added else {}
+    model = run.artifacts is not None and (run.artifacts / MODEL).is_dir()
+    times = run.started, run.ended or run.started
+    return StoredRun(run.study, run.record, origin, *times, run.params, tags, dict(run.later), model, discarded)

@@ -1,0 +1,149 @@
+"""The reading half of a Tracker through MLflow's own client, for servers and databases other than SQLite.
+
+A server has a request for every page of runs, every curve and every file; what a `Cache` has of finished runs is not
+asked for again. Imported by `tracking` alone; it must not write.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Experiment, LoggedModel, Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from ablate.study import Record
+from ablate.tracking.mlflow.errors import passing_faults
+from ablate.tracking.mlflow.finished_cache import TABLES, Cache
+from ablate.tracking.record_format import DOCUMENT, MODEL, MODEL_DATA, curves, record_of
+from ablate.untrusted.addresses import database_file, local_path
+
+# Scored once a run, so no curve: the store has a request for every name asked.
+ONCE = ("test/", "cost/", "count/", "time/", "external/")
+RUNS_A_PAGE = EXPERIMENTS_A_PAGE = 1000
+
+
+class ClientReader:
+    """Answers of the store at `uri`. Files of a server are downloaded once, into a folder that goes with the reader."""
+
+    def __init__(self, client: MlflowClient, uri: str, cache: Cache | None = None) -> None:
+        self.client, self.uri, self.cache = client, uri, cache
+
+    @cached_property
+    def downloads(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="ablate-artifacts-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def records(self, study: str) -> list[Record]:
+        """Oldest first."""
+        experiment = self.client.get_experiment_by_name(study)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            return []
+        runs = [run for run in self.search(experiment.experiment_id) if "ablate.key" in run.data.tags]
+        runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+        said = ((run.info, run.data, dataset_of(run)) for run in runs)
+        return [record_of(info.run_id, info.status, data.tags, data.metrics, of) for info, data, of in said]
+
+    def history(self, run_id: str) -> list[dict[str, float]]:
+        known = self.cache.history(run_id) if self.cache else None
+        if known is not None:
+            return known
+        run = self.client.get_run(run_id)
+        names = [name for name in run.data.metrics if not name.startswith(ONCE)]
+        points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
+        found = curves((point.key, point.value, point.step, point.timestamp) for point in points)
+        if self.cache and run.info.status == "FINISHED":
+            self.cache.keep_history(run_id, found)
+        return found
+
+    def histories(self, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
+        return ((run_id, self.history(run_id)) for run_id in run_ids)
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        cached = self.cache if path in TABLES else None
+        known, kept = cached.table(run_id, path) if cached else (False, None)
+        if known:
+            return kept
+        run = self.client.get_run(run_id)
+        address, inside = run.info.artifact_uri, path
+        if path == MODEL:
+            outputs = run.outputs.model_outputs if run.outputs else []
+            if not outputs:
+                return None
+            model = self._model(outputs[0].model_id)
+            if model is None:
+                return None
+            address, inside = model.artifact_location, MODEL_DATA
+        folder = local_path(address)
+        if folder is None and database_file(self.uri) is not None:
+            return None  # a local store has its artifacts at hand: no address in it is asked for
+        if folder is not None:
+            return folder / inside if (folder / inside).exists() else None
+        if cached is None:
+            return self._download(run_id, address, inside)
+        found = self._listed(run, path)
+        if run.info.status == "FINISHED":
+            cached.keep_table(run_id, path, found)
+        return found
+
+    def _listed(self, run: Run, name: str) -> Path | None:
+        """A file of a run of which the store says whether it is there. Raises StoreUnavailable when it does not."""
+        run_id = str(run.info.run_id)
+        if name not in [file.path for file in self.client.list_artifacts(run_id)]:
+            return None
+        address, target = f"{run.info.artifact_uri}/{name}", str(self.downloads / run_id)
+        with passing_faults():
+            return Path(download_artifacts(address, dst_path=target, tracking_uri=self.uri))
+
+    def _model(self, model_id: str) -> LoggedModel | None:
+        try:
+            return self.client.get_logged_model(model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None  # somebody has deleted it
+
+    def _download(self, run_id: str, address: str, inside: str) -> Path | None:
+        target = self.downloads / run_id
+        if inside != DOCUMENT and (target / inside).exists():
+            return target / inside
+        try:
+            return Path(download_artifacts(f"{address}/{inside}", dst_path=str(target), tracking_uri=self.uri))
+        except (MlflowException, OSError):  # what a server says of an artifact that is not there depends on its store
+            shutil.rmtree(target / inside, ignore_errors=True)  # a part of a folder must not be taken for the whole
+            return None
+
+    def experiments(self, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
+        """Every experiment, page by page."""
+        token = None
+        while True:
+            page = self.client.search_experiments(view, EXPERIMENTS_A_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def search(self, experiment_id: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
+        """Every run that the condition holds for, oldest first, page by page."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [experiment_id], condition, view, RUNS_A_PAGE, ["attributes.start_time ASC"], token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def dataset_of(run: Run) -> str:
+    """The digest of the data that a run read."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return str(inputs[0].dataset.digest) if inputs else ""

@@ -1,0 +1,60 @@
+"""Put a local store right that was moved or copied: its database then names the folder where it stands. No mlflow."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from filelock import FileLock
+
+from ablate.study import InputError, Problem
+from ablate.tracking.mlflow.sqlite_reader import INITIALISING, moved, reading
+
+# Where MLflow records absolute addresses of artifacts. Those of runs and models begin with their experiment's.
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+)
+
+
+def settle(mlruns: Path) -> None:
+    """`rewrite` the addresses of the store in the folder `mlruns`, if there is one, while nobody else opens it."""
+    db = mlruns / "mlflow.db"
+    if not db.is_file():
+        return
+    with reading(db) as store:
+        if not moved(store, db):
+            return
+    with FileLock(mlruns / INITIALISING):
+        rewrite(db)
+
+
+def rewrite(db: Path) -> None:
+    """Rewrite every address of a store that has moved, in one transaction. The caller holds the lock of opening it.
+
+    Raises InputError when the file is no MLflow database, or cannot be written.
+    """
+    with reading(db) as store:
+        changes = moved(store, db)
+    if not changes:
+        return
+    try:
+        with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=rw", uri=True, timeout=30)) as store, store:
+            store.execute("BEGIN IMMEDIATE")
+            for old, new in changes:
+                _rename(store, old, new)
+    except sqlite3.Error as error:
+        rule = "was moved, and its artifact addresses cannot be rewritten"
+        raise InputError(Problem(str(db), "", rule, str(error))) from None
+
+
+def _rename(store: sqlite3.Connection, old: str, new: str) -> None:
+    values = {"old": old, "new": new, "length": len(old)}
+    tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table, column in ADDRESSES:
+        if table in tables:  # of an older MLflow: no models
+            below = f"{column} = :old OR substr({column}, 1, :length + 1) = :old || '/'"
+            renamed = f":new || substr({column}, :length + 1)"
+            store.execute(f"UPDATE {table} SET {column} = {renamed} WHERE {below}", values)

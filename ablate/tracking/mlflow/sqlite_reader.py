@@ -1,0 +1,198 @@
+"""Read an MLflow SQLite store with the standard library alone: no mlflow import, nothing is ever written.
+
+It must know the tags and tables that `tracking` writes, and nothing of how runs are made.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from ablate.study import InputError, Problem, Record
+from ablate.tracking.record_format import DOCUMENT, MODEL, MODEL_DATA, ROLE, curves, read_document, record_of
+from ablate.untrusted.addresses import local_path
+from ablate.untrusted.wording import shown
+
+INITIALISING = ".initialise.lock"  # in `mlruns`, of whoever makes the database
+MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # how `inputs` rows link a run to the model that it made
+
+
+def moved(store: sqlite3.Connection, db: Path) -> list[tuple[str, str]]:
+    """Recorded and present artifact address of every experiment whose store has been moved or copied since.
+
+    MLflow records absolute addresses. An experiment's artifacts are the folder `artifacts/<its name or number>` beside
+    the database: where another is recorded, that holds only if it exists and the one beside the database does not, as
+    where a copy of the database alone was made.
+    """
+    found, beside = [], db.absolute().parent.resolve() / "artifacts"
+    for number, name, address in store.execute("SELECT experiment_id, name, artifact_location FROM experiments"):
+        recorded = local_path(str(address))
+        if recorded is None or recorded.parent.name != "artifacts" or recorded.name not in (str(name), str(number)):
+            continue
+        present = beside / recorded.name
+        if present != recorded and (present.is_dir() or not recorded.is_dir()):
+            found.append((str(address).rstrip("/"), present.as_uri()))
+    return found
+
+
+def _folders(store: sqlite3.Connection, db: Path) -> Callable[[str], Path | None]:
+    """What gives the folder of an artifact address in this database, wherever the store stands now."""
+    changes = moved(store, db)
+
+    def folder(address: str) -> Path | None:
+        for old, new in changes:
+            if address.startswith(f"{old}/"):
+                return local_path(new + address.removeprefix(old))
+        return local_path(address)
+
+    return folder
+
+
+@contextmanager
+def reading(db: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads; the file must exist. Raises InputError when it is no MLflow database."""
+    # Not mode=ro: it cannot roll back what a driver killed in mid-write has left, and then nothing can be read.
+    address = f"{db.resolve().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            _refuse_foreign(connection, db)
+            yield connection
+    except (sqlite3.DatabaseError, sqlite3.Warning, OverflowError, UnicodeDecodeError) as error:
+        raise InputError(Problem(str(db), "", "must be an MLflow database", str(error)[:200])) from None
+
+
+def check_contents(db: Path) -> None:
+    """Raises InputError where a database holds what runs by itself; see `reading`."""
+    with reading(db):
+        pass
+
+
+# MLflow's one trigger keeps a table from changes that ablate never writes to. A view can compute for ever.
+FOREIGN = """SELECT type, name FROM sqlite_master WHERE type = 'view' OR (type = 'trigger' AND tbl_name != 'secrets')
+    OR (type = 'table' AND sql LIKE 'CREATE VIRTUAL%')"""
+
+
+def _refuse_foreign(connection: sqlite3.Connection, db: Path) -> None:
+    row = connection.execute(FOREIGN).fetchone()
+    if row is not None:
+        rule = "holds what no store of ours does, and what would run by itself"
+        raise InputError(Problem(str(db), "", rule, f"{row[0]} {shown(str(row[1]))}"))
+
+
+ACTIVE_RUNS = """
+    FROM runs JOIN experiments USING (experiment_id)
+    WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+"""
+
+
+DATASETS = f"""
+    SELECT destination_id, digest FROM inputs JOIN datasets ON source_id = dataset_uuid
+    WHERE source_type = 'DATASET' AND destination_id IN (SELECT run_uuid {ACTIVE_RUNS})
+"""
+
+
+def records_from_sqlite(db: Path, study: str) -> list[Record]:
+    """What `MlflowTracker.records` answers, from the database file; [] when there is no such file or study."""
+    if not db.is_file():
+        return []
+    with reading(db) as connection:
+        runs = connection.execute(f"SELECT run_uuid, status {ACTIVE_RUNS} ORDER BY start_time, run_uuid", (study,))
+        statuses = dict(runs.fetchall())
+        tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, _metric)
+        datasets = dict(connection.execute(DATASETS, (study,)).fetchall())
+    records = []
+    for run in (run for run in statuses if "ablate.key" in tags[run]):
+        try:
+            records.append(record_of(run, statuses[run], tags[run], metrics[run], datasets.get(run, "")))
+        except (KeyError, ValueError, TypeError, RecursionError) as error:  # ValueError: not JSON, or no number
+            raise InputError(Problem(str(db), f"run {run}", "its tags are damaged", str(error))) from None
+    return records
+
+
+_metric = "CASE WHEN is_nan THEN NULL ELSE value END"
+
+
+def _rows(connection: sqlite3.Connection, table: str, study: str, value: str = "value") -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    query = f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {ACTIVE_RUNS})"
+    for run, key, content in connection.execute(query, (study,)):
+        found[run][key] = float("nan") if content is None else content
+    return found
+
+
+def studies_from_sqlite(db: Path) -> list[str]:
+    """What `MlflowTracker.studies` answers."""
+    query = f"""SELECT DISTINCT experiments.name FROM experiments JOIN runs USING (experiment_id)
+        JOIN tags USING (run_uuid) WHERE key = '{ROLE}' AND value = 'study'
+        AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
+    with reading(db) as connection:
+        return [name for (name,) in connection.execute(query)]
+
+
+def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:
+    """What `MlflowTracker.document` answers, from the database file and the parent run's artifact beside it."""
+    if not db.is_file():
+        return None
+    query = f"""SELECT runs.artifact_uri {ACTIVE_RUNS} AND run_uuid IN
+        (SELECT run_uuid FROM tags WHERE key = '{ROLE}' AND value = 'study') ORDER BY start_time, run_uuid"""
+    with reading(db) as connection:
+        row = connection.execute(query, (study,)).fetchone()
+        folder = _folders(connection, db)(row[0]) if row else None
+    if folder is None or not (folder / DOCUMENT).is_file():
+        return None
+    return read_document(folder / DOCUMENT)
+
+
+def history_from_sqlite(db: Path, run_id: str) -> list[dict[str, float]]:
+    """What `MlflowTracker.history` answers."""
+    if not db.is_file():
+        return []
+    query = f"SELECT key, {_metric}, step, timestamp FROM metrics WHERE run_uuid = ?"
+    with reading(db) as connection:
+        rows = connection.execute(query, (run_id,)).fetchall()
+    return curves((key, float("nan") if value is None else value, step, when) for key, value, step, when in rows)
+
+
+def histories_from_sqlite(db: Path, study: str) -> Iterator[tuple[str, list[dict[str, float]]]]:
+    """What `MlflowTracker.histories` answers, one run after the other."""
+    if not db.is_file():
+        return
+    query = f"""SELECT run_uuid, key, {_metric}, step, timestamp FROM metrics
+        WHERE step >= 1 AND run_uuid IN (SELECT run_uuid {ACTIVE_RUNS}) ORDER BY run_uuid"""
+    with reading(db) as connection:
+        for run, rows in groupby(connection.execute(query, (study,)), key=itemgetter(0)):
+            yield run, curves((key, float("nan") if value is None else value, *rest) for _, key, value, *rest in rows)
+
+
+def folders_from_sqlite(db: Path, study: str) -> dict[str, Path | None]:
+    """Where the artifacts of every run of a study lie; None for those that are not in a local folder."""
+    if not db.is_file():
+        return {}
+    with reading(db) as connection:
+        rows = connection.execute(f"SELECT run_uuid, runs.artifact_uri {ACTIVE_RUNS}", (study,)).fetchall()
+        folder = _folders(connection, db)
+    return {run: folder(address) for run, address in rows}
+
+
+def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:
+    """What `MlflowTracker.artifact` answers, for artifacts that lie in a local folder."""
+    if not db.is_file():
+        return None
+    with reading(db) as connection:
+        if path == MODEL:
+            query = f"""SELECT artifact_location FROM logged_models JOIN inputs ON destination_id = model_id
+                WHERE source_id = ? AND (source_type, destination_type) = {MODEL_OUTPUT}"""
+        else:
+            query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+        row = connection.execute(query, (run_id,)).fetchone()
+        folder = _folders(connection, db)(row[0]) if row else None
+    found = folder / (MODEL_DATA if path == MODEL else path) if folder else None
+    return found if found and found.exists() else None

@@ -1,0 +1,241 @@
+"""Reach the MLflow store: prepare a database once before anyone writes, or find out quickly that it cannot be reached.
+
+Imported by `tracking` alone; it must not know what is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from filelock import FileLock
+
+from ablate.study import InputError, Problem
+from ablate.tracking.mlflow import relocation
+from ablate.tracking.mlflow.errors import reason_unreached
+from ablate.tracking.mlflow.sqlite_reader import INITIALISING, check_contents
+from ablate.trainers.atomic_write import write_whole
+from ablate.untrusted.addresses import (
+    checked,
+    database_file,
+    default_uri,
+    is_postgres,
+    redacted,
+    with_driver,
+    without_login,
+)
+
+# MLflow reads these when it is imported: no telemetry, no git warning, no links or progress bars on stdout.
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # The driver waits for a server that is away, and says so; MLflow would try for minutes in silence.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+for _name, _value in QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # MLflow 3.17 maps tables in a way SQLAlchemy 2.1 deprecates
+    from mlflow import MlflowClient, db
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from mlflow.store.tracking import sqlalchemy_store
+    from mlflow.utils import credentials, rest_utils
+
+# These parts of MLflow carry no annotations.
+stores: Any = sqlalchemy_store
+schema: Any = db
+rest: Any = rest_utils
+passwords: Any = credentials
+
+PATIENCE_S = 5  # for the first answer of a server or database; later requests keep MLflow's own retries
+TRIES, PAUSE_S = 5, 2.0  # to make the tables of a database at which another machine may be too
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SQLITE_MARK = b"SQLite format 3\0"  # how a file of SQLite's begins
+logging.getLogger("alembic").setLevel(logging.WARNING)
+for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # faults that are raised are not to be logged too
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
+
+def usable(uri: str) -> str:
+    """The address as MLflow gets it: it repeats a server's in its errors, so a login goes into the environment.
+
+    Raises InputError for an address whose password cannot be told from its host.
+    """
+    uri = with_driver(checked("--tracking-uri", uri))
+    if not uri.startswith(("http://", "https://")):
+        return uri
+    bare, user, password = without_login(uri)
+    if user:
+        os.environ.update(MLFLOW_TRACKING_USERNAME=user, MLFLOW_TRACKING_PASSWORD=password)
+    return bare
+
+
+def connect(uri: str, root: Path) -> MlflowClient:
+    """A client of the store at `uri`, whose database exists at the current schema afterwards.
+
+    Artifacts of a database store go under `root/artifacts`. Raises InputError for an address that cannot be used.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0].lower()
+    if scheme in ("http", "https"):
+        _probe_server(uri)
+    elif scheme in DATABASES:
+        _check_database(uri)
+        _writable(root)
+        with FileLock(root / INITIALISING):  # two cold starts would both migrate, and both crash
+            if file := _written(uri):
+                check_contents(file)  # before anything is written to it
+            _prepare_database(uri, root / "artifacts")
+            if file:
+                relocation.rewrite(file)
+    else:
+        known = "sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
+        raise _refusal(uri, "unknown kind of store", nearest=f"use {known}")
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
+    """The id of an experiment, made or brought back where need be."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        local = not uri.startswith("http")  # a server has a place of its own for artifacts
+        place = (root / "artifacts" / name).as_uri() if local else None
+        return str(client.create_experiment(name, artifact_location=place))
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def artifacts(place: str, uri: str) -> ArtifactRepository:
+    """The artifacts at `place`, for whoever knows it: a client asks the store first, once for every run and model."""
+    return get_artifact_repository(place, tracking_uri=uri)
+
+
+def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:
+    first_line = redacted(next(iter(str(value).splitlines()), ""))
+    return InputError(Problem("tracking store", redacted(address), rule, first_line[:300], nearest))
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _refusal(str(folder), "must be a folder that can be written", error) from None
+
+
+def _probe_server(uri: str) -> None:
+    try:
+        answer = rest.http_request(
+            passwords.get_default_host_creds(uri),
+            "/api/2.0/mlflow/experiments/search",
+            "POST",
+            max_retries=0,
+            timeout=PATIENCE_S,
+            raise_on_status=False,
+            json={"max_results": 1},
+        )
+    except MlflowException as error:
+        reason = reason_unreached(error).removeprefix(f"{redacted(uri.rstrip('/'))}: ") or error
+        hint = "is `mlflow server` running there?"
+        raise _refusal(uri, "the tracking server does not answer", reason, hint) from None
+    if answer.status_code != 200:
+        raise _refusal(uri, "the tracking server refuses", f"HTTP {answer.status_code} {answer.reason}")
+
+
+def _check_database(uri: str) -> None:
+    """Refuse what is no database or not reachable while nothing has been made for it."""
+    file = database_file(uri)
+    if file is None:
+        _open_database(uri).dispose()
+        return
+    if file.is_symlink() and not file.exists():  # a disk that is away: a new store would take the link's place
+        raise _refusal(uri, "the database cannot be opened", "it is a link that leads nowhere")
+    if file.exists() and not file.is_file():
+        raise _refusal(uri, "the database cannot be opened", "it is no plain file")
+    _writable(file.parent)
+    if file.exists():  # no connection yet: another process may be at the first migration, which takes long
+        try:
+            with file.open("rb") as stream:
+                start = stream.read(len(SQLITE_MARK))
+        except OSError as error:
+            raise _refusal(uri, "the database cannot be opened", error) from None
+        if start not in (b"", SQLITE_MARK):
+            raise _refusal(uri, "the database cannot be opened", "file is not a database")
+
+
+def _written(uri: str) -> Path | None:
+    """The file of a SQLite store that has something in it."""
+    file = database_file(uri)
+    return file if file is not None and file.is_file() and file.stat().st_size else None
+
+
+def _open_database(uri: str) -> sqlalchemy.Engine:
+    # MLflow's own way to an engine retries an unusable database for more than an hour.
+    try:
+        url = sqlalchemy.make_url(uri)
+        patience = {"connect_timeout": PATIENCE_S} if url.get_backend_name() in ("postgresql", "mysql") else {}
+        engine = sqlalchemy.create_engine(url, connect_args=patience)
+        sqlalchemy.inspect(engine).get_table_names()
+    except ImportError as error:
+        hint = "install ablate with its extra 'postgres'" if is_postgres(uri) else ""
+        raise _refusal(uri, "the database cannot be opened", error, hint) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise _refusal(uri, "the database cannot be opened", error) from None
+    return engine
+
+
+def _prepare_database(uri: str, artifacts: Path) -> None:
+    file = database_file(uri)
+    if file is None or (file.exists() and file.stat().st_size):
+        _migrate(uri, artifacts)
+        return
+    # Made elsewhere and put in its place whole: no migration gets on with a database that one was killed in.
+    with tempfile.TemporaryDirectory(prefix="ablate-store-") as scratch:
+        made = Path(scratch, "mlflow.db")
+        _migrate(default_uri(Path(scratch)), artifacts)
+        try:
+            write_whole(file, [made.read_bytes()])
+        except OSError as error:
+            raise _refusal(uri, "the database cannot be opened", error) from None
+
+
+def _migrate(uri: str, artifacts: Path) -> None:
+    """Bring a database to this MLflow's schema, with a default experiment whose artifacts are in our folder.
+
+    Two machines that begin with one PostgreSQL at once both make its tables, and one of them fails: it tries again.
+    """
+    _open_database(uri).dispose()  # MLflow would try for more than an hour
+    tries = 1 if database_file(uri) else TRIES
+    for left in reversed(range(tries)):
+        try:
+            _make_tables(uri, artifacts)
+            return
+        except Exception as error:  # alembic: a schema of a newer MLflow, or tables that are not MLflow's
+            if not (left and isinstance(error, (sqlalchemy.exc.SQLAlchemyError, MlflowException))):
+                raise _refusal(uri, "the database cannot be brought to this MLflow's schema", error) from None
+        time.sleep(PAUSE_S)
+
+
+def _make_tables(uri: str, artifacts: Path) -> None:
+    place = artifacts.resolve().as_uri()
+    try:
+        store = stores.SqlAlchemyStore(uri, place)  # makes what is missing
+    except MlflowException as error:
+        if "out-of-date database schema" not in str(error):
+            raise
+        schema.upgrade.main([uri], standalone_mode=False)  # what `mlflow db upgrade` does
+        store = stores.SqlAlchemyStore(uri, place)
+    store.engine.dispose()

@@ -1,0 +1,265 @@
+"""Propose tuning trials and mirror finished work for optuna-dashboard. The only module that knows Optuna."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from ablate.planning import plan
+from ablate.planning.trials import TrialOutcome, tuning_direction
+from ablate.study import (
+    CategoricalSpace,
+    Direction,
+    InputError,
+    IntSpace,
+    Metric,
+    Record,
+    Scalar,
+    StoreUnavailable,
+    Study,
+    digest,
+)
+from ablate.study.components import load_component
+from ablate.study.space_rules import Entry, by_dependence, contains
+from ablate.untrusted.addresses import checked, is_postgres, unreachable, with_driver
+
+Finished = Sequence[tuple[Mapping[str, Scalar], float | None]]
+KEY = "ablate.key"  # user attribute that makes mirroring idempotent
+CONNECT_S = 5
+TRIES, PAUSE_S = 3, 1.0  # to open a database: of two machines that make its tables at once one fails
+STARTUP_TRIALS = 10  # optuna's default of random trials before TPE takes over; a third of smaller budgets
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def propose(
+    space: Mapping[str, Entry],
+    finished: Finished,
+    *,
+    total: int,
+    seed: int,
+    sampler: Literal["tpe", "random", "qmc"],
+    direction: Direction,
+    defaults: Mapping[str, Scalar],
+    index: int | None = None,
+) -> dict[str, Scalar]:
+    """The values of trial `index` (from 0; default: the next), path → value, entries whose `when` fails left out.
+
+    A pure function of its arguments. Trial 0 is the settings as written (`defaults`) where they lie in the space.
+    `tpe` and `random` draw from `seed`, which should differ from trial to trial (`tuning_seed`); `qmc` takes
+    point `index` of a scrambled Sobol sequence that the space alone fixes, so that every arm is tried at the same
+    points and no trial depends on another's result. `finished`: overrides and value (None = failed), in trial order.
+    """
+    index = len(finished) if index is None else index
+    written = _as_written(space, defaults)
+    if index == 0 and written is not None:
+        return written
+    if sampler == "qmc":
+        return _quasi_random(space, index)
+    optuna_study = _optuna_study(_sampler(sampler, seed, total), direction)
+    for values, value in finished:
+        optuna_study.add_trial(_frozen(space, values, value, {}))
+    trial = optuna_study.ask()
+    values = {}
+    for path in by_dependence(space):
+        if _exists(space[path], values):
+            values[path] = _suggested(trial, path, space[path])
+    return _in_order(space, values)
+
+
+def _suggested(trial: optuna.Trial, path: str, entry: Entry) -> Scalar:
+    if isinstance(entry, CategoricalSpace):
+        return cast("Scalar", trial.suggest_categorical(path, entry.choices))
+    if isinstance(entry, IntSpace):
+        return trial.suggest_int(path, entry.low, entry.high, log=entry.log)
+    return trial.suggest_float(path, entry.low, entry.high, log=entry.log)
+
+
+def _sampler(name: str, seed: int, total: int) -> optuna.samplers.BaseSampler:
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    startup = min(STARTUP_TRIALS, max(1, total // 3))
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+
+
+def _optuna_study(sampler: optuna.samplers.BaseSampler, direction: Direction, **where: Any) -> optuna.Study:
+    # NopPruner is named because the default is MedianPruner, and pruned trials depend on timing.
+    way: Literal["minimize", "maximize"] = "minimize" if direction == "lower" else "maximize"
+    return optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner(), direction=way, **where)
+
+
+def _quasi_random(space: Mapping[str, Entry], index: int) -> dict[str, Scalar]:
+    """Every entry has its own coordinate, so a conditional one is drawn always and dropped where it does not exist."""
+    scramble = int(digest({path: entry.model_dump() for path, entry in space.items()})[:8], 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # QMCSampler, unchanged since 3.0
+        sampler = optuna.samplers.QMCSampler(scramble=True, seed=scramble)
+    optuna_study = _optuna_study(sampler, "lower")
+    distributions = {path: _distribution(space[path]) for path in sorted(space)}
+    # The sampler takes its space from a first trial; what that trial was does not matter.
+    first = {path: _some_value(space[path]) for path in distributions}
+    optuna_study.add_trial(optuna.trial.create_trial(params=first, distributions=distributions, value=0.0))
+    for _ in range(index):
+        optuna_study.ask(distributions)
+    drawn = optuna_study.ask(distributions).params
+    values: dict[str, Scalar] = {}
+    for path in by_dependence(space):
+        if _exists(space[path], values):
+            values[path] = drawn[path]
+    return _in_order(space, values)
+
+
+def _as_written(space: Mapping[str, Entry], defaults: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
+    """The settings as written as a trial; None when one of them lies outside the space."""
+    values: dict[str, Scalar] = {}
+    for path in by_dependence(space):
+        if _exists(space[path], values):
+            if path not in defaults or not contains(space[path], defaults[path]):
+                return None
+            values[path] = float(defaults[path]) if space[path].type == "float" else defaults[path]
+    return _in_order(space, values)
+
+
+def _exists(entry: Entry, values: Mapping[str, Scalar]) -> bool:
+    """Whether the conditions of an entry hold. A condition on an absent entry does not."""
+    return all(other in values and values[other] == value for other, value in entry.when.items())
+
+
+def _in_order(space: Mapping[str, Entry], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {path: values[path] for path in space if path in values}
+
+
+def _distribution(entry: Entry) -> BaseDistribution:
+    if isinstance(entry, CategoricalSpace):
+        return CategoricalDistribution(entry.choices)
+    if isinstance(entry, IntSpace):
+        return IntDistribution(entry.low, entry.high, log=entry.log)
+    return FloatDistribution(entry.low, entry.high, log=entry.log)
+
+
+def _some_value(entry: Entry) -> Scalar:
+    return entry.choices[0] if isinstance(entry, CategoricalSpace) else entry.low
+
+
+def _frozen(
+    space: Mapping[str, Entry], values: Mapping[str, Scalar], value: float | None, attributes: Mapping[str, Any]
+) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+        value=value,
+        params=dict(values),
+        distributions={path: _distribution(space[path]) for path in values},
+        user_attrs=dict(attributes),
+    )
+
+
+def check_storage(address: str) -> None:
+    """Reach the storage at this address and make its tables. Raises InputError when that cannot be done."""
+    with _storage(checked("--storage", address)):
+        return
+
+
+@contextmanager
+def _storage(address: str) -> Iterator[optuna.storages.RDBStorage]:
+    """An open storage of Optuna's. Raises InputError, without a password in it, when it cannot be opened."""
+    storage = _opened(address)
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()  # otherwise the file stays open
+
+
+def _opened(address: str) -> optuna.storages.RDBStorage:
+    for left in reversed(range(TRIES)):
+        try:
+            return optuna.storages.RDBStorage(with_driver(address), _patience(address))
+        except Exception as error:  # of SQLAlchemy, of the driver, or Optuna's for the tables of another version
+            made_at_once = isinstance(error, (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError))
+            made_at_once = made_at_once and not isinstance(error, sqlalchemy.exc.OperationalError)  # it is not there
+            if not (left and made_at_once):
+                raise InputError(unreachable(address, error)) from None
+        time.sleep(PAUSE_S)
+    raise AssertionError("the last try returns or raises")
+
+
+def _patience(address: str) -> dict[str, Any]:
+    return {"connect_args": {"connect_timeout": CONNECT_S}} if is_postgres(address) else {}
+
+
+def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:
+    """Copy the tuning trials and comparison runs that count into the database at `address`, for optuna-dashboard.
+
+    Optuna studies: `<study>/<arm>`, one a tuned arm, and `<study>/compare` with the arm and the seed as parameters
+    and the primary metric as value. Idempotent; only trials that have ended are ever written. Raises StoreUnavailable
+    when the database cannot be used.
+    """
+    catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
+    planned = plan.make_plan(study, records, digest_of_arm)
+    try:
+        with _storage(address) as storage:
+            for arm, outcomes in planned.trials.items():
+                _add(storage, f"{study.name}/{arm}", _tuning_trials(study, outcomes), tuning_direction(study))
+            compared = _comparison(study, planned.compared.values())
+            _add(storage, f"{study.name}/compare", compared, catalogue[study.metrics[0]].direction)
+    except InputError as error:
+        raise StoreUnavailable(str(error)) from None
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise StoreUnavailable(str(unreachable(address, error))) from None
+
+
+def _tuning_trials(study: Study, outcomes: Iterable[TrialOutcome]) -> list[FrozenTrial]:
+    assert study.tuning is not None
+    return [
+        _frozen(
+            study.tuning.space,
+            outcome.overrides,
+            outcome.value,
+            # The index tells trials with equal values apart: their runs have equal keys.
+            {KEY: f"{outcome.index} {digest([spec.key for spec in outcome.specs])[:16]}", "trial": outcome.index},
+        )
+        for outcome in outcomes
+        if outcome.done
+    ]
+
+
+def _comparison(study: Study, compared: Iterable[Record]) -> list[FrozenTrial]:
+    space: dict[str, Entry] = {
+        "arm": CategoricalSpace(type="categorical", choices=list(study.arms)),
+        "seed": CategoricalSpace(type="categorical", choices=cast("list[Scalar]", study.seeds)),
+    }
+    metric = f"test/{study.metrics[0]}"
+    return [
+        _frozen(space, {"arm": r.arm, "seed": r.seed}, _finite(r.scores.get(metric)), {KEY: f"{r.arm} {r.key}"})
+        for r in compared
+    ]
+
+
+def _finite(score: float | None) -> float | None:
+    return score if score is not None and math.isfinite(score) else None
+
+
+def _add(storage: optuna.storages.BaseStorage, name: str, trials: Sequence[FrozenTrial], direction: Direction) -> None:
+    """Add what is not there.
+
+    A study of another space, with trials that are no more, or with keys as older versions wrote them, is written
+    afresh.
+    """
+    optuna_study = _optuna_study(
+        optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name, load_if_exists=True
+    )
+    there = {t.user_attrs.get(KEY): t for t in optuna_study.trials}
+    wanted = {t.user_attrs[KEY]: t for t in trials}
+    if any(key not in wanted or t.distributions != wanted[key].distributions for key, t in there.items()):
+        optuna.delete_study(study_name=name, storage=storage)
+        there = {}
+        optuna_study = _optuna_study(optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name)
+    optuna_study.add_trials([trial for key, trial in wanted.items() if key not in there])

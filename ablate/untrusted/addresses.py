@@ -1,0 +1,131 @@
+"""What is said about the addresses of servers and databases: never a password. Knows no library and no store."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ablate.untrusted.problems import InputError, Problem
+
+HIDDEN = "***"
+# `user:password@` up to the last @ of the word, as a password may hold / and @; but host:port/…@ is no password.
+_USERINFO = r"(?<=://)(?:[^/\s:@]*:(?!\d{1,5}(?:[/\s]|$))%s*|[^/\s@]*)@"
+IN_TEXT = re.compile(_USERINFO % r"\S")
+IN_ARGUMENT = re.compile(_USERINFO % r"[\s\S]")  # all of an argument is one address: its password may hold blanks
+_VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&;'"]+)"""
+NAMED = re.compile(rf"""(?i)([\w-]*(?:password|passwd|passphrase|pwd)["']?\s*[=:]\s*){_VALUE}""")
+IN_QUERY = re.compile(r"(?i)([?&][\w.-]*(?:token|secret|key|signature|credential)[\w-]*=)[^&\s'\"]+")
+RESERVED = "@ : / ? # and blanks in a user name or password are written %40 %3A %2F %3F %23 %20"
+
+
+def redacted(text: object) -> str:
+    """`text` without passwords: user:password@ of addresses, password=… of connection strings, keys in queries.
+
+    In doubt it hides too much.
+    """
+    return _named(IN_TEXT.sub(f"{HIDDEN}@", str(text)))
+
+
+def _named(text: str) -> str:
+    return IN_QUERY.sub(rf"\1{HIDDEN}", NAMED.sub(rf"\1{HIDDEN}", text))
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The arguments as a shell takes them, without passwords."""
+    return shlex.join(_named(IN_ARGUMENT.sub(f"{HIDDEN}@", argument)) for argument in arguments)
+
+
+def checked(option: str, address: str) -> str:
+    """`address`, where libraries agree on which part of it is the password.
+
+    Raises InputError where they do not: one of them would take a part of it for the host, and name it in an error.
+    """
+    scheme, separator, rest = address.partition("://")
+    authority = rest.partition("/")[0]
+    name, at, _ = authority.rpartition("@")
+    port = authority.rpartition(":")[2] if ":" in authority.rpartition("]")[2] else ""
+    may_follow = port.isdigit() and scheme.startswith("http")  # an @ in the path of a page, not of a database
+    cut_off = not at and "@" in rest and bool(port) and not may_follow
+    if separator and (cut_off or re.search(r"[@?#\s]", name)):
+        raise InputError(Problem(option, "", "is not a well-formed address", f"{scheme}://{HIDDEN}", RESERVED))
+    try:
+        urlsplit(address)
+    except ValueError as error:  # an IPv6 address without its bracket
+        raise InputError(Problem(option, "", "is not a well-formed address", redacted(address), str(error))) from None
+    return address
+
+
+def with_driver(address: str) -> str:
+    """`postgresql://…` with the driver that the extra `postgres` installs: what SQLAlchemy takes by itself varies."""
+    if address.startswith("postgresql://") and importlib.util.find_spec("psycopg"):
+        return address.replace("://", "+psycopg://", 1)
+    return address
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of a SQLite database: SQLAlchemy takes %41 in it for A, and what follows ? for options."""
+    return f"sqlite:///{_quoted(file.absolute())}"
+
+
+def default_uri(mlruns: Path) -> str:
+    """The address of the default store: one SQLite file in the `mlruns` folder."""
+    return sqlite_address(mlruns / "mlflow.db")
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an `sqlite:///…` address; None for any other store.
+
+    Raises InputError for one that names no file, or more than it: whoever took it for a file would find another store.
+    """
+    scheme, _, rest = uri.partition(":")
+    if scheme.partition("+")[0] != "sqlite":
+        return None
+    path = rest.removeprefix("///")
+    if not rest.startswith("///") or path in ("", ":memory:") or "?" in path:
+        raise InputError(Problem("tracking store", uri, "must name one file", nearest="sqlite:////folder/mlflow.db"))
+    return Path(unquote(path))
+
+
+def local_path(address: str) -> Path | None:
+    """The local path of an artifact address (`file://…` or a plain path); None for an address elsewhere."""
+    parts = urlsplit(address)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(address)
+
+
+def absolute(address: str, here: Path) -> str:
+    """An address of a SQLite file below the folder `here`, the working folder, with its whole path; others as is."""
+    scheme, _, file = address.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or not file or file.startswith(("/", ":", "file:")):
+        return address
+    return f"{scheme}:///{_quoted(here)}/{file}"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def is_postgres(address: str | None) -> bool:
+    """Whether this is an address of a PostgreSQL database."""
+    return bool(address) and str(address).partition(":")[0].partition("+")[0] == "postgresql"
+
+
+def without_login(address: str) -> tuple[str, str, str]:
+    """An address without its `user:password@`, then the user and the password; "" where there is none."""
+    parts = urlsplit(address)
+    login, at, host = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    return (parts._replace(netloc=host).geturl() if at else address), unquote(user), unquote(password)
+
+
+def unreachable(address: str, error: Exception) -> Problem:
+    """What to say of a database that cannot be opened: one line, no password."""
+    reason = getattr(error, "orig", None) or error
+    first_line = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
+    hint = "install ablate with its extra 'postgres'" if isinstance(error, ImportError) else ""
+    return Problem(redacted(address), "", "the database cannot be opened", redacted(first_line)[:300], hint)

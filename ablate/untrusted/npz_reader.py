@@ -1,0 +1,118 @@
+"""Plain arrays of .npz archives, from anywhere: no pickles, no more memory than is allowed. No torch.
+
+`numpy.load` believes what a member says of itself: 60 bytes that announce 10¹² texts of no length make it hang.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from ablate.untrusted.problems import InputError, Problem
+
+MAX_MEMBERS = 1000
+PLAIN = "biufcSU"  # dtype kinds without objects, fields or raw bytes
+# numpy writes no other: one read of a bz2 or xz member can unpack gigabytes at once.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Archive:
+    """An open .npz. Its arrays have `most_bytes` in all."""
+
+    def __init__(self, members: zipfile.ZipFile, most_bytes: int) -> None:
+        self._zip, self._left = members, most_bytes
+        self._members = {info.filename.removesuffix(".npy"): info for info in members.infolist()}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._members)
+
+    def read(self, name: str) -> NDArray[Any]:
+        """One array. Raises ValueError with the reason when it is damaged, too large or not plain, KeyError without."""
+        info = self._members[name]
+        if info.file_size > self._left:
+            raise ValueError(f"arrays must have at most {self._left:,} bytes more; it has {info.file_size:,}")
+        try:
+            with self._zip.open(info) as stream:
+                _check_header(stream, info)
+            with self._zip.open(info) as stream:
+                array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
+        except ValueError:
+            raise
+        except Exception as error:  # what zipfile, zlib and numpy raise for damaged members is no list of types
+            raise ValueError(str(error) or type(error).__name__) from error
+        self._left -= info.file_size
+        return array
+
+
+@contextmanager
+def opened(file: Path, *, most_bytes: int) -> Iterator[Archive]:
+    """The archive, for as long as the context lasts. Raises InputError for a file that is none."""
+    if not file.is_file():
+        raise InputError(Problem(str(file), "", "is a folder, not an .npz file" if file.is_dir() else "no such file"))
+    try:
+        if not zipfile.is_zipfile(file):
+            raise InputError(
+                Problem(str(file), "", "is not an .npz archive", nearest="write it with numpy.savez_compressed")
+            )
+        members = zipfile.ZipFile(file)
+    except InputError:
+        raise
+    except Exception as error:  # as above
+        raise InputError(Problem(str(file), "", f"is damaged: {str(error)[:200]}")) from error
+    with members:
+        if len(members.infolist()) > MAX_MEMBERS:
+            raise InputError(Problem(str(file), "", f"must have at most {MAX_MEMBERS} arrays"))
+        if any(info.compress_type not in _COMPRESSIONS for info in members.infolist()):
+            raise InputError(Problem(str(file), "", "must be packed as numpy does: deflated, or not at all"))
+        yield Archive(members, most_bytes)
+
+
+def read(file: Path, *, most_bytes: int) -> Arrays:
+    """Every array of the archive. Raises InputError naming each that cannot be read."""
+    found: Arrays = {}
+    problems = []
+    with opened(file, most_bytes=most_bytes) as archive:
+        for name in archive.names:
+            try:
+                found[name] = archive.read(name)
+            except ValueError as error:
+                problems.append(Problem(str(file), name[:100], f"cannot be read as a plain array: {error}"))
+    if problems:
+        raise InputError(*problems)
+    return found
+
+
+def names(file: Path) -> frozenset[str]:
+    """Names of the arrays, whatever is in them; none in a file that is no archive."""
+    try:
+        with opened(file, most_bytes=0) as archive:
+            return frozenset(archive.names)
+    except InputError:
+        return frozenset()
+
+
+def _check_header(stream: IO[bytes], info: zipfile.ZipInfo) -> None:
+    """Raises ValueError unless what the header announces is plain and there."""
+    version = npy.read_magic(stream)
+    if version not in _HEADERS:
+        raise ValueError(f"is of version {version[0]}.{version[1]}, which plain arrays do not need")
+    shape, _, dtype = _HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("holds Python objects, which are never unpickled")
+    if dtype.kind not in PLAIN or dtype.itemsize == 0:
+        raise ValueError(f"must hold numbers or text, not {str(dtype)[:60]}")
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if min(shape, default=0) < 0 or size > info.file_size:
+        raise ValueError(f"announces {size:,} bytes and has {info.file_size:,}")

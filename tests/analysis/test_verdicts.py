@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from ablate.analysis.statistics import Effect, paired
+from ablate.analysis.verdicts import MIN_SEEDS, Claim, judge
+
+BY_FIVE = [-1.2, -1.0, -0.9, -1.1, -0.8]  # mean −1.0, deviation 0.158
+
+
+def effect(differences: list[float], **options: Any) -> Effect:
+    return paired(dict(enumerate(differences)), dict.fromkeys(range(len(differences)), 0.0), **options)
+
+
+def test_supported_and_refuted_by_hand() -> None:
+    better, short = judge([Claim(effect(BY_FIVE), "lower", 0.5), Claim(effect(BY_FIVE), "lower", 1.5, "°")])
+    # t = 0.5 / (0.158 / √5) for one, minus that for the other; the smallest of four p, so times four
+    p = stats.t.sf(0.5 / stats.sem(BY_FIVE), 4)
+    assert (better.outcome, short.outcome) == ("supported", "refuted")
+    assert better.p_supported == short.p_refuted == pytest.approx(4 * p)
+    assert better.improvement.mean == pytest.approx(1.0)
+    assert better.reason == "shown to be better by more than the margin of 0.5 (adjusted p 0.004, 5 seeds)"
+    assert short.reason == "shown not to be better by as much as the margin of 1.5° (adjusted p 0.004, 5 seeds)"
+
+
+def test_direction_of_the_metric_decides_what_is_better() -> None:
+    for direction, outcome, words in (
+        ("lower", "supported", "shown to be better"),
+        ("higher", "refuted", "shown to be worse"),
+    ):
+        (found,) = judge([Claim(effect(BY_FIVE), direction)])  # type: ignore[arg-type]
+        assert found.outcome == outcome
+        assert found.reason.startswith(words)
+
+
+def test_the_interval_turns_with_the_direction() -> None:
+    (found,) = judge([Claim(effect(BY_FIVE), "lower")])
+    gap = effect(BY_FIVE).difference
+    assert gap.low is not None
+    assert gap.high is not None
+    assert (found.improvement.low, found.improvement.high) == (-gap.high, -gap.low)
+
+
+def test_at_the_margin_nothing_can_be_shown() -> None:
+    (found,) = judge([Claim(effect(BY_FIVE), "lower", 1.0)])
+    assert (found.outcome, found.p_supported, found.p_refuted) == ("inconclusive", 1.0, 1.0)
+    words = "the improvement was shown neither to exceed the margin of 1 nor to fall short of it"
+    assert found.reason == f"{words} (adjusted p 1.000, 5 seeds)"
+
+
+@pytest.mark.parametrize(
+    ("differences", "reason"),
+    [
+        ([], "no seed has a score of both arms"),
+        ([-1.0], "1 paired seed: a verdict needs at least 5"),
+        ([-1.0, -1.1, -0.9, -1.0], "4 paired seeds: a verdict needs at least 5"),
+        ([-1.0] * 7, "the same difference at every seed: without variation there is no test"),
+        ([0.0] * 7, "the same difference at every seed: without variation there is no test"),
+    ],
+)
+def test_no_verdict_says_why(differences: list[float], reason: str) -> None:
+    (found,) = judge([Claim(effect(differences), "lower")])
+    assert (found.outcome, found.p_supported, found.p_refuted, found.reason) == ("no verdict", None, None, reason)
+
+
+def test_missing_pairs_are_named_and_below_five_there_is_no_verdict() -> None:
+    scores = dict(enumerate(BY_FIVE)) | {5: math.nan, 6: -1.0}
+    (five,) = judge([Claim(paired(scores, dict.fromkeys(range(6), 0.0)), "lower")])
+    assert five.outcome == "supported"
+    assert five.reason.endswith("5 seeds); without seeds 5, 6")
+    (four,) = judge([Claim(paired(scores, dict.fromkeys(range(1, 6), 0.0)), "lower")])
+    assert four.reason == "4 paired seeds: a verdict needs at least 5; without seeds 0, 5, 6"
+
+
+def test_what_cannot_be_tested_still_counts_in_the_family() -> None:
+    alone = judge([Claim(effect(BY_FIVE), "lower", 0.5)])[0]
+    beside = judge([Claim(effect(BY_FIVE), "lower", 0.5), Claim(effect([-1.0]), "lower", 0.5)])[0]
+    assert alone.p_supported is not None
+    assert beside.p_supported == pytest.approx(2 * alone.p_supported)
+
+
+def test_overlap_makes_verdicts_rarer() -> None:
+    close = [-1.4, -0.7, -0.9, -1.3, -0.8]
+    assert judge([Claim(effect(close), "lower", 0.3)])[0].outcome == "supported"
+    assert judge([Claim(effect(close, overlap=0.5), "lower", 0.3)])[0].outcome == "inconclusive"
+
+
+def test_no_claims_no_verdicts() -> None:
+    assert judge([]) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.floats(-3, 3), min_size=0, max_size=8), st.sampled_from(["lower", "higher"]), st.just(0.5)
+        ),
+        max_size=5,
+    )
+)
+def test_a_verdict_is_one_thing_and_more_claims_make_none_easier(cases: list[tuple[list[float], Any, float]]) -> None:
+    claims = [Claim(effect(d), direction, margin) for d, direction, margin in cases]
+    for claim, together in zip(claims, judge(claims), strict=True):
+        (alone,) = judge([claim])
+        assert (together.outcome == "no verdict") == (alone.outcome == "no verdict")
+        if together.p_supported is None or together.p_refuted is None:
+            n = claim.effect.difference.n
+            assert n < MIN_SEEDS or np.ptp(list(claim.effect.by_seed.values())) < 1e-9
+            continue
+        assert alone.p_supported is not None
+        assert together.p_supported >= alone.p_supported
+        assert (together.outcome == "supported") == (together.p_supported <= 0.05)
+        assert (together.outcome == "refuted") == (together.p_refuted <= 0.05)

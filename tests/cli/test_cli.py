@@ -1,0 +1,277 @@
+"""The commands on the toy study: answers, exit codes, interruptions. Real processes where processes matter."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_project import Project, as_json, clean_environment, finish, group_members, wait_until
+
+from ablate.study import trust
+
+Cli = Callable[..., Any]
+
+
+class TestFinishedStudy:
+    def test_answers_in_json_and_talks_on_stderr(self, finished: Project) -> None:
+        answer = as_json((finished.folder / "stdout").read_text())
+        report = "reports/linear/report.md"
+        assert answer == {"done": 6, "failed": 0, "missing": 0, "errors": {}, "report": report}
+        assert (finished.folder / report).is_file()
+        talk = (finished.folder / "stderr").read_text()
+        assert "[10/10]" in talk
+        assert "Warning" not in talk
+
+    def test_the_report_is_a_function_of_the_store(
+        self, finished: Project, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(finished.folder)
+        assert cli("report", "linear", "--reports", str(tmp_path)).code == 0
+        written = files(finished.folder / "reports" / "linear")
+        again = files(tmp_path / "linear")
+        assert {"results.csv", "timings.csv", "report.md"} < written.keys() == again.keys()
+        # the page says how the study was run, which `report` by name alone does not know
+        assert [name for name in written if written[name] != again[name]] in ([], ["report.md"])
+
+    def test_looking_needs_no_catalogue_within_reach(
+        self, finished: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(finished.folder)
+        monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "project" not in entry])
+        monkeypatch.setattr(trust, "_packages", {"linear_toy"})
+        assert cli("status", "linear.toml").code == 0
+        assert cli("plan", "linear.toml").code == 0
+
+    def test_plan_and_status(self, finished: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(finished.folder)
+        status = cli("status", "linear.toml", "--json")
+        assert status.code == 0, status
+        cells = as_json(status.out)["cells"]
+        assert (len(cells), {cell["state"] for cell in cells}) == (6, {"done"})
+        plan = cli("plan", "linear.toml", "--check")
+        assert plan.code == 0
+        assert plan.out.splitlines()[0] == "done        tune    plain trial 0 seed 101"
+        assert [line.split()[0] for line in plan.out.splitlines()] == ["done"] * 10 + ["power"] * 3
+        assert "10 done" in plan.err
+        assert "every component was imported and built" in plan.err
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class TestBeforeAnythingRan:
+    def test_plan_shows_what_would_run(self, project: Project, cli: Cli) -> None:
+        answer = cli("plan", "linear.toml")
+        states = [line.split()[0] for line in answer.out.splitlines()]
+        assert (answer.code, states.count("missing"), states.count("waiting")) == (0, 2, 8)
+        status = cli("status", "linear.toml")
+        assert status.code == 1
+        assert not (project.folder / "mlruns").exists()
+
+    def test_plan_tells_what_the_seeds_can_show(self, project: Project, cli: Cli) -> None:
+        told = [line for line in cli("plan", "linear.toml").out.splitlines() if line.startswith("power")]
+        assert told[0] == "power       2 seeds, 1 hypothesis; a verdict needs at least 5"
+        power = as_json(cli("plan", "linear.toml", "--difference", "0.3", "--json").out)["power"]
+        assert (power["seeds"], power["smallest_sign_flip_p"], len(power["prospects"])) == (2, 0.5, 1)
+        refused = cli("plan", "linear.toml", "--difference", "nan")
+        assert (refused.code, refused.err) == (2, "error: --difference: must be a number\n")
+
+    def test_help_is_light(self) -> None:
+        heavy = ["torch", "mlflow", "optuna", "pandas", "matplotlib", "scipy", "numpy", "pydantic"]
+        assert imported_by("--help", heavy) == "[]"
+
+    def test_plan_needs_neither_torch_nor_mlflow(self, project: Project) -> None:
+        heavy = ["torch", "mlflow", "optuna", "pandas", "matplotlib"]
+        assert imported_by("plan", heavy, "linear.toml", folder=project.folder) == "[]"
+
+
+def imported_by(command: str, modules: list[str], *arguments: str, folder: Path | None = None) -> str:
+    """Which of `modules` a command has imported when it ends, as a new process says."""
+    script = f"""
+import sys
+sys.argv = ["ablate", {command!r}, *{list(arguments)!r}]
+from ablate.cli.app import main
+try:
+    main()
+except SystemExit as error:
+    assert not error.code, error
+print("\\n" + repr([name for name in {modules!r} if name in sys.modules]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=clean_environment(), capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class TestWrongUsage:
+    """Exit code 2, one clear message, nothing created."""
+
+    @pytest.mark.parametrize(
+        ("edit", "message"),
+        [
+            (('name = "linear"', "name = linear"), "linear.toml: line 6, column"),
+            (('name = "linear"', 'nmae = "linear"'), "nmae"),
+            (("columns = 2", "columns = 2\nrows = 1"), "takes no such argument"),
+            (("components:Line", "components:Lime"), "no 'Lime'"),
+            (("components:Line", "no_such_module:Line"), "no module named"),
+            (("count = 256", 'file = "houses.npz"'), "linear.toml: settings.data.file: no such data file"),
+            (("noise = 0.2", "noise = -1.0"), "noise must not be negative"),
+            (('"model.columns" = 3', '"model.columns" = 4'), "columns must be 1, 2 or 3, got 4"),
+            (("scale = 1.0", "scale = 0.0"), "scale must be positive"),
+            (("count = 256", "count = 1"), "no training examples"),
+            (("conditions.size", "conditions.sise"), "did you mean"),
+            (('"absolute_error", "close"]', '"absolute_eror"]'), "absolute_error"),
+            (('"val/absolute_error"', '"test/absolute_error"'), "val/"),
+        ],
+    )
+    def test_a_study_that_cannot_run(self, project: Project, cli: Cli, edit: tuple[str, str], message: str) -> None:
+        project.edit(edit)
+        refused(cli("run", "linear.toml"), message, project)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--only", "gardn"], "--only gardn: no such arm"),
+            (["--only", "garden:9"], "no such seed"),
+            (["--rerun", "gardn"], "--rerun: must be failed, stale or an arm"),
+            (["--device", "abacus"], "--device: not usable on this machine (got abacus)"),
+            (["--device", "cuda:77"], "--device: not usable on this machine (got cuda:77)"),
+            (["--mlruns", "linear.toml/mlruns"], "must be a folder that can be written"),
+            (["--tracking-uri", "ftp://example.org"], "unknown kind of store"),
+            (["--workers", "0"], "--workers"),
+            (["--epochs", "3"], "No such option"),
+        ],
+    )
+    def test_an_option_that_makes_no_sense(
+        self, project: Project, cli: Cli, arguments: list[str], message: str
+    ) -> None:
+        refused(cli("run", "linear.toml", *arguments), message, project)
+
+    def test_a_study_file_that_is_not_there(self, project: Project, cli: Cli) -> None:
+        refused(cli("run", "lienar.toml"), "lienar.toml: no such file; did you mean 'linear.toml'?", project)
+
+    def test_a_tracking_server_that_does_not_answer(self, project: Project, cli: Cli) -> None:
+        started = time.monotonic()
+        answer = cli("run", "linear.toml", "--tracking-uri", f"http://127.0.0.1:{closed_port()}")
+        refused(answer, "the tracking server does not answer", project)
+        assert time.monotonic() - started < 15
+
+    @pytest.mark.parametrize("command", ["plan", "status", "run"])
+    def test_a_store_that_is_no_database(self, project: Project, cli: Cli, command: str) -> None:
+        (project.folder / "mlruns").mkdir()
+        (project.folder / "mlruns" / "mlflow.db").write_text("my shopping list\n" * 100)
+        answer = cli(command, "linear.toml")
+        assert answer.code == 2
+        assert "must be an MLflow database" in answer.err
+
+    def test_a_report_of_a_study_that_never_ran(self, project: Project, cli: Cli) -> None:
+        refused(cli("report", "linear"), "there is no store here", project)
+
+
+def refused(answer: Any, message: str, project: Project) -> None:
+    assert answer.code == 2, answer
+    assert answer.out == ""
+    assert message in answer.err
+    assert "Traceback" not in answer.err
+    left = {path.name for path in project.folder.iterdir()} - {"linear.toml", "linear_toy", "terraces.toml"}
+    assert left == set()
+
+
+class TestInterruptions:
+    def test_stopped_and_killed_it_goes_on_to_the_same_bytes(
+        self, project: Project, finished: Project, initialised_store: Path, cli: Cli
+    ) -> None:
+        """Two workers against the one of `finished`: neither their number nor an interruption changes a byte."""
+        project.store(initialised_store)
+
+        driver = project.start("run", "linear.toml", "--workers", "1", LINEAR_TOY_DELAY_S="0.3")
+        wait_until(project.checkpoints)
+        second = cli("run", "linear.toml")
+        assert second.code == 2
+        assert "another `ablate run` of this study is at work: process" in second.err
+        assert f"process {driver.pid} on {socket.gethostname()}, since 20" in second.err
+        assert "it runs: ablate run linear.toml --workers 1" in second.err
+        looked = cli("status", "linear.toml")
+        assert f"at work: process {driver.pid} on" in looked.err
+        assert re.search(r"tuning: \d of 4 runs", looked.err)
+        os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to every process of the group
+        stopped = finish(driver)
+        assert stopped.returncode == 1, stopped.stderr
+        assert "Ctrl-C: stopping once the runs have saved their state" in stopped.stderr
+        assert "the same command continues where this one stopped" in stopped.stderr
+        assert "Traceback" not in stopped.stderr
+        assert "KILLED" in project.statuses()
+        assert "RUNNING" not in project.statuses()
+        assert group_members(driver.pid) == []
+
+        driver = project.start("run", "linear.toml", "--workers", "2", LINEAR_TOY_DELAY_S="0.1")
+        wait_until(lambda: any(path.parent.name.startswith("compare-") for path in project.checkpoints()))
+        driver.kill()
+        wait_until(lambda: group_members(driver.pid) == [], timeout_s=60)  # no worker outlives its driver
+        finish(driver)
+        (unfinished, *_) = [path for path in project.checkpoints() if path.parent.name.startswith("compare-")]
+        assert not (project.folder / "reports").exists()
+
+        done = project.call("run", "linear.toml", "--workers", "2", "--json")
+        assert done.returncode == 0, done.stderr
+        assert as_json(done.stdout)["done"] == 6
+        assert project.results == finished.results
+        assert set(project.statuses()) == {"FINISHED"}
+        arm_and_seed = unfinished.parent.name.removeprefix("compare-").rpartition("-")[0]
+        log = (project.folder / "mlruns" / "logs" / "linear" / f"{arm_and_seed}.log").read_text()
+        assert "continued from a checkpoint after epoch" in log
+        assert project.checkpoints() == []
+
+        before = project.records()
+        again = cli("run", "linear.toml")
+        assert (again.code, again.err) == (0, "")
+        assert project.records() == before
+        assert project.results == finished.results
+        for text in ("Does seeing the garden help?", "Garden too", "reports/linear/report.md"):
+            assert text in again.out
+
+
+class TestFailures:
+    def test_a_failed_run_is_a_gap_with_a_reason_and_can_be_done_again(
+        self, project: Project, cli: Cli, initialised_store: Path, threads: None
+    ) -> None:
+        project.store(initialised_store)
+        project.without_tuning()
+        project.edit(('set."model.columns" = 3', 'set."model.columns" = 3\nset."training.learning_rate" = 1e30'))
+        project.edit(("seeds = [1, 2]\nmetrics", "seeds = [1, 2]\nretries = 1\nmetrics"))
+        answer = cli("run", "linear.toml", "--json", "--workers", "1")
+        assert answer.code == 1
+        told = as_json(answer.out)
+        reason = "the training loss is not finite in epoch 1; a lower learning_rate may help"
+        assert (told["done"], told["failed"]) == (4, 2)
+        assert told["errors"] == {"garden-seed1": reason, "garden-seed2": reason}
+        assert f"failed: garden-seed1: {reason}" in answer.err
+        assert f"garden-seed2 failed: {reason}; try 2 of 2" in answer.err
+        logs = [path.read_text() for path in project.folder.glob("mlruns/artifacts/linear/*/artifacts/run.log")]
+        assert sum(f"NonFiniteLoss: {reason}" in log for log in logs) == 4  # with the two that were tried again
+        status = cli("status", "linear.toml")
+        assert status.code == 1
+        assert status.out.count(reason) == 2
+        assert "garden,1,failed,," in project.results.decode()
+
+        before = {r.run_id: r.arm for r in project.records()}
+        assert cli("run", "linear.toml", "--rerun", "failed").code == 1
+        again = {r.run_id: r.arm for r in project.records()}
+        assert [arm for run_id, arm in again.items() if run_id not in before] == ["garden", "garden"]
+        assert len(again) == 6

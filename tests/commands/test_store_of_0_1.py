@@ -1,0 +1,43 @@
+"""A store that ablate 0.1.0 wrote on another machine: it opens, its report is the same bytes, and nothing runs again.
+
+`stores/written-by-0.1.0.tar.gz` holds `mlruns` and `results.csv` of the toy study, run with one worker.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_project import Project
+
+Cli = Callable[..., Any]
+WRITTEN = Path(__file__).parents[1] / "stores" / "written-by-0.1.0.tar.gz"
+
+
+@pytest.fixture
+def older(project: Project) -> bytes:
+    """The toy study's folder with that store in it; gives the results that 0.1.0 reported."""
+    with tarfile.open(WRITTEN) as archive:
+        archive.extractall(project.folder, filter="data")
+    written = project.results
+    (project.folder / "reports" / "linear" / "results.csv").unlink()
+    return written
+
+
+def test_it_opens_and_counts(project: Project, older: bytes, cli: Cli) -> None:
+    assert cli("status", "linear.toml").err == "linear: 6 done\n"
+    assert cli("report", "linear").code == 0
+    assert project.results == older
+
+
+def test_its_code_is_unknown_and_nothing_is_done_again(project: Project, older: bytes, cli: Cli) -> None:
+    """0.1.0 took the digest of the code in another way, so it cannot be told whether the code has changed."""
+    answer = cli("run", "linear.toml", "--workers", "1")
+    assert answer.code == 0, answer.err
+    assert "it cannot be told whether the source code has changed" in answer.err
+    assert "--rerun stale" not in answer.err
+    assert len(project.records()) == 10
+    assert project.results == older

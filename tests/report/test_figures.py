@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from toy_results import ARMS, Toy
+
+from ablate.analysis import results as tables
+from ablate.analysis.budget import Trial
+from ablate.analysis.densities import ArmDensity, DensityTable
+from ablate.analysis.factor import FactorCurve, FactorLine, FactorSeries
+from ablate.analysis.records import MetricInfo
+from ablate.analysis.statistics import estimate, paired
+from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.analysis.tuning_history import ArmHistory, TuningHistory, best_so_far
+from ablate.report import cost, density, dots, factor, figures, lines, scales, style, tables_figures, tuning
+
+MANY = ARMS | {
+    "existing-wide": {"label": "Existing, widened to the hybrid's size"},
+    "hybrid-shuffled": {"label": "Hybrid, 2D of another example"},
+    "torso-frame": {"label": "Torso frame of the noisy 3D", "reference": True},
+    "constant": {"label": "Constant", "reference": True},
+}
+ASKED = {"arm": "hybrid", "against": "existing", "metric": "azimuth_mae_deg"}
+
+
+@pytest.fixture(scope="module")
+def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    toy = Toy(tmp_path_factory.mktemp("toy"), MANY, seeds=(1, 2, 3, 4), skip=[("elepose", 3)], hypotheses=[ASKED])
+    return analyse(tables.load(toy.store(), "toy"))
+
+
+def turned() -> DensityTable:
+    """An arm that answers every third view with the opposite one."""
+    places = np.arange(36)
+    counts = np.zeros((36, 36), dtype=int)
+    counts[places, places] = 2
+    counts[places, (places + 18) % 36] = 1
+    shares = tuple(estimate([share, share + 1]) for share in (66.0, 66.0, 33.0, 33.0))
+    names = ("Within 22.5°", "Within 45°", "Off by over 90°", "157.5° to 180°")
+    labels = {"existing": "Existing only", "hybrid": "Hybrid, with a label of two lines"}
+    cells = tuple(tuple(row) for row in counts.tolist())
+    arms = {arm: ArmDensity(arm, label, cells, 0, 2, shares) for arm, label in labels.items()}
+    return DensityTable("azimuth_deg", "Azimuth (°)", "°", 360.0, tuple(np.linspace(0, 360, 37).tolist()), names, arms)
+
+
+def noisy() -> FactorCurve:
+    levels, seeds = (0.25, 0.5, 1.0, 4.0), (1, 2, 3)
+    scores = [{seed: 4 + 3 * level + 0.1 * seed for seed in seeds} for level in levels]
+    better = [{seed: value * 0.9 - 0.01 * seed**2 for seed, value in each.items()} for each in scores]
+    series = tuple(
+        FactorSeries(
+            name,
+            label,
+            name == "existing",
+            False,
+            tuple(f"{name}@{level:g}" for level in levels),
+            tuple(estimate(list(each.values())) for each in found),
+            () if name == "existing" else tuple(paired(a, b) for a, b in zip(found, scores, strict=True)),
+            None,
+        )
+        for name, label, found in (("existing", "Existing only", scores), ("hybrid", "Hybrid", better))
+    )
+    outside = (
+        FactorLine("torso-frame", "Torso frame", False, True, estimate([11.0, 11.2, 11.1])),
+        FactorLine("constant", "Constant", False, True, estimate([90.0, 90.1])),
+    )
+    metric, texts = MetricInfo("azimuth_mae_deg", "Azimuth error", "°"), tuple(f"{level:g}" for level in levels)
+    return FactorCurve(metric, "data.noise_level", "Detector noise", levels, texts, levels, series, outside, 2, 1, "")
+
+
+def tuned() -> TuningHistory:
+    """Five trials of two arms; the third of the second arm failed."""
+    settings = ("training.learning_rate", "model.dropout")
+    arms = []
+    for arm, values in {"existing": [9.0, 7, 8, 6, 6.5], "hybrid": [9.5, 60, None, 7, 6]}.items():
+        trials = tuple(Trial(i, v, {settings[0]: 0.1 * i, settings[1]: 0.5 - 0.1 * i}) for i, v in enumerate(values))
+        correlations = {settings[0]: -0.9, settings[1]: 0.3 if arm == "hybrid" else None}
+        arms.append(ArmHistory(arm, arm, 5, trials, best_so_far(values, lower=True), correlations))
+    return TuningHistory(MetricInfo("azimuth_mae_deg", "Azimuth error", "°"), settings, tuple(arms))
+
+
+def all_figures(analysis: Analysis) -> list[Figure]:
+    marks = style.Marks(list(analysis.labels))
+    conditions = [[t for t in analysis.conditions if t.column == c] for c in ("azimuth_deg", "elevation_deg")]
+    drawn = [dots.matrix(analysis, marks), dots.differences(analysis, marks), lines.learning_curves(analysis, marks)]
+    drawn += [lines.by_condition(found, analysis, marks) for found in conditions]
+    drawn += [cost.cost(analysis.tradeoff, analysis.metrics[0], marks)]
+    drawn += [density.density(turned(), ["existing", "hybrid", "elepose"]), factor.factor(noisy())]
+    drawn += [tuning.history(tuned(), marks), tuning.importances(tuned(), marks)]
+    return [figure for figure in drawn if figure is not None]
+
+
+def unseen(figure: Figure) -> set[Text]:
+    """Labels of ticks outside of the axis' limits, which matplotlib keeps but does not draw."""
+    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
+    ticks = [(tick, sorted(axis.get_view_interval())) for axis in axes for tick in axis.get_major_ticks()]
+    return {tick.label1 for tick, (low, high) in ticks if not low <= tick.get_loc() <= high}
+
+
+def test_no_text_overlaps_another_or_leaves_the_page(analysis: Analysis) -> None:
+    with style.look():
+        drawn = all_figures(analysis)
+        assert len(drawn) == 10
+        for figure in drawn:
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            page = figure.bbox
+            texts = [t for t in set(figure.findobj(Text)) - unseen(figure) if t.get_visible() and t.get_text().strip()]
+            boxes = [(t.get_text(), t.get_window_extent(canvas.get_renderer())) for t in texts]
+            shown = [(text, box) for text, box in boxes if box.width > 0 and box.overlaps(page)]
+            for text, box in shown:
+                assert box.x0 > -1, text
+                assert box.x1 < page.x1 + 1, text
+            for (one, a), (other, b) in combinations(shown, 2):
+                assert not a.shrunk(0.9, 0.9).overlaps(b.shrunk(0.9, 0.9)), (one, other)
+
+
+def test_figures_have_column_width(analysis: Analysis) -> None:
+    with style.look():
+        assert {figure.get_size_inches()[0] for figure in all_figures(analysis)} == {style.WIDTH_IN}
+
+
+def test_lines_show_the_arms_of_the_answer_and_at_most_four(analysis: Analysis) -> None:
+    assert lines.drawn(analysis) == ["existing", "elepose", "hybrid", "existing-wide"]
+
+
+def test_far_arms_are_a_number_at_the_edge(analysis: Analysis) -> None:
+    with style.look():
+        figure = dots.matrix(analysis, style.Marks(list(analysis.labels)))
+    assert figure is not None
+    texts = [t.get_text() for t in figure.axes[0].texts]
+    constant = next(row for row in analysis.matrix if row.arm == "constant").scores["azimuth_mae_deg"].mean
+    assert f"{constant:.1f} →" in texts
+    assert figure.axes[0].get_xlim()[1] < 20
+
+
+def test_every_seed_is_a_dot_in_the_differences(analysis: Analysis) -> None:
+    with style.look():
+        figure = dots.differences(analysis, style.Marks(list(analysis.labels)))
+    assert figure is not None
+    rows = [row for row in analysis.matrix if row.effects and not row.reference]
+    counts = [len(c.get_offsets()) for c in figure.axes[0].collections]
+    place = [row.arm for row in rows].index("hybrid")
+    assert counts[place] == 4
+
+
+def test_arms_have_different_colours_and_marks() -> None:
+    marks = style.Marks(list("abcdefg"))
+    assert len({marks.colour(a) for a in "abcdefg"}) == len({marks.marker(a) for a in "abcdefg"}) == 7
+
+
+def test_a_persons_own_matplotlib_settings_change_nothing(analysis: Analysis, tmp_path: Path) -> None:
+    saved = []
+    for size in (10.0, 22.0):
+        with matplotlib.rc_context({"font.size": size, "lines.linewidth": size}), style.look():
+            figure = dots.matrix(analysis, style.Marks(list(analysis.labels)))
+            assert figure is not None
+            style.save(figure, tmp_path / f"{size}.png")
+        saved.append((tmp_path / f"{size}.png").read_bytes())
+    assert saved[0] == saved[1]
+    assert b"Software" not in saved[0]
+
+
+def test_examples_come_from_the_first_finished_seed(tmp_path: Path) -> None:
+    found = tables.load(Toy(tmp_path, skip=[("hybrid", 1)]).store(), "toy")
+    arrays = figures.examples_of(found, "hybrid")
+    assert arrays is not None
+    assert arrays["inputs"].shape == (6, 17, 6)
+
+
+def test_fonts_are_legible_at_column_width(analysis: Analysis) -> None:
+    with style.look():
+        sizes = {text.get_fontsize() for figure in all_figures(analysis) for text in figure.findobj(Text)}
+    assert min(sizes) >= 6
+
+
+def test_the_opposite_answers_stand_off_the_diagonal() -> None:
+    with style.look():
+        figure = density.density(turned(), ["hybrid"])
+    assert figure is not None
+    image = figure.axes[0].images[0].get_array()
+    assert image is not None
+    assert image[0, 0] == pytest.approx(100 * 2 / 3)  # row: predicted, column: true
+    assert image[18, 0] == pytest.approx(100 / 3)
+    assert image[9, 0] is np.ma.masked
+    assert density.density(turned(), ["elepose"]) is None
+
+
+def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis() -> None:
+    with style.look():
+        figure = factor.factor(noisy())
+    assert figure is not None
+    scores, differences = figure.axes
+    assert (scores.get_xscale(), differences.get_xscale()) == ("log", "log")
+    assert [tick.get_text() for tick in differences.get_xticklabels()] == ["0.25", "0.5", "1", "4"]
+    assert "Constant 90.0°" in scores.texts[0].get_text()
+    table = tables_figures.factor(noisy()).table
+    assert table.header == ("Detector noise", "Existing only", "Hybrid", "Torso frame", "Constant", "Δ Hybrid")
+    assert len(table.rows) == 4
+
+
+def test_a_failed_trial_is_a_cross_and_moves_no_step() -> None:
+    with style.look():
+        figure = tuning.history(tuned(), style.Marks(["existing", "hybrid"]))
+    assert figure is not None
+    steps, values, failed = figure.axes[1].lines
+    assert list(steps.get_ydata()) == [9.5, 9.5, 9.5, 7, 6]
+    assert list(values.get_xdata()) == [1, 2, 4, 5]
+    assert list(failed.get_xdata()) == [3]
+    assert figure.axes[0].get_yscale() == "log"  # 60 is more than eight times 6
+
+
+def test_marks_of_one_cost_stand_side_by_side_and_others_where_they_are() -> None:
+    places = {"a": 1e6, "b": 7e6, "wide": 7e6, "far": 7e6}
+    moved = cost._beside(places, {"a": 5.0, "b": 5.0, "wide": 5.1, "far": 9.0}, 4.0)
+    assert moved["a"] == places["a"]
+    assert moved["far"] == places["far"]
+    assert moved["b"] < places["b"] < moved["wide"] < 1.05 * places["b"]
+
+
+def test_limits_follow_the_arms_in_focus() -> None:
+    low, high = scales.limits([estimate([1.0, 3.0])], [estimate([1.0, 3.0]), estimate([900.0])], include_zero=False)
+    assert low < 2 < high < 100
+    assert scales.limits([], [], include_zero=True)[0] < 0 < 1 < scales.limits([], [], include_zero=True)[1]
+
+
+def test_fourteen_arms_are_told_apart() -> None:
+    marks = style.Marks(list("abcdefghijklmn"))
+    assert len({(marks.colour(a), marks.marker(a)) for a in "abcdefghijklmn"}) == 14
+    assert len({marks.marker(a) for a in "abcdefghijklmn"}) == 14

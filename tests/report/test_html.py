@@ -1,0 +1,203 @@
+"""The page as a person has it: opened from a file in a browser that reaches nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_results import ARMS, Toy
+
+from ablate.analysis import results as tables
+from ablate.report import build, html
+from ablate.report.blocks import Heading, Table, paragraph
+from ablate.report.tables import Cell, TextTable
+
+PATIENCE_S = 600  # a busy machine takes ten times as long as an idle one
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+HOSTILE = '<script>document.title="owned"</script><img src="http://example.invalid/x.png">'
+
+# Runs in the page: sorts by a click, reports what it sees as JSON.
+PROBE = """
+const table = document.querySelector("#table-matrix");
+const names = () => Array.from(table.tBodies[0].rows, (row) => row.cells[0].textContent);
+const headers = Array.from(table.tHead.rows[0].cells);
+const header = headers.find((cell) => cell.textContent.startsWith("Azimuth error"));
+const button = header.querySelector("button");
+const seen = { written: names(), title: document.title, states: [] };
+button.focus();
+seen.focused = document.activeElement === button;
+for (const key of ["ascending", "descending", "again"]) {
+  button.click();
+  seen[key] = names();
+  seen.states.push(header.getAttribute("aria-sort"));
+}
+seen.scripts = document.scripts.length;
+seen.images = Array.from(document.images, (image) => [image.src.slice(0, 15), image.naturalWidth]);
+seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+seen.folded = document.querySelectorAll("details").length;
+document.body.dataset.seen = JSON.stringify(seen);
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    arms = {**ARMS, "hybrid": {**ARMS["hybrid"], "label": f"Hybrid {HOSTILE}"}}
+    folder = tmp_path_factory.mktemp("page")
+    results = tables.load(Toy(folder / "runs", arms=arms, fail=[("elepose", 2)]).store(), "toy")
+    return build.build(results, folder / "toy", formats=("html",)).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser here (one of {', '.join(BROWSERS)})")
+    return found
+
+
+def dom(browser: str, page: Path, *, width: int = 1280) -> tuple[str, list[str]]:
+    """The page's DOM after its scripts have run, and the addresses that it asked for."""
+    log = page.with_suffix(".netlog")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},900", f"--log-net-log={log}"]
+    command = [browser, *options, f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    return done.stdout, sorted(set(asked(log)))
+
+
+def asked(log: Path) -> Iterator[str]:
+    """The addresses that pages from files asked for; the browser's own requests (updates, time) are none of theirs."""
+    for event in json.loads(log.read_text(encoding="utf-8"))["events"]:
+        found = event.get("params", {})
+        if found.get("network_isolation_key", "").startswith("file:") and not found["url"].startswith("file:"):
+            yield found["url"]
+
+
+def allowed(page: str, script: str) -> str:
+    """The page with one more script, which its policy is told of."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert page.count("script-src ") == 1
+    policy = page.replace("script-src ", f"script-src 'sha256-{digest}' ")
+    return policy.replace("</body>", f"<script>{script}</script></body>")
+
+
+def seen(browser: str, text: str, folder: Path, *, width: int = 1280) -> tuple[Mapping[str, Any], list[str]]:
+    path = folder / "report.html"
+    path.write_text(allowed(text, PROBE), encoding="utf-8")
+    shown, fetched = dom(browser, path, width=width)
+    found = Attributes.of(shown, "body")["data-seen"]
+    return json.loads(found), fetched
+
+
+class Attributes(HTMLParser):
+    """The attributes of the first element of a name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.found = name, dict[str, str]()
+
+    @classmethod
+    def of(cls, text: str, name: str) -> dict[str, str]:
+        parser = cls(name)
+        parser.feed(text)
+        return parser.found
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == self.name and not self.found:
+            self.found = {key: value or "" for key, value in attrs}
+
+
+class TestInABrowser:
+    def test_tables_sort_by_a_click_and_nothing_is_fetched(self, browser: str, page: str, tmp_path: Path) -> None:
+        found, fetched = seen(browser, page, tmp_path)
+        assert fetched == []
+        hybrid = f"Hybrid {HOSTILE}"
+        assert found["written"] == ["Existing only", "ElePose only", hybrid]
+        assert found["ascending"] == [hybrid, "Existing only", "ElePose only"]  # 6.6°, 7.1°, 15.2°
+        assert found["descending"] == ["ElePose only", "Existing only", hybrid]
+        assert found["again"] == found["written"]
+        assert found["states"] == ["ascending", "descending", None]
+        assert found["focused"]
+        assert found["folded"] > 0
+
+    def test_what_a_study_says_is_text(self, browser: str, page: str, tmp_path: Path) -> None:
+        found, _ = seen(browser, page, tmp_path)
+        assert found["title"] == "toy"
+        assert found["scripts"] == 2  # the page's and the probe
+        assert {start for start, _ in found["images"]} == {"data:image/png;"}
+        assert all(width > 0 for _, width in found["images"])
+
+    def test_the_page_fits_a_narrow_screen(self, browser: str, page: str, tmp_path: Path) -> None:
+        assert seen(browser, page, tmp_path, width=500)[0]["wide"] == 0  # the narrowest window that Chromium opens
+
+    def test_the_policy_stops_what_escaping_might_miss_and_the_log_would_tell(
+        self, browser: str, page: str, tmp_path: Path
+    ) -> None:
+        found, fetched = seen(browser, page.replace("<main>", f"<main>{HOSTILE}", 1), tmp_path)
+        assert found["title"] == "toy"
+        assert fetched == []
+        open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace("<main>", HOSTILE, 1)
+        (tmp_path / "open.html").write_text(open_, encoding="utf-8")
+        shown, fetched = dom(browser, tmp_path / "open.html")
+        assert "<title>owned</title>" in shown
+        assert "http://example.invalid/x.png" in fetched
+
+
+def test_the_page_names_no_address_and_has_every_table(page: str) -> None:
+    assert "http" not in re.sub(r"http-equiv|http://example\.invalid", "", page)
+    assert page.count("<table") == page.count("</table>") > 5
+    assert "loss is not finite | epoch 3" in page
+    assert html_escaped(HOSTILE) in page
+    assert HOSTILE not in page
+
+
+def html_escaped(text: str) -> str:
+    return text.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&#34;")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("7.10 ± 0.21", 7.1),
+        ("−0.41 [−0.72, −0.10]", -0.41),
+        ("+0.41", 0.41),
+        ("2,214,663", 2214663),
+        ("1.2M", 1.2e6),
+        ("900.0k", 9e5),
+        ("< 0.001", 0.001),
+        ("90 s", 90),
+        ("3.2 min", 192),
+        ("1.5 h", 5400),
+        ("7 of 7", 7),
+        ("−40 to −20", -40),
+        ("1e-05", 1e-5),
+    ],
+)
+def test_a_cell_sorts_by_its_number(text: str, number: float) -> None:
+    assert float(html.sortable(Cell(text))) == pytest.approx(number)
+
+
+def test_gaps_sort_last_and_words_as_words() -> None:
+    assert html.sortable(Cell("–")) == html.sortable(Cell("")) == ""
+    assert html.sortable(Cell("Hybrid")) == "Hybrid"
+
+
+def test_headings_are_targets_and_folded_tables_have_their_caption(tmp_path: Path) -> None:
+    table = TextTable(("Arm", "Score"), ((Cell("a & b"), Cell("1 ± 2 [0, 1]")),))
+    blocks = [Heading("Runs <i>", 2), Table("t", table, "A > b", folded=True), paragraph("x", serious=True)]
+    text = html.render(blocks, "t", tmp_path)
+    assert '<h2 id="runs-i">Runs &lt;i&gt;</h2>' in text
+    assert "<details><summary>A &gt; b</summary>" in text
+    assert '<td class="word" data-sort="a &amp; b">a &amp; b</td>' in text
+    assert ">1\u00a0±\u00a02 [0,\u00a01]</td>" in text  # a number keeps together; its interval may stand below
+    assert '<p class="serious">x' in text

@@ -1,0 +1,87 @@
+"""What Ctrl-C and SIGTERM do, in processes of their own: noted in the loop, at once elsewhere, never too late."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+LOOP = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a script does not hear it
+from ablate.scheduler.shutdown import Interrupted, StopRequest
+stop = StopRequest()
+try:
+    with stop.listening():
+        if sys.argv[1] == "heeding":
+            with stop.heeded():
+                print("ready", flush=True)
+                while not stop.reason:
+                    time.sleep(0.01)
+                print(stop.reason, flush=True)
+                time.sleep(600)
+        while sys.argv[1] == "deaf":
+            try:
+                print("ready", flush=True)
+                time.sleep(600)
+            except Interrupted:
+                print("not now", flush=True)
+        print("ready", flush=True)
+        time.sleep(600)
+except Interrupted as error:
+    print(f"interrupted by {error}", flush=True)
+"""
+
+
+def begin(way: str) -> subprocess.Popen[str]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` a child would ignore it
+    try:
+        process = subprocess.Popen([sys.executable, "-c", LOOP, way], stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert line(process) == "ready"
+    return process
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_a_loop_hears_the_first_and_is_interrupted_by_the_second() -> None:
+    with begin("heeding") as process:
+        process.send_signal(signal.SIGINT)
+        assert line(process) == "Ctrl-C"
+        process.send_signal(signal.SIGINT)
+        assert line(process) == "interrupted by Ctrl-C"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_elsewhere_the_first_interrupts(number: signal.Signals) -> None:
+    with begin("working") as process:
+        process.send_signal(number)
+        assert line(process) == f"interrupted by {'Ctrl-C' if number == signal.SIGINT else number.name}"
+
+
+def test_what_does_not_end_by_itself_is_ended_within_ten_seconds_of_sigterm() -> None:
+    with begin("deaf") as process:
+        told = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert line(process) == "not now"
+        assert line(process) == "ready"  # it goes on
+        assert process.wait(timeout=60) == 1
+        assert 5 < time.monotonic() - told < 10
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """As `nohup` and a script's background jobs have it."""
+    script = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{LOOP}"
+    with subprocess.Popen([sys.executable, "-c", script, "working"], stdout=subprocess.PIPE, text=True) as process:
+        assert line(process) == "ready"
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert line(process) == "interrupted by SIGTERM"

@@ -1,0 +1,201 @@
+"""A study over a factor: which arms it makes, what they are compared with, and that it is expanded once."""
+
+# ruff: noqa: E501 (a message is one line, as people see it)
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import design_toy
+import pytest
+from design_toy import FACTOR, problems_of
+
+from ablate.planning import plan
+from ablate.study import Study, amend, factor
+from ablate.study.resolve import resolve
+
+CLAIM = '[[hypotheses]]\narm = "extra"\nagainst = "plain"\nmetric = "error_deg"\nmargin = 0.5\n'
+
+
+def swept(folder: Path, *edits: tuple[str, str], table: str = FACTOR) -> Study:
+    claim = ('arm = "extra"\nagainst = "plain"', 'arm = "extra@0.5"\nagainst = "plain@0.5"')
+    return design_toy.study(folder, claim, ("[report]\n", f"{table}\n[report]\n"), *edits)
+
+
+def test_an_arm_a_level_in_its_place_and_the_others_stay(tmp_path: Path) -> None:
+    study = swept(tmp_path)
+    assert list(study.arms) == [
+        *("plain@0.0", "plain@0.5", "plain@1"),
+        *("extra@0.0", "extra@0.5", "extra@1"),
+        *("wide", "constant"),
+    ]
+    arm = study.arms["plain@1"]
+    assert (arm.family, arm.level, arm.label, arm.set) == ("plain", 1, "Plain @ 1", {"model.dropout": 1.0})
+    settings = resolve(study, "extra@0.5")
+    assert (settings["model"]["dropout"], settings["model"]["extra"]) == (0.5, True)
+    assert study.arms["extra@0.5"].label == ""
+
+
+def test_each_is_compared_with_the_baseline_at_its_level(tmp_path: Path) -> None:
+    study = swept(tmp_path)
+    assert study.baseline == "plain"
+    assert [study.baseline_of(arm) for arm in ("extra@1", "plain@0.0", "wide")] == ["plain@1", "plain@0.0", "plain"]
+
+
+def test_by_default_every_arm_but_the_references(tmp_path: Path) -> None:
+    study = swept(tmp_path, table=FACTOR.replace('arms = ["plain", "extra"]\n', ""))
+    assert {arm.family for arm in study.arms.values()} == {"plain", "extra", "wide", ""}
+    assert study.arms["constant"].level is None
+
+
+def test_the_stored_study_is_not_expanded_twice(tmp_path: Path) -> None:
+    study = swept(tmp_path)
+    stored = Study.model_validate(json.loads(json.dumps(study.model_dump(mode="json"))))
+    assert stored == study
+    assert factor.expand(stored) == stored
+    assert amend.amend({"study": study.model_dump(mode="json")}, study, has_runs=True) == []
+
+
+def test_likeness_and_controls_stay_at_their_level(tmp_path: Path) -> None:
+    more = (
+        "[arms.wide]\n",
+        '[arms.bare]\nlike = "extra"\ncontrol.drop_input = ["hat"]\ncontrol.same_information = "plain"\n[arms.wide]\n',
+    )
+    table = FACTOR.replace('["plain", "extra"]', '["plain", "extra", "bare"]')
+    study = swept(tmp_path, more, table=table)
+    arm = study.arms["bare@0.5"]
+    assert arm.control is not None
+    assert (arm.like, arm.control.same_information) == ("extra@0.5", "plain@0.5")
+    settings = resolve(study, "bare@0.5")
+    assert (settings["model"]["extra"], settings["model"]["dropout"]) == (True, 0.5)
+    assert settings["control"] == {"drop_input": ["hat"]}
+
+
+def test_a_level_has_the_key_of_an_arm_with_that_setting(tmp_path: Path) -> None:
+    by_hand = design_toy.study(tmp_path, ("[arms.wide]\n", '[arms.half]\nset."model.dropout" = 0.5\n[arms.wide]\n'))
+    keys = [plan.compare_spec(s, arm, 1).key for s, arm in ((by_hand, "half"), (swept(tmp_path), "plain@0.5"))]
+    assert keys[0] == keys[1]
+    assert plan.compare_spec(swept(tmp_path), "plain@0.5", 1).name == "plain@0.5-seed1"
+
+
+def test_only_takes_a_level_or_all_of_them(tmp_path: Path) -> None:
+    study = swept(tmp_path)
+    specs = [plan.compare_spec(study, arm, seed) for arm in study.arms for seed in (1, 2)]
+    assert {s.name for s in filter(plan.selector(study, ["extra@0.5:2"]), specs)} == {"extra@0.5-seed2"}
+    chosen = {s.name for s in filter(plan.selector(study, ["extra:2"]), specs)}
+    assert chosen == {"extra@0.0-seed2", "extra@0.5-seed2", "extra@1-seed2"}
+
+
+def test_a_new_level_is_an_amendment_and_another_setting_is_refused(tmp_path: Path) -> None:
+    study = swept(tmp_path)
+    old = {"study": study.model_dump(mode="json")}
+    wider = swept(tmp_path, table=FACTOR.replace("0.5, 1]", "0.5, 1, 2.5]").replace('"Dropout"', '"Share dropped"'))
+    assert amend.amend(old, wider, has_runs=True) == [
+        "arms plain@2.5, extra@2.5 added",
+        'factor.label changed from "Dropout" to "Share dropped"',
+    ]
+
+
+# name: (edits, the [factor] table, problems without the name of the file)
+CASES: dict[str, tuple[list[tuple[str, str]], str, list[str]]] = {
+    "one level": ([], FACTOR.replace("[0.0, 0.5, 1]", "[0.5]"), ["factor.levels: must hold at least 2"]),
+    "no arms": (
+        [],
+        FACTOR.replace('["plain", "extra"]', "[]"),
+        ["factor.arms: must not be empty (got []); left out, it has a default"],
+    ),
+    "unknown key": (
+        [],
+        FACTOR.replace("levels", "level"),
+        ["factor.level: unknown key; did you mean 'levels'?", "factor.levels: is missing"],
+    ),
+    "a level of no kind": (
+        [],
+        FACTOR.replace("[0.0, 0.5, 1]", "[0.0, [1]]"),
+        ["factor.levels[1]: must be text, a number, true or false (got [1])"],
+    ),
+    "unknown setting": (
+        [],
+        FACTOR.replace("model.dropout", "model.dropuot"),
+        [
+            "factor.setting: is no single setting of arm 'plain' (got \"model.dropuot\"); did you mean 'model.dropout'?",
+            "factor.setting: is no single setting of arm 'extra' (got \"model.dropuot\"); did you mean 'model.dropout'?",
+        ],
+    ),
+    "unknown and repeated arms": (
+        [],
+        FACTOR.replace('["plain", "extra"]', '["plain", "plain", "extre"]'),
+        [
+            "factor.arms: is not an arm of this study (got \"extre\"); did you mean 'extra'?",
+            'factor.arms: must not repeat an arm (got "plain")',
+        ],
+    ),
+    "a level twice": (
+        [],
+        FACTOR.replace("[0.0, 0.5, 1]", "[0.5, 1, 1.0]"),
+        ["factor.levels: must not repeat a level (got [0.5, 1, 1.0])"],
+    ),
+    "levels of another type": (
+        [],
+        FACTOR.replace("[0.0, 0.5, 1]", '[0.5, true, "half a"]'),
+        [
+            'factor.levels[2]: must be fit for file names, as a part of arms\' names: letters, digits, _ - + and . inside (got "half a")',
+            "factor.levels[1]: must be a number, as model.dropout of arm 'plain' is (got true)",
+            "factor.levels[2]: must be a number, as model.dropout of arm 'plain' is (got \"half a\")",
+            "factor.levels[1]: must be a number, as model.dropout of arm 'extra' is (got true)",
+            "factor.levels[2]: must be a number, as model.dropout of arm 'extra' is (got \"half a\")",
+        ],
+    ),
+    "a tuned setting": (
+        [],
+        FACTOR.replace("model.dropout", "training.learning_rate"),
+        ['factor.setting: must not be a setting that is tuned (got "training.learning_rate")'],
+    ),
+    "written by hand": (
+        [("[arms.wide]\n", '[arms.wide]\nfamily = "plain"\nlevel = 2\n')],
+        "",
+        [
+            "arms.wide.family: is written by [factor] and cannot be set",
+            "arms.wide.level: is written by [factor] and cannot be set",
+        ],
+    ),
+    "a name of one's own with @": (
+        [("[arms.wide]\n", '[arms."wide@2"]\n')],
+        FACTOR,
+        [
+            'arms."wide@2": must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64 (got "wide@2")'
+        ],
+    ),
+    "like an arm with levels": (
+        [("[arms.wide]\n", '[arms.wide]\nlike = "extra"\n')],
+        FACTOR,
+        [
+            "arms.wide.like: runs through the levels of the factor: extra@0.0, extra@0.5, extra@1 (got extra); name one of them"
+        ],
+    ),
+    "a training setting out of range": (
+        [],
+        FACTOR.replace("model.dropout", "training.weight_decay")
+        .replace("[0.0, 0.5, 1]", "[0.5, -1.0]")
+        .replace(', "extra"', "")
+        + "\n",
+        ['arms."plain@-1.0".set."training.weight_decay": must be at least 0 (got -1.0)'],
+    ),
+}
+
+
+def test_a_claim_names_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert problems_of(("[report]\n", f"{FACTOR}\n[report]\n")) == [
+        "study.toml: hypotheses[0].arm: is not an arm of this study (got \"extra\"); did you mean 'extra@1'?",
+        "study.toml: hypotheses[0].against: is not an arm of this study (got \"plain\"); did you mean 'plain@1'?",
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    edits, table, expected = CASES[name]
+    found = problems_of((CLAIM, ""), ("[report]\n", f"{table}\n[report]\n"), *edits)
+    assert [line.removeprefix("study.toml: ") for line in found] == expected

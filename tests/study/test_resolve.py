@@ -1,0 +1,67 @@
+"""Resolved settings: what an arm has, in which order it came, and that nothing is shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import design_toy
+import pytest
+
+from ablate.study import InputError
+from ablate.study.resolve import lookup, resolve, scalars
+
+
+def test_the_baseline_has_the_studys_settings_and_the_training_defaults(tmp_path: Path) -> None:
+    settings = resolve(design_toy.study(tmp_path), "plain")
+    assert settings["model"]["width"] == 8
+    assert settings["training"] == {
+        "epochs": 4, "batch_size": 384, "learning_rate": 0.001, "weight_decay": 0.01, "warmup_fraction": 0.05,
+        "gradient_clip": 1.0, "precision": "bfloat16", "threads": 1,
+    }  # fmt: skip
+
+
+def test_tuned_values_come_last(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, ('set."model.width" = 16', 'set."model.width" = 16\nset."model.momentum" = 0.6'))
+    settings = resolve(study, "wide", {"model.momentum": 0.7, "training.weight_decay": 0.2})
+    assert (settings["model"]["width"], settings["model"]["momentum"]) == (16, 0.7)
+    assert settings["training"]["weight_decay"] == 0.2
+
+
+def test_a_nested_setting_is_changed_in_place(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, ('set."model.width" = 16', 'set."model.head.width" = 2'))
+    assert resolve(study, "wide")["model"]["head"] == {"width": 2, "depth": 1}
+
+
+def test_a_replaced_section_keeps_nothing_of_the_old_one(tmp_path: Path) -> None:
+    settings = resolve(design_toy.study(tmp_path), "constant")
+    assert settings["model"] == {"factory": "design_toy:strict_model", "width": 1}
+
+
+def test_the_result_is_a_copy(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path)
+    resolve(study, "plain")["model"]["head"]["width"] = 99
+    assert resolve(study, "plain")["model"]["head"]["width"] == 4
+    assert study.settings["model"]["head"]["width"] == 4
+
+
+def test_an_unknown_arm_or_path_names_the_nearest(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path)
+    with pytest.raises(InputError, match=r"arms\.extre: unknown arm .* did you mean 'extra'"):
+        resolve(study, "extre")
+    with pytest.raises(InputError, match=r"model\.dropuot: no such setting; did you mean 'model\.dropout'"):
+        resolve(study, "plain", {"model.dropuot": 0.2})
+
+
+def test_a_tuned_value_must_be_valid_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="learning_rate"):
+        resolve(design_toy.study(tmp_path), "plain", {"training.learning_rate": -1.0})
+
+
+def test_dotted_paths(tmp_path: Path) -> None:
+    settings = resolve(design_toy.study(tmp_path), "plain")
+    assert lookup(settings, "model.head.width") == 4
+    with pytest.raises(KeyError):
+        lookup(settings, "model.width.deeper")
+    values = dict(scalars(settings))
+    assert values["model.head.width"] == 4
+    assert "model.head" not in values

@@ -1,0 +1,191 @@
+"""Reading study files: what a valid one becomes, files that are none, everything wrong at once, random damage."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from pathlib import Path
+
+import design_toy
+import pytest
+from design_toy import VALID, edited, problems_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ablate.planning import plan
+from ablate.study import FloatSpace, InputError, Study, study_file
+
+
+def problem(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        study_file.load(path)
+    return str(caught.value)
+
+
+def test_a_valid_file_becomes_a_study(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path)
+    assert (study.name, study.baseline, study.seeds) == ("toy", "plain", [1, 2, 3])
+    assert list(study.arms) == ["plain", "extra", "wide", "constant"]
+    assert study.arms["extra"].set == {"model.extra": True}
+    assert study.tuning is not None
+    entry = study.tuning.space["model.momentum"]
+    assert isinstance(entry, FloatSpace)
+    assert (entry.low, entry.high, entry.when) == (0.5, 1.0, {"model.optimizer": "sgd"})
+    assert study.report.conditions["angle_deg"].period == 360
+
+
+def test_tuning_hypotheses_and_report_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(VALID[: VALID.index("[tuning]")], encoding="utf-8")
+    study = study_file.load(tmp_path / "study.toml")
+    assert study.tuning is None
+    assert study.hypotheses == []
+
+
+def test_a_catalogue_beside_the_study_file_is_found(tmp_path: Path) -> None:
+    module = "from ablate.study import Metric\nMINE = {'miss': Metric('miss', 'Miss', 'm', 'lower', None)}\n"
+    (tmp_path / "own_catalogue.py").write_text(module, encoding="utf-8")
+    text = VALID[: VALID.index("[tuning]")].replace("design_toy:METRICS", "own_catalogue:MINE")
+    (tmp_path / "own.toml").write_text(text.replace('["error_deg", "accuracy"]', '["miss"]'), encoding="utf-8")
+    assert study_file.load(tmp_path / "own.toml").metrics == ["miss"]
+
+
+def test_a_deliberate_twin_is_allowed(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, ('set."model.width" = 16', "replicate = 1"))
+    assert study.arms["wide"].replicate == 1
+
+
+def test_a_section_may_be_replaced_and_then_changed(tmp_path: Path) -> None:
+    new = 'set.model = { factory = "design_toy:model", width = 1, optimizer = "sgd", momentum = 0.9 }'
+    study = design_toy.study(tmp_path, ('set."model.width" = 16', f'set."model.width" = 32\n{new}'))
+    assert study_file.resolve(study, "wide")["model"] == {
+        "factory": "design_toy:model", "width": 32, "optimizer": "sgd", "momentum": 0.9,
+    }  # fmt: skip
+
+
+def test_everything_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = problems_of(
+        ("seeds = [1, 2, 3]", 'seeds = "1"'),
+        ('label = "Plain"', 'lable = "Plain"'),
+        ('baseline = "plain"', 'baseline = "plane"'),
+        ('metrics = ["error_deg", "accuracy"]', 'metrics = ["error_dg"]'),
+        ("epochs = 4", "epochs = -4"),
+        ('set."model.extra"', 'set."model.extr"'),
+        ("dropout = 0.1", "dropout = nan"),
+    )
+    # What cannot be trusted is not judged further: no rule on settings speaks while one of them is no number.
+    assert found == [
+        "study.toml: arms.plain.lable: unknown key; did you mean 'label'?",
+        'study.toml: seeds: must be a list (got "1")',
+        "study.toml: settings.model.dropout: must be a finite number (got nan)",
+        "study.toml: baseline: is not an arm of this study (got \"plane\"); did you mean 'plain'?",
+        "study.toml: metrics[0]: is not a metric of the catalogue (got \"error_dg\"); did you mean 'error_deg'?",
+    ]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "quick.toml").touch()
+    path = tmp_path / "quik.toml"
+    assert problem(path) == f"{path}: no such file; did you mean 'quick.toml'?"
+    nowhere = tmp_path / "no" / "study.toml"
+    assert problem(nowhere) == f"{nowhere}: no such file"
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert problem(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b'name = "\xff"')
+    assert problem(path) == f"{path}: is not UTF-8 text: byte 8 cannot be read"
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(VALID, encoding="utf-8-sig")
+    assert study_file.load(path).name == "toy"
+
+
+def test_an_empty_file_lacks_everything(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.touch()
+    required = ("arms", "baseline", "catalogue", "metrics", "name", "question", "seeds", "settings")
+    assert problem(path).splitlines() == [f"{path}: {key}: is missing" for key in required]
+
+
+def test_numbers_and_nesting_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text("x = " + "1" * 5000, encoding="utf-8")
+    assert problem(path) == f"{path}: holds a number with too many digits"
+    path.write_text("x = " + "[" * 5000, encoding="utf-8")
+    assert problem(path) == f"{path}: is nested too deeply"
+
+
+def test_a_catalogue_module_without_the_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = problems_of(('catalogue = "design_toy:METRICS"', 'catalogue = "design_toy:METRIC"'))
+    where = design_toy.__file__
+    got = "(got \"design_toy:METRIC\"); did you mean 'METRICS'?"
+    assert found == [f"study.toml: catalogue: design_toy has no 'METRIC' (it is {where}) {got}"]
+
+
+VALUES = ("1", "-1", "0.5", "nan", '"x"', '""', "true", "[]", "[1, 'a']", "{}", "{ a = 1 }", "2024-01-01", "1e400")
+
+
+def damaged(draw: random.Random) -> str:
+    """The valid study with a few of its lines dropped, doubled, swapped, given another value or another character."""
+    lines = VALID.splitlines()
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randrange(len(lines))
+        match draw.randrange(5):
+            case 0:
+                del lines[at]
+            case 1:
+                lines.insert(at, draw.choice(lines))
+            case 2:
+                key = lines[at].split(" = ")[0]
+                lines[at] = f"{key} = {draw.choice(VALUES)}"
+            case 3:
+                other = draw.randrange(len(lines))
+                lines[at], lines[other] = lines[other], lines[at]
+            case _:
+                place = draw.randrange(len(lines[at]) + 1)
+                lines[at] = lines[at][:place] + draw.choice('x."[]=1 \\') + lines[at][place + 1 :]
+    return "\n".join(lines)
+
+
+def outcome(path: Path) -> Study | InputError:
+    try:
+        return study_file.load(path)
+    except InputError as error:
+        return error
+
+
+@settings(max_examples=200, deadline=None)
+@given(draw=st.randoms(use_true_random=False))
+def test_a_damaged_file_is_a_study_or_an_input_error(
+    draw: random.Random, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.toml"
+    path.write_text(damaged(draw), encoding="utf-8")
+    found = outcome(path)
+    if isinstance(found, Study):
+        assert plan.make_plan(found, [], lambda arm: "").cells
+        return
+    assert found.problems
+    assert all(p.file == str(path) and p.rule for p in found.problems)
+    assert "pydantic" not in str(found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
+def test_any_text_at_all_is_an_input_error(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "noise.toml"
+    path.write_text(text, encoding="utf-8", newline="")
+    with pytest.raises(InputError):
+        study_file.load(path)
+
+
+def test_the_toy_study_is_plain_toml() -> None:
+    assert tomllib.loads(edited())["name"] == "toy"

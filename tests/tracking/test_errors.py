@@ -1,0 +1,173 @@
+"""What is left of a driver that died, calls that are made twice, and faults that pass: in a real MLflow database."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+import toy_runs as toy
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from ablate.study import StoreUnavailable
+from ablate.tracking.mlflow import models, store
+from ablate.tracking.mlflow.errors import passing_faults, translated
+from ablate.tracking.mlflow.tracker import MlflowTracker
+
+STUDY = "toy"
+
+
+@pytest.fixture
+def tracker(mlruns: Path) -> MlflowTracker:
+    tracker = MlflowTracker(None, mlruns)
+    tracker.open(STUDY, toy.DOCUMENT)
+    return tracker
+
+
+def query(tracker: MlflowTracker, text: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(tracker.root / "mlflow.db")) as connection:
+        return connection.execute(text).fetchall()
+
+
+MODELS = "SELECT source_run_id, status, lifecycle_stage FROM logged_models"
+READY, PENDING = 2, 1
+
+
+class FailsOnce:
+    """A client that does what `call` asks for, once without an answer; everything else as ever."""
+
+    def __init__(self, client: Any, call: str) -> None:
+        self.client, self.call = client, call
+
+    def __getattr__(self, name: str) -> Any:
+        def lost(*args: Any, **kwargs: Any) -> Any:
+            self.call = ""
+            getattr(self.client, name)(*args, **kwargs)
+            raise ConnectionResetError(errno.EIO, "the answer was lost")
+
+        return lost if name == self.call else getattr(self.client, name)
+
+
+class TestRepeatedCalls:
+    @pytest.mark.parametrize(
+        "call", ["create_logged_model", "log_outputs", "artifacts", "finalize_logged_model", "set_terminated"]
+    )
+    def test_a_run_whose_recording_was_cut_off_is_recorded_once(
+        self, tracker: MlflowTracker, tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = FailsOnce(store, call)
+        monkeypatch.setattr(models, "artifacts", lambda *place: files.artifacts(*place))
+        spec = toy.spec(STUDY)
+        result = toy.finished(spec, toy.artifacts(tmp_path / "out"))
+        run_id = tracker.start(spec)
+        client = tracker.client
+        vars(tracker)["client"] = translated(FailsOnce(client, call))  # type: ignore[arg-type]
+        with pytest.raises(StoreUnavailable, match="the answer was lost"):
+            tracker.finish(run_id, spec, result)
+        tracker.finish(run_id, spec, result)
+        assert [record.status for record in tracker.records(STUDY)] == ["FINISHED"]
+        assert query(tracker, MODELS) == [(run_id, READY, "active")]
+        assert tracker.history(run_id) == toy.history()
+        model = tracker.artifact(run_id, "model")
+        assert model is not None
+        assert (model / "weights.safetensors").read_bytes() == (tmp_path / "out/model/weights.safetensors").read_bytes()
+
+    @pytest.mark.parametrize("call", ["create_run", "log_batch", "log_inputs"])
+    def test_a_run_begun_twice_is_there_once(self, tracker: MlflowTracker, call: str) -> None:
+        spec = toy.spec(STUDY)
+        client = tracker.client
+        vars(tracker)["client"] = translated(FailsOnce(client, call))  # type: ignore[arg-type]
+        with pytest.raises(StoreUnavailable):
+            tracker.start(spec)
+        run_id = tracker.start(spec)
+        assert [(r.run_id, r.status) for r in tracker.records(STUDY)] == [(run_id, "RUNNING")]
+        assert query(tracker, "SELECT count(*) FROM runs WHERE status = 'RUNNING'") == [(2,)]  # it and the study's
+
+    def test_an_epoch_that_was_not_logged_is_logged_again(self, tracker: MlflowTracker) -> None:
+        spec = toy.spec(STUDY)
+        run_id = tracker.start(spec)
+        vars(tracker)["client"] = translated(FailsOnce(tracker.client, "log_batch"))  # type: ignore[arg-type]
+        with pytest.raises(StoreUnavailable):
+            tracker.log_epoch(run_id, toy.history()[0])
+        for entry in toy.history():
+            tracker.log_epoch(run_id, entry)
+        assert tracker.history(run_id) == toy.history()
+
+
+class TestSweep:
+    def test_what_a_dead_driver_left_at_work_is_killed(self, tracker: MlflowTracker, tmp_path: Path) -> None:
+        done = toy.run(tracker, toy.spec(STUDY, "done"), toy.artifacts(tmp_path / "out"))
+        left = [tracker.start(toy.spec(STUDY, "left")), tracker.start(toy.trial(STUDY, 0))]
+        experiment = tracker.client.get_run(done).info.experiment_id
+        tracker.client.create_logged_model(experiment, "model", left[0])  # it died before it had linked the two
+        later = MlflowTracker(None, tracker.root)
+        assert later.sweep("another") == 0
+        assert later.sweep(STUDY) == 2
+        assert {r.run_id: r.status for r in later.records(STUDY)} == {
+            done: "FINISHED", **dict.fromkeys(left, "KILLED"),
+        }  # fmt: skip
+        assert sorted(query(tracker, MODELS)) == sorted([(done, READY, "active"), (left[0], PENDING, "deleted")])
+        assert later.sweep(STUDY) == 0
+
+    def test_a_failed_trial_keeps_its_log(self, tracker: MlflowTracker, tmp_path: Path) -> None:
+        spec = toy.trial(STUDY, 0)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "run.log").write_text("Traceback: it was not to be\n")
+        run_id = tracker.start(spec)
+        tracker.finish(run_id, spec, replace(toy.failed(spec), artifacts=tmp_path / "out"))
+        log = tracker.artifact(run_id, "run.log")
+        assert log is not None
+        assert "it was not to be" in log.read_text()
+
+
+def opens_nothing() -> None:
+    sqlalchemy.create_engine("sqlite:////no/such/folder/x.db").connect()
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+            (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
+            (MlflowException("API request failed: Max retries exceeded\n<html>"), "API request failed"),
+            (MlflowException("try later", error_code=8), "try later"),
+        ],
+    )
+    def test_what_passes_is_told_in_a_line(self, fault: Exception, reason: str) -> None:
+        with pytest.raises(StoreUnavailable, match=reason) as caught, passing_faults():
+            raise fault
+        assert "\n" not in str(caught.value)
+
+    def test_a_server_that_is_not_there_is_named_once_with_the_systems_reason(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            server = f"http://user:secret@127.0.0.1:{reserved.getsockname()[1]}"
+            with pytest.raises(StoreUnavailable) as caught:
+                translated(MlflowClient(server)).get_run("0" * 32)
+        assert str(caught.value) == f"{server.replace('user:secret', '***')}: Connection refused"
+
+    @pytest.mark.parametrize("fault", [FileNotFoundError(errno.ENOENT, "no"), ValueError("no"), KeyError("no")])
+    def test_what_stays_is_raised_as_it_is(self, fault: Exception) -> None:
+        with pytest.raises(type(fault)), passing_faults():
+            raise fault
+
+    def test_a_database_that_cannot_be_opened_may_come_back(self) -> None:
+        with pytest.raises(StoreUnavailable, match="unable to open database file"), passing_faults():
+            opens_nothing()
+
+    def test_a_wrong_request_stays_wrong(self, tracker: MlflowTracker) -> None:
+        wrong: Callable[[str], Any] = tracker.client.get_run
+        with pytest.raises(MlflowException, match="not found"):
+            wrong("0" * 32)

@@ -1,0 +1,166 @@
+"""The local cache of a server's finished runs: it says what the store says, and is asked for once."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import toy_runs as toy
+from servers import TrackingServer
+
+from ablate.tracking.mlflow.finished_cache import CURVES, FOLDER, TABLES, Cache
+from ablate.tracking.mlflow.tracker import MlflowTracker
+
+ODD = {"test/-inf": -math.inf, "test/inf": math.inf, "test/nan": math.nan, "val/error": 0.1 + 0.2}
+HISTORY = [{"epoch": 1.0, "train/loss": 1 / 3, "val/ü": math.nan}, {"epoch": 2.0, "train/loss": 5e-324}]
+RUN = "a" * 32
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "mlruns", "http://host:5000")
+
+
+def test_what_is_kept_is_read_back(cache: Cache, tmp_path: Path) -> None:
+    assert cache.history(RUN) is None
+    assert cache.table(RUN, "scores.parquet") == (False, None)
+    pd.DataFrame({"error": [0.5, 2.0]}).to_parquet(tmp_path / "scores.parquet")
+    cache.keep(RUN, HISTORY, tmp_path)
+    assert repr(cache.history(RUN)) == repr(HISTORY)
+    known, table = cache.table(RUN, "scores.parquet")
+    assert known
+    assert table is not None
+    assert table.read_bytes() == (tmp_path / "scores.parquet").read_bytes()
+    assert cache.table(RUN, "conditions.parquet") == (True, None)
+
+
+def test_an_id_cannot_lead_out_of_the_folder(cache: Cache, tmp_path: Path) -> None:
+    for run_id in ("../../../out", str(tmp_path / "out")):
+        cache.keep_history(run_id, HISTORY)
+        assert repr(cache.history(run_id)) == repr(HISTORY)
+    assert [path.name for path in tmp_path.iterdir()] == ["mlruns"]
+
+
+def test_servers_do_not_mix(cache: Cache, tmp_path: Path) -> None:
+    cache.keep_history(RUN, HISTORY)
+    assert Cache(tmp_path / "mlruns", "http://other:5000").history(RUN) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '[{"epoch": "x"}]', "null", '{"a": 1}', "[" * 100_000])
+def test_damage_is_as_if_nothing_were_there(cache: Cache, text: str) -> None:
+    cache.keep_history(RUN, HISTORY)
+    (place,) = cache.folder.rglob(CURVES)
+    place.write_text(text)
+    assert cache.history(RUN) is None
+
+
+def test_what_cannot_be_written_is_not_kept(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "mlruns").write_text("no folder")
+    cache.keep(RUN, HISTORY, tmp_path)
+    assert cache.history(RUN) is None
+
+
+class Counting:
+    """A client that counts what it is asked."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.calls = client, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self.client, name)
+
+
+@pytest.fixture
+def study(request: pytest.FixtureRequest) -> str:
+    return f"cache {request.node.name}"
+
+
+@pytest.fixture
+def tracker(tracking_server: TrackingServer, study: str, tmp_path: Path) -> MlflowTracker:
+    """On a real server: two finished runs, one of them without tables; a tuning run; a failed one."""
+    tracker = MlflowTracker(tracking_server.address, tmp_path / "driver")
+    tracker.open(study, toy.DOCUMENT)
+    folder = toy.artifacts(tmp_path / "out")
+    pd.DataFrame({"subject": [1, 2]}).to_parquet(folder / "conditions.parquet")
+    shutil.rmtree(folder / "model")
+    toy.run(tracker, toy.spec(study, "plain", 1), folder)
+    toy.run(tracker, toy.spec(study, "plain", 2), scores=ODD)
+    toy.run(tracker, toy.trial(study, 0, **{"training.learning_rate": 1e-5}))
+    broken = toy.spec(study, "hybrid", 2)
+    tracker.finish(tracker.start(broken), broken, toy.failed(broken))
+    return tracker
+
+
+Told = tuple[str, Counter[str]]
+
+
+@pytest.fixture
+def ask(tracker: MlflowTracker, study: str) -> Callable[[Path], Told]:
+    """What a fresh reader with this `mlruns` says of all finished runs, and what it asked the server for that."""
+
+    def answer(mlruns: Path) -> Told:
+        reader = MlflowTracker(tracker.uri, mlruns)
+        counting = Counting(reader.client)
+        vars(reader)["client"] = counting
+        records = reader.records(study)
+        compared = [r.run_id for r in records if r.phase == "compare" and r.status == "FINISHED"]
+        told = dict(reader.histories(study, compared))
+        tables = {
+            (run, name): path and path.read_bytes()
+            for run in compared
+            for name in TABLES
+            for path in [reader.artifact(run, name)]
+        }
+        return repr((records, told, tables)), counting.calls
+
+    return answer
+
+
+REQUESTS = {"get_metric_history", "list_artifacts", "get_run"}
+
+
+class TestOnAServer:
+    def test_the_second_answer_is_that_of_the_server_without_asking(
+        self, ask: Callable[[Path], Told], tracker: MlflowTracker, tmp_path: Path
+    ) -> None:
+        first, asked = ask(tmp_path / "elsewhere")
+        assert asked.keys() >= REQUESTS
+        for mlruns in (tmp_path / "elsewhere", tracker.root):  # and the driver that did the runs need not ask at all
+            again, asked = ask(mlruns)
+            assert again == first
+            assert not asked.keys() & REQUESTS
+        shutil.rmtree(tmp_path / "elsewhere" / FOLDER)
+        assert ask(tmp_path / "elsewhere")[0] == first
+
+    def test_what_changes_in_the_records_is_seen(
+        self, ask: Callable[[Path], Told], tracker: MlflowTracker, study: str, tmp_path: Path
+    ) -> None:
+        ask(tmp_path / "elsewhere")
+        gone, scored = [r.run_id for r in tracker.records(study) if r.phase == "compare"][:2]
+        tracker.discard([gone])
+        tracker.add_scores([scored], {"cost/latency_ms_p50": 1.5})
+        toy.run(tracker, toy.spec(study, "plain", 3))
+        told, _ = ask(tmp_path / "elsewhere")
+        assert told == ask(tmp_path / "without")[0]
+        assert gone not in told
+        assert "'cost/latency_ms_p50': 1.5" in told
+        assert told.count("Record(") == 4
+
+    def test_an_unfinished_run_is_not_kept(self, tracker: MlflowTracker, study: str, tmp_path: Path) -> None:
+        spec = toy.spec(study, "hybrid", 7)
+        run_id = tracker.start(spec)
+        reader = MlflowTracker(tracker.uri, tmp_path / "elsewhere")
+        for epochs in (1, 2):
+            tracker.log_epoch(run_id, toy.history()[epochs - 1])
+            assert reader.history(run_id) == toy.history(epochs)
+            assert reader.artifact(run_id, "scores.parquet") is None
+        tracker.finish(run_id, spec, toy.finished(spec, toy.artifacts(tmp_path / "late")))
+        assert reader.history(run_id) == toy.history()
+        assert reader.artifact(run_id, "scores.parquet") is not None

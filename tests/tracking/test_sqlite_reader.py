@@ -1,0 +1,139 @@
+"""The standard-library reader answers what MLflow answers, from the same file, and touches nothing."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy_runs as toy
+
+from ablate.study import InputError
+from ablate.tracking.mlflow import sqlite_reader
+from ablate.tracking.mlflow.client_reader import ClientReader
+from ablate.tracking.mlflow.tracker import MlflowTracker
+from ablate.untrusted import addresses
+
+
+@pytest.fixture
+def tracker(mlruns: Path, tmp_path: Path) -> MlflowTracker:
+    """A study with a run of every kind: finished, failed, killed, running, tuning, discarded; and another study."""
+    tracker = MlflowTracker(None, mlruns)
+    for study in ("toy", "other"):
+        tracker.open(study, {**toy.DOCUMENT, "created": study})
+        toy.run(tracker, toy.spec(study, "plain", 1), toy.artifacts(tmp_path / study))
+    odd = {"test/nan": math.nan, "test/inf": math.inf, "test/-inf": -math.inf, "test/ü": 0.1}
+    toy.run(tracker, toy.spec("toy", "hybrid", 1), scores=odd)
+    toy.run(tracker, toy.trial("toy", 0, **{"training.learning_rate": 1e-5, "model.bias": False}))
+    tracker.discard([toy.run(tracker, toy.spec("toy", "plain", 9))])
+    broken = toy.spec("toy", "hybrid", 2)
+    tracker.finish(tracker.start(broken), broken, toy.failed(broken, "Error: “why”\nsecond line"))
+    tracker.kill(tracker.start(toy.spec("toy", "hybrid", 3)))
+    tracker.log_epoch(tracker.start(toy.spec("toy", "hybrid", 4)), toy.history()[0])
+    return tracker
+
+
+@pytest.fixture
+def db(mlruns: Path) -> Path:
+    return mlruns / "mlflow.db"
+
+
+def test_answers_as_mlflow_does(tracker: MlflowTracker, db: Path) -> None:
+    client = ClientReader(tracker.client, tracker.uri)
+    for study in ("toy", "other"):
+        expected = client.records(study)
+        found = sqlite_reader.records_from_sqlite(db, study)
+        assert repr(found) == repr(expected)  # nan differs from itself, its repr does not
+        assert [record.status for record in found][-1] == {"toy": "RUNNING", "other": "FINISHED"}[study]
+        assert (
+            sqlite_reader.document_from_sqlite(db, study)
+            == tracker.document(study)
+            == {**toy.DOCUMENT, "created": study}
+        )
+        for record in found:
+            assert repr(sqlite_reader.history_from_sqlite(db, record.run_id)) == repr(client.history(record.run_id))
+            for path in ("model", "scores.parquet", "examples.npz", "provenance.json", "nothing"):
+                expected_path = client.artifact(record.run_id, path)
+                assert sqlite_reader.artifact_from_sqlite(db, record.run_id, path) == expected_path
+                assert tracker.artifact(record.run_id, path) == expected_path
+        ids = [record.run_id for record in expected]
+        told, asked = sqlite_reader.histories_from_sqlite(db, study), client.histories(ids)
+        assert repr(dict(told)) == repr(dict(sorted(each for each in asked if each[1])))
+        assert repr(tracker.records(study)) == repr(expected)
+        assert dict(tracker.histories(study, ids[:1])).keys() == {ids[0]}
+    assert len(sqlite_reader.records_from_sqlite(db, "toy")) == 6
+
+
+def test_a_deleted_study_is_gone(tracker: MlflowTracker, db: Path) -> None:
+    tracker.client.delete_experiment(tracker.client.get_experiment_by_name("toy").experiment_id)
+    assert sqlite_reader.records_from_sqlite(db, "toy") == []
+    assert sqlite_reader.document_from_sqlite(db, "toy") is None
+    assert len(sqlite_reader.records_from_sqlite(db, "other")) == 1
+
+
+def test_nothing_is_written(tracker: MlflowTracker, db: Path) -> None:
+    before = db.read_bytes(), sorted(db.parent.iterdir())
+    sqlite_reader.records_from_sqlite(db, "toy")
+    sqlite_reader.document_from_sqlite(db, "toy")
+    assert (db.read_bytes(), sorted(db.parent.iterdir())) == before
+    with sqlite_reader.reading(db) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        connection.execute("DELETE FROM runs")
+
+
+def test_a_missing_file_or_study_is_empty(tmp_path: Path, empty_store: Path) -> None:
+    missing = tmp_path / "mlruns" / "mlflow.db"
+    for db in (missing, empty_store):
+        assert sqlite_reader.records_from_sqlite(db, "toy") == []
+        assert sqlite_reader.document_from_sqlite(db, "toy") is None
+        assert sqlite_reader.history_from_sqlite(db, "0") == []
+        assert sqlite_reader.artifact_from_sqlite(db, "0", "model") is None
+    assert not missing.parent.exists()
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("not a database, however long this text may be")
+    with pytest.raises(InputError, match=r"mlflow\.db"):
+        sqlite_reader.records_from_sqlite(tmp_path / "mlflow.db", "toy")
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("/a b/c", "/a b/c"),
+        ("file:///a%20b/%C3%BC%231", "/a b/ü#1"),
+        ("mlruns/artifacts/x", "mlruns/artifacts/x"),
+        ("mlflow-artifacts:/0/x", None),
+        ("s3://bucket/x", None),
+    ],
+)
+def test_artifact_addresses(address: str, path: str | None) -> None:
+    assert addresses.local_path(address) == (Path(path) if path else None)
+
+
+@pytest.mark.parametrize(
+    ("uri", "file"),
+    [("sqlite:////a/b.db", "/a/b.db"), ("sqlite:///b.db", "b.db"), ("postgresql://h/x", None), ("http://h", None)],
+)
+def test_database_files(uri: str, file: str | None) -> None:
+    assert addresses.database_file(uri) == (Path(file) if file else None)
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:////a/b.db?timeout=60"])
+def test_a_database_that_is_no_file_or_more_than_one_is_refused(uri: str) -> None:
+    """It was taken for a file of that name: a study with every run finished had all of them missing."""
+    with pytest.raises(InputError, match="must name one file"):
+        addresses.database_file(uri)
+
+
+def test_the_default_store_is_in_the_folder(tmp_path: Path) -> None:
+    assert addresses.database_file(addresses.default_uri(tmp_path)) == tmp_path / "mlflow.db"
+
+
+def test_needs_neither_mlflow_nor_pandas() -> None:
+    heavy = "[m for m in ('mlflow', 'pandas', 'torch') if m in sys.modules]"
+    code = f"import sys, ablate.tracking.mlflow.sqlite_reader; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

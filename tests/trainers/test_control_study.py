@@ -1,0 +1,91 @@
+"""A study with every control: read, checked before anything is created, then each of its arms run."""
+
+# ruff: noqa: E501 (a message is one line, as people see it)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from toy_project import Project
+
+from ablate.planning import plan
+from ablate.scheduler.workspace import Loaded, Workspace, build_all, context_of, load
+from ablate.study import InputError, RunResult
+from ablate.trainers.builtin.run import execute
+
+FILE = "terraces.toml"
+
+
+@pytest.fixture
+def terraces(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(project.folder)
+    return project
+
+
+def loaded(project: Project, *edits: tuple[str, str]) -> Loaded:
+    project.edit(*edits, file=FILE)
+    return load(Path(FILE), Workspace(device="cpu"))
+
+
+def results(study: Loaded, folder: Path) -> dict[str, RunResult]:
+    context = context_of(study, Workspace(device="cpu"), folder / "work", folder / "logs")
+    specs = [plan.compare_spec(study.study, arm, 1) for arm in study.study.arms]
+    return {spec.arm: execute(spec, context) for spec in specs}
+
+
+def test_the_study_is_sound_and_every_arm_runs(terraces: Project) -> None:
+    study = loaded(terraces)
+    build_all(study, Workspace(device="cpu"))
+    found = results(study, terraces.folder)
+    assert {(arm, r.status, r.error) for arm, r in found.items()} == {(arm, "FINISHED", "") for arm in study.study.arms}
+    weights = {arm: r.scores["cost/parameters"] for arm, r in found.items()}
+    assert weights["plain"] == weights["no-age"] == weights["no-neighbours"] == 11 * 11 + 1
+    assert weights["branch"] == weights["branch-shuffled"] == weights["branch-frozen"] == 21 * 11 + 1
+    assert weights["plain-wide"] == 11 * 21 + 1 == weights["branch"]
+    assert len({r.scores["test/absolute_error"] for r in found.values()}) == 7
+    assert [arm for arm, r in found.items() if "cost/parameters_trained" in r.scores] == ["branch-frozen"]
+
+
+def test_what_the_components_do_not_have_is_told_before_anything_is_created(terraces: Project) -> None:
+    study = loaded(
+        terraces,
+        ('shuffle_input = ["size"]', 'shuffle_input = ["sizes"]'),
+        ('freeze = ["sizes"]', 'freeze = ["size"]'),
+        ('drop_joints = ["left", "right"]', 'drop_joints = ["lef", "right"]'),
+        ('drop_input = ["age"]', 'drop_input = ["ages"]'),
+        ("[arms.plain]\n", "[arms.plain]\n[arms.tiny]\ncontrol.match_parameters = { of = 'least', by = 'model.width' }\n[arms.least]\nset.'model.width' = 1\nset.'model.sizes' = true\n"),
+    )  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        build_all(study, Workspace(device="cpu"))
+    assert str(caught.value).splitlines() == [
+        "terraces.toml: arms.tiny.control.match_parameters: no model.width comes within 1% of 22 parameters; the nearest are 12 at 1 and 23 at 2",
+        "terraces.toml: arms.branch-shuffled.control.shuffle_input: is not among the data's inputs (got sizes); did you mean 'size'?",
+        "terraces.toml: arms.branch-frozen.control.freeze: is not among the network's submodules with parameters (got size); did you mean 'sizes'?",
+        "terraces.toml: arms.no-neighbours.control.drop_joints: is not among the data's joints (got lef); did you mean 'left'?",
+        "terraces.toml: arms.no-age.control.drop_input: is not among the data's inputs (got ages); did you mean 'age'?",
+    ]
+    assert not (terraces.folder / "mlruns").exists()
+
+
+def test_one_street_alone_cannot_be_shuffled(terraces: Project) -> None:
+    study = loaded(terraces, ("count = 256", "count = 256\nstreets = 1"))
+    with pytest.raises(InputError, match=r"arms.branch-shuffled.control.shuffle_input: needs at least two subjects"):
+        build_all(study, Workspace(device="cpu"))
+
+
+def test_a_redrawn_split_is_the_same_for_every_arm(terraces: Project) -> None:
+    study = loaded(terraces, ("seeds = [1, 2]", 'seeds = [1, 2]\nvary = ["init", "order", "split"]'))
+    build_all(study, Workspace(device="cpu"))
+    specs = [plan.compare_spec(study.study, arm, seed) for arm in ("plain", "branch") for seed in (1, 2)]
+    assert [spec.settings["data"]["split_seed"] for spec in specs] == [1, 2, 1, 2]
+
+
+def test_a_data_factory_that_cannot_redraw_the_split_is_refused(terraces: Project) -> None:
+    study = loaded(terraces, ("seeds = [1, 2]", 'seeds = [1, 2]\nvary = ["init", "order", "fold"]'))
+    with pytest.raises(InputError) as caught:
+        build_all(study, Workspace(device="cpu"))
+    assert str(caught.value).splitlines() == [
+        f"terraces.toml: settings.data of arm plain.factory: linear_toy.terrace:terraces must take the argument '{name}', because every seed redraws the split (`vary`)"
+        for name in ("fold", "folds")
+    ]

@@ -1,0 +1,276 @@
+"""Proposals that depend on nothing but their arguments, and the copy for optuna-dashboard."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ablate.planning import plan
+from ablate.planning.counting import Known
+from ablate.planning.trials import trial_outcomes, trial_specs, tuning_seed
+from ablate.study import (
+    CategoricalSpace,
+    FloatSpace,
+    IntSpace,
+    Metric,
+    Record,
+    RunSpec,
+    Scalar,
+    StoreUnavailable,
+    Study,
+    study_file,
+)
+from ablate.study import digest as plan_digest
+from ablate.study.space_rules import Entry, contains
+from ablate.tuning import optuna as tuning
+from ablate.untrusted.addresses import sqlite_address
+
+METRICS = {"error": Metric("error", "Error", "m", "lower", lambda output, targets: output)}
+SPACE: dict[str, Entry] = {
+    # The conditional entry stands before the one it depends on.
+    "model.momentum": FloatSpace(type="float", low=0.5, high=1.0, when={"model.optimizer": "sgd"}),
+    "training.learning_rate": FloatSpace(type="float", low=1e-4, high=1e-2, log=True),
+    "model.layers": IntSpace(type="int", low=1, high=6),
+    "model.optimizer": CategoricalSpace(type="categorical", choices=["adam", "sgd"]),
+    "model.nesterov": CategoricalSpace(
+        type="categorical", choices=[True, False], when={"model.optimizer": "sgd", "model.layers": 2}
+    ),
+}
+WRITTEN: dict[str, Scalar] = {
+    "model.momentum": 0.9, "training.learning_rate": 0.001, "model.layers": 2, "model.optimizer": "adam",
+    "model.nesterov": False, "model.width": 8,
+}  # fmt: skip
+Chain = list[tuple[dict[str, Scalar], float | None]]
+
+
+def propose(finished: Chain, *, sampler: Any = "tpe", seed: int = 0, **options: Any) -> dict[str, Scalar]:
+    given_options = {"total": 8, "direction": "lower", "defaults": WRITTEN, **options}
+    return tuning.propose(SPACE, finished, sampler=sampler, seed=seed, **given_options)
+
+
+def bowl(values: Mapping[str, Scalar]) -> float | None:
+    """Lowest at learning rate 0.003; sgd fails whenever it has six layers."""
+    if values["model.optimizer"] == "sgd" and values["model.layers"] == 6:
+        return None
+    return abs(math.log10(float(values["training.learning_rate"])) + 2.5) + 0.1 * float(values["model.layers"])
+
+
+def chain(length: int, sampler: str, finished: Chain | None = None) -> Chain:
+    """Tune the bowl, re-seeding from the trial's index as the driver does; goes on from `finished`."""
+    finished = list(finished or [])
+    while len(finished) < length:
+        values = propose(finished, sampler=sampler, seed=tuning_seed("toy", "plain", len(finished)))
+        finished.append((values, bowl(values)))
+    return finished
+
+
+def active(values: Mapping[str, Scalar]) -> set[str]:
+    names = {"training.learning_rate", "model.layers", "model.optimizer"}
+    if values["model.optimizer"] == "sgd":
+        names.add("model.momentum")
+        if values["model.layers"] == 2:
+            names.add("model.nesterov")
+    return names
+
+
+def test_the_first_trial_is_the_settings_as_written() -> None:
+    expected = {"training.learning_rate": 0.001, "model.layers": 2, "model.optimizer": "adam"}
+    for sampler in ("tpe", "random", "qmc"):
+        assert propose([], sampler=sampler) == expected
+    sgd = propose([], defaults=WRITTEN | {"model.optimizer": "sgd"})
+    assert sgd == {**expected, "model.optimizer": "sgd", "model.momentum": 0.9, "model.nesterov": False}
+
+
+@pytest.mark.parametrize(
+    "outside", [{"training.learning_rate": 0.1}, {"model.layers": 2.5}, {"model.optimizer": "lion"}]
+)
+def test_settings_outside_the_space_are_no_trial(outside: dict[str, Scalar]) -> None:
+    values = propose([], defaults=WRITTEN | outside)
+    assert all(contains(SPACE[path], value) for path, value in values.items())
+
+
+def test_a_whole_number_written_for_a_fraction_becomes_one() -> None:
+    space: dict[str, Entry] = {"x": FloatSpace(type="float", low=0, high=2)}
+    values = tuning.propose(space, [], total=1, seed=0, sampler="tpe", direction="lower", defaults={"x": 1})
+    assert isinstance(values["x"], float)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_a_chain_stopped_anywhere_goes_on_as_it_would_have(sampler: str) -> None:
+    whole = chain(8, sampler)
+    for stop in range(8):
+        assert chain(8, sampler, whole[:stop]) == whole
+    assert len({str(values) for values, _ in whole}) == 8
+
+
+def test_a_chain_is_the_same_in_another_process() -> None:
+    code = "import test_tuning; print(test_tuning.chain(6, 'tpe'))"
+    environment = {"PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "7"}
+    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == str(chain(6, "tpe"))
+
+
+def test_tpe_learns_from_what_finished() -> None:
+    finished = chain(24, "tpe")
+    late = [value for _, value in finished[12:] if value is not None]
+    random = [value for _, value in chain(24, "random")[12:] if value is not None]
+    assert sorted(late)[len(late) // 2] < sorted(random)[len(random) // 2]
+
+
+def test_the_direction_matters_to_tpe() -> None:
+    finished = chain(12, "tpe")
+    lower, higher = (propose(finished, direction=way, seed=5) for way in ("lower", "higher"))
+    assert lower != higher
+
+
+def test_quasi_random_trials_depend_on_the_space_alone() -> None:
+    finished = chain(3, "qmc")
+    upfront = [propose([], sampler="qmc", index=index, seed=index) for index in range(8)]
+    assert [propose(finished, sampler="qmc", index=index, seed=99) for index in range(8)] == upfront
+    assert propose(finished, sampler="qmc") == upfront[3]
+    # Scrambled Sobol' points: eight fall one into each half of the range, four times over.
+    rates = [float(v["training.learning_rate"]) for v in upfront[1:]]
+    assert 3 <= sum(rate < 1e-3 for rate in rates) <= 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 5), sampler=st.sampled_from(["tpe", "random", "qmc"]), length=st.integers(0, 4))
+def test_every_proposal_lies_in_the_space_and_obeys_when(seed: int, sampler: str, length: int) -> None:
+    finished: Chain = [(propose([], sampler="random", index=9, seed=seed + i), i or None) for i in range(length)]
+    values = propose(finished, sampler=sampler, seed=seed, index=9)
+    assert set(values) == active(values)
+    assert all(contains(SPACE[path], value) for path, value in values.items())
+    assert list(values) == [path for path in SPACE if path in values]
+
+
+STUDY = """\
+name = "mirrored"
+question = "?"
+baseline = "plain"
+seeds = [1, 2]
+metrics = ["error"]
+catalogue = "test_tuning:METRICS"
+[settings]
+model = { factory = "a:b", width = 8 }
+data = { factory = "a:b" }
+loss = { factory = "a:b" }
+training = { epochs = 1 }
+[arms.plain]
+[arms.wide]
+set."model.width" = 16
+[tuning]
+trials = 3
+seeds = [101]
+metric = "val/error"
+space."training.learning_rate" = { type = "float", low = 1e-4, high = 1e-2 }
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    (tmp_path / "mirrored.toml").write_text(STUDY, encoding="utf-8")
+    return study_file.load(tmp_path / "mirrored.toml")
+
+
+def record(spec: RunSpec, error: float, status: Any = "FINISHED") -> Record:
+    scores = {"val/error": error, "test/error": error + 10} if status == "FINISHED" else {}
+    return Record("id", spec.arm, spec.seed, spec.phase, spec.key, status, scores, spec.overrides, spec.trial)
+
+
+def records(study: Study) -> Iterator[Record]:
+    """Of arm `plain`: two trials finished, one failed, one comparison run finished and one failed."""
+    for trial, rate in enumerate([0.001, 0.002, 0.003]):
+        (spec,) = trial_specs(study, "plain", trial, {"training.learning_rate": rate})
+        yield record(spec, 1.0 - trial / 4, "FAILED" if trial == 2 else "FINISHED")
+    best = {"training.learning_rate": 0.002}
+    yield record(plan.compare_spec(study, "plain", 1, best), 0.5)
+    yield record(plan.compare_spec(study, "plain", 2, best), 0.5, "FAILED")
+
+
+def digest(arm: str) -> str:
+    return ""
+
+
+Reader = Callable[[str], list[tuple[str, dict[str, Any], float | None]]]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Iterator[Reader]:
+    opened = []
+
+    def trials(name: str) -> list[tuple[str, dict[str, Any], float | None]]:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
+        opened.append(storage)
+        found = optuna.load_study(study_name=name, storage=storage).trials
+        return [(t.state.name, t.params, t.value) for t in found]
+
+    yield trials
+    for storage in opened:
+        storage.engine.dispose()
+
+
+def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: Path, read: Reader) -> None:
+    for _ in range(2):
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+    assert read("mirrored/plain") == [
+        ("COMPLETE", {"training.learning_rate": 0.001}, 1.0),
+        ("COMPLETE", {"training.learning_rate": 0.002}, 0.75),
+        ("FAIL", {"training.learning_rate": 0.003}, None),
+    ]
+    assert read("mirrored/wide") == []
+    assert read("mirrored/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 10.5)]
+
+
+def equal_trials(study: Study) -> Iterator[Record]:
+    """Six trials of arm `plain` with two choices of values between them; TPE over a few choices proposes such."""
+    for trial in range(6):
+        (spec,) = trial_specs(study, "plain", trial, {"training.learning_rate": [0.001, 0.002][trial % 2]})
+        yield record(spec, 1.0 + trial % 2)
+
+
+def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path: Path, read: Reader) -> None:
+    six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
+    for _ in range(2):
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), six, equal_trials(six), digest)
+    found = read("mirrored/plain")
+    assert [params["training.learning_rate"] for _, params, _ in found] == [0.001, 0.002] * 3
+    assert [value for *_, value in found] == [1.0, 2.0] * 3
+
+
+def test_a_mirror_by_older_code_gains_what_it_lacks(study: Study, tmp_path: Path, read: Reader) -> None:
+    """It took the keys of a trial's runs for the trial's name, so of equal trials it had the last alone."""
+    six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
+    address, trials = sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
+    storage = optuna.storages.RDBStorage(address)
+    older = optuna.create_study(storage=storage, study_name="mirrored/plain")
+    for outcome in trial_outcomes(six, "plain", Known(trials), "")[-2:]:
+        key = plan_digest([spec.key for spec in outcome.specs])[:16]
+        trial = tuning._frozen(six.tuning.space, outcome.overrides, outcome.value, {tuning.KEY: key})  # type: ignore[union-attr]
+        older.add_trial(trial)
+    storage.engine.dispose()
+    tuning.mirror(address, six, trials, digest)
+    assert [value for *_, value in read("mirrored/plain")] == [1.0, 2.0] * 3
+
+
+def test_the_mirror_follows_an_amended_study(study: Study, tmp_path: Path, read: Reader) -> None:
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+    more = study.model_copy(update={"seeds": [1, 2, 3]})
+    best = {"training.learning_rate": 0.002}
+    added = [*records(study), record(plan.compare_spec(more, "plain", 3, best), 0.25)]
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), more, added, digest)
+    assert [params["seed"] for _, params, _ in read("mirrored/compare")] == [1, 3]
+
+
+def test_a_mirror_that_cannot_be_written_raises(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "optuna.db").mkdir()
+    with pytest.raises(StoreUnavailable, match="unable to open database file"):
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
