@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from ablate.executors import local
-from ablate.scheduler.scheduler import Driver
-from ablate.scheduler.workspace import Loaded, Workspace, context_of, load
+from ablate.scheduler.scheduler import Scheduler
+from ablate.scheduler.workspace import LoadedStudy, Workspace, context_of, load
 from ablate.study import RunResult, RunSpec, TrainingSettings
 from ablate.trainers.builtin import evaluation
 from ablate.trainers.builtin.run import Context, build, load_catalogue, trainer_of
@@ -59,7 +59,7 @@ def bare(spec: RunSpec, context: Context) -> float:
     return time.perf_counter() - started
 
 
-def one_arm(loaded: Loaded, arm: str, trials: int, seeds: int) -> Loaded:
+def one_arm(loaded: LoadedStudy, arm: str, trials: int, seeds: int) -> LoadedStudy:
     """The study cut to one arm, a few trials and a few seeds."""
     study = loaded.study
     tuning = study.tuning.model_copy(update={"trials": trials}) if study.tuning and trials else None
@@ -88,7 +88,7 @@ def main() -> None:
     print(f"ablate adds {100 * (sum(ours) / sum(bares) - 1):.1f} % to bare training")
 
 
-def measure(loaded: Loaded, workspace: Workspace) -> tuple[list[float], list[float]]:
+def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], list[float]]:
     """Seconds of each cell through the driver and bare, in turns. The fork server starts before the clock."""
     from ablate.study import amend
 
@@ -97,18 +97,18 @@ def measure(loaded: Loaded, workspace: Workspace) -> tuple[list[float], list[flo
     root = workspace.mlruns
     context = context_of(loaded, workspace, root / "work", root / "logs")
     engine = local.pool_for("cpu")
-    driver = Driver(loaded.study, tracker, context, loaded.digests, 1, engine, view)
+    driver = Scheduler(loaded.study, tracker, context, loaded.digests, 1, engine, view)
     ours: list[float] = []
     bares: list[float] = []
     with engine(1) as pool:
         pool.submit(torch.get_num_threads).result()
         while ready := driver.ready():
             spec = ready[0]
-            driver.agenda.wanted = lambda s, key=spec.key: s.key == key  # this cell alone, then back to the clock
+            driver.cell_queue.wanted = lambda s, key=spec.key: s.key == key  # this cell alone, then back to the clock
             started = time.perf_counter()
             driver._drain(pool)
             ours.append(time.perf_counter() - started)
-            driver.agenda.wanted = lambda s: True
+            driver.cell_queue.wanted = lambda s: True
             bares.append(pool.submit(bare, spec, context).result())
     return ours, bares
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import scale_toy
 
-from ablate.scheduler.scheduler import Driver
+from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.workspace import Workspace, context_of, load
 from ablate.study import RunResult, RunSpec, amend
 
@@ -103,7 +103,7 @@ def fill(folder: Path, cells: int, uri: str | None) -> Filled:
         yield clock
 
     began_cpu = time.process_time()
-    Driver(loaded.study, tracker, context, loaded.digests, 1, engine, Silent(), execute=scale_toy.execute).run()
+    Scheduler(loaded.study, tracker, context, loaded.digests, 1, engine, Silent(), execute=scale_toy.execute).run()
     cpu, began = time.process_time() - began_cpu - clock.inside_cpu, time.perf_counter()
     tracker.close("scale", finished=True)
     return Filled(file, clock, cpu, time.perf_counter() - began)

@@ -29,7 +29,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Versus:
+class ArmComparison:
     """One arm against another in one metric; a difference is `arm` minus `against`."""
 
     arm: str
@@ -52,7 +52,7 @@ class Versus:
         return self.verdict != "exploratory"
 
 
-def versus(results: Results, arm: str, against: str, metrics: Sequence[str]) -> list[Versus]:
+def versus(results: Results, arm: str, against: str, metrics: Sequence[str]) -> list[ArmComparison]:
     """The comparison in each metric. All names are known ones; the arms differ."""
     declared = {(c.arm, c.against, c.metric.name): c for c in compare(results) if not c.exploratory}
     return [_versus(results, arm, against, metric, declared.get((arm, against, metric))) for metric in metrics]
@@ -65,9 +65,9 @@ def scored(results: Results) -> list[str]:
     return [*own, *sorted(name for name in known & results.metrics.keys() if name not in own)]
 
 
-def _versus(results: Results, arm: str, against: str, metric: str, declared: Comparison | None) -> Versus:
+def _versus(results: Results, arm: str, against: str, metric: str, declared: Comparison | None) -> ArmComparison:
     found = effect(results, arm, against, metric)
-    return Versus(
+    return ArmComparison(
         arm=arm,
         label=label(results, arm),
         against=against,

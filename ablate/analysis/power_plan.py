@@ -16,7 +16,7 @@ MIN_PAIRS = 3  # finished pairs that make a pilot; fewer say nothing of a spread
 
 
 @dataclass(frozen=True)
-class Prospect:
+class HypothesisPower:
     """One hypothesis. Without a pilot `sd` is None and `detectable` and `difference` are in units of the sd."""
 
     hypothesis: Hypothesis
@@ -29,14 +29,14 @@ class Prospect:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class PowerPlan:
     """What the seeds of a study can show. `smallest_p` is the sign-flip test's, after correction."""
 
     seeds: int
     hypotheses: int
     smallest_p: float
     overlap: float | None
-    prospects: tuple[Prospect, ...]
+    prospects: tuple[HypothesisPower, ...]
 
     def document(self) -> dict[str, object]:
         """Plain JSON: power 0.8, a corrected level of 0.05."""
@@ -60,7 +60,7 @@ def outlook(
     metrics: Mapping[str, Metric],
     compared: Mapping[tuple[str, int], Record],
     difference: float | None = None,
-) -> Outlook:
+) -> PowerPlan:
     """What the study's seeds can show, with the spread of the finished comparison runs where there are enough.
 
     `compared`: those that count, by arm and seed.
@@ -73,7 +73,7 @@ def outlook(
         _prospect(h, metrics[h.metric].unit, _pilot(study, compared, h), len(study.seeds), family, overlap, difference)
         for h in study.hypotheses
     )
-    return Outlook(len(study.seeds), family, power.smallest_p(len(study.seeds), family), overlap, rows)
+    return PowerPlan(len(study.seeds), family, power.smallest_p(len(study.seeds), family), overlap, rows)
 
 
 def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
@@ -97,16 +97,16 @@ def _prospect(
     family: int,
     overlap: float | None,
     difference: float | None,
-) -> Prospect:
+) -> HypothesisPower:
     pairs, sd = pilot
     reach = None if sd == 0 else power.detectable(1.0 if sd is None else sd, seeds, family, overlap=overlap)
     needed = None
     if sd and difference is not None:
         needed = power.seeds_needed(sd, difference - h.margin, family, overlap=overlap)
-    return Prospect(h, unit, pairs, sd, reach, difference, needed)
+    return HypothesisPower(h, unit, pairs, sd, reach, difference, needed)
 
 
-def _head(found: Outlook) -> list[str]:
+def _head(found: PowerPlan) -> list[str]:
     seeds = f"{found.seeds} {'seed' if found.seeds == 1 else 'seeds'}"
     family = "1 hypothesis" if found.hypotheses == 1 else f"{found.hypotheses} hypotheses"
     few = f"; a verdict needs at least {MIN_SEEDS}" if found.seeds < MIN_SEEDS else ""
@@ -120,13 +120,13 @@ def _head(found: Outlook) -> list[str]:
     return head
 
 
-def _row(found: Outlook, p: Prospect) -> str:
+def _row(found: PowerPlan, p: HypothesisPower) -> str:
     h = p.hypothesis
     name = f"{h.arm} against {h.against}, {h.metric}, margin {numbers.with_unit(f'{h.margin:g}', p.unit)}"
     return f"{name}: {'; '.join(part for part in (_spread(p), _reach(found, p), _needed(p)) if part)}"
 
 
-def _spread(p: Prospect) -> str:
+def _spread(p: HypothesisPower) -> str:
     if p.sd is None:
         return f"{p.pairs} finished pairs, a pilot of at least {MIN_PAIRS} is needed to know their sd"
     if p.sd == 0:
@@ -134,7 +134,7 @@ def _spread(p: Prospect) -> str:
     return f"differences of {p.pairs} pairs have sd {numbers.with_unit(f'{p.sd:.3g}', p.unit)}"
 
 
-def _reach(found: Outlook, p: Prospect) -> str:
+def _reach(found: PowerPlan, p: HypothesisPower) -> str:
     if p.sd == 0:
         return ""
     if p.detectable is None:
@@ -143,7 +143,7 @@ def _reach(found: Outlook, p: Prospect) -> str:
     return f"80 % power when the true improvement is {size} above or below the margin"
 
 
-def _needed(p: Prospect) -> str:
+def _needed(p: HypothesisPower) -> str:
     if p.difference is None or not p.sd:
         return ""
     size = numbers.with_unit(f"{p.difference:g}", p.unit)

@@ -118,11 +118,11 @@ def run(
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """A study that was stopped says how it goes on."""
-    from ablate.scheduler.retry import OutOfPatience
+    from ablate.scheduler.retry import RetryTimeout
 
     try:
         yield
-    except (OutOfPatience, KeyboardInterrupt) as error:
+    except (RetryTimeout, KeyboardInterrupt) as error:
         typer.echo(f"stopped: {str(error) or 'Ctrl-C'}", err=True)
         typer.echo("nothing is lost: the same command continues where this one stopped", err=True)
         raise typer.Exit(EXIT_FAILED) from None
@@ -386,10 +386,10 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except Exception as error:
-        from ablate.scheduler.retry import OutOfPatience
+        from ablate.scheduler.retry import RetryTimeout
         from ablate.study import InputError, StoreUnavailable  # brings pydantic: not needed to answer --help
 
-        if isinstance(error, OutOfPatience):
+        if isinstance(error, RetryTimeout):
             typer.echo(f"error: {error}", err=True)
             sys.exit(EXIT_FAILED)
         if isinstance(error, StoreUnavailable):

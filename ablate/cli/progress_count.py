@@ -10,7 +10,7 @@ from rich.progress import Progress
 PLAIN_EVERY_SECONDS = 20.0
 
 
-class Counting:
+class ProgressCount:
     """Call it with the parts done and all parts. Use as a context manager around the work."""
 
     def __init__(self, what: str, console: Console | None = None) -> None:
@@ -19,7 +19,7 @@ class Counting:
         self._task = self.bar.add_task(what, total=None)
         self._printed = time.monotonic()
 
-    def __enter__(self) -> Counting:
+    def __enter__(self) -> ProgressCount:
         if self.console.is_terminal:
             self.bar.start()
         return self

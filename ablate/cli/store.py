@@ -35,11 +35,11 @@ def snapshot(
     models go there. The study may still be running; with --tracking-uri it is read from that server. Runs that the
     snapshot has stay as they are, but for those that --reports-only kept in part and that are now to be had whole.
     """
-    from ablate.cli.progress_count import Counting
+    from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive, workflow
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with Counting("runs read") as tell:
+    with ProgressCount("runs read") as tell:
         said = archive.snapshot(workflow.study_name(study), workspace, tell, reports_only=reports_only)
     typer.echo(said)
 
@@ -50,10 +50,10 @@ def restore(mlruns: Store = Path("mlruns")) -> None:
 
     Needs no network and no account, but for models on a DVC remote of yours.
     """
-    from ablate.cli.progress_count import Counting
+    from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive, workflow
 
-    with Counting("runs restored") as tell:
+    with ProgressCount("runs restored") as tell:
         said = archive.restore(workflow.Workspace(mlruns), tell)
     typer.echo(said)
 
@@ -70,13 +70,13 @@ def export(
 
     From a server: ablate export mocap mocap.zip --tracking-uri http://127.0.0.1:5000
     """
-    from ablate.cli.progress_count import Counting
+    from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive, workflow
     from ablate.scheduler import workspace as loading
 
     loading.check_file("OUT.zip", out)
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with Counting("runs read") as tell:
+    with ProgressCount("runs read") as tell:
         said = archive.export(workflow.study_name(study), workspace, out, tell)
     typer.echo(said)
 
@@ -95,11 +95,11 @@ def import_(
     Refused are damaged files, paths that lead elsewhere, links, more than 100 000 files, more than 50 GB unpacked, and
     more than a hundred times the size of the file.
     """
-    from ablate.cli.progress_count import Counting
+    from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive, workflow
 
     workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with Counting("runs imported") as tell:
+    with ProgressCount("runs imported") as tell:
         said = archive.bring_in(file, workspace, tell)
     typer.echo(said)
 

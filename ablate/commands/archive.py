@@ -49,7 +49,7 @@ class Discarding:
 def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool = False) -> str:
     """Put a study's ended runs under DVC in the repository of the working folder; says what was stored.
 
-    A server that goes away is waited for: raises OutOfPatience.
+    A server that goes away is waited for: raises RetryTimeout.
     """
     from ablate.archive import snapshot as repository
     from ablate.archive.dvc_storage import check_repository
@@ -255,9 +255,9 @@ def _patiently(workspace: Workspace, tell: Tell) -> tuple[Callable[[int, int], N
     """Who hears of runs that come or go, and what insists that they do: each that does ends an outage."""
     if not workspace.tracking_uri:
         return tell, lambda call: call()
-    from ablate.scheduler.retry import STORE, Outage
+    from ablate.scheduler.retry import STORE, Retry
 
-    store = Outage(*STORE, tell.note, workspace.patience_s)
+    store = Retry(*STORE, tell.note, workspace.patience_s)
 
     def heard(done: int, total: int) -> None:
         store.over()

@@ -35,7 +35,7 @@ Tell = Callable[[int, int, str], None]  # runs done, runs in all, the run at han
 
 
 @dataclass(frozen=True)
-class External:
+class ExternalTest:
     """What an external test gave. `scores` is tidy: arm, seed, metric, score; `notes` say what could not be scored."""
 
     study: str
@@ -60,7 +60,7 @@ def evaluate(
     name: str | None = None,
     factory: str | None = None,
     tell: Tell = lambda done, total, run: None,
-) -> External:
+) -> ExternalTest:
     """Score every finished run that kept its model on all examples of `data`, with every metric of the catalogue.
 
     `study`: a file or a name in the store; `data`: a path, or a name under the data root. The scores are recorded in
@@ -97,7 +97,7 @@ def evaluate(
         raise InputError(*(Problem(str(file), "", note) for note in dict.fromkeys(notes)))
     _record(found, name, scores, scorer.examples)
     now = workflow.results(found.study.name, workspace)
-    return External(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), now)
+    return ExternalTest(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), now)
 
 
 def _accepted(study: str) -> str:

@@ -14,7 +14,7 @@ from ablate.planning.outdated import Outdated, outdated
 from ablate.scheduler import session
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import (
-    Loaded,
+    LoadedStudy,
     Workspace,
     build_all,
     check_folder,
@@ -32,12 +32,12 @@ from ablate.untrusted.wording import nearest, shown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ablate.analysis.compare import Versus
-    from ablate.analysis.power_plan import Outlook
+    from ablate.analysis.compare import ArmComparison
+    from ablate.analysis.power_plan import PowerPlan
     from ablate.analysis.results import Results
     from ablate.scheduler.scheduler import View
 
-__all__ = ["Loaded", "Workspace", "load", "records"]  # what the command line needs to begin
+__all__ = ["LoadedStudy", "Workspace", "load", "records"]  # what the command line needs to begin
 
 SMOKE_EXAMPLES = 64
 
@@ -59,7 +59,7 @@ class Outcome:
 
 
 def make_plan(
-    loaded: Loaded, workspace: Workspace, *, check: bool = False, known: Sequence[Record] | None = None
+    loaded: LoadedStudy, workspace: Workspace, *, check: bool = False, known: Sequence[Record] | None = None
 ) -> plan.Plan:
     """What would run and what is done. `check` also imports the components and builds every arm's.
 
@@ -74,7 +74,7 @@ def make_plan(
     return loaded.plan(known)
 
 
-def driver_of(loaded: Loaded, workspace: Workspace) -> str:
+def driver_of(loaded: LoadedStudy, workspace: Workspace) -> str:
     """Process, host and time of the `ablate run` that is at this study with this `mlruns` folder; "" for none."""
     from ablate.locking import file_lock
 
@@ -82,7 +82,7 @@ def driver_of(loaded: Loaded, workspace: Workspace) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStatus:
     """How a study file and its data stand to what the store holds."""
 
     outdated: Sequence[Outdated]  # finished runs that do not count by file and data
@@ -90,18 +90,18 @@ class Standing:
     compared: Mapping[tuple[str, int], Record]  # comparison runs that count by the document, by arm and seed
 
 
-def standing(loaded: Loaded, workspace: Workspace, known: Sequence[Record], planned: plan.Plan) -> Standing:
+def standing(loaded: LoadedStudy, workspace: Workspace, known: Sequence[Record], planned: plan.Plan) -> StudyStatus:
     """`known`: the study's records, and their plan. Raises InputError when the study's document is damaged."""
     found = stored(loaded.study.name, workspace, known)
     if found is None:
-        return Standing([], [], {})
+        return StudyStatus([], [], {})
     edits, counted = amend.edited_settings(found.study, loaded.study), found.plan.counted
     since = outdated(planned, known, lambda r: edits.get(r.arm, ()) if r.run_id in counted else ())
     differences = amend.edited(found.study, loaded.study) + amend.other_data(found.plan.digests, loaded.digests)
-    return Standing(since, differences, found.plan.compared)
+    return StudyStatus(since, differences, found.plan.compared)
 
 
-def outlook(loaded: Loaded, found: Standing, *, difference: float | None = None) -> Outlook:
+def outlook(loaded: LoadedStudy, found: StudyStatus, *, difference: float | None = None) -> PowerPlan:
     """What the study's seeds can show, by the spread of its finished runs; and for a `difference`, the seeds needed."""
     from ablate.analysis import power_plan as prospects
 
@@ -109,7 +109,7 @@ def outlook(loaded: Loaded, found: Standing, *, difference: float | None = None)
 
 
 def run(
-    loaded: Loaded,
+    loaded: LoadedStudy,
     workspace: Workspace,
     view: View,
     *,
@@ -120,7 +120,7 @@ def run(
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
 
     Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted when
-    asked to stop by a signal, and OutOfPatience when the store or the working folder stay unusable.
+    asked to stop by a signal, and RetryTimeout when the store or the working folder stay unusable.
     """
     study = loaded.study
     wanted = plan.selector(study, only or [], file=str(loaded.path))
@@ -156,7 +156,7 @@ def _carry_out(
         chosen = sorted(_chosen(loaded, old, rerun, wanted))
         store.insist(lambda: task.tracker.discard(chosen))
     driver = store.insist(task.driver)
-    driver.agenda.wanted = wanted
+    driver.cell_queue.wanted = wanted
     _warn_of_stale(loaded, driver.records, task.view)
     driver.run()
     task.tidy(driver.records)
@@ -168,7 +168,7 @@ def _carry_out(
     return outcome
 
 
-def smoke(loaded: Loaded, workspace: Workspace, view: View) -> Outcome:
+def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
     """One tiny pass through every arm in a temporary folder: nothing is recorded."""
     from ablate.tracking.memory import MemoryTracker
 
@@ -208,7 +208,9 @@ def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) ->
     return [folder / FORMATS[f] for f in formats]
 
 
-def compare(name: str, workspace: Workspace, arm: str, against: str, metrics: Sequence[str] = ()) -> list[Versus]:
+def compare(
+    name: str, workspace: Workspace, arm: str, against: str, metrics: Sequence[str] = ()
+) -> list[ArmComparison]:
     """Two arms side by side in each metric, by default the study's. Raises InputError for a name it does not have."""
     from ablate.analysis import compare
 
@@ -275,7 +277,7 @@ def check_rerun(study: Study, what: str, only: Collection[str] = ()) -> None:
         raise InputError(Problem("--rerun", "", "is an arm that --only leaves out", what, f"--only {what} names it"))
 
 
-def _chosen(loaded: Loaded, old: list[Record], what: str, wanted: Callable[[Record], bool]) -> set[str]:
+def _chosen(loaded: LoadedStudy, old: list[Record], what: str, wanted: Callable[[Record], bool]) -> set[str]:
     """Ids of the `wanted` runs to be done again: an arm's, the failed ones, or those made by other code."""
     if what == "stale":
         chosen = {run_id for run_id, code in stale(loaded, old).items() if code == "changed"}
@@ -284,7 +286,7 @@ def _chosen(loaded: Loaded, old: list[Record], what: str, wanted: Callable[[Reco
     return {r.run_id for r in old if r.run_id in chosen and wanted(r)}
 
 
-def stale(loaded: Loaded, old: list[Record]) -> dict[str, Code]:
+def stale(loaded: LoadedStudy, old: list[Record]) -> dict[str, Code]:
     """Which finished runs that count were not made by the code that is here now, by run id: by other code, or by code
     whose digest cannot be compared."""
     from ablate.trainers.provenance import source_digest
@@ -300,7 +302,7 @@ def stale(loaded: Loaded, old: list[Record]) -> dict[str, Code]:
     return {run_id: code for run_id, code in found.items() if code != "same"}
 
 
-def _warn_of_stale(loaded: Loaded, known: list[Record], view: View) -> None:
+def _warn_of_stale(loaded: LoadedStudy, known: list[Record], view: View) -> None:
     found = list(stale(loaded, known).values())
     if "changed" in found:
         made_otherwise = found.count("changed")
@@ -320,7 +322,7 @@ def _outcome(planned: plan.Plan) -> Outcome:
     return Outcome(done, failed, len(cells) - done - failed, errors)
 
 
-def remaining(loaded: Loaded, workspace: Workspace, only: list[str] | None, rerun: str | None = None) -> int:
+def remaining(loaded: LoadedStudy, workspace: Workspace, only: list[str] | None, rerun: str | None = None) -> int:
     """Number of chosen cells, tuning included, that are neither done nor failed, or are to be done again."""
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
     old = records(loaded.study.name, workspace)

@@ -29,7 +29,7 @@ def known_pose() -> KnownPose:
 
 
 class KnownPose(nn.Module):
-    """Azimuth and elevation of the camera that explains the 2D best (implements runs.contract.Fits and Told)."""
+    """Azimuth and elevation of the camera that explains the 2D best (implements runs.contract.Fits and UsesTargets)."""
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Learns nothing, and draws no batch."""

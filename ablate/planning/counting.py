@@ -42,7 +42,7 @@ def answers(record: Record, spec: RunSpec) -> bool:
     return record.dataset == spec.data_digest and dict(record.overrides) == dict(spec.overrides)
 
 
-class Known:
+class RecordIndex:
     """The records of a study, oldest first, found by place: asking costs the same among ten and ten thousand."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:

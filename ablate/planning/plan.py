@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from ablate.planning.counting import Known, document_digests
+from ablate.planning.counting import RecordIndex, document_digests
 from ablate.planning.trials import (
     TrialOutcome,
     TuningFailed,
@@ -112,7 +112,7 @@ def drawn(study: Study, seed: int) -> dict[str, int]:
 
 def make_plan(
     study: Study,
-    records: Iterable[Record] | Known,
+    records: Iterable[Record] | RecordIndex,
     digest_of_arm: Callable[[str], str],
     *,
     direction: Direction | None = None,
@@ -122,7 +122,7 @@ def make_plan(
     A FAILED record counts as failed: it is run again only when someone asks. Trials not proposed yet, and the
     comparison runs of an arm whose tuning is unfinished, wait.
     """
-    known = records if isinstance(records, Known) else Known(records)
+    known = records if isinstance(records, RecordIndex) else RecordIndex(records)
     if study.tuning is not None and direction is None:
         direction = tuning_direction(study)
     tuning: list[Cell] = []
@@ -167,7 +167,7 @@ def counted_by(document: Mapping[str, Any], name: str, records: Sequence[Record]
         return ()
 
 
-def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: Known) -> list[Cell]:
+def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: RecordIndex) -> list[Cell]:
     proposed = {o.index: o for o in outcomes}
     cells = []
     for trial in range(tuning_of(study).trials):
@@ -182,7 +182,7 @@ def _comparison_cells(
     study: Study,
     arm: str,
     outcomes: Sequence[TrialOutcome],
-    known: Known,
+    known: RecordIndex,
     data_digest: str,
     direction: Direction,
 ) -> list[Cell]:
@@ -195,7 +195,7 @@ def _comparison_cells(
     return [_cell(spec, known) for spec in compare_specs(study, arm, tuned, data_digest)]
 
 
-def _cell(spec: RunSpec, known: Known) -> Cell:
+def _cell(spec: RunSpec, known: RecordIndex) -> Cell:
     record = known.of(spec)
     states: dict[str, State] = {"FINISHED": "done", "FAILED": "failed", "RUNNING": "running"}
     state: State = "missing" if record is None else states.get(record.status, "interrupted")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ablate.planning.counting import Known
+from ablate.planning.counting import RecordIndex
 from ablate.study import Direction, InputError, Metric, Record, RunSpec, Scalar, Study, Tuning, digest
 from ablate.study.components import load_component
 from ablate.study.resolve import resolve, scalars
@@ -79,15 +79,15 @@ def trial_specs(
 
 
 def trial_outcomes(
-    study: Study, arm: str, records: Iterable[Record] | Known, data_digest: str = ""
+    study: Study, arm: str, records: Iterable[Record] | RecordIndex, data_digest: str = ""
 ) -> list[TrialOutcome]:
     """The trials of `arm` proposed so far, in order. Records of other settings or data (another key) do not count."""
-    known = records if isinstance(records, Known) else Known(records)
+    known = records if isinstance(records, RecordIndex) else RecordIndex(records)
     found = (trial_outcome(study, arm, trial, known, data_digest) for trial in range(tuning_of(study).trials))
     return [outcome for outcome in found if outcome is not None]
 
 
-def trial_outcome(study: Study, arm: str, trial: int, known: Known, data_digest: str = "") -> TrialOutcome | None:
+def trial_outcome(study: Study, arm: str, trial: int, known: RecordIndex, data_digest: str = "") -> TrialOutcome | None:
     """One trial of `arm`, None before it is proposed. Proposed again, the newest replaces the old one."""
     proposed = [dict(record.overrides) for record in reversed(known.trial(arm, trial))]
     distinct = [overrides for i, overrides in enumerate(proposed) if overrides not in proposed[:i]]
@@ -96,7 +96,7 @@ def trial_outcome(study: Study, arm: str, trial: int, known: Known, data_digest:
 
 
 def _outcome(
-    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], known: Known, data_digest: str
+    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], known: RecordIndex, data_digest: str
 ) -> TrialOutcome | None:
     """What the records say of a trial with these overrides; None when none of them is of its runs."""
     tuning = tuning_of(study)

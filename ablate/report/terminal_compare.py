@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis import numbers
-from ablate.analysis.compare import Pair, Versus
+from ablate.analysis.compare import ArmComparison, Pair
 from ablate.analysis.phrasing import counted, margin_text
 from ablate.analysis.statistics import Estimate
 from ablate.report import terminal, tidy
@@ -19,7 +19,7 @@ from ablate.report.tables import Cell, TextTable
 SCORE_DIGITS = 4  # significant ones of a seed's score: enough to check a difference by hand
 
 
-def print_versus(study: str, found: Sequence[Versus], console: Console | None = None) -> None:
+def print_versus(study: str, found: Sequence[ArmComparison], console: Console | None = None) -> None:
     """For each metric every seed's scores and difference, then what they say together."""
     console = console or Console()
     first = found[0]
@@ -33,12 +33,12 @@ def print_versus(study: str, found: Sequence[Versus], console: Console | None = 
         console.print(lines)
 
 
-def document(study: str, found: Sequence[Versus]) -> str:
+def document(study: str, found: Sequence[ArmComparison]) -> str:
     """The same as JSON; what is no number is null."""
     return json.dumps({"study": study, "comparisons": tidy.plain(found)}, ensure_ascii=False, allow_nan=False)
 
 
-def seeds(each: Versus) -> TextTable:
+def seeds(each: ArmComparison) -> TextTable:
     """A row a seed: both scores and their difference; then the means over the pairs."""
     places = max(each.places, _score_places(each.pairs))
     header = ("Seed", each.label, each.against_label, f"Difference{numbers.in_brackets(each.metric.unit)}")
@@ -50,7 +50,7 @@ def seeds(each: Versus) -> TextTable:
     return TextTable(header, tuple(rows))
 
 
-def summary(each: Versus) -> list[tuple[str, str]]:
+def summary(each: ArmComparison) -> list[tuple[str, str]]:
     """Missing pairs, difference, tests, people and declared hypothesis: a name and its words, a line each."""
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
@@ -61,7 +61,7 @@ def summary(each: Versus) -> list[tuple[str, str]]:
     ]
 
 
-def _tests(each: Versus) -> list[tuple[str, str]]:
+def _tests(each: ArmComparison) -> list[tuple[str, str]]:
     effect = each.effect
     if effect.p is None:
         return [("p", f"none: {effect.difference.note or 'too few pairs'}")]
@@ -73,7 +73,7 @@ def _tests(each: Versus) -> list[tuple[str, str]]:
     return lines
 
 
-def _people(each: Versus) -> str:
+def _people(each: ArmComparison) -> str:
     people = each.population
     if people.difference.mean is None:
         return people.note or "no people are named in the test data"
@@ -81,14 +81,14 @@ def _people(each: Versus) -> str:
     return f"{_estimate(people.difference, each)}; {note}"
 
 
-def _verdict(each: Versus) -> str:
+def _verdict(each: ArmComparison) -> str:
     if not each.declared:
         return "exploratory: no hypothesis of the study asks for this comparison"
     margin = f", margin {margin_text(each.margin, each.metric)}" if each.margin else ""
     return f"{each.verdict} (declared hypothesis{margin})" + (f": {each.reason}" if each.reason else "")
 
 
-def _estimate(found: Estimate, each: Versus) -> str:
+def _estimate(found: Estimate, each: ArmComparison) -> str:
     if found.mean is None:
         return numbers.GAP
     mean = numbers.with_unit(numbers.signed(found.mean, each.places), each.metric.unit)

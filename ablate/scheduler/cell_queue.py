@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 
 from ablate.planning import plan
-from ablate.planning.counting import CellId, Known, cell_id
+from ablate.planning.counting import CellId, RecordIndex, cell_id
 from ablate.planning.trials import (
     TrialOutcome,
     TuningFailed,
@@ -20,12 +20,12 @@ from ablate.planning.trials import (
 from ablate.study import Record, RunSpec, Scalar, Study
 from ablate.tuning import optuna
 
-__all__ = ["Agenda", "CellId", "cell_id"]
+__all__ = ["CellId", "CellQueue", "cell_id"]
 
 Queue = dict[CellId, RunSpec]  # in the order of the study
 
 
-class Agenda:
+class CellQueue:
     """The cells of `study` that `wanted` accepts and the `records` do not hold. `data_digests` is by arm.
 
     Every arm has a queue that is worked out once and shrinks as its cells end, so that asking what is ready costs the
@@ -42,7 +42,7 @@ class Agenda:
         self.study, self.data_digests = study, data_digests
         self.records = list(records)
         self._wanted = wanted
-        self._known = Known(self.records)
+        self._known = RecordIndex(self.records)
         self._queues: dict[str, Queue] = {}
         self._outcomes: dict[tuple[str, int], TrialOutcome | None] = {}
         self._proposed: dict[tuple[str, int], list[RunSpec]] = {}

@@ -11,16 +11,16 @@ from ablate.study import StoreUnavailable
 PATIENCE_S = 120.0  # a server that is started again, a disk that someone clears
 LONGEST_DELAY_S = 15.0  # between two tries, and between two notes
 FIRST_DELAY_S = 0.5
-STORE = ("the store does not answer", "the store answers again")  # what an Outage of it says
+STORE = ("the store does not answer", "the store answers again")  # what an Retry of it says
 
 T = TypeVar("T")
 
 
-class OutOfPatience(Exception):
+class RetryTimeout(Exception):
     """It did not come back in time."""
 
 
-class Outage:
+class Retry:
     """One thing that may fail for a while. `tell` hears `what` when it does, and `again` when it is over.
 
     Only time spent waiting counts: a run that works for an hour between two failures has not been waited for.
@@ -48,12 +48,12 @@ class Outage:
         self._waited, self._delay, self._next, self._told = 0.0, FIRST_DELAY_S, 0.0, -LONGEST_DELAY_S
 
     def failed(self, reason: str) -> None:
-        """It does not: wait before the next try. Raises OutOfPatience when that was done long enough."""
+        """It does not: wait before the next try. Raises RetryTimeout when that was done long enough."""
         self.failing = True
         if self.waiting:  # others have met with it at the same time
             return
         if self._waited >= self.patience_s:
-            raise OutOfPatience(f"{self.what}: {reason} (waited {self._waited:.0f} s)")
+            raise RetryTimeout(f"{self.what}: {reason} (waited {self._waited:.0f} s)")
         if self._waited - self._told >= LONGEST_DELAY_S:
             self.tell(f"{self.what}: {reason}; waiting, for at most {self.patience_s - self._waited:.0f} s more")
             self._told = self._waited
@@ -62,7 +62,7 @@ class Outage:
         self._next = time.monotonic() + delay
 
     def insist(self, call: Callable[[], T]) -> T:
-        """What `call` gives, once the store lets it. Raises OutOfPatience."""
+        """What `call` gives, once the store lets it. Raises RetryTimeout."""
         while True:
             try:
                 result = call()

@@ -13,7 +13,7 @@ from ablate.study import RunSpec
 
 
 @dataclass
-class Flight:
+class RunningCell:
     """A cell in a worker, its run in the store and the file in which the worker tells of its epochs."""
 
     spec: RunSpec

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ablate.executors.local import Ends, Engine, Varies, WorkerLost
-from ablate.scheduler.cell_queue import Agenda, CellId, cell_id
-from ablate.scheduler.retry import PATIENCE_S, STORE, Outage, OutOfPatience
-from ablate.scheduler.running_cell import Flight
+from ablate.scheduler.cell_queue import CellId, CellQueue, cell_id
+from ablate.scheduler.retry import PATIENCE_S, STORE, Retry, RetryTimeout
+from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.shutdown import Interrupted, StopRequest
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker
 from ablate.trainers.builtin.checkpoints import UNLOADABLE
@@ -41,7 +41,7 @@ class View(Protocol):
 
 
 @dataclass
-class Driver:
+class Scheduler:
     """Runs every cell on its `agenda`: what of `study` the store does not hold and `wanted` accepts."""
 
     study: Study
@@ -60,24 +60,24 @@ class Driver:
     patience_s: float = PATIENCE_S
 
     def __post_init__(self) -> None:
-        self.agenda = Agenda(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
-        self.flights: dict[Future[RunResult], Flight] = {}
+        self.cell_queue = CellQueue(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
+        self.running_cells: dict[Future[RunResult], RunningCell] = {}
         self.losses: dict[CellId, int] = {}  # of workers, by the cell they were at
         self.spared: set[CellId] = set()  # cells that have lost a worker after their last word
-        tried = sorted(self.agenda.records, key=lambda record: record.failures)
+        tried = sorted(self.cell_queue.records, key=lambda record: record.failures)
         self.failures: dict[CellId, int] = {cell_id(record): record.failures for record in tried if record.failures}
-        self.store = Outage(*STORE, self.view.note, self.patience_s)
-        self.place = Outage("the runs cannot go on", "the runs go on", self.view.note, self.patience_s)
+        self.store = Retry(*STORE, self.view.note, self.patience_s)
+        self.place = Retry("the runs cannot go on", "the runs go on", self.view.note, self.patience_s)
         self.polled = time.monotonic()
 
     def run(self) -> None:
         """Until nothing is missing. What does not end is KILLED in the store; the same command resumes it.
 
-        Raises Interrupted when asked to stop, OutOfPatience when the store or the working folder stay unusable.
+        Raises Interrupted when asked to stop, RetryTimeout when the store or the working folder stay unusable.
         """
         self._unlink_stop_file()
         try:
-            with self.stop.heeded(), self.engine(self.workers) as pool:
+            with self.stop.deferred(), self.engine(self.workers) as pool:
                 self._drain(pool)
         except BaseException:
             self._abandon()
@@ -88,26 +88,26 @@ class Driver:
     @property
     def records(self) -> list[Record]:
         """What the store holds, with what this driver added."""
-        return self.agenda.records
+        return self.cell_queue.records
 
     def ready(self, limit: int | None = None) -> list[RunSpec]:
         """Cells that can start now, in order, at most `limit` of them."""
-        return self.agenda.ready({flight.cell_id for flight in self.flights.values()}, limit)
+        return self.cell_queue.ready({cell.cell_id for cell in self.running_cells.values()}, limit)
 
     def _drain(self, pool: Executor) -> None:
         stopping = False
-        exhausted: OutOfPatience | None = None
+        exhausted: RetryTimeout | None = None
         while True:
             if self.stop.reason and not stopping:
                 stopping = True
                 self._ask_cells_to_stop()
             try:
-                if not stopping and not self._take_off(pool) and not self.flights:
+                if not stopping and not self._take_off(pool) and not self.running_cells:
                     return
                 self._wait()
                 self._watch(pool)
                 self._land()
-            except OutOfPatience as error:
+            except RetryTimeout as error:
                 exhausted = exhausted or error
                 self.stop.ask(str(exhausted), LAST_WISH_S)
             if self.stop.reason and (self._nothing_to_wait_for() or self.stop.late):
@@ -115,7 +115,7 @@ class Driver:
 
     def _nothing_to_wait_for(self) -> bool:
         """No cell is at work, and what has ended is recorded, unless the store does not let it."""
-        return not self.flights or (self.store.failing and all(future.done() for future in self.flights))
+        return not self.running_cells or (self.store.failing and all(future.done() for future in self.running_cells))
 
     def _ask_cells_to_stop(self) -> None:
         self.view.note(f"{self.stop.reason}: stopping once the runs have saved their state; another Ctrl-C stops now")
@@ -142,7 +142,7 @@ class Driver:
     def _take_off(self, pool: Executor) -> bool:
         """Fill the free workers with ready cells. False when nothing is left to start, now or later."""
         slots = pool.slots if isinstance(pool, Varies) else self.workers
-        free = slots - len(self.flights)
+        free = slots - len(self.running_cells)
         ready = self.ready(free) if free > 0 else []
         for spec in ready:
             if self.store.waiting or self.place.waiting:
@@ -154,120 +154,120 @@ class Driver:
     def _submit(self, pool: Executor, spec: RunSpec) -> None:
         progress = self.context.folder(spec) / PROGRESS
         progress.unlink(missing_ok=True)
-        flight = Flight(spec, self.tracker.start(spec, self.failures.get(cell_id(spec), 0)), progress)
+        cell = RunningCell(spec, self.tracker.start(spec, self.failures.get(cell_id(spec), 0)), progress)
         self.store.over()
         self.view.started(spec)
-        self.flights[pool.submit(self.execute, spec, self.context)] = flight
+        self.running_cells[pool.submit(self.execute, spec, self.context)] = cell
 
     def _wait(self) -> None:
-        if not self.flights or self.store.waiting:
+        if not self.running_cells or self.store.waiting:
             time.sleep(POLL_SECONDS)  # cells that have ended wait for the store
         else:
-            wait(self.flights, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            wait(self.running_cells, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
 
     def _watch(self, pool: Executor) -> None:
         """Follow every cell, and end the worker of one that has given no sign of life for too long."""
         now = time.monotonic()
         asleep = max(0.0, now - self.polled - 10 * POLL_SECONDS)  # stopped by Ctrl-Z, or busy with the store
         self.polled = now
-        for future, flight in self.flights.items():
-            flight.heard += asleep
-            flight.listen(begun=future.running())
+        for future, cell in self.running_cells.items():
+            cell.heard += asleep
+            cell.listen(begun=future.running())
             if not (self.store.waiting or future.done()):
                 with self._outages(), suppress(RunDiscarded):  # to be told when it ends
-                    self._follow(flight)
-            if now - flight.heard > self.stall_after_s and not future.done() and not flight.ended:
-                flight.ended = f"no sign of life for {self.stall_after_s:g} s"
-                self.view.note(f"{flight.spec.name}: {flight.ended}; its worker is ended")
+                    self._follow(cell)
+            if now - cell.heard > self.stall_after_s and not future.done() and not cell.ended:
+                cell.ended = f"no sign of life for {self.stall_after_s:g} s"
+                self.view.note(f"{cell.spec.name}: {cell.ended}; its worker is ended")
                 if isinstance(pool, Ends):
                     pool.end(future)
                 else:
                     future.cancel()
 
-    def _follow(self, flight: Flight, *, log: bool = True) -> None:
+    def _follow(self, cell: RunningCell, *, log: bool = True) -> None:
         """Log the epochs that the worker has told of; one whose result has them all is only shown."""
-        entries, read = flight.entries()
+        entries, read = cell.entries()
         if entries and log:
-            self.tracker.log_epochs(flight.run_id, entries)  # all at once: each call of the store has its price
+            self.tracker.log_epochs(cell.run_id, entries)  # all at once: each call of the store has its price
             self.store.over()
-        flight.read = read
+        cell.read = read
         for entry in entries:
-            self.view.epoch(flight.spec, entry)
+            self.view.epoch(cell.spec, entry)
 
     def _land(self) -> None:
         """Record the cells that have ended. One that the store does not take stays where it is until it does."""
-        for future in [future for future in self.flights if future.done()]:
+        for future in [future for future in self.running_cells if future.done()]:
             if self.store.waiting:
                 return
-            flight, halt = self.flights[future], None
+            cell, halt = self.running_cells[future], None
             with self._outages():
                 try:
-                    halt = self._settle(future, flight)
+                    halt = self._settle(future, cell)
                 except RunDiscarded:
-                    self.view.note(f"{flight.spec.name}: its run was deleted in the store; it is done again")
-                del self.flights[future]
+                    self.view.note(f"{cell.spec.name}: its run was deleted in the store; it is done again")
+                del self.running_cells[future]
                 self.store.over()
                 if halt and not self.stop.reason:
                     self.place.failed(f"{halt}")
 
-    def _settle(self, future: Future[RunResult], flight: Flight) -> Unavailable | None:
+    def _settle(self, future: Future[RunResult], cell: RunningCell) -> Unavailable | None:
         """Put one ended cell into the store; the halt of its place, if that is how it ended."""
         try:
             result = future.result()
         except Stopped:
-            self.tracker.kill(flight.run_id)
+            self.tracker.kill(cell.run_id)
             if self.context.stop_file.exists():  # which anyone may make
                 self.stop.ask("the file that stops runs is there")
         except Unavailable as halt:
-            self.tracker.kill(flight.run_id)
+            self.tracker.kill(cell.run_id)
             return halt
         except LOST:
-            self._lose(flight)
+            self._lose(cell)
         except Exception as error:  # outside the run itself, a result that cannot be read: costs this run alone
-            self._record(flight, RunResult(flight.spec.key, "FAILED", error=f"{type(error).__name__}: {error}"))
+            self._record(cell, RunResult(cell.spec.key, "FAILED", error=f"{type(error).__name__}: {error}"))
         else:
-            self._record(flight, result)
+            self._record(cell, result)
             self.place.over()
         return None
 
-    def _record(self, flight: Flight, result: RunResult) -> None:
-        self._follow(flight, log=not result.history)
+    def _record(self, cell: RunningCell, result: RunResult) -> None:
+        self._follow(cell, log=not result.history)
         result = replace(result, provenance={**result.provenance, **self.provenance})
         if self.dirty_diff and result.artifacts:
             (result.artifacts / "uncommitted.diff").write_text(self.dirty_diff, encoding="utf-8")
-        failures = self.failures.get(flight.cell_id, 0) + (result.status == "FAILED")
+        failures = self.failures.get(cell.cell_id, 0) + (result.status == "FAILED")
         again = result.status == "FAILED" and failures <= self.study.retries  # its run takes the place of this one
-        self.tracker.finish(flight.run_id, flight.spec, result, failures if again else 0)
-        flight.recorded = True
-        self.failures[flight.cell_id] = failures
+        self.tracker.finish(cell.run_id, cell.spec, result, failures if again else 0)
+        cell.recorded = True
+        self.failures[cell.cell_id] = failures
         if not again:
-            self.agenda.add(_as_record(flight, result))
-        shutil.rmtree(self.context.folder(flight.spec), ignore_errors=True)
+            self.cell_queue.add(_as_record(cell, result))
+        shutil.rmtree(self.context.folder(cell.spec), ignore_errors=True)
         if again:
             tries = f"try {failures + 1} of {self.study.retries + 1}"
-            self.view.note(f"{flight.spec.name} failed: {result.error}; {tries}")
+            self.view.note(f"{cell.spec.name} failed: {result.error}; {tries}")
         else:
-            self.view.ended(flight.spec, result)
+            self.view.ended(cell.spec, result)
         if reason := result.provenance.get(UNLOADABLE):
-            self.view.note(f"{flight.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
+            self.view.note(f"{cell.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
 
-    def _lose(self, flight: Flight) -> None:
+    def _lose(self, cell: RunningCell) -> None:
         """A worker died (out of memory, killed) or was ended: the cell goes on from its checkpoint, once.
 
         One that died over the sending of its result was not the cell's fault, the first time: the cell goes on from
         the end of its training, which is always kept.
         """
-        reason = flight.ended or "the worker process died (killed, or out of memory?)"
-        losses = self.losses.get(flight.cell_id, 0) + 1
-        if flight.cell_id not in self.spared and self._out(flight.spec).joinpath(LOG).is_file():
-            self.spared.add(flight.cell_id)
+        reason = cell.ended or "the worker process died (killed, or out of memory?)"
+        losses = self.losses.get(cell.cell_id, 0) + 1
+        if cell.cell_id not in self.spared and self._out(cell.spec).joinpath(LOG).is_file():
+            self.spared.add(cell.cell_id)
             losses -= 1
         if losses < LIVES:
-            self.tracker.kill(flight.run_id)
-            self.view.note(f"{flight.spec.name}: {reason}; it starts again from its last checkpoint")
+            self.tracker.kill(cell.run_id)
+            self.view.note(f"{cell.spec.name}: {reason}; it starts again from its last checkpoint")
         else:
-            self._record(flight, self._last_words(flight.spec, f"{reason}, {losses} times"))
-        self.losses[flight.cell_id] = losses
+            self._record(cell, self._last_words(cell.spec, f"{reason}, {losses} times"))
+        self.losses[cell.cell_id] = losses
 
     def _last_words(self, spec: RunSpec, reason: str) -> RunResult:
         """The failure of a run that could not tell itself, with what its log holds."""
@@ -285,16 +285,16 @@ class Driver:
     def _abandon(self) -> None:
         """Mark what is in the air; whoever drives next does it where the store is away."""
         with suppress(StoreUnavailable):
-            for flight in self.flights.values():
+            for cell in self.running_cells.values():
                 with suppress(RunDiscarded):
-                    if not flight.recorded:
-                        self.tracker.kill(flight.run_id)
+                    if not cell.recorded:
+                        self.tracker.kill(cell.run_id)
 
 
-def _as_record(flight: Flight, result: RunResult) -> Record:
-    spec = flight.spec
+def _as_record(cell: RunningCell, result: RunResult) -> Record:
+    spec = cell.spec
     return Record(
-        flight.run_id,
+        cell.run_id,
         spec.arm,
         spec.seed,
         spec.phase,

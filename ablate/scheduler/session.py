@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 
 from ablate.planning import plan
 from ablate.planning.counting import document_digests
-from ablate.scheduler.retry import STORE, Outage, OutOfPatience
+from ablate.scheduler.retry import STORE, Retry, RetryTimeout
 from ablate.scheduler.shutdown import StopRequest
-from ablate.scheduler.workspace import Loaded, Workspace, context_of, resolve_device
+from ablate.scheduler.workspace import LoadedStudy, Workspace, context_of, resolve_device
 from ablate.study import InputError, Problem, Record, Tracker, amend, trust
 from ablate.study.document import checked
 
 if TYPE_CHECKING:
     from ablate.executors.local import Engine
-    from ablate.scheduler.scheduler import Driver, View
+    from ablate.scheduler.scheduler import Scheduler, View
     from ablate.trainers.builtin.run import Context
 
 
 @contextmanager
-def only_driver(loaded: Loaded, workspace: Workspace, command: str) -> Iterator[None]:
+def only_driver(loaded: LoadedStudy, workspace: Workspace, command: str) -> Iterator[None]:
     """Keep a second driver of the same study out. Raises InputError, saying who is at work."""
     from ablate.scheduler import study_lock
 
@@ -36,7 +36,7 @@ def only_driver(loaded: Loaded, workspace: Workspace, command: str) -> Iterator[
         yield
 
 
-def device_of(loaded: Loaded, workspace: Workspace, view: View) -> str:
+def device_of(loaded: LoadedStudy, workspace: Workspace, view: View) -> str:
     """The device of the runs, here or on the cluster. Raises InputError when they cannot be done there."""
     if workspace.scheduler is None:
         return resolve_device(workspace.device)
@@ -55,15 +55,15 @@ def device_of(loaded: Loaded, workspace: Workspace, view: View) -> str:
 class Run:
     """One undertaking: a study, where it is done, its store and who watches."""
 
-    loaded: Loaded
+    loaded: LoadedStudy
     workspace: Workspace  # with a device that is not "auto"
     tracker: Tracker
     view: View
     stop: StopRequest
-    store: Outage = field(init=False)
+    store: Retry = field(init=False)
 
     def __post_init__(self) -> None:
-        self.store = Outage(*STORE, self.view.note, self.workspace.patience_s)
+        self.store = Retry(*STORE, self.view.note, self.workspace.patience_s)
 
     @property
     def context(self) -> Context:
@@ -110,15 +110,15 @@ class Run:
             new["amendments"] = [*old.get("amendments", []), *({"date": today, "what": change} for change in changes)]
         self.store.insist(lambda: self.tracker.open(study.name, new))
 
-    def driver(self) -> Driver:
+    def driver(self) -> Scheduler:
         """The driver of the runs that are missing."""
-        from ablate.scheduler.scheduler import Driver
+        from ablate.scheduler.scheduler import Scheduler
         from ablate.trainers.provenance import git_state
 
         study, workspace = self.loaded.study, self.workspace
         threads = int(study.settings["training"].get("threads", 1))
         git, diff = git_state(self.context.study_dir)
-        return Driver(
+        return Scheduler(
             study,
             self.tracker,
             self.context,
@@ -144,7 +144,7 @@ class Run:
         workers = workspace.workers or local.default_workers(threads, workspace.device)
         return workers, local.pool_for(workspace.device)
 
-    def measure_latency(self, driver: Driver) -> None:
+    def measure_latency(self, driver: Scheduler) -> None:
         """Once an arm, with nothing else running: the finished runs of the arm share the number."""
         finished = list(self.loaded.plan(driver.records).compared.values())
         new = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
@@ -154,7 +154,7 @@ class Run:
                 known = [r.scores for r in finished if r.arm == arm and "cost/latency_ms_p50" in r.scores]
                 try:
                     scores = known[0] if known else self._latency(pool, runs[0])
-                except OutOfPatience:
+                except RetryTimeout:
                     raise
                 except Exception as error:  # the study has its results without it
                     self.view.note(f"the latency of {arm} could not be measured: {error}")

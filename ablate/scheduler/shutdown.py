@@ -44,7 +44,7 @@ class StopRequest:
         return time.monotonic() > self._until
 
     @contextmanager
-    def heeded(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """Inside, the caller looks at `reason` again and again."""
         self._heeded = True
         try:

@@ -76,7 +76,7 @@ class Workspace:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedStudy:
     """A study file with all that is needed to plan it without torch or mlflow."""
 
     path: Path  # as given: for people
@@ -99,7 +99,7 @@ class Loaded:
         return tuple(dict.fromkeys(names))
 
 
-def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False) -> Loaded:
+def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False) -> LoadedStudy:
     """Read and check a study file and find its data files. Raises InputError with every problem found.
 
     Without `imports`, a catalogue that no installed subject offers is not imported (see `studyfile.load`): the store
@@ -124,7 +124,7 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
         digests[arm] = known[name]
     if problems:
         raise InputError(*problems)
-    return Loaded(path, folder, study, catalogue, digests)
+    return LoadedStudy(path, folder, study, catalogue, digests)
 
 
 def records(study: str, workspace: Workspace) -> list[Record]:
@@ -182,14 +182,14 @@ def document(study: str, workspace: Workspace) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredStudy:
     """What the store has of a study: what its document asks for and how its runs answer that."""
 
     study: Study
     plan: plan.Plan
 
 
-def stored(name: str, workspace: Workspace, known: Sequence[Record]) -> Stored | None:
+def stored(name: str, workspace: Workspace, known: Sequence[Record]) -> StoredStudy | None:
     """The study as its document in the store has it; None before its first run. `known`: its records.
 
     Raises InputError for a damaged document.
@@ -198,10 +198,10 @@ def stored(name: str, workspace: Workspace, known: Sequence[Record]) -> Stored |
     if written is None:
         return None
     study, metrics = checked(written, name)
-    return Stored(study, plan.plan_of_document(written, study, metrics, known))
+    return StoredStudy(study, plan.plan_of_document(written, study, metrics, known))
 
 
-def build_all(loaded: Loaded, workspace: Workspace) -> None:
+def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
     """Build every arm's data, model and loss once, so that what is wrong shows before anything is created.
 
     Components may leave the working folder: it is the old one again afterwards, but not between two of them, as
@@ -214,7 +214,7 @@ def build_all(loaded: Loaded, workspace: Workspace) -> None:
         raise InputError(*problems)
 
 
-def _problems(loaded: Loaded, workspace: Workspace) -> list[Problem]:
+def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
     """What is wrong with the arms' components."""
     context = context_of(loaded, workspace, Path(), Path())
     file = str(loaded.path)
@@ -264,7 +264,7 @@ def _collected(problems: list[Problem], file: str, where: str) -> Iterator[None]
 
 
 def _made(
-    loaded: Loaded, settings: Mapping[str, Any], section: str, context: Context, where: str, here: Path
+    loaded: LoadedStudy, settings: Mapping[str, Any], section: str, context: Context, where: str, here: Path
 ) -> tuple[Any, list[Problem]]:
     """One component of an arm, and what is wrong with what was made."""
     import torch
@@ -336,7 +336,7 @@ def _misfit(section: str, made: object, where: str, file: str) -> Iterator[Probl
         yield Problem(file, where, "its factory must make a function of output and targets", type(made).__name__)
 
 
-def _unknown_conditions(loaded: Loaded, data: Data) -> Iterator[Problem]:
+def _unknown_conditions(loaded: LoadedStudy, data: Data) -> Iterator[Problem]:
     """A report condition must be a column of the scores: a metric, or a target that is one number an example."""
     columns = {name for name, value in data.examples("val").targets.items() if value.ndim == 1} | set(loaded.catalogue)
     report = loaded.study.report
@@ -391,7 +391,7 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def context_of(loaded: Loaded, workspace: Workspace, work: Path, logs: Path) -> Context:
+def context_of(loaded: LoadedStudy, workspace: Workspace, work: Path, logs: Path) -> Context:
     """What a worker needs to know beside a RunSpec."""
     from ablate.trainers.builtin.run import Context
 

@@ -56,7 +56,7 @@ class Fits(Protocol):
 
 
 @runtime_checkable
-class Told(Protocol):
+class UsesTargets(Protocol):
     """A yardstick told part of the truth: it answers whole batches, and on inputs alone it knows nothing."""
 
     def answer(self, batch: Batch) -> Any:

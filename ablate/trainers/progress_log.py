@@ -18,7 +18,7 @@ LOG = "run.log"  # among the artifacts of a run, the last of them
 Listen = Callable[[Mapping[str, float]], None]
 
 
-class Journal:
+class ProgressLog:
     """The run's log; in its `folder` the progress, one line an epoch, and who works at it: process, host, since when.
 
     The progress file's time of change is the run's heartbeat. Raises OSError where the place cannot be written.

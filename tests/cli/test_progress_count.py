@@ -1,4 +1,4 @@
-"""Counting says how far it is: a bar that goes on a terminal, a line now and then elsewhere, nothing when quick."""
+"""ProgressCount: a bar on a terminal, a line now and then elsewhere, nothing when the work is quick."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from ablate.cli import progress_count
-from ablate.cli.progress_count import Counting
+from ablate.cli.progress_count import ProgressCount
 
 
 def test_elsewhere_than_on_a_terminal_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
-    with Counting("runs read", Console(file=text, width=80)) as tell:
+    with ProgressCount("runs read", Console(file=text, width=80)) as tell:
         tell(1, 3)
         assert text.getvalue() == ""
         monkeypatch.setattr(progress_count, "PLAIN_EVERY_SECONDS", 0.0)
@@ -23,7 +23,7 @@ def test_elsewhere_than_on_a_terminal_a_line_now_and_then(monkeypatch: pytest.Mo
 
 def test_on_a_terminal_a_bar() -> None:
     text = io.StringIO()
-    with Counting("runs read", Console(file=text, width=80, force_terminal=True)) as tell:
+    with ProgressCount("runs read", Console(file=text, width=80, force_terminal=True)) as tell:
         tell(2, 3)
     assert "runs read" in text.getvalue()
     assert "67%" in text.getvalue()

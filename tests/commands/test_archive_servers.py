@@ -18,7 +18,7 @@ from filelock import FileLock
 from servers import PASSWORD, QUOTED, Postgres, TrackingServer
 from toy_project import Project, as_json
 
-from ablate.cli.progress_count import Counting
+from ablate.cli.progress_count import ProgressCount
 from ablate.study import Record
 from ablate.tracking.mlflow.sqlite_reader import histories_from_sqlite
 
@@ -108,17 +108,17 @@ def test_a_server_that_goes_away_is_waited_for(
     uri = ("--tracking-uri", server.address)
 
     def command(*arguments: str, comes_back: bool = True) -> Any:
-        ends, say = [away.stop], Counting.note
+        ends, say = [away.stop], ProgressCount.note
 
-        def note(counting: Counting, text: str) -> None:
+        def note(counting: ProgressCount, text: str) -> None:
             say(counting, text)
             if "waiting" in text:
                 away.start()
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Counting, "__call__", lambda *_: ends.pop()() if ends else None)
+            patched.setattr(ProgressCount, "__call__", lambda *_: ends.pop()() if ends else None)
             if comes_back:
-                patched.setattr(Counting, "note", note)
+                patched.setattr(ProgressCount, "note", note)
             return cli(*arguments, *uri)
 
     went = command("import", str(zipped))

@@ -20,7 +20,7 @@ from ablate.depth_refinement.metrics import METRICS
 from ablate.study import InputError
 from ablate.trainers.builtin import cost, evaluation
 from ablate.trainers.builtin.checkpoints import load_model, save_model
-from ablate.trainers.contract import Batch, Fits, Told
+from ablate.trainers.contract import Batch, Fits, UsesTargets
 
 POINTS = np.array(STANDING)[None] - np.array([0.0, 0.9, 0.0])
 # Everything the 2D detector does but Gaussian errors of the same size for every joint, seen or not.
@@ -170,7 +170,7 @@ def test_an_example_is_answered_the_same_whatever_stands_beside_it(noisy: Batch)
 
 
 def test_without_the_truth_it_answers_nan_in_the_right_shape(noisy: Batch) -> None:
-    """Counting, serving and the latency's forward pass see inputs alone."""
+    """ProgressCount, serving and the latency's forward pass see inputs alone."""
     output = evaluation.predict(known_pose(), noisy.inputs)
     assert output["angles"].shape == (len(noisy.inputs), 3)
     assert output["angles"].isnan().all()
@@ -181,7 +181,7 @@ def test_without_the_truth_it_answers_nan_in_the_right_shape(noisy: Batch) -> No
 def test_it_is_fitted_without_a_batch_and_told_the_targets() -> None:
     model = known_pose()
     assert isinstance(model, Fits)
-    assert isinstance(model, Told)
+    assert isinstance(model, UsesTargets)
     model.fit(iter([]))
 
 

@@ -22,7 +22,7 @@ import yaml
 from toy_cluster import Cluster, Place, cells_on
 from toy_project import PATIENCE_S, Project, finish, wait_until
 
-from ablate.scheduler.scheduler import Driver
+from ablate.scheduler.scheduler import Scheduler
 from ablate.study import RunResult, RunSpec
 from ablate.tracking.memory import MemoryTracker
 from ablate.trainers.builtin.run import Context
@@ -47,7 +47,7 @@ def test_forty_cells_on_three_workers_of_which_some_die(cluster: Cluster, tmp_pa
     study = toy_cells.study({"a": "slow", "b": "slow"}, seeds=20)
     context, tracker, rng = cast(Context, Place.create(tmp_path)), MemoryTracker(), random.Random(1)
     tracker.open("cells", {})
-    driver = Driver(
+    driver = Scheduler(
         study,
         tracker,
         context,

@@ -27,7 +27,7 @@ from toy_project import wait_until
 from ablate.executors.dask import cluster
 from ablate.executors.dask.worker import packed, unpacked
 from ablate.executors.local import Ends, Varies, WorkerLost
-from ablate.scheduler.running_cell import Flight
+from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.scheduler import LOST
 from ablate.study import InputError, RunResult, RunSpec
 from ablate.trainers.errors import Stopped, Unavailable
@@ -273,7 +273,7 @@ class TestLostWorkers:
                 _pid(place, what)
                 alone.workers[0].kill()
                 wait_until(lambda: not lost.running())
-                waiting = Flight(what, "", place.folder(what) / "progress.jsonl")
+                waiting = RunningCell(what, "", place.folder(what) / "progress.jsonl")
                 heard = waiting.heard
                 for _ in range(2):  # the second time its file has not changed
                     waiting.listen(begun=lost.running())

@@ -252,7 +252,7 @@ class TestKnown:
         records = [
             replace(record(rng.choice(specs), status=rng.choice(statuses)), run_id=str(number)) for number in range(12)
         ]
-        known = counting.Known(records[:5])
+        known = counting.RecordIndex(records[:5])
         for each in records[5:]:
             known.add(each)
         assert [known.of(spec) for spec in specs] == [self.answer(spec, records) for spec in specs]
@@ -261,7 +261,7 @@ class TestKnown:
 
     def test_a_plan_of_them_is_the_plan_of_the_records(self, study: Study) -> None:
         records = tuned(study, "plain", FOUR)
-        direct, indexed = (plan.make_plan(study, r, lambda _: "") for r in (records, counting.Known(records)))
+        direct, indexed = (plan.make_plan(study, r, lambda _: "") for r in (records, counting.RecordIndex(records)))
         assert direct == indexed
 
     def test_the_specs_of_an_arm_share_no_setting_that_a_seed_changes(self, tmp_path: Path) -> None:

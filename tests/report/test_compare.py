@@ -14,7 +14,7 @@ from toy_project import Project
 from toy_results import Toy
 
 from ablate.analysis import results as tables
-from ablate.analysis.compare import Versus, scored, versus
+from ablate.analysis.compare import ArmComparison, scored, versus
 from ablate.report import terminal_compare
 
 Cli = Callable[..., Any]
@@ -25,14 +25,14 @@ def load(folder: Path, **more: Any) -> tables.Results:
     return tables.load(Toy(folder, **more).store(), "toy")
 
 
-def said(found: list[Versus], width: int = 80) -> str:
+def said(found: list[ArmComparison], width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     terminal_compare.print_versus("toy", found, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def lines(found: Versus) -> dict[str, str]:
+def lines(found: ArmComparison) -> dict[str, str]:
     return dict(terminal_compare.summary(found))
 
 

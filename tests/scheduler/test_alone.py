@@ -14,7 +14,7 @@ from toy_project import Project, as_json
 
 from ablate.executors import local
 from ablate.scheduler import workspace
-from ablate.scheduler.scheduler import Driver
+from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
 from ablate.study import InputError, Record, RunResult, RunSpec
 from ablate.tracking.memory import MemoryTracker
@@ -99,7 +99,7 @@ def run(file: Path, workers: int) -> dict[str, Record]:
     context = workspace.context_of(loaded, workspace.Workspace(device="cpu"), root / "work", root / "logs")
     tracker = MemoryTracker()
     tracker.open("odd", {})
-    Driver(loaded.study, tracker, context, loaded.digests, workers, local.pool_for("cpu"), Silent()).run()
+    Scheduler(loaded.study, tracker, context, loaded.digests, workers, local.pool_for("cpu"), Silent()).run()
     return {record.arm: record for record in tracker.records("odd")}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import toy_cells
 
-from ablate.scheduler.cell_queue import Agenda, cell_id
+from ablate.scheduler.cell_queue import CellQueue, cell_id
 from ablate.study import Record, RunSpec, Study
 
 TUNINGS: dict[str, dict[str, Any] | None] = {
@@ -24,8 +24,8 @@ def study(tuning: str, seeds: int = 3) -> Study:
     return toy_cells.study({"a": "", "b": "fails", "c": "slow"}, seeds=seeds, tuning=TUNINGS[tuning])
 
 
-def agenda(of: Study, records: list[Record], **more: Any) -> Agenda:
-    return Agenda(of, dict.fromkeys(of.arms, "d"), records, **more)
+def cell_queue(of: Study, records: list[Record], **more: Any) -> CellQueue:
+    return CellQueue(of, dict.fromkeys(of.arms, "d"), records, **more)
 
 
 def ended(spec: RunSpec, number: int, status: str = "FINISHED") -> Record:
@@ -38,9 +38,9 @@ def ended(spec: RunSpec, number: int, status: str = "FINISHED") -> Record:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_it_says_what_one_worked_out_anew_says(tuning: str, workers: int) -> None:
     of, rng = study(tuning), random.Random(f"{tuning}{workers}")
-    kept, busy, records = agenda(of, []), dict[Any, RunSpec](), list[Record]()
+    kept, busy, records = cell_queue(of, []), dict[Any, RunSpec](), list[Record]()
     for number in range(1000):
-        fresh = agenda(of, records).ready(busy)
+        fresh = cell_queue(of, records).ready(busy)
         assert kept.ready(busy) == fresh
         assert kept.ready(busy, 2) == fresh[:2]
         assert kept.records == records
@@ -58,17 +58,17 @@ def test_it_says_what_one_worked_out_anew_says(tuning: str, workers: int) -> Non
 
 def test_a_choice_made_later_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     of = study("untuned")
-    whole = agenda(of, [])
+    whole = cell_queue(of, [])
     assert len(whole.ready(())) == 9
     whole.wanted = lambda spec: spec.arm == "b"
     assert {spec.arm for spec in whole.ready(())} == {"b"}
-    assert whole.ready(()) == agenda(of, [], wanted=whole.wanted).ready(())
+    assert whole.ready(()) == cell_queue(of, [], wanted=whole.wanted).ready(())
 
 
 def test_comparison_waits_behind_the_tuning_of_other_arms() -> None:
     of = study("random")
     records = list[Record]()
-    kept = agenda(of, records)
+    kept = cell_queue(of, records)
     while tuning := [spec for spec in kept.ready(()) if spec.arm == "a" and spec.phase == "tune"]:
         kept.add(ended(tuning[0], 0))
     ready = kept.ready(())
@@ -79,7 +79,7 @@ def test_comparison_waits_behind_the_tuning_of_other_arms() -> None:
 def test_asking_costs_the_same_however_many_cells_there_are() -> None:
     """Worked out anew for every cell, 6000 cells took minutes."""
     of = study("untuned", seeds=2000)
-    kept = agenda(of, [])
+    kept = cell_queue(of, [])
     began = time.process_time()
     for number in range(6000):
         (spec,) = kept.ready((), 1)

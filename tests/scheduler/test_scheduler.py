@@ -16,8 +16,8 @@ import toy_cells
 from toy_cells import Folders
 
 from ablate.executors import local
-from ablate.scheduler.retry import OutOfPatience
-from ablate.scheduler.scheduler import Driver
+from ablate.scheduler.retry import RetryTimeout
+from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
 from ablate.study import RunResult, RunSpec, StoreUnavailable, Study
 from ablate.tracking.memory import MemoryTracker
@@ -58,12 +58,12 @@ class Bench:
         self.tracker.open("cells", {})
         self.view = Seen()
 
-    def driver(self, study: Study, workers: int = 1, engine: Engine = ThreadPoolExecutor, **more: Any) -> Driver:
+    def driver(self, study: Study, workers: int = 1, engine: Engine = ThreadPoolExecutor, **more: Any) -> Scheduler:
         self.view = Seen()
         context = cast(Context, Folders(self.work))
         digests = dict.fromkeys(study.arms, "")
         more.setdefault("execute", toy_cells.execute)
-        return Driver(study, self.tracker, context, digests, workers, engine, self.view, **more)
+        return Scheduler(study, self.tracker, context, digests, workers, engine, self.view, **more)
 
     def run(self, study: Study, workers: int = 1, engine: Engine = ThreadPoolExecutor, **more: Any) -> None:
         self.driver(study, workers, engine, **more).run()
@@ -255,7 +255,7 @@ class TestOutages:
 
     def test_patience_has_an_end_and_the_others_end_well(self, bench: Bench) -> None:
         driver = bench.driver(toy_cells.study({"full": "no room", "long": "long"}), workers=2, patience_s=2.0)
-        with pytest.raises(OutOfPatience, match=r"no space left on device \(waited 2 s\)"):
+        with pytest.raises(RetryTimeout, match=r"no space left on device \(waited 2 s\)"):
             driver.run()
         assert bench.statuses() == {"full-1": "KILLED", "long-1": "KILLED"}
         assert not (bench.work / "stop").exists()
@@ -290,7 +290,7 @@ class TestOutages:
         study = toy_cells.study({"a": "", "b": ""})
         driver = bench.driver(study, workers=2, patience_s=1.0)
         driver.tracker = Moody(bench.tracker, forever=True)  # type: ignore[assignment]
-        with pytest.raises(OutOfPatience, match="the store does not answer: database is locked"):
+        with pytest.raises(RetryTimeout, match="the store does not answer: database is locked"):
             driver.run()
         bench.run(study)
         assert bench.statuses() == {"a-1": "FINISHED", "b-1": "FINISHED"}

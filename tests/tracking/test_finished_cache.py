@@ -66,7 +66,7 @@ def test_what_cannot_be_written_is_not_kept(cache: Cache, tmp_path: Path) -> Non
     assert cache.history(RUN) is None
 
 
-class Counting:
+class ProgressCount:
     """A client that counts what it is asked."""
 
     def __init__(self, client: Any) -> None:
@@ -98,16 +98,16 @@ def tracker(tracking_server: TrackingServer, study: str, tmp_path: Path) -> Mlfl
     return tracker
 
 
-Told = tuple[str, Counter[str]]
+UsesTargets = tuple[str, Counter[str]]
 
 
 @pytest.fixture
-def ask(tracker: MlflowTracker, study: str) -> Callable[[Path], Told]:
+def ask(tracker: MlflowTracker, study: str) -> Callable[[Path], UsesTargets]:
     """What a fresh reader with this `mlruns` says of all finished runs, and what it asked the server for that."""
 
-    def answer(mlruns: Path) -> Told:
+    def answer(mlruns: Path) -> UsesTargets:
         reader = MlflowTracker(tracker.uri, mlruns)
-        counting = Counting(reader.client)
+        counting = ProgressCount(reader.client)
         vars(reader)["client"] = counting
         records = reader.records(study)
         compared = [r.run_id for r in records if r.phase == "compare" and r.status == "FINISHED"]
@@ -128,7 +128,7 @@ REQUESTS = {"get_metric_history", "list_artifacts", "get_run"}
 
 class TestOnAServer:
     def test_the_second_answer_is_that_of_the_server_without_asking(
-        self, ask: Callable[[Path], Told], tracker: MlflowTracker, tmp_path: Path
+        self, ask: Callable[[Path], UsesTargets], tracker: MlflowTracker, tmp_path: Path
     ) -> None:
         first, asked = ask(tmp_path / "elsewhere")
         assert asked.keys() >= REQUESTS
@@ -140,7 +140,7 @@ class TestOnAServer:
         assert ask(tmp_path / "elsewhere")[0] == first
 
     def test_what_changes_in_the_records_is_seen(
-        self, ask: Callable[[Path], Told], tracker: MlflowTracker, study: str, tmp_path: Path
+        self, ask: Callable[[Path], UsesTargets], tracker: MlflowTracker, study: str, tmp_path: Path
     ) -> None:
         ask(tmp_path / "elsewhere")
         gone, scored = [r.run_id for r in tracker.records(study) if r.phase == "compare"][:2]

@@ -24,7 +24,7 @@ from servers import PASSWORD, QUOTED, TrackingServer
 from ablate.scheduler import study_lock
 from ablate.study import InputError
 from ablate.tracking.mlflow import server_lock
-from ablate.tracking.mlflow.server_lock import STALE_S, TAG, Lock, Sign
+from ablate.tracking.mlflow.server_lock import STALE_S, TAG, Lock, LockHolder
 
 HOLDER = """
 import sys, time
@@ -55,7 +55,7 @@ def client(address: str) -> MlflowClient:
 def write(client: MlflowClient, study: str) -> Iterator[Callable[..., None]]:
     """The sign of a driver on another machine, as it stands in the study's tag."""
     experiment_id = client.create_experiment(study)
-    sign = Sign("f00d", "far-away", 7, "2026-01-01T00:00:00+00:00", "another machine", 0.0, time.time())
+    sign = LockHolder("f00d", "far-away", 7, "2026-01-01T00:00:00+00:00", "another machine", 0.0, time.time())
 
     def stand(**changes: object) -> None:
         client.set_experiment_tag(experiment_id, TAG, json.dumps(asdict(replace(sign, **changes))))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from toy_cells import Folders
 from ablate.analysis import results
 from ablate.planning import plan
 from ablate.planning.counting import cell_id
-from ablate.scheduler.scheduler import Driver
+from ablate.scheduler.scheduler import Scheduler
 from ablate.study import RunDiscarded, RunResult, RunSpec, Study, amend
 from ablate.tracking.mlflow.tracker import MlflowTracker
 from ablate.trainers.builtin.run import Context
@@ -48,7 +48,7 @@ def drive(study: Study, tracker: MlflowTracker, work: Path, together: threading.
 
     context = cast(Context, Folders(work))
     digests = dict.fromkeys(study.arms, "")
-    Driver(study, tracker, context, digests, 1, ThreadPoolExecutor, Quiet(), execute=execute).run()
+    Scheduler(study, tracker, context, digests, 1, ThreadPoolExecutor, Quiet(), execute=execute).run()
 
 
 def test_every_cell_counts_once(mlruns: Path, tmp_path: Path, study: Study) -> None:

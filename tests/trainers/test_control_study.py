@@ -10,7 +10,7 @@ import pytest
 from toy_project import Project
 
 from ablate.planning import plan
-from ablate.scheduler.workspace import Loaded, Workspace, build_all, context_of, load
+from ablate.scheduler.workspace import LoadedStudy, Workspace, build_all, context_of, load
 from ablate.study import InputError, RunResult
 from ablate.trainers.builtin.run import execute
 
@@ -23,12 +23,12 @@ def terraces(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
-def loaded(project: Project, *edits: tuple[str, str]) -> Loaded:
+def loaded(project: Project, *edits: tuple[str, str]) -> LoadedStudy:
     project.edit(*edits, file=FILE)
     return load(Path(FILE), Workspace(device="cpu"))
 
 
-def results(study: Loaded, folder: Path) -> dict[str, RunResult]:
+def results(study: LoadedStudy, folder: Path) -> dict[str, RunResult]:
     context = context_of(study, Workspace(device="cpu"), folder / "work", folder / "logs")
     specs = [plan.compare_spec(study.study, arm, 1) for arm in study.study.arms]
     return {spec.arm: execute(spec, context) for spec in specs}

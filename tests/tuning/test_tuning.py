@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.planning import plan
-from ablate.planning.counting import Known
+from ablate.planning.counting import RecordIndex
 from ablate.planning.trials import trial_outcomes, trial_specs, tuning_seed
 from ablate.study import (
     CategoricalSpace,
@@ -252,7 +252,7 @@ def test_a_mirror_by_older_code_gains_what_it_lacks(study: Study, tmp_path: Path
     address, trials = sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
     storage = optuna.storages.RDBStorage(address)
     older = optuna.create_study(storage=storage, study_name="mirrored/plain")
-    for outcome in trial_outcomes(six, "plain", Known(trials), "")[-2:]:
+    for outcome in trial_outcomes(six, "plain", RecordIndex(trials), "")[-2:]:
         key = plan_digest([spec.key for spec in outcome.specs])[:16]
         trial = tuning._frozen(six.tuning.space, outcome.overrides, outcome.value, {tuning.KEY: key})  # type: ignore[union-attr]
         older.add_trial(trial)

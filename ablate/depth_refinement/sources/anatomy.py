@@ -20,7 +20,7 @@ SIDES = ("l", "r")
 # Those above the pelvis and along the leg add up to 1.
 LENGTHS = {"head": 0.130, "neck": 0.052, "trunk": 0.288, "thigh": 0.245, "shank": 0.246, "ankle_height": 0.039}
 ARM_LENGTHS = {"upper_arm": 0.186, "forearm": 0.146}
-# External breadths; joint centres lie about 15 % further in.
+# ExternalTest breadths; joint centres lie about 15 % further in.
 BREADTHS = {"half_shoulders": 0.129 * 0.85, "half_hips": 0.191 / 2 * 0.85}
 
 # Degrees. AAOS, Joint Motion: Method of Measuring and Recording; shoulder rotation: + internal, hip abduction: + out.

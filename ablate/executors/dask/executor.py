@@ -24,7 +24,7 @@ from distributed.comm.core import CommClosedError
 from ablate.executors.dask import worker
 from ablate.executors.dask.cluster import GPU, connect
 from ablate.executors.dask.requirements import Needs, needs_of
-from ablate.executors.dask.worker import PROBE, Ticket, packed, unpacked
+from ablate.executors.dask.worker import PROBE, CellRequest, packed, unpacked
 from ablate.executors.local import Engine, WorkerLost, pool_for
 from ablate.study import InputError, RunResult, RunSpec
 from ablate.trainers.atomic_write import write_whole
@@ -93,7 +93,7 @@ class ClusterExecutor(Executor):
             if args and isinstance(args[0], RunSpec):
                 self._send_cell(cell, fn, *args)
             else:
-                self._send(cell, worker.run_errand, *_packed(fn, args, kwargs))
+                self._send(cell, worker.run_call, *_packed(fn, args, kwargs))
         except (Unavailable, OSError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile
             self._cells.pop(cell.key, None)
             cell.set_exception(_of_the_disk(error) or self._away())
@@ -136,7 +136,7 @@ class ClusterExecutor(Executor):
 
     def _send(self, cell: _Cell, function: Callable[..., Any], *args: Any) -> None:
         client = self._connected()
-        ticket = Ticket(cell.key, self._session, self._probe, self.engine)
+        ticket = CellRequest(cell.key, self._session, self._probe, self.engine)
         self._cells[cell.key] = cell  # before it can be heard of
         executor = client.get_executor(pure=False, retries=0, resources=self.resources)
         cell.theirs = executor.submit(function, *args, ticket, key=cell.key)

@@ -39,7 +39,7 @@ _one_cell = threading.Lock()  # for a worker with several threads
 
 
 @dataclass(frozen=True)
-class Ticket:
+class CellRequest:
     """One attempt at a cell. `session` names what the driver hears and the event by which it asks cells to stop."""
 
     key: str  # of the Dask task
@@ -48,7 +48,7 @@ class Ticket:
     engine: Engine  # makes the process in which the cell runs
 
 
-def run_cell(payload: bytes, needs: Needs, ticket: Ticket) -> tuple[RunResult, bytes]:
+def run_cell(payload: bytes, needs: Needs, ticket: CellRequest) -> tuple[RunResult, bytes]:
     """Run the pickled (execute, spec, context). The bytes are the result's files, where the driver sees none of them.
 
     Raises WorkerLost when an earlier worker was lost at this task or the cell's process died, Unavailable when this
@@ -69,7 +69,7 @@ def run_cell(payload: bytes, needs: Needs, ticket: Ticket) -> tuple[RunResult, b
             return replace(result, artifacts=None), packed(result.artifacts)
 
 
-def run_errand(payload: bytes, folders: Sequence[bytes], ticket: Ticket) -> Any:
+def run_call(payload: bytes, folders: Sequence[bytes], ticket: CellRequest) -> Any:
     """Call the pickled (function, arguments, keywords); the packed `folders` come first among the arguments."""
     with _one_cell, tempfile.TemporaryDirectory() as scratch:
         task = _Task(ticket)
@@ -81,7 +81,7 @@ def run_errand(payload: bytes, folders: Sequence[bytes], ticket: Ticket) -> Any:
 class _Task:
     """The Dask task that this thread is at."""
 
-    def __init__(self, ticket: Ticket) -> None:
+    def __init__(self, ticket: CellRequest) -> None:
         self.ticket, self.worker, self.client = ticket, get_worker(), _client()
         self.name = f"worker {self.worker.address} on {socket.gethostname()}"
 

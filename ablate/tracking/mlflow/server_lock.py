@@ -35,7 +35,7 @@ LEAVE_S = 2.0  # for the last word; on a server that does not hear it the sign g
 
 
 @dataclass(frozen=True)
-class Sign:
+class LockHolder:
     """Who drives a study. `began` and `beat` are seconds since the epoch by the clock of its machine."""
 
     token: str
@@ -114,7 +114,7 @@ class Lock:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         began = psutil.Process().create_time()
         who = (secrets.token_hex(8), socket.gethostname(), os.getpid(), since, _place(), began)
-        self.sign = Sign(*who, beat=0.0, command=command)
+        self.sign = LockHolder(*who, beat=0.0, command=command)
         self.experiment_id = ""
 
     def take(self, *, new: bool = True) -> bool:
@@ -139,7 +139,7 @@ class Lock:
         _held.add(self.sign.token)
         return True
 
-    def _in_force(self, found: Sign) -> bool:
+    def _in_force(self, found: LockHolder) -> bool:
         """Whether its holder is at work. One that looks stale is watched: clocks of machines differ."""
         if found.here:
             return found.alive
@@ -180,10 +180,10 @@ class Lock:
         self.experiment_id = store.experiment_id(self.client, self.uri, self.mlruns, self.study)
         return True
 
-    def _read(self) -> Sign | None:
+    def _read(self) -> LockHolder | None:
         text = self.client.get_experiment(self.experiment_id).tags.get(TAG, "")
         try:
-            sign = Sign(**json.loads(text))
+            sign = LockHolder(**json.loads(text))
             return replace(sign, pid=int(sign.pid), began=float(sign.began), beat=float(sign.beat))
         except (ValueError, TypeError, OverflowError, RecursionError):  # none, or not ours: nobody is known to hold it
             return None
@@ -192,7 +192,7 @@ class Lock:
         sign = replace(self.sign, beat=time.time())
         self.client.set_experiment_tag(self.experiment_id, TAG, json.dumps(asdict(sign)))
 
-    def _refusal(self, found: Sign | None) -> Problem:
+    def _refusal(self, found: LockHolder | None) -> Problem:
         return study_in_use(self.address, str(found or ""), found.command if found else "")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.trainers.builtin.checkpoints import load_model, read_settings
-from ablate.trainers.contract import Told
+from ablate.trainers.contract import UsesTargets
 
 LATENCY_CALLS, LATENCY_WARMUP = 200, 20
 
@@ -32,12 +32,12 @@ def count(model: torch.nn.Module, inputs: torch.Tensor) -> dict[str, float]:
 def latency(folder: Path, *, threads: int, device: str) -> dict[str, float]:
     """`cost/latency_ms_p50` and `_p95` of one example through a saved model. Run it alone: neighbours slow it down.
 
-    Empty for a `Told` model: without the truth it does no work.
+    Empty for a `UsesTargets` model: without the truth it does no work.
     """
     torch.set_num_threads(threads)
     target = torch.device(device)
     model = load_model(folder).to(target)
-    if isinstance(model, Told):
+    if isinstance(model, UsesTargets):
         return {}
     inputs = torch.zeros(1, *read_settings(folder)["inputs_shape"], device=target)
     seconds = []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ablate.study import Metric
 from ablate.study.columns import columns
-from ablate.trainers.contract import Batch, Told
+from ablate.trainers.contract import Batch, UsesTargets
 
 CHUNK = 2048  # examples a forward pass: bounds memory, changes no result
 SPREAD, MEDIAN, WORST = 0, 1, 2  # why an example was kept
@@ -23,10 +23,10 @@ SPREAD, MEDIAN, WORST = 0, 1, 2  # why an example was kept
 def predict(model: torch.nn.Module, examples: Batch | Tensor) -> Any:
     """The model's output for all inputs, in float32 and eval mode: a tensor or a mapping of tensors.
 
-    A `Told` model answers a Batch from its targets too; everyone else sees the inputs alone.
+    A `UsesTargets` model answers a Batch from its targets too; everyone else sees the inputs alone.
     """
     model.eval()
-    if isinstance(examples, Batch) and isinstance(model, Told):
+    if isinstance(examples, Batch) and isinstance(model, UsesTargets):
         parts = [model.answer(chunk) for chunk in _chunks(examples)]
     else:
         inputs = examples.inputs if isinstance(examples, Batch) else examples

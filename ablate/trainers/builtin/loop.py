@@ -17,7 +17,7 @@ import torch
 from ablate.study import TrainingSettings
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
 from ablate.trainers.builtin.seeding import derive, seed_globals
-from ablate.trainers.builtin.train_state import Descent, Progress
+from ablate.trainers.builtin.train_state import Progress, TrainState
 from ablate.trainers.contract import Batch, Data, Fits, Loss
 from ablate.trainers.errors import Stopped
 
@@ -115,7 +115,7 @@ class Trainer:
         )
         # float16 needs its gradients scaled, or small ones vanish
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
-        descent = Descent(model, optimizer, scaler, self.device)
+        descent = TrainState(model, optimizer, scaler, self.device)
         self._resume(descent)
         descent.look_at = time.perf_counter() + LOOK_SECONDS
         while (epoch := len(descent.progress.history)) < self.settings.epochs:
@@ -133,7 +133,7 @@ class Trainer:
             self._look(descent, save=epoch + 1 == self.settings.epochs)
         return descent.progress
 
-    def _begin(self, descent: Descent, epoch: int) -> None:
+    def _begin(self, descent: TrainState, epoch: int) -> None:
         """Before the first step of an epoch, and before a restored state that is in the middle of one."""
         seed_globals(self.seed, "noise", epoch)  # dropout and the components' own draws
         self._seeded(descent.generator, epoch)
@@ -143,7 +143,7 @@ class Trainer:
         if set_epoch:
             set_epoch(epoch)
 
-    def _epoch(self, descent: Descent, epoch: int) -> float:
+    def _epoch(self, descent: TrainState, epoch: int) -> float:
         """The steps that are left of an epoch. Returns the mean loss of all of them."""
         model, optimizer, scaler, first = descent.model, descent.optimizer, descent.scaler, descent.step
         for step, batch in enumerate(self.batches(epoch, start=first, generator=descent.generator), start=first):
@@ -189,7 +189,7 @@ class Trainer:
         progress.history.append(entry)
         self.on_epoch(entry)
 
-    def _look(self, descent: Descent, *, save: bool = False) -> None:
+    def _look(self, descent: TrainState, *, save: bool = False) -> None:
         """Look up from training: save where it is time, and stop where that is asked for, at most so often."""
         now = time.perf_counter()
         stopping = now >= descent.look_at and self._stopping()
@@ -206,7 +206,7 @@ class Trainer:
         self.signals.beat()
         return self.signals.stopping()
 
-    def _resume(self, descent: Descent) -> None:
+    def _resume(self, descent: TrainState) -> None:
         if self.checkpoint is None:
             return
         state = self.checkpoint.load(self.device)
@@ -227,7 +227,7 @@ class Trainer:
         if self.signals:
             self.signals.say(text)
 
-    def _save(self, descent: Descent) -> None:
+    def _save(self, descent: TrainState) -> None:
         if self.checkpoint is None:
             return
         descent.spent("train")

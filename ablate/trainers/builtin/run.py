@@ -31,7 +31,7 @@ from ablate.trainers.builtin.seeding import seed_globals, stream
 from ablate.trainers.builtin.train_state import Progress
 from ablate.trainers.contract import Batch, Data, Split
 from ablate.trainers.errors import Stopped, unavailable
-from ablate.trainers.progress_log import LOG, Journal, Listen
+from ablate.trainers.progress_log import LOG, Listen, ProgressLog
 
 PICTURES = 6  # test examples kept per run for the report's gallery, beside the median and the worst one
 
@@ -80,7 +80,7 @@ def execute(spec: RunSpec, context: Context, listen: Listen | None = None) -> Ru
 
 def _attempt(spec: RunSpec, context: Context, listen: Listen | None) -> RunResult:
     folder, log = context.folder(spec), context.log_file(spec)
-    journal = Journal(log, folder, context.stop_file, listen)
+    journal = ProgressLog(log, folder, context.stop_file, listen)
     journal.say(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
     with _printing_to(log):
         try:
@@ -127,7 +127,7 @@ def _fresh(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _execute(spec: RunSpec, context: Context, folder: Path, journal: Journal) -> RunResult:
+def _execute(spec: RunSpec, context: Context, folder: Path, journal: ProgressLog) -> RunResult:
     started = time.perf_counter()
     training = TrainingSettings(**spec.settings["training"])
     torch.set_num_threads(training.threads)
@@ -172,7 +172,7 @@ def _checkpoint(folder: Path, code: str, device: torch.device) -> ResumeCheckpoi
     return ResumeCheckpoint(folder / f"checkpoint-{digest([code, str(torch.__version__), processor])[:16]}.pt")
 
 
-def _safe_point(journal: Journal) -> None:
+def _safe_point(journal: ProgressLog) -> None:
     """Between two stages of a run: nothing is lost by stopping here."""
     journal.beat()
     if journal.stopping():
@@ -250,10 +250,10 @@ def load_data(
         name = str(section.get("file", section["factory"]))
         raise InputError(Problem(name, "", "has no training examples", "every subject is held out"))
     data = controls.controlled(data, control or {})
-    return Few(data, context.limit) if context.limit else data
+    return FirstExamples(data, context.limit) if context.limit else data
 
 
-class Few:
+class FirstExamples:
     """The first examples of a Data: enough to see every line of code run."""
 
     def __init__(self, data: Data, limit: int) -> None:

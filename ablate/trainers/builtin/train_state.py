@@ -34,7 +34,7 @@ class Progress:
 
 
 @dataclass
-class Descent:
+class TrainState:
     """A training run between two steps. `step` counts those done of the epoch at hand, `total` sums their losses.
 
     `generator` draws the epoch's data. `look_at` and `saved` are on the clock of time.perf_counter: when to look up
