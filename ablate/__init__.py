@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ablate.commands.workflow import load_results as load_results
+    from ablate.commands.report import load_results as load_results
 
 __all__ = ["load_results"]
 
@@ -13,7 +13,7 @@ __all__ = ["load_results"]
 def __getattr__(name: str) -> object:
     """Import on first use: `import ablate` stays light."""
     if name == "load_results":
-        from ablate.commands.workflow import load_results
+        from ablate.commands.report import load_results
 
         return load_results
     raise AttributeError(f"module 'ablate' has no attribute {name!r}")

@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 
 from ablate.executors import local
+from ablate.scheduler.loaded_study import LoadedStudy, context_of, load
 from ablate.scheduler.scheduler import Scheduler
-from ablate.scheduler.workspace import LoadedStudy, Workspace, context_of, load
+from ablate.scheduler.workspace import Workspace
 from ablate.study import RunResult, RunSpec, TrainingSettings
 from ablate.trainers.builtin import evaluation
 from ablate.trainers.builtin.run import Context, build, load_catalogue, trainer_of

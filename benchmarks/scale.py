@@ -28,8 +28,9 @@ from typing import Any
 
 import scale_toy
 
+from ablate.scheduler.loaded_study import context_of, load
 from ablate.scheduler.scheduler import Scheduler
-from ablate.scheduler.workspace import Workspace, context_of, load
+from ablate.scheduler.workspace import Workspace
 from ablate.study import RunResult, RunSpec, amend
 
 COMMANDS = {"plan": ["plan", "{file}"], "status": ["status", "{file}"], "report": ["report", "scale"]}

@@ -97,21 +97,23 @@ def run(
     a second one does not. SIGTERM ends all within 10 s. Exit code 1 when a run failed or the study was stopped.
     """
     from ablate.cli.progress import ProgressView
-    from ablate.commands import workflow
+    from ablate.commands import run as runs
+    from ablate.scheduler.loaded_study import load
+    from ablate.scheduler.workspace import Workspace
     from ablate.trainers.print_capture import stdout_to_stderr
 
     if smoke and (only or rerun is not None):
         _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
-    workspace = workflow.Workspace(mlruns, reports, tracking_uri, data_root, device, workers, storage=storage)
+    workspace = Workspace(mlruns, reports, tracking_uri, data_root, device, workers, storage=storage)
     workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
     with stdout_to_stderr():
-        loaded = workflow.load(study, workspace, rehash=rehash)
-        cells = len(loaded.study.arms) if smoke else workflow.remaining(loaded, workspace, only, rerun)
+        loaded = load(study, workspace, rehash=rehash)
+        cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, workspace, only, rerun)
         with _stoppable(), ProgressView(cells) as view:
             if smoke:
-                outcome = workflow.smoke(loaded, workspace, view)
+                outcome = runs.smoke(loaded, workspace, view)
             else:
-                outcome = workflow.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
+                outcome = runs.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
     _conclude(outcome, None if smoke else loaded.study.name, workspace, as_json)
 
 
@@ -218,18 +220,20 @@ def _print_cells(
     phases: tuple[str, ...] = ("tune", "compare"),
     power: dict[str, float | None] | None = None,
 ) -> list[Any]:
-    from ablate.commands import workflow
+    from ablate.commands import plan as plans
     from ablate.report import cells as page
+    from ablate.scheduler.loaded_study import load
+    from ablate.scheduler.workspace import Workspace, records
     from ablate.trainers.print_capture import stdout_to_stderr
 
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
     with stdout_to_stderr():
-        loaded = workflow.load(study, workspace, imports=check, rehash=rehash)
-        known = workflow.records(loaded.study.name, workspace)
-        planned = workflow.make_plan(loaded, workspace, check=check, known=known)
-    standing = workflow.standing(loaded, workspace, known, planned)
-    driver = workflow.driver_of(loaded, workspace)
-    said = None if power is None else workflow.outlook(loaded, standing, **power)
+        loaded = load(study, workspace, imports=check, rehash=rehash)
+        known = records(loaded.study.name, workspace)
+        planned = plans.make_plan(loaded, workspace, check=check, known=known)
+    standing = plans.standing(loaded, workspace, known, planned)
+    driver = plans.driver_of(loaded, workspace)
+    said = None if power is None else plans.outlook(loaded, standing, **power)
     shown = page.Shown(planned, standing.outdated, standing.differences, phases, driver)
     if as_json:
         typer.echo(json.dumps(page.document(shown) | ({} if said is None else {"power": said.document()})))
@@ -257,14 +261,16 @@ def report(
     trust: Trust = None,
 ) -> None:
     """Write reports/STUDY/ again, from the store alone. The same store gives the same bytes."""
-    from ablate.commands import workflow
-    from ablate.scheduler import workspace as loading
+    from ablate.commands import report as reporting
+    from ablate.scheduler.loaded_study import study_name
+    from ablate.scheduler.workspace import Workspace, shown_path
+    from ablate.study.trust import accept_packages
 
-    workflow.trust_packages(trust or [])
+    accept_packages(trust or [])
     wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
-    workspace = workflow.Workspace(mlruns, reports, tracking_uri)
-    for path in workflow.report(workflow.study_name(study), workspace, wanted):
-        typer.echo(loading.shown_path(path))
+    workspace = Workspace(mlruns, reports, tracking_uri)
+    for path in reporting.report(study_name(study), workspace, wanted):
+        typer.echo(shown_path(path))
 
 
 @app.command(epilog="Example:  ablate compare mocap hybrid existing --metric azimuth_mae_deg")
@@ -280,11 +286,13 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two arms seed by seed: differences, interval, effect size, p, people, and the declared verdict."""
-    from ablate.commands import workflow
+    from ablate.commands.report import compare as compare_arms
     from ablate.report import terminal_compare
+    from ablate.scheduler.loaded_study import study_name
+    from ablate.scheduler.workspace import Workspace
 
-    name = workflow.study_name(study)
-    found = workflow.compare(name, workflow.Workspace(mlruns, tracking_uri=tracking_uri), arm_a, arm_b, metric or [])
+    name = study_name(study)
+    found = compare_arms(name, Workspace(mlruns, tracking_uri=tracking_uri), arm_a, arm_b, metric or [])
     if as_json:
         typer.echo(terminal_compare.document(name, found))
     else:
@@ -313,12 +321,13 @@ def evaluate(
     the scores replace the earlier ones. What STUDY.toml names is imported, as `ablate run` does; of what the store
     alone names, only components of installed subjects and of trusted packages.
     """
-    from ablate.commands import evaluate, workflow
+    from ablate.commands import evaluate
     from ablate.report import external as page
     from ablate.scheduler import workspace as loading
+    from ablate.study.trust import accept_packages
     from ablate.trainers.print_capture import stdout_to_stderr
 
-    workflow.trust_packages(trust or [])
+    accept_packages(trust or [])
     if out:
         loading.check_file("--out", out)
         out = out.absolute()  # a component may change the working folder
@@ -343,10 +352,11 @@ def ui(
     tracking_uri: Uri = None,
 ) -> None:
     """Open the MLflow UI of the store on 127.0.0.1. Ctrl-C ends it."""
-    from ablate.commands import workflow
+    from ablate.commands import ui
+    from ablate.scheduler.workspace import Workspace
 
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
-    workflow.serve_ui(workspace, port, lambda text: typer.echo(text, err=True))
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri)
+    ui.serve_ui(workspace, port, lambda text: typer.echo(text, err=True))
 
 
 def _refuse(option: str, rule: str) -> NoReturn:

@@ -36,11 +36,13 @@ def snapshot(
     snapshot has stay as they are, but for those that --reports-only kept in part and that are now to be had whole.
     """
     from ablate.cli.progress_count import ProgressCount
-    from ablate.commands import archive, workflow
+    from ablate.commands import archive
+    from ablate.scheduler.loaded_study import study_name
+    from ablate.scheduler.workspace import Workspace
 
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
     with ProgressCount("runs read") as tell:
-        said = archive.snapshot(workflow.study_name(study), workspace, tell, reports_only=reports_only)
+        said = archive.snapshot(study_name(study), workspace, tell, reports_only=reports_only)
     typer.echo(said)
 
 
@@ -51,10 +53,11 @@ def restore(mlruns: Store = Path("mlruns")) -> None:
     Needs no network and no account, but for models on a DVC remote of yours.
     """
     from ablate.cli.progress_count import ProgressCount
-    from ablate.commands import archive, workflow
+    from ablate.commands import archive
+    from ablate.scheduler.workspace import Workspace
 
     with ProgressCount("runs restored") as tell:
-        said = archive.restore(workflow.Workspace(mlruns), tell)
+        said = archive.restore(Workspace(mlruns), tell)
     typer.echo(said)
 
 
@@ -71,13 +74,15 @@ def export(
     From a server: ablate export mocap mocap.zip --tracking-uri http://127.0.0.1:5000
     """
     from ablate.cli.progress_count import ProgressCount
-    from ablate.commands import archive, workflow
+    from ablate.commands import archive
     from ablate.scheduler import workspace as loading
+    from ablate.scheduler.loaded_study import study_name
+    from ablate.scheduler.workspace import Workspace
 
     loading.check_file("OUT.zip", out)
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
     with ProgressCount("runs read") as tell:
-        said = archive.export(workflow.study_name(study), workspace, out, tell)
+        said = archive.export(study_name(study), workspace, out, tell)
     typer.echo(said)
 
 
@@ -96,9 +101,10 @@ def import_(
     more than a hundred times the size of the file.
     """
     from ablate.cli.progress_count import ProgressCount
-    from ablate.commands import archive, workflow
+    from ablate.commands import archive
+    from ablate.scheduler.workspace import Workspace
 
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
     with ProgressCount("runs imported") as tell:
         said = archive.bring_in(file, workspace, tell)
     typer.echo(said)
@@ -118,9 +124,10 @@ def discard(
 
     MLflow keeps them as deleted, and its UI can bring them back until `ablate gc`.
     """
-    from ablate.commands import archive, workflow
+    from ablate.commands import archive
+    from ablate.scheduler.workspace import Workspace
 
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri)
     chosen = archive.choose(what, workspace)
     if not yes:
         _ask(f"Discard {chosen.what}?")
@@ -141,9 +148,10 @@ def gc(
 
     What is discarded on a server goes by `mlflow gc`, there: the command is told.
     """
-    from ablate.commands import archive, workflow
+    from ablate.commands import archive
+    from ablate.scheduler.workspace import Workspace
 
-    workspace = workflow.Workspace(mlruns, tracking_uri=tracking_uri)
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri)
     freed = archive.clean(workspace, typer.echo, days=days, dry_run=dry_run)
     typer.echo(f"{freed / 1e6:.1f} MB {'would be freed' if dry_run else 'freed'}", err=True)
 

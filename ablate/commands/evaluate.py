@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.commands import workflow
+from ablate.commands import report
 from ablate.scheduler.workspace import Workspace, resolve_device
 from ablate.study import InputError, Metric, Problem, components, study_file, trust
 from ablate.study.resolve import resolve
@@ -70,7 +70,7 @@ def evaluate(
     """
     folder = Path(study).resolve().parent if study.endswith(".toml") else workspace.here
     given = data.resolve() if data.is_file() else None  # before a component is imported, which may change the folder
-    found = workflow.results(_accepted(study), workspace)
+    found = report.results(_accepted(study), workspace)
     if factory:
         components.importable([workspace.here])
     file = data if given else components.find_data_file(
@@ -96,7 +96,7 @@ def evaluate(
     if not scores:
         raise InputError(*(Problem(str(file), "", note) for note in dict.fromkeys(notes)))
     _record(found, name, scores, scorer.examples)
-    now = workflow.results(found.study.name, workspace)
+    now = report.results(found.study.name, workspace)
     return ExternalTest(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), now)
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from ablate.planning import plan
 from ablate.planning.counting import document_digests
+from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.retry import STORE, Retry, RetryTimeout
 from ablate.scheduler.shutdown import StopRequest
-from ablate.scheduler.workspace import LoadedStudy, Workspace, context_of, resolve_device
+from ablate.scheduler.workspace import Workspace, resolve_device
 from ablate.study import InputError, Problem, Record, Tracker, amend, trust
 from ablate.study.document import checked
 

@@ -6,12 +6,13 @@ A study file, a store or a network from elsewhere is only read. It must not know
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from ablate.study import InputError, Problem, Study
-from ablate.study.components import IMPORT_PATH, load_component
+from ablate.study.components import IMPORT_PATH, importable, load_component
 from ablate.untrusted.wording import shown
 
 OFFERED = "ablate.components"  # entry points: modules whose public functions and classes any file may name
@@ -78,3 +79,11 @@ def _factories(value: Mapping[str, Any]) -> Iterator[str]:
             yield from _factories(item)
         elif isinstance(item, str) and key.rpartition(".")[2] == "factory":
             yield item
+
+
+def accept_packages(names: Sequence[str]) -> None:
+    """The person vouches for these packages: what the store names of them may be imported, from here too."""
+    for name in names:
+        accept_package(name)
+    if names:
+        importable([Path.cwd()])

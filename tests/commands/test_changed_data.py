@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from toy_project import Project, as_json
 
-from ablate.commands import workflow
+from ablate.commands import run
 from ablate.planning import plan
+from ablate.scheduler.loaded_study import load
 from ablate.scheduler.workspace import Workspace
 from ablate.study import Record
 from ablate.trainers import provenance
@@ -92,7 +93,7 @@ def test_code_whose_digest_was_taken_in_another_way_is_told_apart(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.without_tuning()
-    loaded = workflow.load(project.study, Workspace())
+    loaded = load(project.study, Workspace())
     specs = [spec for arm in ("plain", "garden", "mean") for spec in plan.compare_specs(loaded.study, arm)]
     codes = ("2:new", "2:old", "old", "", "2:old", "2:new")
     records = [
@@ -102,4 +103,4 @@ def test_code_whose_digest_was_taken_in_another_way_is_told_apart(
     known = [record if record.provenance["source_digest"] else replace(record, provenance={}) for record in records]
     known[4] = replace(known[4], run_id="outdated", key="another")
     monkeypatch.setattr(provenance, "source_digest", lambda *arguments: "2:new")
-    assert workflow.stale(loaded, known) == {"2:old": "changed", "old": "unknown"}
+    assert run.stale(loaded, known) == {"2:old": "changed", "old": "unknown"}

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 from toy_project import Project
 
-from ablate.commands import evaluate, workflow
+from ablate.commands import evaluate, report
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, Record, trust
 from ablate.tracking.mlflow import sqlite_reader
@@ -107,7 +107,7 @@ class TestScores:
         from ablate.trainers.builtin import checkpoints
 
         real = checkpoints.load_model
-        broken = workflow.results("linear", Workspace(store)).artifact("garden", 2, "model")
+        broken = report.results("linear", Workspace(store)).artifact("garden", 2, "model")
 
         def load(folder: Path) -> Any:
             return real(store if folder == broken else folder)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from toy_project import Project
 
-from ablate.commands import workflow
+from ablate.commands import report
 from ablate.scheduler.workspace import Workspace
 
 Cli = Callable[..., Any]
@@ -35,7 +35,7 @@ def test_the_report_and_the_comparison_are_those_of_the_original(copied: Project
     assert answer.code == 0, answer.err
     assert copied.results == finished.results
     assert "error" in cli("compare", "linear", "garden", "plain").out
-    model = workflow.results("linear", Workspace()).artifact("garden", 1, "model")
+    model = report.results("linear", Workspace()).artifact("garden", 1, "model")
     assert model is not None
     assert model.is_relative_to(copied.folder)
 
@@ -57,7 +57,7 @@ def test_an_import_goes_into_the_copy(copied: Project, zipped: Path, cli: Cli, t
             store.execute(f"DELETE FROM {table}")
     answer = cli("import", str(zipped))
     assert answer.out == "linear: 10 runs and 6 models imported\n", answer.err
-    model = workflow.results("linear", Workspace()).artifact("garden", 1, "model")
+    model = report.results("linear", Workspace()).artifact("garden", 1, "model")
     assert model is not None
     assert model.is_relative_to(copied.folder)
     assert not (tmp_path / "first").joinpath("mlruns").exists()

@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from toy_project import Project, as_json
 
 import ablate
-from ablate.commands import workflow
+from ablate.scheduler.loaded_study import load
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError
 
@@ -194,5 +194,5 @@ def test_a_driver_killed_in_mid_write_leaves_a_store_that_can_be_read(
 def test_every_missing_data_file_is_named(project: Project) -> None:
     project.edit(("count = 256", 'file = "a.npz"'), ('set."model.columns" = 3', 'set."data.file" = "b.npz"'))
     with pytest.raises(InputError) as caught:
-        workflow.load(project.study, Workspace())
+        load(project.study, Workspace())
     assert [problem.value for problem in caught.value.problems] == ['"a.npz"', '"b.npz"']

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from toy_project import Project
 
-from ablate.commands import workflow
-from ablate.scheduler.workspace import Workspace, build_all, context_of
+from ablate.commands import run
+from ablate.scheduler.component_checks import build_all
+from ablate.scheduler.loaded_study import context_of, load
+from ablate.scheduler.workspace import Workspace
 from ablate.untrusted import addresses
 
 Cli = Callable[..., Any]
@@ -51,9 +53,9 @@ def test_building_ends_where_the_command_was_given(leaving: Project) -> None:
     np.savez(leaving.folder / "data.npz", houses=np.ones((64, 3), np.float32))
     leaving.edit(("count = 256", 'file = "data.npz"'))
     workspace = Workspace(Path("mlruns"), data_root=Path())
-    loaded = workflow.load(Path("linear.toml"), workspace)
+    loaded = load(Path("linear.toml"), workspace)
     assert Path.cwd() != leaving.folder
-    assert workflow.remaining(loaded, workspace, None) == 3
+    assert run.remaining(loaded, workspace, None) == 3
     build_all(loaded, workspace)
     assert Path.cwd() == leaving.folder
     os.chdir("/")

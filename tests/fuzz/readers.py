@@ -21,7 +21,8 @@ from ablate.depth_refinement.recording import recording
 from ablate.depth_refinement.sources import bvh, calibration, openpose_files, retarget
 from ablate.depth_refinement.sources.openpose import import_openpose
 from ablate.planning import plan
-from ablate.scheduler.workspace import Workspace, load
+from ablate.scheduler.loaded_study import load
+from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError
 from ablate.study.document import checked
 from ablate.tracking.record_format import record_of

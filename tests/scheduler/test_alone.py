@@ -13,7 +13,7 @@ import torch
 from toy_project import Project, as_json
 
 from ablate.executors import local
-from ablate.scheduler import workspace
+from ablate.scheduler import component_checks, loaded_study, workspace
 from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
 from ablate.study import InputError, Record, RunResult, RunSpec
@@ -94,9 +94,9 @@ def odd(project: Project) -> Iterator[Path]:
 
 def run(file: Path, workers: int) -> dict[str, Record]:
     """Every arm of the study in real processes; its record by arm."""
-    loaded = workspace.load(file, workspace.Workspace())
+    loaded = loaded_study.load(file, workspace.Workspace())
     root = file.parent / f"{workers}-workers"
-    context = workspace.context_of(loaded, workspace.Workspace(device="cpu"), root / "work", root / "logs")
+    context = loaded_study.context_of(loaded, workspace.Workspace(device="cpu"), root / "work", root / "logs")
     tracker = MemoryTracker()
     tracker.open("odd", {})
     Scheduler(loaded.study, tracker, context, loaded.digests, workers, local.pool_for("cpu"), Silent()).run()
@@ -133,26 +133,26 @@ def test_what_is_raised_while_components_are_built_is_told_by_name(odd: Path, ho
     text = odd.read_text(encoding="utf-8")
     broken = f'set.model = {{ factory = "linear_toy.odd:broken", how = "{how}" }}'
     odd.write_text(text.replace('set."model.tag" = 1', broken), encoding="utf-8")
-    loaded = workspace.load(odd, workspace.Workspace())
+    loaded = loaded_study.load(odd, workspace.Workspace())
     with pytest.raises(InputError, match=re.escape(f"settings.model of arm again: {reason}: {how} it was")):
-        workspace.build_all(loaded, workspace.Workspace())
+        component_checks.build_all(loaded, workspace.Workspace())
 
 
 def test_ctrl_c_while_components_are_built_is_the_persons(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = workspace.load(odd, workspace.Workspace())
+    loaded = loaded_study.load(odd, workspace.Workspace())
 
     def press(*_: object) -> None:
         raise Interrupted("Ctrl-C")
 
     monkeypatch.setattr(workspace, "_made", press)
     with pytest.raises(Interrupted):
-        workspace.build_all(loaded, workspace.Workspace())
+        component_checks.build_all(loaded, workspace.Workspace())
 
 
 def test_what_components_do_to_the_driver_does_not_stay(odd: Path) -> None:
     folder, environment = Path.cwd(), dict(os.environ)
-    loaded = workspace.load(odd, workspace.Workspace())
-    workspace.build_all(loaded, workspace.Workspace())
+    loaded = loaded_study.load(odd, workspace.Workspace())
+    component_checks.build_all(loaded, workspace.Workspace())
     assert (Path.cwd(), dict(os.environ)) == (folder, environment)
 
 

@@ -10,7 +10,9 @@ import pytest
 from toy_project import Project
 
 from ablate.planning import plan
-from ablate.scheduler.workspace import LoadedStudy, Workspace, build_all, context_of, load
+from ablate.scheduler.component_checks import build_all
+from ablate.scheduler.loaded_study import LoadedStudy, context_of, load
+from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, RunResult
 from ablate.trainers.builtin.run import execute
 

@@ -1,0 +1,93 @@
+"""`ablate report`, `ablate compare` and `load_results`: what is read from the store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.scheduler.loaded_study import study_name
+from ablate.scheduler.workspace import Workspace, check_folder, shown_path
+from ablate.study import InputError, Problem, Tracker
+from ablate.untrusted.wording import nearest, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablate.analysis.compare import ArmComparison
+    from ablate.analysis.results import Results
+
+
+def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) -> list[Path]:
+    """Write `reports/<study>/` from the store alone; gives the file of each format, for CSV the folder of tables.
+
+    Raises InputError when a format is unknown or the store does not know the study.
+    """
+    from ablate.report.build import FORMATS
+
+    wrong = [f for f in formats if f not in FORMATS]
+    if wrong or not formats:
+        rule = "is no format of a report" if wrong else "must name a format"
+        raise InputError(Problem("--format", "", rule, ", ".join(map(shown, wrong)), f"valid: {', '.join(FORMATS)}"))
+    check_folder("--reports", workspace.reports)
+    folder = write_report(results(name, workspace), workspace, formats=formats).parent
+    return [folder / FORMATS[f] for f in formats]
+
+
+def compare(
+    name: str, workspace: Workspace, arm: str, against: str, metrics: Sequence[str] = ()
+) -> list[ArmComparison]:
+    """Two arms side by side in each metric, by default the study's. Raises InputError for a name it does not have."""
+    from ablate.analysis import compare
+
+    found = results(name, workspace)
+    known, arms = compare.scored(found), list(found.study.arms)
+    problems = [
+        Problem(place, "", "no arm of this study", shown(value), nearest(value, arms))
+        for place, value in (("ARM_A", arm), ("ARM_B", against))
+        if value not in arms
+    ]
+    if arm == against and not problems:
+        problems.append(Problem("ARM_B", "", "must be another arm than ARM_A", shown(against)))
+    problems += [
+        Problem("--metric", "", "no metric of this study", shown(metric), nearest(metric, known))
+        for metric in metrics
+        if metric not in known
+    ]
+    if problems:
+        raise InputError(*problems)
+    return compare.versus(found, arm, against, list(dict.fromkeys(metrics)) or found.study.metrics)
+
+
+def write_report(found: Results, workspace: Workspace, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:
+    """The folder's main file. Raises InputError when it cannot be written."""
+    from ablate.report import build as page
+
+    folder = workspace.reports / found.document["study"]["name"]
+    try:
+        return page.build(found, folder, study_file=study_file, formats=formats)
+    except OSError as error:
+        raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
+
+
+def results(name: str, workspace: Workspace, tracker: Tracker | None = None) -> Results:
+    """The study's results as the claims and pages read them. Raises InputError when the store does not know it.
+
+    `tracker`: the store, where it is open already.
+    """
+    from ablate.analysis import results as tables
+    from ablate.tracking.mlflow import sqlite_reader
+
+    unknown = Problem(shown_path(workspace.mlruns), "study", "not in the store", name)
+    local = workspace.tracking_uri is None and workspace.database.is_file()
+    if local and sqlite_reader.document_from_sqlite(workspace.database, name) is None:
+        raise InputError(unknown)  # before mlflow is imported, which takes seconds
+    tracker = tracker or workspace.existing_tracker()
+    if tracker.document(name) is None:
+        raise InputError(unknown)
+    return tables.load(tracker, name)
+
+
+def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:
+    """A row an arm and seed: status, run id and every score of a study, by name or by study file."""
+    return results(study_name(str(study)), workspace or Workspace()).frame()
