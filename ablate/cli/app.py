@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ablate.cli import store
+from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -27,30 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich alone would double the time to answer
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Study file or study name.", show_default=False)]
-Store = Annotated[Path, typer.Option("--mlruns", envvar="ABLATE_MLRUNS", help="Folder of the store.")]
-Uri = Annotated[
-    str | None,
-    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="An MLflow server instead of the local store."),
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(envvar="ABLATE_STORAGE", help="A database for Optuna's copy. With a password: by the variable."),
-]
-DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", envvar="ABLATE_DATA", help="Where data files are looked up by name.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Reports = Annotated[Path, typer.Option("--reports", help="Folder of the reports.")]
-Trust = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PACKAGE", envvar="ABLATE_TRUST", help="A package whose code the store may name; repeatable."),
-]
-Rehash = Annotated[bool, typer.Option("--rehash", help="Read data files anew, whatever is remembered of them.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
-
 
 app.add_typer(store.app)
 
@@ -323,15 +300,15 @@ def evaluate(
     """
     from ablate.commands import evaluate
     from ablate.report import external as page
-    from ablate.scheduler import workspace as loading
+    from ablate.scheduler.workspace import Workspace, check_file
     from ablate.study.trust import accept_packages
     from ablate.trainers.print_capture import stdout_to_stderr
 
     accept_packages(trust or [])
     if out:
-        loading.check_file("--out", out)
+        check_file("--out", out)
         out = out.absolute()  # a component may change the working folder
-    workspace = loading.Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
+    workspace = Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
     with stdout_to_stderr(), page.counted() as tell:
         done = evaluate.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)
     if out:

@@ -8,20 +8,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(rich_markup_mode=None)
+from ablate.cli.options import Patience, Store, StudyName, Uri
 
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="Study file or study name.", show_default=False)]
-Store = Annotated[Path, typer.Option("--mlruns", envvar="ABLATE_MLRUNS", help="Folder of the store.")]
-Uri = Annotated[
-    str | None,
-    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="An MLflow server instead of the local store."),
-]
-Patience = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a server that goes away.")]
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command(epilog="Example:  ablate snapshot mocap && git add mlruns.dvc .dvc && git commit -m 'mocap: results'")
 def snapshot(
-    study: Study,
+    study: StudyName,
     reports_only: Annotated[
         bool, typer.Option("--reports-only", help="Keep what the report reads: no models, a tenth of the size.")
     ] = False,
@@ -63,7 +57,7 @@ def restore(mlruns: Store = Path("mlruns")) -> None:
 
 @app.command(epilog="Example:  ablate export mocap mocap.zip")
 def export(
-    study: Study,
+    study: StudyName,
     out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.", show_default=False)],
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
@@ -75,11 +69,10 @@ def export(
     """
     from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive
-    from ablate.scheduler import workspace as loading
     from ablate.scheduler.loaded_study import study_name
-    from ablate.scheduler.workspace import Workspace
+    from ablate.scheduler.workspace import Workspace, check_file
 
-    loading.check_file("OUT.zip", out)
+    check_file("OUT.zip", out)
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
     with ProgressCount("runs read") as tell:
         said = archive.export(study_name(study), workspace, out, tell)
