@@ -17,6 +17,7 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import Generator, Tensor
 
+from ablate import Batch, Frozen, InputError, Problem, Split
 from ablate.depth_refinement.geometry import mirror
 from ablate.depth_refinement.noise import DetectorErrors
 from ablate.depth_refinement.simulation import INPUTS, Cameras, described, simulate
@@ -25,8 +26,6 @@ from ablate.depth_refinement.sources import mocap as mocap_layout
 from ablate.depth_refinement.sources import splits
 from ablate.depth_refinement.sources import synthetic as procedural
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TRAIN, PoseSet
-from ablate.study import Frozen, InputError, Problem
-from ablate.trainers.contract import Batch, Split
 
 # Poses simulated at a time for fixed examples: bounds the memory, and never changes (the draws depend on it).
 _CHUNK = 4096

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.skeleton import INDEX
 from ablate.depth_refinement.sources import mocap
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, PoseSet
-from ablate.study import InputError, Problem
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,11 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ablate import Batch, InputError, Problem
 from ablate.depth_refinement.geometry import view_angles
 from ablate.depth_refinement.references import answer
 from ablate.depth_refinement.resection import solve
-from ablate.study import InputError, Problem
-from ablate.trainers.contract import Batch
 
 TOLD = ("image_2d", "image_sd", "pose_world")
 # Image SD of a detector said to make no error at all: 0.1 mm at one metre.

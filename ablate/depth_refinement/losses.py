@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from jaxtyping import Float
 from torch import Tensor
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.skeleton import BONES, SYMMETRIC_BONES
-from ablate.study import InputError, Problem
 
 ELEVATION_SCALE = math.radians(30)  # an elevation error of 30° costs as much as an azimuth error of 90°
 AXIS_WEIGHTS = (1.0, 1.0, 2.0)  # depth is what a monocular estimate gets wrong

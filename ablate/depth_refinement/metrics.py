@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ablate.study import Metric
+from ablate import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,10 +16,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Generator, Tensor
 
+from ablate import Frozen
 from ablate.depth_refinement.geometry import pelvis, turn
 from ablate.depth_refinement.occlusion import occluded_joints
 from ablate.depth_refinement.skeleton import ARMS, FACE, LEGS, LIMBS, MIRROR, NOSE, NUM_JOINTS, SIGMAS
-from ablate.study import Frozen
 
 # COCO's area is that of the person's mask; 0.53 of the box is the usual stand-in where no mask exists.
 MASK_SHARE = 0.53

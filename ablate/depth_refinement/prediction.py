@@ -9,16 +9,20 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ablate import (
+    InputError,
+    Problem,
+    check_file,
+    check_size,
+    load_model,
+    open_npz,
+    predict,
+    read_settings,
+    shown,
+    write_whole,
+)
 from ablate.depth_refinement.simulation import assemble
 from ablate.depth_refinement.skeleton import JOINTS, NUM_JOINTS
-from ablate.scheduler.workspace import check_file
-from ablate.study import InputError, Problem
-from ablate.trainers.atomic_write import write_whole
-from ablate.trainers.builtin import evaluation
-from ablate.trainers.builtin.checkpoints import SETTINGS, load_model, read_settings
-from ablate.trainers.builtin.model_size_check import check_size
-from ablate.untrusted import npz_reader as npz
-from ablate.untrusted.wording import shown
 
 SHAPES = {"pose_2d": (NUM_JOINTS, 2), "pose_3d": (NUM_JOINTS, 3), "visibility": (NUM_JOINTS,)}
 MAX_BYTES = 1_000_000_000  # of all arrays read, unpacked: a million poses
@@ -39,7 +43,7 @@ def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
     folder = checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
     _check_factory(folder)
     inputs = assemble(*read_poses(poses))
-    output = evaluation.predict(_load(folder), inputs)
+    output = predict(_load(folder), inputs)
     sin, cos, elevation = output["angles"].unbind(-1)
     angles = {"azimuth_deg": torch.atan2(sin, cos).rad2deg() % 360, "elevation_deg": elevation.rad2deg()}
     names = [f"{joint}_{axis}_m" for joint in JOINTS for axis in "xyz"]
@@ -61,7 +65,9 @@ def _check_factory(folder: Path) -> None:
         raise InputError(Problem(str(folder), "factory", "unknown network", shown(factory), known))
     for name, value in document["settings"].items():
         if isinstance(value, int) and abs(value) > (MAX_LAYERS if name == "num_layers" else MAX_WIDTH):
-            raise InputError(Problem(str(folder / SETTINGS), f"settings.{name[:60]}", "is out of reach", shown(value)))
+            raise InputError(
+                Problem(str(folder / "model.json"), f"settings.{name[:60]}", "is out of reach", shown(value))
+            )
 
 
 def _load(folder: Path) -> torch.nn.Module:
@@ -72,13 +78,13 @@ def _load(folder: Path) -> torch.nn.Module:
         raise
     except Exception as error:  # settings of a wrong type, or of a size that no memory holds
         reason = " ".join(str(error).split())[:200]
-        raise InputError(Problem(str(folder / SETTINGS), "settings", "make no network", reason)) from None
+        raise InputError(Problem(str(folder / "model.json"), "settings", "make no network", reason)) from None
 
 
 def read_poses(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     """pose_2d, pose_3d and visibility of an npz file. Raises InputError with everything that is wrong with it."""
     problems, arrays = [], {}
-    with npz.opened(path, most_bytes=MAX_BYTES) as archive:
+    with open_npz(path, most_bytes=MAX_BYTES) as archive:
         for name in (n for n in SHAPES if n in archive.names):
             try:
                 arrays[name] = archive.read(name)

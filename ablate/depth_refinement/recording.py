@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Generator, Tensor
 
+from ablate import Batch, Frozen, InputError, Problem, Split
 from ablate.depth_refinement.data import plain_arguments
 from ablate.depth_refinement.geometry import body_axes, direction_angles, minimal_rotation, pelvis, torso_lean
 from ablate.depth_refinement.noise import (
@@ -33,8 +34,6 @@ from ablate.depth_refinement.simulation import INPUTS, assemble, described, wrap
 from ablate.depth_refinement.skeleton import FACE, JOINTS, L_HIP, L_SHOULDER, LIMBS, NUM_JOINTS, R_HIP, R_SHOULDER
 from ablate.depth_refinement.sources import recording as layout
 from ablate.depth_refinement.sources.recording import Array, Mask, Recording, is_recording
-from ablate.study import Frozen, InputError, Problem
-from ablate.trainers.contract import Batch, Split
 
 TRUNK = (L_SHOULDER, R_SHOULDER, L_HIP, R_HIP)
 # Median absolute value of a standard normal.

@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ablate import Batch, InputError, Problem
 from ablate.depth_refinement.geometry import body_axes, trunk
 from ablate.depth_refinement.skeleton import NUM_JOINTS
-from ablate.study import InputError, Problem
-from ablate.trainers.contract import Batch
 
 FEATURES = 4 * NUM_JOINTS  # 3D and visibility
 OUTPUTS = 3  # sin and cos of the azimuth, elevation in radians

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ablate.study import InputError, Problem
+from ablate import InputError, Problem
 
 FILE = "settings.model"
 

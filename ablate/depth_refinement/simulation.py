@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Generator, Tensor
 
+from ablate import Batch, Frozen
 from ablate.depth_refinement.geometry import (
     angles_direction,
     body_axes,
@@ -20,8 +21,6 @@ from ablate.depth_refinement.geometry import (
 )
 from ablate.depth_refinement.noise import DetectorErrors, detect
 from ablate.depth_refinement.skeleton import L_HIP, R_HIP
-from ablate.study import Frozen
-from ablate.trainers.contract import Batch
 
 # Channels of the last dimension of the inputs, by what they are; see `assemble`.
 INPUTS = {"pose_2d": (0, 2), "pose_3d": (2, 5), "visibility": (5, 6)}

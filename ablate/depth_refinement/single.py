@@ -13,12 +13,22 @@ import torch
 import typer
 from pydantic import ValidationError
 
-from ablate.cli.progress import ProgressView
-from ablate.executors.local import usable_cores
-from ablate.scheduler.workspace import check_folder, resolve_device
-from ablate.study import InputError, Problem, RunSpec, TrainingSettings, components
-from ablate.trainers.builtin.run import Context, execute, load_data
-from ablate.trainers.contract import Unavailable
+from ablate import (
+    Context,
+    InputError,
+    Problem,
+    ProgressView,
+    RunSpec,
+    TrainingSettings,
+    Unavailable,
+    bind,
+    check_folder,
+    data_digest,
+    execute,
+    load_data,
+    resolve_device,
+    usable_cores,
+)
 
 CURVES = ("azimuth_mae_deg", "elevation_mae_deg", "direction_mae_deg")
 
@@ -45,7 +55,7 @@ def train(
         "training": _training(training, threads),
     }
     folder = _study_dir(data)
-    digest = components.data_digest(settings, data_root, folder)
+    digest = data_digest(settings, data_root, folder)
     spec = RunSpec("train", "hybrid" if model["use_elepose"] else "existing", seed, "train", settings, digest)
     work, device = out / "work", resolve_device(device)
     context = Context("ablate.depth_refinement.metrics:METRICS", CURVES, folder, work, out, device, data_root)
@@ -75,7 +85,7 @@ def train(
 
 def _buildable(model: Mapping[str, Any]) -> None:
     try:
-        components.bind(model, place="model", file="ablate train")()
+        bind(model, place="model", file="ablate train")()
     except (TypeError, ValueError, RuntimeError, MemoryError) as error:  # the last two: too large for the memory
         reason = " ".join(str(error).split())[:200]
         raise InputError(Problem("ablate train", "", "these sizes make no network", reason)) from None

@@ -14,7 +14,7 @@ from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import cost, density, dots, factor, lines, style, tuning
 from ablate.study import InputError, trust
-from ablate.untrusted import npz_reader as arrays
+from ablate.untrusted.npz_reader import read_npz
 
 EXAMPLE_BYTES = 200_000_000  # of all arrays of examples.npz, unpacked: a hundred times what a run keeps
 
@@ -95,7 +95,7 @@ def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:
     for seed in results.study.seeds:
         path = results.artifact(arm, seed, "examples.npz")
         if path is not None:
-            return arrays.read(path, most_bytes=EXAMPLE_BYTES)
+            return read_npz(path, most_bytes=EXAMPLE_BYTES)
     return None
 
 

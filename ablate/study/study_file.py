@@ -86,7 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(Problem(file, "", f"cannot be read: {reason}")) from None
-    return toml.parse(text, file)
+    return toml.parse_toml(text, file)
 
 
 def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Problem], set[str]]:

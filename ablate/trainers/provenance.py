@@ -69,13 +69,9 @@ def _cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
-VERSION = "2"  # of how the digest of code is made; a digest without a version is of the first
+VERSION = "3"  # of how the digest of code is made; a digest without a version is of the first
 OWN = "ablate"
 EXECUTION = "ablate.trainers.builtin.run"  # the loop that every run goes through
-# How the loop keeps, tells and records a run: no score depends on it.
-WITHOUT_EFFECT = tuple(
-    f"ablate.trainers.{name}" for name in ("atomic_write", "errors", "imported_code", "progress_log", "provenance")
-)
 LARGEST_OWN = 500  # modules; reading the 1500 that torch imports takes 45 s, and would be done for every run
 
 
@@ -161,7 +157,7 @@ def _can_be_read(distribution: str) -> bool:
 def _decides(module: str) -> bool:
     """Whether a module of ablate may change a score: the loop's package and the installed subjects."""
     rooms = {EXECUTION.rpartition(".")[0], *(name.rpartition(".")[0] for name in trust.offered())}
-    return any(_below(module, room) for room in rooms) and not any(_below(module, each) for each in WITHOUT_EFFECT)
+    return any(_below(module, room) for room in rooms)
 
 
 def _below(module: str, package: str) -> bool:

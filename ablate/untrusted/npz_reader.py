@@ -55,7 +55,7 @@ class Archive:
 
 
 @contextmanager
-def opened(file: Path, *, most_bytes: int) -> Iterator[Archive]:
+def open_npz(file: Path, *, most_bytes: int) -> Iterator[Archive]:
     """The archive, for as long as the context lasts. Raises InputError for a file that is none."""
     if not file.is_file():
         raise InputError(Problem(str(file), "", "is a folder, not an .npz file" if file.is_dir() else "no such file"))
@@ -77,11 +77,11 @@ def opened(file: Path, *, most_bytes: int) -> Iterator[Archive]:
         yield Archive(members, most_bytes)
 
 
-def read(file: Path, *, most_bytes: int) -> Arrays:
+def read_npz(file: Path, *, most_bytes: int) -> Arrays:
     """Every array of the archive. Raises InputError naming each that cannot be read."""
     found: Arrays = {}
     problems = []
-    with opened(file, most_bytes=most_bytes) as archive:
+    with open_npz(file, most_bytes=most_bytes) as archive:
         for name in archive.names:
             try:
                 found[name] = archive.read(name)
@@ -92,10 +92,10 @@ def read(file: Path, *, most_bytes: int) -> Arrays:
     return found
 
 
-def names(file: Path) -> frozenset[str]:
+def array_names(file: Path) -> frozenset[str]:
     """Names of the arrays, whatever is in them; none in a file that is no archive."""
     try:
-        with opened(file, most_bytes=0) as archive:
+        with open_npz(file, most_bytes=0) as archive:
             return frozenset(archive.names)
     except InputError:
         return frozenset()

@@ -22,7 +22,7 @@ _TEXT = re.compile(
 _LONG_KEY = re.compile(rf"\.(?:[^.,=\[\]{{}}\n]*+\.){{{MAX_DEPTH}}}")
 
 
-def parse(text: str, file: str) -> dict[str, Any]:
+def parse_toml(text: str, file: str) -> dict[str, Any]:
     """The document. Raises InputError naming `file` and the place."""
     deep = Problem(file, "", "is nested too deeply")
     if _LONG_KEY.search(_TEXT.sub("s", text)):

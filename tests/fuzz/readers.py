@@ -130,7 +130,7 @@ def poses(random: Random, folder: Path) -> None:
 
 def examples(random: Random, folder: Path) -> None:
     _npz(random, {**valid_files.poses(), "index": np.arange(2)}, folder / "examples.npz")
-    npz_reader.read(folder / "examples.npz", most_bytes=10_000_000)
+    npz_reader.read_npz(folder / "examples.npz", most_bytes=10_000_000)
 
 
 def bvh_motion(random: Random, folder: Path) -> None:

@@ -25,7 +25,7 @@ READERS = {
     "mocap": (mocap.read, "joints"),
     "recording": (recording.read, "kp2d"),
     "poses": (prediction.read_poses, "pose_2d"),
-    "examples": (lambda file: npz_reader.read(file, most_bytes=10**9), "inputs"),
+    "examples": (lambda file: npz_reader.read_npz(file, most_bytes=10**9), "inputs"),
 }
 
 
@@ -131,19 +131,21 @@ def test_other_packings_are_refused(reader: Any, tmp_path: Path, method: int) ->
 def test_many_small_arrays_are_bounded_in_all(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "x.npz", **{f"a{i}": np.zeros(10_000) for i in range(20)})
     assert "arrays must have at most" in refusal(
-        lambda file: npz_reader.read(file, most_bytes=10**6), tmp_path / "x.npz"
+        lambda file: npz_reader.read_npz(file, most_bytes=10**6), tmp_path / "x.npz"
     )
     with zipfile.ZipFile(tmp_path / "many.npz", "w") as file:
         for i in range(1_500):
             file.writestr(f"a{i}.npy", b"")
-    assert "at most 1000 arrays" in refusal(lambda file: npz_reader.read(file, most_bytes=10**6), tmp_path / "many.npz")
+    assert "at most 1000 arrays" in refusal(
+        lambda file: npz_reader.read_npz(file, most_bytes=10**6), tmp_path / "many.npz"
+    )
 
 
 def test_names_that_lead_outside_are_names(tmp_path: Path) -> None:
     """Nothing is unpacked onto the disk, so a name can lead nowhere."""
     np.savez(tmp_path / "x.npz", **{"../../evil": np.zeros(1), "/etc/evil": np.zeros(1)})
     before = sorted(tmp_path.rglob("*"))
-    assert set(npz_reader.read(tmp_path / "x.npz", most_bytes=10**6)) == {"../../evil", "/etc/evil"}
+    assert set(npz_reader.read_npz(tmp_path / "x.npz", most_bytes=10**6)) == {"../../evil", "/etc/evil"}
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from ablate.study import InputError, Problem
+from ablate import InputError, Problem
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from ablate.study import InputError, Problem
-from ablate.untrusted import toml
+from ablate import InputError, Problem, parse_toml
 
 Array = NDArray[np.float64]
 MAX_CALIBRATION_BYTES = 200_000  # a camera has 400
@@ -135,7 +134,7 @@ def _document(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_CALIBRATION_BYTES:
             raise InputError(Problem(str(file), "", f"must have at most {MAX_CALIBRATION_BYTES:,} bytes"))
-        return toml.parse(file.read_text(encoding="utf-8"), str(file))
+        return parse_toml(file.read_text(encoding="utf-8"), str(file))
     except FileNotFoundError:
         raise InputError(Problem(str(file), "", "no such calibration file")) from None
     except (OSError, UnicodeDecodeError) as error:

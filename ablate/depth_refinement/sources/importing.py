@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.skeleton import JOINTS
 from ablate.depth_refinement.sources.bvh import read_bvh
 from ablate.depth_refinement.sources.mocap import STATURE_M, assign_splits
 from ablate.depth_refinement.sources.npz_writer import write_npz
 from ablate.depth_refinement.sources.retarget import UP_AXES, Retargeted, retarget
-from ablate.study import InputError, Problem
 
 SUBJECT_FROM = ("file", "folder", "prefix")
 

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import Arrays, InputError, Problem, open_npz
 from ablate.depth_refinement.skeleton import INDEX, JOINTS, NUM_JOINTS
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TEST, TRAIN, VAL, PoseSet
-from ablate.study import InputError, Problem
-from ablate.untrusted import npz_reader as npz
-from ablate.untrusted.npz_reader import Arrays
 
 REQUIRED = ("joints", "subject_id")
 # dtype kinds of each array read; "O", pickled objects, is in none
@@ -81,7 +79,7 @@ def _require(file: Path, problems: list[Problem]) -> None:
 def _load(file: Path) -> Arrays:
     arrays: Arrays = {}
     problems = []
-    with npz.opened(file, most_bytes=MAX_BYTES) as archive:
+    with open_npz(file, most_bytes=MAX_BYTES) as archive:
         for name in sorted(_KINDS.keys() & set(archive.names)):
             try:
                 arrays[name] = archive.read(name)

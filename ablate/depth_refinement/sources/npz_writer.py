@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.trainers.atomic_write import write_whole
+from ablate import write_whole
 
 
 def write_npz(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

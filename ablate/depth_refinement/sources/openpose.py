@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.geometry import view_angles
 from ablate.depth_refinement.skeleton import NUM_JOINTS
 from ablate.depth_refinement.sources import openpose_files
@@ -19,7 +20,6 @@ from ablate.depth_refinement.sources.openpose_files import Clip, Person
 from ablate.depth_refinement.sources.recording import Recording, plausibility_problems, write
 from ablate.depth_refinement.sources.retarget import UP_AXES
 from ablate.depth_refinement.sources.triangulation import Triangulated, triangulate, usual_limit_px
-from ablate.study import InputError, Problem
 
 Array = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.sources import tar
-from ablate.study import InputError, Problem
 
 MAX_FILES = 400_000  # an hour of two cameras at 50 fps
 MAX_JSON_BYTES = 5_000_000  # a crowd of a thousand people has 1 MB

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import InputError, Problem, array_names, open_npz
 from ablate.depth_refinement.skeleton import FACE, INDEX, JOINTS, NUM_JOINTS
 from ablate.depth_refinement.sources.calibration import Rig, rig_problems
 from ablate.depth_refinement.sources.npz_writer import write_npz
-from ablate.study import InputError, Problem
-from ablate.untrusted import npz_reader as npz
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -46,7 +45,7 @@ class Recording:
 
 def is_recording(file: Path) -> bool:
     """Whether the file is an .npz with the arrays of this layout (whatever is in them)."""
-    return {"kp2d", "conf", "joints3d"} <= npz.names(file)
+    return {"kp2d", "conf", "joints3d"} <= array_names(file)
 
 
 def read(file: Path) -> Recording:
@@ -166,7 +165,7 @@ def _require(file: Path, problems: list[Problem]) -> None:
 
 def _load(file: Path) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
-    with npz.opened(file, most_bytes=MAX_BYTES) as archive:
+    with open_npz(file, most_bytes=MAX_BYTES) as archive:
         problems = [Problem("", name, "array is missing") for name in REQUIRED if name not in archive.names]
         for name in (n for n in (*REQUIRED, *OPTIONAL) if n in archive.names):
             try:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.skeleton import INDEX, JOINTS
 from ablate.depth_refinement.sources.anatomy import FACE, LENGTHS
 from ablate.depth_refinement.sources.bvh import END_SITE, Motion, forward_kinematics
 from ablate.depth_refinement.sources.mocap import measured_stature
 from ablate.depth_refinement.sources.naming import find_roles
 from ablate.depth_refinement.sources.suspicions import check_bones, check_sides, rest_frames, spine_arms
-from ablate.study import InputError, Problem
 
 Array = NDArray[np.float64]
 Points = Mapping[str, Array]  # role → (F, 3)

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.sources.poses import TEST, TRAIN, VAL, PoseSet
-from ablate.study import InputError, Problem
 
 
 def thin(poses: PoseSet, train: int | None = None, evaluated: int | None = None) -> PoseSet:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate import InputError, Problem
 from ablate.depth_refinement.skeleton import INDEX
 from ablate.depth_refinement.sources.anatomy import SIDES, Array, Bodies, draw_bodies, joints_of
 from ablate.depth_refinement.sources.poses import TEST, TRAIN, VAL, PoseSet
 from ablate.depth_refinement.sources.postures import POSTURES, draw_posture
-from ablate.study import InputError, Problem
 
 _MIN_SUBJECTS = 3  # one for each split
 _HELD_OUT = 0.15  # of the subjects, for validation and again for test
