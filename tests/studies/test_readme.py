@@ -1,0 +1,41 @@
+"""The README's numbers are those of the committed reports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NUMBER = re.compile(r"[−+]?\d[\d.,]*(?: ± [\d.]+|M|k| \[[^\]]+\])")  # a score, a count or a difference
+
+
+def rows(text: str, header: str) -> list[list[str]]:
+    """The cells of the table whose header line begins with `header`, a list a row."""
+    lines = text[text.index(header) :].splitlines()[2:]
+    table = lines[: next((i for i, line in enumerate(lines) if not line.startswith("|")), len(lines))]
+    return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table]
+
+
+@pytest.mark.parametrize(
+    ("study", "header"), [("elepose_fusion", "| Arm | Parameters | Azimuth"), ("controls", "| Arm | What it sees")]
+)
+def test_every_row_is_that_of_the_report(study: str, header: str) -> None:
+    report = (ROOT / "reports" / study / "report.md").read_text(encoding="utf-8")
+    reported = {row[0]: row for row in rows(report, "| Arm | ")}
+    shown = rows((ROOT / "README.md").read_text(encoding="utf-8"), header)
+    assert len(shown) >= 3
+    for name, *cells in shown:
+        numbers = [cell for cell in cells if NUMBER.fullmatch(cell)]
+        assert len(numbers) >= 2, name
+        assert set(numbers) <= set(reported[name]), name
+
+
+def test_the_measured_parameters_are_those_of_the_report() -> None:
+    report = (ROOT / "reports" / "elepose_fusion" / "report.md").read_text(encoding="utf-8")
+    exactly = {row[0]: row[5] for row in rows(report, "| Model | ")}
+    existing, hybrid = exactly["Existing only (baseline)"], exactly["Hybrid"]
+    added = int(hybrid.replace(",", "")) - int(existing.replace(",", ""))
+    shown = rows((ROOT / "README.md").read_text(encoding="utf-8"), "| Model | Parameters stated")
+    assert [row[2] for row in shown] == [existing, hybrid, f"+{added:,}"]
