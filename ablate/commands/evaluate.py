@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ablate.analysis.results import Results
     from ablate.trainers.contract import Batch, Data
 
-READERS = "ablate.commands.evaluate"  # entry points: data factories with an attribute `reads(file) -> bool`
+READERS = "ablate.external"  # entry points: data factories with an attribute `reads(file) -> bool`
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
 # Settings of a data factory that say which part of a source is trained on: other data is used whole.
 PARTITION = ("file", "split_seed", "fold", "folds")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,3 +43,14 @@ def test_its_code_is_unknown_and_nothing_is_done_again(project: Project, older: 
     assert "--rerun stale" not in answer.err
     assert len(project.records()) == 10
     assert project.results == older
+
+
+def test_its_models_are_loaded_by_mlflow(project: Project, older: bytes) -> None:
+    """Their MLmodel names a module of that version."""
+    model = next((project.folder / "mlruns" / "artifacts").rglob("MLmodel"))
+    assert '"loader_module": "ablate.runs.serving"' in model.read_text(encoding="utf-8")
+    code = "import sys, mlflow.pyfunc as p; print(type(p.load_model(sys.argv[1])._model_impl).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model.parent)], cwd=project.folder, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "ServedModel", done.stderr
