@@ -132,7 +132,7 @@ def _misfit_control(settings: Mapping[str, Any], data: Any, model: Any, file: st
             controls.freeze(copy.deepcopy(model), control.get("freeze", []))
     with _collected(problems, file, place("arms", arm, "control")):
         if model is not None:
-            controls.matched(settings)
+            controls.matched_model(settings)
     with _collected(problems, file, place("arms", arm, "control")):
         if data is not None:
             shown = controls.controlled(data, control)

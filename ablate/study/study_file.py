@@ -41,7 +41,7 @@ def load(path: Path, *, imports: bool = True) -> Study:
     if imports:
         importable([path.resolve().parent, Path.cwd()])
         if study is not None:
-            trust.accept(study)
+            trust.accept_study(study)
     if study is not None and study.factor is not None:
         found = [problem._replace(file=file) for problem in factor_rules(study)]
         if found or broken & {"arms", "settings", "factor"}:
