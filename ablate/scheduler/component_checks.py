@@ -107,7 +107,7 @@ def _located(section: Mapping[str, Any], context: Context, here: Path) -> Mappin
     if "file" not in section:
         return section
     found = components.find_data_file(
-        section["file"], data_root=context.data_root, study_dir=context.study_dir, here=here
+        section["file"], data_root=context.data_root, study_dir=context.study_dir, working_folder=here
     )
     return {**section, "file": str(found)}
 

@@ -136,16 +136,16 @@ def _argument_problems(
     return sorted(problems)
 
 
-def find_data_file(name: str, *, data_root: Path | None, study_dir: Path, here: Path | None = None) -> Path:
+def find_data_file(name: str, *, data_root: Path | None, study_dir: Path, working_folder: Path | None = None) -> Path:
     """The data file `name`: under data_root, $ABLATE_DATA, the study's folder or the working folder, in this order.
 
-    `here`: the working folder at the start, in case a component has changed it since.
+    `working_folder`: that of the start, in case a component has changed it since.
     Raises InputError with the folders searched and the nearest file names in them.
     """
     variable = os.environ.get("ABLATE_DATA")
-    here = here or Path.cwd()
-    candidates = [data_root, Path(variable) if variable else None, study_dir, here]
-    folders = list(dict.fromkeys((here / folder).resolve() for folder in candidates if folder is not None))
+    working_folder = working_folder or Path.cwd()
+    candidates = [data_root, Path(variable) if variable else None, study_dir, working_folder]
+    folders = list(dict.fromkeys((working_folder / folder).resolve() for folder in candidates if folder is not None))
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
@@ -167,16 +167,16 @@ def data_digest(
     settings: Mapping[str, Mapping[str, Any]],
     data_root: Path | None,
     study_dir: Path,
-    here: Path | None = None,
+    working_folder: Path | None = None,
     *,
     rehash: bool = False,
 ) -> str:
     """Digest of the data file that resolved `settings` name; "" when they name none.
 
-    `here`: see `find_data_file`. `rehash`: see `data_digests.cached_digest`.
+    `working_folder`: see `find_data_file`. `rehash`: see `data_digests.cached_digest`.
     """
     name = settings["data"].get("file")
     if name is None:
         return ""
-    path = find_data_file(name, data_root=data_root, study_dir=study_dir, here=here)
+    path = find_data_file(name, data_root=data_root, study_dir=study_dir, working_folder=working_folder)
     return data_digests.cached_digest(path, rehash=rehash)

@@ -27,7 +27,7 @@ def accept_study(study: Study) -> None:
 
 
 def accept_packages(names: Sequence[str]) -> None:
-    """Trust everything in these packages or modules. The working folder becomes importable, for they may lie there."""
+    """Trust everything in these packages or modules. The working folder, where they may be, is added to sys.path."""
     _trusted_packages.update(names)
     if names:
         importable([Path.cwd()])

@@ -169,10 +169,8 @@ def _search(section_json: str, other_section_json: str, by: str) -> int:
         try:
             return parameter_count(_with_setting(section, by, value))
         except Exception as error:  # a component's constructor may raise anything
-            reason = f"{by} = {value} makes no network: {error}"
-            raise _input_error(
-                "match_parameters", reason, hint="name a setting that takes every whole number"
-            ) from error
+            rule, hint = f"{by} = {value} makes no network: {error}", "name a setting that takes every whole number"
+            raise _input_error("match_parameters", rule, hint=hint) from error
 
     value_in_file: int = lookup({"model": section}, by)
     low = high = max(1, value_in_file)
