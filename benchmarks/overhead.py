@@ -24,7 +24,7 @@ from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.workspace import Workspace
 from ablate.study import RunResult, RunSpec, TrainingSettings
 from ablate.trainers.builtin import evaluation
-from ablate.trainers.builtin.run import Context, build, load_catalogue, trainer_of
+from ablate.trainers.builtin.run import Context, build, load_catalogue, make_trainer
 
 
 class Silent:
@@ -54,7 +54,7 @@ def bare(spec: RunSpec, context: Context) -> float:
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
     curve = [catalogue[name] for name in context.curve_metrics]
-    trainer_of(spec, data, loss, curve, device, lambda entry: None).run(model)
+    make_trainer(spec, data, loss, curve, device, lambda entry: None).run(model)
     test = data.examples("test")
     evaluation.score(evaluation.predict(model, test), test.targets, list(catalogue.values()))
     return time.perf_counter() - started

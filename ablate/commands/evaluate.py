@@ -74,7 +74,7 @@ def evaluate(
     if factory:
         components.importable([workspace.here])
     file = data if given else components.find_data_file(
-        str(data), data_root=workspace.data_root, study_dir=folder, here=workspace.here
+        str(data), data_root=workspace.data_root, study_dir=folder, working_folder=workspace.here
     )  # fmt: skip
     name = label(name, file)
     scorer = _Scorer(found, workspace, folder, given or file.resolve(), factory)

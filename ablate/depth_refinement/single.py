@@ -69,7 +69,7 @@ def train(
     with ProgressView(1) as view:
         view.started(spec)
         try:
-            result = execute(spec, context, listen=lambda entry: view.epoch(spec, entry))
+            result = execute(spec, context, on_epoch=lambda entry: view.epoch(spec, entry))
         except KeyboardInterrupt:
             view.note("interrupted; the same command continues where this one stopped")
             raise

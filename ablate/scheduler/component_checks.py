@@ -107,7 +107,7 @@ def _located(section: Mapping[str, Any], context: Context, here: Path) -> Mappin
     if "file" not in section:
         return section
     found = components.find_data_file(
-        section["file"], data_root=context.data_root, study_dir=context.study_dir, here=here
+        section["file"], data_root=context.data_root, study_dir=context.study_dir, working_folder=here
     )
     return {**section, "file": str(found)}
 
@@ -132,7 +132,7 @@ def _misfit_control(settings: Mapping[str, Any], data: Any, model: Any, file: st
             controls.freeze(copy.deepcopy(model), control.get("freeze", []))
     with _collected(problems, file, place("arms", arm, "control")):
         if model is not None:
-            controls.matched(settings)
+            controls.matched_model(settings)
     with _collected(problems, file, place("arms", arm, "control")):
         if data is not None:
             shown = controls.controlled(data, control)

@@ -1,4 +1,4 @@
-"""The words of the project: studies, arms, runs, records, metrics, and what is wrong with a file of them."""
+"""Studies, arms, metrics, runs and records as plain data; reading and checking a study file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ablate.study.model import (
     TrainingSettings,
     Tuning,
 )
-from ablate.study.runs import DATASET_CHARS, Named, Phase, Record, RunResult, RunSpec, Scalar, StoredRun, digest
+from ablate.study.runs import DATASET_CHARS, Phase, Record, RunResult, RunSpec, Scalar, StoredRun, digest
 from ablate.study.tracker import SCHEMA, RunDiscarded, StoreUnavailable, Tracker, study_in_use
 from ablate.untrusted.problems import MESSAGE_LIMIT, InputError, Problem, printable
 
@@ -47,7 +47,6 @@ __all__ = [
     "IntSpace",
     "Match",
     "Metric",
-    "Named",
     "Phase",
     "Problem",
     "Purpose",

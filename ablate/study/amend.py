@@ -1,4 +1,4 @@
-"""A study's document in the store, and which edits of a study its finished runs allow. Pure: no I/O."""
+"""The document of a study in the store, and which later edits of the study are allowed. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def document(
     command: str,
     today: str | date,
 ) -> dict[str, Any]:
-    """The document of a new study, as `Tracker` describes it. `digests`: of the data, by arm. Plain JSON."""
+    """The document of a new study, plain JSON as `Tracker` describes it. `digests`: of the data, by arm."""
     column = columns(catalogue.values())
     metrics = {
         name: {key: getattr(metric, key) for key in ("label", "unit", "direction", "reduction", "pooled")}
@@ -43,17 +43,18 @@ def document(
 
 
 def hypotheses_digest(study: Study) -> str:
-    """Digest of what the study claimed beforehand, the order of the claims aside."""
+    """Digest of the study's hypotheses, in any order."""
     return digest(sorted(digest(h.model_dump()) for h in study.hypotheses))
 
 
 def amend(
     old: Mapping[str, Any], new: Study, *, has_runs: bool, file: str = "", rerun: Collection[str] = ()
 ) -> list[str]:
-    """What changed since the document `old` was written, one sentence a change; [] while there are no runs.
+    """What changed since the document `old` was written, one sentence per change; [] while there are no runs.
 
-    Raises InputError with a diff when finished runs would no longer be what the study asks for: changed settings or
-    role of an arm, changed tuning, another catalogue. Arms in `rerun` are about to be run again and may change.
+    Raises InputError with the differences when finished runs would no longer be what the study asks for: other
+    settings or another role of an arm, other tuning, another catalogue. Arms in `rerun`, which will be run again, may
+    change.
     """
     if not has_runs:
         return []
@@ -62,12 +63,14 @@ def amend(
     problems = [*_refused_arms(changed, rerun), *_refused_for_all(before, new)]
     if problems:
         raise InputError(*(p._replace(file=file) for p in problems))
-    redone = [f"{path} was {was}, is {now}; run again: {listing(a)}" for (path, was, now), a in changed.items()]
-    return [*redone, *_amendments(before, new)]
+    rerun_changes = [
+        f"{path} was {was}, is {now}; run again: {listing(arms)}" for (path, was, now), arms in changed.items()
+    ]
+    return [*rerun_changes, *_amendments(before, new)]
 
 
 def edited(old: Study, new: Study) -> list[str]:
-    """All that differs between two versions of a study, refused under finished runs or not, a sentence a change."""
+    """Every difference between two versions of a study, allowed or not, one sentence per change."""
     settings = [
         f"{path} of {listing(arms)}: {was} → {now}" for (path, was, now), arms in _changed_arms(old, new).items()
     ]
@@ -76,34 +79,34 @@ def edited(old: Study, new: Study) -> list[str]:
 
 
 def edited_settings(old: Study, new: Study) -> dict[str, list[str]]:
-    """What differs in the settings of each arm that both versions of a study have; arms that are the same left out."""
-    found: dict[str, list[str]] = {}
+    """The changed settings of each arm that both versions of a study have; unchanged arms are left out."""
+    edits: dict[str, list[str]] = {}
     for (path, was, now), arms in _changed_arms(old, new).items():
         for arm in arms:
-            found.setdefault(arm, []).append(f"{path.removeprefix('settings.')} was {was}, is {now}")
-    return found
+            edits.setdefault(arm, []).append(f"{path.removeprefix('settings.')} was {was}, is {now}")
+    return edits
 
 
 def other_data(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """In words, the arms whose data has another content now; digests by arm, maybe cut (see `RunSpec.dataset`)."""
+    """One sentence on the arms whose data has changed. Digests by arm, which may be cut (see `RunSpec.dataset`)."""
     arms = [arm for arm in new if old.get(arm) and old[arm][:DATASET_CHARS] != new[arm][:DATASET_CHARS]]
     return [f"data content changed for {listing(arms)}"] if arms else []
 
 
 def supersedes(document: Mapping[str, Any], other: Mapping[str, Any], *, closed_later: bool) -> bool:
-    """Whether a study's document takes the place of an earlier or later state of it.
+    """Whether `document` is newer than `other`, a document of the same study.
 
-    It does when it was amended since the other was written. What the clock says, `closed_later`, is for two of which
-    that cannot be told: clocks of machines differ, and are set back.
+    It is when its amendments are those of `other` and more. Only where neither extends the other do the clocks
+    decide (`closed_later`): clocks of machines differ, and may be set back.
     """
-    mine, others = (list(d["amendments"]) if isinstance(d.get("amendments"), list) else [] for d in (document, other))
-    if len(mine) != len(others) and all(a == b for a, b in zip(mine, others, strict=False)):
-        return len(mine) > len(others)
+    own, others = (list(d["amendments"]) if isinstance(d.get("amendments"), list) else [] for d in (document, other))
+    if len(own) != len(others) and all(a == b for a, b in zip(own, others, strict=False)):
+        return len(own) > len(others)
     return closed_later
 
 
 def _changed_arms(before: Study, new: Study) -> dict[tuple[str, str, str], list[str]]:
-    """(path, old value, new value) → the arms that it changes."""
+    """(path, old value, new value) → the arms with that change."""
     changed: dict[tuple[str, str, str], list[str]] = {}
     for arm in [a for a in new.arms if a in before.arms]:
         for change in _arm_changes(before, new, arm):
@@ -113,36 +116,35 @@ def _changed_arms(before: Study, new: Study) -> dict[tuple[str, str, str], list[
 
 def _refused_arms(changed: Mapping[tuple[str, str, str], Sequence[str]], rerun: Collection[str]) -> Iterator[Problem]:
     for (path, was, now), arms in changed.items():
-        kept = [arm for arm in arms if arm not in rerun]
-        if kept:
-            rule = f"cannot change under finished runs of {listing(kept)}"
-            hint = RENAME if len(kept) > 1 else f"{RENAME}, or run the arm again with --rerun {kept[0]}"
+        not_rerun = [arm for arm in arms if arm not in rerun]
+        if not_rerun:
+            rule = f"cannot change under finished runs of {listing(not_rerun)}"
+            hint = RENAME if len(not_rerun) > 1 else f"{RENAME}, or run the arm again with --rerun {not_rerun[0]}"
             yield Problem("", path, rule, f"{now}, was {was}", hint)
 
 
 def _refused_for_all(before: Study, new: Study) -> Iterator[Problem]:
-    """What every run depends on: the budget of all arms, the code that scores them, what a seed draws."""
-    old, now = _tuning(before), _tuning(new)
-    old |= {"catalogue": before.catalogue, "vary": sorted(before.vary)}
-    now |= {"catalogue": new.catalogue, "vary": sorted(new.vary)}
-    if "fold" in new.vary:  # a seed more makes every fold another one
-        old["seeds"], now["seeds"] = before.seeds, new.seeds
-    for path, was, is_ in differences(old, now):
-        yield Problem("", path, "cannot change under finished runs", f"{is_}, was {was}", RENAME)
+    """Changes of what every run depends on: the tuning budget, the metrics' code, what a seed draws."""
+    old_values, new_values = _tuning(before), _tuning(new)
+    old_values |= {"catalogue": before.catalogue, "vary": sorted(before.vary)}
+    new_values |= {"catalogue": new.catalogue, "vary": sorted(new.vary)}
+    if "fold" in new.vary:  # the number of seeds is the number of folds: another seed changes every fold
+        old_values["seeds"], new_values["seeds"] = before.seeds, new.seeds
+    for path, was, now in differences(old_values, new_values):
+        yield Problem("", path, "cannot change under finished runs", f"{now}, was {was}", RENAME)
 
 
 def _arm_changes(before: Study, new: Study, arm: str) -> Iterator[tuple[str, str, str]]:
-    """Changes of an arm that make its runs other runs."""
-    old, now = {"settings": resolve(before, arm)}, {"settings": resolve(new, arm)}
-    yield from differences(old, now)
+    """Changes of an arm that its finished runs do not have."""
+    yield from differences({"settings": resolve(before, arm)}, {"settings": resolve(new, arm)})
     for key in ("replicate", "reference"):
-        was, is_ = getattr(before.arms[arm], key), getattr(new.arms[arm], key)
-        if was != is_:
-            yield place("arms", arm, key), shown(was), shown(is_)
+        was, now = getattr(before.arms[arm], key), getattr(new.arms[arm], key)
+        if was != now:
+            yield place("arms", arm, key), shown(was), shown(now)
 
 
 def _tuning(study: Study) -> dict[str, Any]:
-    """The tuning as a nested table; the space keeps its paths as keys, so that a diff names them."""
+    """The tuning as a nested table. The keys of the space are paths, so that differences name them."""
     return {"tuning": study.tuning.model_dump(mode="json")} if study.tuning else {"tuning": ABSENT}
 
 
@@ -165,34 +167,35 @@ def _flat(table: Mapping[str, Any], *parents: str) -> dict[str, str]:
 
 
 def _amendments(before: Study, new: Study) -> Iterator[str]:
-    yield from _listed("arm", before.arms, new.arms)
-    yield from _listed("seed", before.seeds, new.seeds)
-    yield from _hypotheses(before, new)
-    for what in ("question", "baseline", "retries"):
-        was, now = getattr(before, what), getattr(new, what)
+    """Changes that finished runs allow, one sentence each."""
+    yield from _added_and_removed("arm", before.arms, new.arms)
+    yield from _added_and_removed("seed", before.seeds, new.seeds)
+    yield from _changed_hypotheses(before, new)
+    for key in ("question", "baseline", "retries"):
+        was, now = getattr(before, key), getattr(new, key)
         if was != now:
-            yield f"{what} changed from {shown(was)} to {shown(now)}"
+            yield f"{key} changed from {shown(was)} to {shown(now)}"
     if before.metrics != new.metrics:
         yield f"metrics changed from {', '.join(before.metrics)} to {', '.join(new.metrics)}"
     for arm in [a for a in new.arms if a in before.arms]:
-        for what in ("label", "information", "like", "same_information"):
-            was, now = _told(before.arms[arm], what), _told(new.arms[arm], what)
+        for key in ("label", "information", "like", "same_information"):
+            was, now = _arm_value(before.arms[arm], key), _arm_value(new.arms[arm], key)
             if was != now:
-                yield f"{what} of arm {arm} changed from {shown(was)} to {shown(now)}"
+                yield f"{key} of arm {arm} changed from {shown(was)} to {shown(now)}"
     if before.factor and new.factor and before.factor.label != new.factor.label:
         yield f"factor.label changed from {shown(before.factor.label)} to {shown(new.factor.label)}"
-    shown_otherwise = differences(before.report.model_dump(), new.report.model_dump())
-    if shown_otherwise:  # no run depends on them: their names will do
-        names = dict.fromkeys(place("report", *path.split(".")[:2]) for path, _, _ in shown_otherwise)
+    report_changes = differences(before.report.model_dump(), new.report.model_dump())
+    if report_changes:  # no run depends on them, so their values are left out
+        names = dict.fromkeys(place("report", *path.split(".")[:2]) for path, _, _ in report_changes)
         yield f"what the report shows was changed in {', '.join(names)}"
 
 
-def _told(arm: Arm, what: str) -> Any:
-    """What an arm says of itself beside its settings."""
-    return getattr(arm.control or Control(), what) if what in Control.model_fields else getattr(arm, what)
+def _arm_value(arm: Arm, key: str) -> Any:
+    """A field of the arm, or of its control."""
+    return getattr(arm.control or Control(), key) if key in Control.model_fields else getattr(arm, key)
 
 
-def _listed(
+def _added_and_removed(
     noun: str, before: Sequence[Any] | Mapping[str, Any], new: Sequence[Any] | Mapping[str, Any]
 ) -> Iterator[str]:
     for verb, names in (
@@ -203,11 +206,11 @@ def _listed(
             yield f"{noun}{'s' * (len(names) > 1)} {', '.join(map(str, names))} {verb}"
 
 
-def _hypotheses(before: Study, new: Study) -> Iterator[str]:
-    """Claims added or withdrawn once results could be seen, in words."""
+def _changed_hypotheses(before: Study, new: Study) -> Iterator[str]:
+    old_claims, new_claims = _claims(before), _claims(new)
+    yield from (f"hypothesis added after runs had finished: {h}" for h in new_claims if h not in old_claims)
+    yield from (f"hypothesis withdrawn after runs had finished: {h}" for h in old_claims if h not in new_claims)
 
-    def told(study: Study) -> list[str]:
-        return [f"{h.arm} against {h.against} in {h.metric}, margin {h.margin:g}" for h in study.hypotheses]
 
-    yield from (f"hypothesis added after runs had finished: {h}" for h in told(new) if h not in told(before))
-    yield from (f"hypothesis withdrawn after runs had finished: {h}" for h in told(before) if h not in told(new))
+def _claims(study: Study) -> list[str]:
+    return [f"{h.arm} against {h.against} in {h.metric}, margin {h.margin:g}" for h in study.hypotheses]

@@ -1,4 +1,4 @@
-"""Under which name the per-example values of each metric are kept. Pure: knows no file format."""
+"""The column in which the per-example values of each metric are stored. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ablate.study import Metric
 
 
 def columns(metrics: Iterable[Metric]) -> dict[str, str]:
-    """Metric → the first metric whose `per_example` is the same function; "" for a pooled one, which keeps none.
+    """Metric → the first metric whose `per_example` is the same function; "" for a pooled one, which has no column.
 
     Mean, median and root mean square of one error are three scores of the same values.
     """
-    kept: list[Metric] = []
-    found: dict[str, str] = {}
+    earlier: list[Metric] = []
+    column_of: dict[str, str] = {}
     for metric in metrics:
-        same = next((other.name for other in kept if other.per_example is metric.per_example), metric.name)
-        found[metric.name] = "" if metric.pooled else same
+        first = next((other.name for other in earlier if other.per_example is metric.per_example), metric.name)
+        column_of[metric.name] = "" if metric.pooled else first
         if not metric.pooled:
-            kept.append(metric)
-    return found
+            earlier.append(metric)
+    return column_of

@@ -1,4 +1,4 @@
-"""Find what a study names: factories by import path, data files by name. Knows nothing of what they do."""
+"""Find the factories and data files that a study names, and check factory arguments. Knows no component."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMPORT_PATH_RULE = 'must be an import path "module:attribute"'
 
 
 def importable(folders: Iterable[Path]) -> None:
-    """Let this process import modules that lie in `folders`. Last on the path: they shadow nothing installed."""
+    """Add `folders` to the end of sys.path, where their modules shadow nothing installed."""
     for folder in folders:
         entry = str(folder.resolve())
         if entry not in sys.path:
@@ -31,61 +31,59 @@ def importable(folders: Iterable[Path]) -> None:
 
 
 def load_component(path: str, *, file: str, place: str) -> Any:
-    """The object at "module:attribute". Raises InputError naming `file` and `place` when it cannot be had."""
+    """The object at "module:attribute". Raises InputError, naming `file` and `place`, when it cannot be imported."""
     if not IMPORT_PATH.fullmatch(path):
         raise InputError(Problem(file, place, IMPORT_PATH_RULE, shown(path)))
-    name, _, attribute = path.partition(":")
-    found: Any = _module(name, file=file, place=place)
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            known = [n for n in dir(found) if not n.startswith("_")]
-            where = getattr(found, "__file__", None)
-            rule = f"{name} has no {part!r}" + (f" (it is {where})" if where else "")
-            raise InputError(Problem(file, place, rule, shown(path), nearest(part, known)))
-        found = getattr(found, part)
-    return found
+    module, _, attributes = path.partition(":")
+    component: Any = _import_module(module, file=file, place=place)
+    for attribute in attributes.split("."):
+        if not hasattr(component, attribute):
+            public = [name for name in dir(component) if not name.startswith("_")]
+            module_file = getattr(component, "__file__", None)
+            rule = f"{module} has no {attribute!r}" + (f" (it is {module_file})" if module_file else "")
+            raise InputError(Problem(file, place, rule, shown(path), nearest(attribute, public)))
+        component = getattr(component, attribute)
+    return component
 
 
-def _module(name: str, *, file: str, place: str) -> ModuleType:
+def _import_module(name: str, *, file: str, place: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if name == missing or name.startswith(f"{missing}."):
-            known = _siblings(missing)
-            raise InputError(
-                Problem(file, place, f"no module named {missing!r}", shown(name), nearest(missing, known))
-            ) from None
-        raise InputError(_own_error(error, name, file=file, place=place)) from error
+            hint = nearest(missing, _modules_beside(missing))
+            raise InputError(Problem(file, place, f"no module named {missing!r}", shown(name), hint)) from None
+        raise InputError(_import_problem(error, name, file=file, place=place)) from error
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # the person's module may raise anything, or end with sys.exit()
-        raise InputError(_own_error(error, name, file=file, place=place)) from error
+    except BaseException as error:  # the module may raise anything, or call sys.exit()
+        raise InputError(_import_problem(error, name, file=file, place=place)) from error
 
 
-def _own_error(error: BaseException, name: str, *, file: str, place: str) -> Problem:
-    """An error raised inside the module itself: its last line and where it came from."""
+def _import_problem(error: BaseException, name: str, *, file: str, place: str) -> Problem:
+    """The problem for an error raised while the module was imported: its last line and its file and line number."""
     last = traceback.format_exception_only(error)[-1].strip()
     frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    source = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     if isinstance(error, SyntaxError):
-        where = f"{error.filename}:{error.lineno}"
-    return Problem(file, place, f"importing {name} failed: {last}", "", f"raised at {where}" if where else "")
+        source = f"{error.filename}:{error.lineno}"
+    return Problem(file, place, f"importing {name} failed: {last}", "", f"raised at {source}" if source else "")
 
 
-def _siblings(missing: str) -> list[str]:
-    """Modules that could have been meant: those of the parent package, or all top-level ones."""
+def _modules_beside(missing: str) -> list[str]:
+    """The modules of the parent package, or all top-level ones."""
     parent, _, _ = missing.rpartition(".")
     if not parent:
         return [m.name for m in pkgutil.iter_modules()]
-    search = getattr(sys.modules.get(parent), "__path__", [])
-    return [f"{parent}.{m.name}" for m in pkgutil.iter_modules(search)]
+    folders = getattr(sys.modules.get(parent), "__path__", [])
+    return [f"{parent}.{m.name}" for m in pkgutil.iter_modules(folders)]
 
 
 def bind(section: Mapping[str, Any], *, place: str, file: str, also: Collection[str] = ()) -> Callable[..., Any]:
     """The section's factory with its settings bound as keyword arguments, checked against its signature.
 
-    `also` names the arguments that the core supplies at the call (`device`; `file` as a Path). Raises InputError
+    `also` names the arguments that the caller supplies at the call (`device`; `file` as a Path). Raises InputError
     with every unknown and every missing argument.
     """
     factory = load_component(section["factory"], file=file, place=f"{place}.factory")
@@ -118,42 +116,42 @@ def _argument_problems(
 ) -> list[Problem]:
     try:
         parameters = inspect.signature(factory).parameters
-    except (ValueError, TypeError):  # some C callables have no signature: the call itself will tell
+    except (ValueError, TypeError):  # some C callables have no signature: the call itself reports errors
         return []
     named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     problems: list[Problem] = []
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        free = [n for n in named if n not in also]
+        settable = [n for n in named if n not in also]
         unknown = [name for name in settings if name not in named]
         problems += [
-            Problem(file, f"{place}.{name}", f"{path} takes no such argument", "", nearest(name, free))
+            Problem(file, f"{place}.{name}", f"{path} takes no such argument", "", nearest(name, settable))
             for name in unknown
         ]
-        # A data source that reads no file need not take one; whatever else the core supplies has to be taken.
-        untaken = set(also) - named.keys() - settings.keys() - {"file"}
-        problems += [Problem(file, f"{place}.factory", f"{path} must take the argument {name!r}") for name in untaken]
+        # a data factory that reads no file need not take `file`; every other supplied argument is required
+        not_taken = set(also) - named.keys() - settings.keys() - {"file"}
+        problems += [Problem(file, f"{place}.factory", f"{path} must take the argument {name!r}") for name in not_taken]
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in settings and name not in also:
             problems.append(Problem(file, f"{place}.{name}", f"{path} needs this setting"))
     return sorted(problems)
 
 
-def find_data_file(name: str, *, data_root: Path | None, study_dir: Path, here: Path | None = None) -> Path:
+def find_data_file(name: str, *, data_root: Path | None, study_dir: Path, working_folder: Path | None = None) -> Path:
     """The data file `name`: under data_root, $ABLATE_DATA, the study's folder or the working folder, in this order.
 
-    `here`: the working folder, where a component may have changed it since.
-    Raises InputError with the places searched and the nearest names found there.
+    `working_folder`: that of the start, in case a component has changed it since.
+    Raises InputError with the folders searched and the nearest file names in them.
     """
     variable = os.environ.get("ABLATE_DATA")
-    here = here or Path.cwd()
-    places = [data_root, Path(variable) if variable else None, study_dir, here]
-    searched = list(dict.fromkeys((here / p).resolve() for p in places if p is not None))
-    for folder in searched:
+    working_folder = working_folder or Path.cwd()
+    candidates = [data_root, Path(variable) if variable else None, study_dir, working_folder]
+    folders = list(dict.fromkeys((working_folder / folder).resolve() for folder in candidates if folder is not None))
+    for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    near = {f.name for folder in searched for f in _files((folder / name).parent)}
-    rule = f"no such data file under {listing(str(p) for p in searched)}"
-    hint = nearest(Path(name).name, near) if near else ""
+    available = {f.name for folder in folders for f in _files((folder / name).parent)}
+    rule = f"no such data file under {listing(str(folder) for folder in folders)}"
+    hint = nearest(Path(name).name, available) if available else ""
     hint = hint if hint.startswith("did") else "name its folder with --data-root or ABLATE_DATA"
     raise InputError(Problem(str(study_dir), "settings.data.file", rule, shown(name), hint))
 
@@ -169,17 +167,16 @@ def data_digest(
     settings: Mapping[str, Mapping[str, Any]],
     data_root: Path | None,
     study_dir: Path,
-    here: Path | None = None,
+    working_folder: Path | None = None,
     *,
     rehash: bool = False,
 ) -> str:
     """Digest of the data file that resolved `settings` name; "" when they name none.
 
-    `here`: see `find_data_file`. `rehash`: see `digests`.
+    `working_folder`: see `find_data_file`. `rehash`: see `data_digests.cached_digest`.
     """
     name = settings["data"].get("file")
     if name is None:
         return ""
-    return data_digests.remembered(
-        find_data_file(name, data_root=data_root, study_dir=study_dir, here=here), rehash=rehash
-    )
+    path = find_data_file(name, data_root=data_root, study_dir=study_dir, working_folder=working_folder)
+    return data_digests.cached_digest(path, rehash=rehash)

@@ -1,4 +1,4 @@
-"""What an arm's control and its `like` must be: arms and settings that exist, changes that can be made. Pure."""
+"""Check the `control` and `like` of every arm: arms and settings that exist, changes that can be made. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = (*ON_REFERENCES, "freeze")
 
 
 def likeness_rules(study: Study) -> Iterator[Problem]:
-    """Every rule a `like` breaks: it names another arm that has none of its own."""
+    """Every rule that a `like` breaks: it must name another arm, one without a `like` of its own."""
     for name, arm in study.arms.items():
         if arm.like:
             yield from _other_arm(study, name, arm.like, place("arms", name, "like"))
@@ -24,13 +24,13 @@ def likeness_rules(study: Study) -> Iterator[Problem]:
 
 
 def like_is_broken(study: Study, arm: str) -> bool:
-    """Whether the settings that this arm starts from cannot be known."""
+    """Whether the arm's `like` breaks a rule, so that its settings cannot be resolved."""
     like = study.arms[arm].like
     return bool(like) and (like == arm or like not in study.arms or bool(study.arms[like].like))
 
 
 def control_rules(study: Study, arms: Mapping[str, Settings]) -> Iterator[Problem]:
-    """Every rule a control breaks; `arms` are the resolved settings of the arms that have any."""
+    """Every rule that a control breaks; `arms` are the resolved settings of the arms that could be resolved."""
     for name, arm in study.arms.items():
         if arm.control is None:
             continue
@@ -38,68 +38,68 @@ def control_rules(study: Study, arms: Mapping[str, Settings]) -> Iterator[Proble
             yield Problem("", place("arms", name, "control"), "must not be empty")
         yield from _names(name, arm.control)
         if arm.control.same_information:
-            where = place("arms", name, "control", "same_information")
-            yield from _other_arm(study, name, arm.control.same_information, where)
+            location = place("arms", name, "control", "same_information")
+            yield from _other_arm(study, name, arm.control.same_information, location)
         if arm.control.shuffle_input and arms.get(name, {}).get("training", {}).get("batch_size") == 1:
-            where = place("arms", name, "control", "shuffle_input")
-            yield Problem("", where, "needs at least two examples in a batch", "training.batch_size = 1")
+            location = place("arms", name, "control", "shuffle_input")
+            yield Problem("", location, "needs at least two examples in a batch", "training.batch_size = 1")
         if arm.reference:
             yield from _on_reference(name, arm.control)
         yield from _match(study, name, arm, arms)
 
 
-def _other_arm(study: Study, name: str, other: str, where: str) -> Iterator[Problem]:
+def _other_arm(study: Study, name: str, other: str, location: str) -> Iterator[Problem]:
     others = [arm for arm in study.arms if arm != name]
     if other == name:
-        yield Problem("", where, "must name another arm", other, nearest(other, others))
+        yield Problem("", location, "must name another arm", other, nearest(other, others))
     elif other not in study.arms:
         levels = [arm for arm, a in study.arms.items() if a.family == other]
-        rule = f"runs through the levels of the factor: {listing(levels)}" if levels else "is not an arm of this study"
-        yield Problem("", where, rule, other, "name one of them" if levels else nearest(other, others))
+        rule = f"is one arm per level of the factor: {listing(levels)}" if levels else "is not an arm of this study"
+        yield Problem("", location, rule, other, "name one of them" if levels else nearest(other, others))
 
 
 def _names(name: str, control: Control) -> Iterator[Problem]:
-    for what in NAMES:
-        names: list[str] = getattr(control, what)
-        where = place("arms", name, "control", what)
+    for key in NAMES:
+        names: list[str] = getattr(control, key)
+        location = place("arms", name, "control", key)
         if len(set(names)) < len(names):
-            yield Problem("", where, "must not repeat a name", listing(names))
+            yield Problem("", location, "must not repeat a name", listing(names))
         if "" in names:
-            yield Problem("", where, "must not hold an empty name")
+            yield Problem("", location, "must not hold an empty name")
     both = sorted(set(control.shuffle_input) & set(control.drop_input))
     if both:
-        where = place("arms", name, "control", "drop_input")
-        yield Problem("", where, "must not drop an input that is shuffled", listing(both))
+        location = place("arms", name, "control", "drop_input")
+        yield Problem("", location, "must not drop an input that is shuffled", listing(both))
 
 
 def _on_reference(name: str, control: Control) -> Iterator[Problem]:
-    for what in ("match_parameters", "freeze"):
-        if getattr(control, what):
-            rule = "is for arms that are trained; of a reference, inputs can be shuffled or dropped"
-            yield Problem("", place("arms", name, "control", what), rule)
+    for key in ("match_parameters", "freeze"):
+        if getattr(control, key):
+            rule = "must not be set on a reference, which is not trained: only its inputs can be shuffled or dropped"
+            yield Problem("", place("arms", name, "control", key), rule)
 
 
 def _match(study: Study, name: str, arm: Arm, arms: Mapping[str, Settings]) -> Iterator[Problem]:
     match = arm.control.match_parameters if arm.control else None
     if match is None:
         return
-    where = place("arms", name, "control", "match_parameters")
-    yield from _other_arm(study, name, match.of, f"{where}.of")
+    location = place("arms", name, "control", "match_parameters")
+    yield from _other_arm(study, name, match.of, f"{location}.of")
     other = study.arms.get(match.of)
     if other is not None and other.control is not None and other.control.match_parameters and match.of != name:
-        yield Problem("", f"{where}.of", "must not name an arm that is itself matched", match.of)
+        yield Problem("", f"{location}.of", "must not name an arm that is itself matched", match.of)
     if study.tuning is not None and match.by in study.tuning.space:
-        yield Problem("", f"{where}.by", "must not be a setting that is tuned", match.by)
+        yield Problem("", f"{location}.by", "must not be a setting that is tuned", match.by)
     if name in arms:
-        yield from _width(match.by, f"{where}.by", arms[name])
+        yield from _width(match.by, f"{location}.by", arms[name])
 
 
-def _width(by: str, where: str, settings: Settings) -> Iterator[Problem]:
-    """What is widened is a whole number of the model section, as the arm has it."""
-    whole = [p for p in paths({"model": settings["model"]}) if type(lookup(settings, p)) is int]
+def _width(by: str, location: str, settings: Settings) -> Iterator[Problem]:
+    """`by` must be a whole number in the arm's model section."""
+    whole_numbers = [p for p in paths({"model": settings["model"]}) if type(lookup(settings, p)) is int]
     if by not in set(paths(settings)):
-        yield Problem("", where, "is not a setting of this arm", by, nearest(by, whole))
-    elif by not in whole:
-        yield Problem("", where, "must be a whole number in the model's settings", by, nearest(by, whole))
+        yield Problem("", location, "is not a setting of this arm", by, nearest(by, whole_numbers))
+    elif by not in whole_numbers:
+        yield Problem("", location, "must be a whole number in the model's settings", by, nearest(by, whole_numbers))
     elif lookup(settings, by) < 1:
-        yield Problem("", where, "must be at least 1 in the arm's settings", str(lookup(settings, by)))
+        yield Problem("", location, "must be at least 1 in the arm's settings", str(lookup(settings, by)))

@@ -1,4 +1,4 @@
-"""Check a study's document, as the store gives it back, before anything relies on it. Pure: no I/O."""
+"""Check the document of a study that was read from a store, before it is used. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ablate.untrusted.wording import place, shown
 MAX_RUNS = 100_000  # arms times seeds, of the comparison and of all trials
 
 
-class _Part(BaseModel):
+class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
-class _Metric(_Part):
+class _Metric(_Table):
     label: str
     unit: str = ""
     direction: Direction = "lower"
     reduction: Reduction = "mean"
-    column: str | None = None  # the metric's own name, in stores written before pooled ones
+    column: str | None = None  # None, for the metric's own name, in stores written before pooled metrics
     pooled: bool = False
 
 
-class _Amendment(_Part):
+class _Amendment(_Table):
     date: str
     what: str
 
 
-class _Document(_Part):
+class _Document(_Table):
     study: dict[str, Any]
     metrics: dict[str, _Metric]
     created: str = ""
@@ -45,7 +45,7 @@ class _Document(_Part):
 
 
 def clean(value: Any) -> Any:
-    """Plain JSON with every text printable. Raises RecursionError where it nests without end."""
+    """Plain JSON with every string made printable. Raises RecursionError where it is nested too deeply."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
@@ -54,31 +54,30 @@ def clean(value: Any) -> Any:
 
 
 def checked(document: object, name: str) -> tuple[Study, dict[str, dict[str, Any]]]:
-    """The study and the facts of its metrics, by name. Raises InputError for a document that is not `name`'s.
+    """The study and its metrics' labels, units and so on, by name. Raises InputError for an invalid document.
 
-    A store may come from anywhere; names in it become files, and what it names is looked up in it.
+    A store may come from anywhere, and names in a document become file names. `name` is the study it must be of.
     """
     try:
-        found = _Document.model_validate(clean(document))
-        study = Study.model_validate_json(json.dumps(found.study))
+        parsed = _Document.model_validate(clean(document))
+        study = Study.model_validate_json(json.dumps(parsed.study))
     except ValidationError as error:
         first = error.errors()[0]
-        where = place(*first["loc"]) if first["loc"] else ""
-        raise _damaged(name, where, first["msg"]) from None
+        location = place(*first["loc"]) if first["loc"] else ""
+        raise _damaged(name, location, first["msg"]) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(name, "", str(error)) from None
-    for problem in _broken(study, found.metrics, name):
+    for problem in _problems(study, parsed.metrics, name):
         raise _damaged(name, problem.place, problem.rule, problem.value)
-    facts = {n: m.model_dump(exclude_none=True) for n, m in found.metrics.items()}
-    return study, facts
+    return study, {n: metric.model_dump(exclude_none=True) for n, metric in parsed.metrics.items()}
 
 
-def _damaged(name: str, where: str, rule: str, value: str = "") -> InputError:
-    return InputError(Problem("tracking store", f"document of {shown(name)}: {where}"[:200], rule[:200], value))
+def _damaged(name: str, location: str, rule: str, value: str = "") -> InputError:
+    return InputError(Problem("tracking store", f"document of {shown(name)}: {location}"[:200], rule[:200], value))
 
 
-def _broken(study: Study, metrics: Mapping[str, Any], name: str) -> Iterator[Problem]:
-    """What a study of this package's never is."""
+def _problems(study: Study, metrics: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    """What no study that `ablate` wrote has."""
     if study.name != name:
         yield Problem("", "name", "must be the name of the study", shown(study.name))
     if len(study.arms) * len(study.seeds) > MAX_RUNS:
@@ -86,11 +85,11 @@ def _broken(study: Study, metrics: Mapping[str, Any], name: str) -> Iterator[Pro
     if study.tuning and len(study.arms) * len(study.tuning.seeds) * study.tuning.trials > MAX_RUNS:
         yield Problem("", "tuning.trials", f"arms, seeds and trials make more than {MAX_RUNS:,} runs")
     yield from broken_stored_rules(study, metrics)
-    yield from _unresolved(study)
+    yield from _settings_problems(study)
 
 
-def _unresolved(study: Study) -> Iterator[Problem]:
-    """Arms whose settings are none."""
+def _settings_problems(study: Study) -> Iterator[Problem]:
+    """Missing sections, and arms whose settings cannot be resolved."""
     for section in SECTIONS:
         if section not in study.settings:
             yield Problem("", f"settings.{section}", "is missing")
@@ -98,12 +97,16 @@ def _unresolved(study: Study) -> Iterator[Problem]:
     for arm in study.arms:
         try:
             settings = resolve(study, arm)
-            wrong = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
-            yield from (Problem("", place("arms", arm, section), "must be a table") for section in wrong)
+            not_tables = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
+            yield from (Problem("", place("arms", arm, section), "must be a table") for section in not_tables)
         except InputError as error:
             yield from error.problems
         except ValidationError as error:
             first = error.errors()[0]
             yield Problem("", place("arms", arm, "training", *first["loc"]), first["msg"], shown(first["input"]))
-        except (KeyError, TypeError, ValueError) as error:  # a control like an arm that is not there
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:  # e.g. its control or `like` names a missing arm
             yield Problem("", place("arms", arm), "its settings cannot be worked out", shown(str(error)))

@@ -1,4 +1,4 @@
-"""Say in plain words what pydantic found wrong with the types of a study file. Knows no rule of its own."""
+"""Turn pydantic's errors about the types in a study file into plain sentences. Has no rules of its own."""
 
 from __future__ import annotations
 
@@ -47,67 +47,67 @@ _RULES = {
     "union_tag_invalid": "type must be one of {expected_tags}",
     "union_tag_not_found": "is missing",
 }
-MADE = ("family", "level")  # keys of an arm that a factor writes, no person
+FACTOR_KEYS = ("family", "level")  # keys of an arm that only the expansion of a factor writes
 _SCALARS = ("bool", "int", "float", "str")
 _SPACES: dict[str, type[BaseModel]] = {"float": FloatSpace, "int": IntSpace, "categorical": CategoricalSpace}
 
 
-class Located(NamedTuple):
-    """A problem at a place of the document that is still a path of keys."""
+class LocatedProblem(NamedTuple):
+    """A problem whose place in the file is still a path of keys and indices."""
 
-    parts: tuple[str | int, ...]
+    path: tuple[str | int, ...]
     rule: str
     value: str = ""
     nearest: str = ""
     unknown_key: bool = False
 
     def problem(self, file: str) -> Problem:
-        return Problem(file, place(*self.parts), self.rule, self.value, self.nearest)
+        return Problem(file, place(*self.path), self.rule, self.value, self.nearest)
 
     def __lt__(self, other: tuple[Any, ...]) -> bool:
-        """By place: keys are text and indices numbers, which do not compare."""
+        """Order by path, as text: string keys and integer indices cannot be compared."""
         return str(self) < str(other)
 
 
-def located_problems(error: ValidationError, document: Mapping[str, Any]) -> list[Located]:
-    """One Located an error, in plain words, places as in the file, nearest valid keys for unknown ones."""
-    found = [_translate(detail) for detail in error.errors(include_url=False)]
-    unique: dict[tuple[str | int, ...], Located] = {}
-    for item in found:  # a value of no scalar type is reported once for each type it could have been
-        unique.setdefault(item.parts, item)
+def located_problems(error: ValidationError) -> list[LocatedProblem]:
+    """One problem per wrong place in the file, with the nearest valid keys for unknown ones."""
+    unique: dict[tuple[str | int, ...], LocatedProblem] = {}
+    for detail in error.errors(include_url=False):  # pydantic reports each scalar type that a value could have had
+        problem = _translate(detail)
+        unique.setdefault(problem.path, problem)
     return list(unique.values())
 
 
-def _translate(detail: ErrorDetails) -> Located:
-    parts = _parts(detail["loc"])
+def _translate(detail: ErrorDetails) -> LocatedProblem:
+    path = _path_in_file(detail["loc"])
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return Located(parts, "unknown key", "", nearest(str(parts[-1]), _known_keys(detail["loc"])), True)
-    if len(parts) < len(detail["loc"]) and detail["loc"][-1] in _SCALARS:
-        return Located(parts, "must be text, a number, true or false", shown(detail["input"]))
+        return LocatedProblem(path, "unknown key", "", nearest(str(path[-1]), _valid_keys(detail["loc"])), True)
+    if len(path) < len(detail["loc"]) and detail["loc"][-1] in _SCALARS:
+        return LocatedProblem(path, "must be text, a number, true or false", shown(detail["input"]))
     context = detail.get("ctx", {})
     rule = _RULES.get(kind, detail["msg"]).format(**context)
     if kind == "too_short" and context["min_length"] > 1:
         rule = f"must hold at least {context['min_length']}"
     if kind == "union_tag_not_found":
-        return Located((*parts, "type"), rule, "", "valid: categorical, float, int")
+        return LocatedProblem((*path, "type"), rule, "", "valid: categorical, float, int")
     value = "" if kind in ("missing", "too_short") else shown(detail["input"])
     if kind == "union_tag_invalid":
         tag = str(context.get("tag", ""))
-        return Located((*parts, "type"), "must be one of 'categorical', 'float', 'int'", shown(tag), "")
-    return Located(parts, rule, value)
+        return LocatedProblem((*path, "type"), "must be one of 'categorical', 'float', 'int'", shown(tag), "")
+    return LocatedProblem(path, rule, value)
 
 
-def _parts(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """pydantic's loc without the names of union members, which are no keys of the file."""
+def _path_in_file(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """pydantic's `loc` without the names of union members, which are not keys of the file."""
     if loc[:2] == ("tuning", "space") and len(loc) > 3:
         loc = (*loc[:3], *loc[4:])
-    scalars = {"tuning": ("choices", "when"), "factor": ("levels",)}.get(str(loc[0]), ())
-    in_scalar = bool(set(scalars) & set(loc[-3:-2]))
+    scalar_keys = {"tuning": ("choices", "when"), "factor": ("levels",)}.get(str(loc[0]), ())
+    in_scalar = bool(set(scalar_keys) & set(loc[-3:-2]))
     return loc[:-1] if in_scalar and loc[-1] in _SCALARS else loc
 
 
-def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
+def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
     """The keys that are valid where an unknown one was found."""
     model: type[BaseModel] = Study
     if loc[0] == "arms":
@@ -120,12 +120,12 @@ def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
         model = ReportSettings if len(loc) == 2 else Density if loc[1] == "densities" else Condition
     elif loc[0] == "tuning":
         model = _SPACES.get(str(loc[3]), Tuning) if len(loc) > 3 else Tuning
-    known = [key for key in model.model_fields if model is not Arm or key not in MADE]
-    return known if len(loc) > 1 else list(Study.model_fields)
+    keys = [key for key in model.model_fields if model is not Arm or key not in FACTOR_KEYS]
+    return keys if len(loc) > 1 else list(Study.model_fields)
 
 
-def training_problems(training: Mapping[str, Any]) -> list[Located]:
-    """What is wrong with a `[settings.training]` table, places relative to it."""
+def training_problems(training: Mapping[str, Any]) -> list[LocatedProblem]:
+    """The problems of a `[settings.training]` table, with paths relative to it."""
     try:
         TrainingSettings.model_validate(dict(training))
     except ValidationError as error:

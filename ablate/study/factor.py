@@ -1,4 +1,4 @@
-"""A study over a factor: every arm it names becomes an arm a level, `arm@level`. Pure: no I/O, no torch."""
+"""Expand a study over a factor: each arm becomes one arm per level, `arm@level`. Pure: no I/O, no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ablate.study import Arm, Control, Factor, InputError, Problem, Scalar, Study
-from ablate.study.resolve import as_written, lookup, scalars
+from ablate.study.resolve import lookup, scalars, untuned_settings
 from ablate.untrusted.wording import nearest, place, shown
 
 LEVEL = re.compile(r"[A-Za-z0-9+-]([A-Za-z0-9_.+-]*[A-Za-z0-9_+-])?")
@@ -17,25 +17,25 @@ LONGEST_NAME = 64
 
 
 def level_text(level: Scalar) -> str:
-    """A level as it stands in an arm's name: `0.25`, `true`, a text as it is."""
+    """A level as part of an arm's name: `0.25`, `true`, a string unchanged."""
     return level if isinstance(level, str) else json.dumps(level)
 
 
 def level_name(arm: str, level: Scalar) -> str:
-    """The name of the arm that the factor makes of `arm` at this level."""
+    """The name of the arm that `arm` becomes at this level."""
     return f"{arm}@{level_text(level)}"
 
 
-def is_made(study: Study, arm: str) -> bool:
-    """Whether a factor made this arm and named it."""
-    made = study.arms[arm]
-    return bool(made.family) and made.level is not None and arm == level_name(made.family, made.level)
+def is_expanded(study: Study, name: str) -> bool:
+    """Whether the factor's expansion created and named this arm."""
+    arm = study.arms[name]
+    return bool(arm.family) and arm.level is not None and name == level_name(arm.family, arm.level)
 
 
 def expand(study: Study) -> Study:
-    """The study with an arm a level in place of each arm the factor names; as it is where that has been done.
+    """The study with one arm per level in place of each arm of the factor; unchanged where it is expanded already.
 
-    What such an arm is like, or controls for, is the other arm at the same level, where the factor makes it too.
+    In such an arm, `like` and the control name the other arm at the same level, where that arm is expanded too.
     """
     factor = study.factor
     if factor is None or any(arm.family for arm in study.arms.values()):
@@ -46,28 +46,28 @@ def expand(study: Study) -> Study:
         if name not in families:
             arms[name] = arm
             continue
-        value = lookup(as_written(study, name), factor.setting)
+        value = lookup(untuned_settings(study, name), factor.setting)
         for level in factor.levels:
             arms[level_name(name, level)] = _at_level(name, arm, factor.setting, level, value, families)
     return study.model_copy(update={"arms": arms})
 
 
 def families_of(study: Study, factor: Factor) -> list[str]:
-    """The arms that run through the levels, before any has: those named, else all that are not references.
+    """The arms of a study, not yet expanded, that the factor expands: those it names, else all but the references.
 
-    Where the factor is one of the data, every arm: what was scored on other data is no value at any level.
+    A factor that is a data setting expands every arm: an arm with other data can be compared at no level.
     """
-    every = factor.setting.startswith("data.")
-    return factor.arms or [name for name, arm in study.arms.items() if every or not arm.reference]
+    is_data = factor.setting.startswith("data.")
+    return factor.arms or [name for name, arm in study.arms.items() if is_data or not arm.reference]
 
 
 def _at_level(name: str, arm: Arm, setting: str, level: Scalar, value: Scalar, families: list[str]) -> Arm:
     def at_level(other: str) -> str:
         return level_name(other, level) if other in families else other
 
-    chosen = float(level) if isinstance(value, float) else level
+    typed_level = float(level) if isinstance(value, float) else level
     changes: dict[str, Any] = {
-        "set": {**arm.set, setting: chosen},
+        "set": {**arm.set, setting: typed_level},
         "label": f"{arm.label} @ {level_text(level)}" if arm.label else "",
         "like": at_level(arm.like),
         "family": name,
@@ -80,13 +80,13 @@ def _at_level(name: str, arm: Arm, setting: str, level: Scalar, value: Scalar, f
 
 def _control_at(control: Control, at_level: Any) -> Control:
     match = control.match_parameters
-    moved = match.model_copy(update={"of": at_level(match.of)}) if match else None
-    same = at_level(control.same_information)
-    return control.model_copy(update={"match_parameters": moved, "same_information": same})
+    match_at_level = match.model_copy(update={"of": at_level(match.of)}) if match else None
+    same_information = at_level(control.same_information)
+    return control.model_copy(update={"match_parameters": match_at_level, "same_information": same_information})
 
 
 def factor_rules(study: Study) -> Iterator[Problem]:
-    """Every rule the factor of a study breaks whose arms have not been expanded yet."""
+    """Every rule that the factor breaks, in a study that has not been expanded yet."""
     factor = study.factor
     if factor is None:
         return
@@ -94,10 +94,10 @@ def factor_rules(study: Study) -> Iterator[Problem]:
     for arm in unknown:
         yield Problem("", "factor.arms", "is not an arm of this study", shown(arm), nearest(arm, study.arms))
     if not factor.arms and "arms" in factor.model_fields_set:
-        yield Problem("", "factor.arms", "must not be empty", "[]", "left out, it has a default")
+        yield Problem("", "factor.arms", "must not be empty", "[]", "leave it out for the default")
     left_out = [arm for arm in study.arms if arm not in factor.arms]
     if factor.setting.startswith("data.") and factor.arms and left_out:
-        rule = "must name every arm where the factor is one of the data; left out, it means every arm"
+        rule = "must name every arm location the factor is one of the data; left out, it means every arm"
         yield Problem("", "factor.arms", rule, f"without {', '.join(left_out)}")
     for arm, count in Counter(factor.arms).items():
         if count > 1:
@@ -119,32 +119,32 @@ def _levels(factor: Factor, families: list[str]) -> Iterator[Problem]:
     if len(set(texts)) == len(texts) and len(set(numbers)) < len(numbers):  # 1 and 1.0
         yield Problem("", "factor.levels", "must not repeat a level", shown(factor.levels))
     for index, text in enumerate(texts):
-        where = place("factor", "levels", index)
+        location = place("factor", "levels", index)
         if not LEVEL.fullmatch(text):
             rule = "must be fit for file names, as a part of arms' names: letters, digits, _ - + and . inside"
-            yield Problem("", where, rule, shown(factor.levels[index]))
+            yield Problem("", location, rule, shown(factor.levels[index]))
         elif any(len(arm) + 1 + len(text) > LONGEST_NAME for arm in families):
             rule = f"makes an arm's name longer than {LONGEST_NAME} characters"
-            yield Problem("", where, rule, shown(factor.levels[index]))
+            yield Problem("", location, rule, shown(factor.levels[index]))
 
 
 def _setting(study: Study, factor: Factor, arm: str) -> Iterator[Problem]:
-    """The setting stands in the arm, and every level is a value of its type."""
+    """The arm has the setting, and every level is a value of its type."""
     try:
-        settings = as_written(study, arm)
-    except (InputError, KeyError):  # a wrong path or `like`: a problem of its own
+        settings = untuned_settings(study, arm)
+    except (InputError, KeyError):  # a wrong path or `like`, which another rule reports
         return
-    known = dict(scalars(settings))
-    if factor.setting not in known:
-        hint = nearest(factor.setting, known)
-        yield Problem("", "factor.setting", f"is no single setting of arm {arm!r}", shown(factor.setting), hint)
+    values = dict(scalars(settings))
+    if factor.setting not in values:
+        hint = nearest(factor.setting, values)
+        yield Problem("", "factor.setting", f"is not a single setting of arm {arm!r}", shown(factor.setting), hint)
         return
-    value = known[factor.setting]
+    value = values[factor.setting]
     for index, level in enumerate(factor.levels):
-        whole = type(value) is float and type(level) is int
-        if type(level) is not type(value) and not whole:
-            rule = f"must be {_KINDS[type(value)]}, as {factor.setting} of arm {arm!r} is"
+        int_for_float = type(value) is float and type(level) is int
+        if type(level) is not type(value) and not int_for_float:
+            rule = f"must be {_TYPE_NAMES[type(value)]}, as {factor.setting} of arm {arm!r} is"
             yield Problem("", place("factor", "levels", index), rule, shown(level))
 
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

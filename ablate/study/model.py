@@ -1,4 +1,4 @@
-"""What a study asks: the content of one study file, as frozen models. Imports nothing heavy."""
+"""The content of one study file as frozen pydantic models. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Purpose = Literal["init", "order", "split", "fold"]
 
 
 class Frozen(BaseModel):
-    """A model that cannot change, takes no unknown key and converts no type."""
+    """A model that cannot change, refuses unknown keys and converts no types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class TrainingSettings(Frozen):
-    """`[settings.training]`: the loop's own settings. Fixed hyperparameters unless the study tunes them."""
+    """`[settings.training]`: the settings of the training loop. Fixed hyperparameters unless the study tunes them."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=384, ge=1)
@@ -42,10 +42,10 @@ class Match(Frozen):
 
 
 class Control(Frozen):
-    """What an arm rules out. Every field but `same_information` changes the run; that one only says what it is for."""
+    """How the arm is a control. `same_information` only says what it controls for; any other field changes its runs."""
 
     match_parameters: Match | None = None
-    shuffle_input: list[str] = []  # named inputs that come from another example
+    shuffle_input: list[str] = []  # named inputs that are taken from another example
     drop_input: list[str] = []  # named inputs that are all zero
     drop_joints: list[str] = []  # named joints that are all zero in every input
     freeze: list[str] = []  # submodules that keep their random weights
@@ -54,21 +54,21 @@ class Control(Frozen):
 
 class Arm(Frozen):
     """One condition: the baseline's settings (or those of the arm `like`) with a few replaced. `set` maps dotted
-    paths to values; a path that names a whole section replaces that section."""
+    paths to values; a path without a dot replaces a whole section."""
 
     label: str = ""
     like: str = ""
-    information: dict[str, str] = {}  # what each predicted quantity can be read from, a column each in the matrix
+    information: dict[str, str] = {}  # what each predicted quantity can be derived from; each is a column of the matrix
     set: dict[str, Any] = {}
     control: Control | None = None
-    reference: bool = False  # a yardstick: never tuned, stands below the arms in every table
-    replicate: int = Field(default=0, ge=0)  # a deliberate twin with random streams of its own
-    family: str = ""  # of an arm made by a factor: the arm it was made of …
-    level: Scalar | None = None  # … and the factor's level
+    reference: bool = False  # never tuned; listed below the other arms in every table
+    replicate: int = Field(default=0, ge=0)  # above 0: a deliberate twin of another arm, with random streams of its own
+    family: str = ""  # set by the expansion of a factor: the arm in the file …
+    level: Scalar | None = None  # … and the level
 
 
 class SpaceEntry(Frozen):
-    """One nuisance hyperparameter. `when` maps another entry's path to the value under which this one exists."""
+    """One nuisance hyperparameter. It is tuned only where each other entry in `when` has the value given there."""
 
     when: dict[str, Scalar] = {}
 
@@ -102,7 +102,7 @@ Space = Annotated[FloatSpace | IntSpace | CategoricalSpace, Field(discriminator=
 
 
 class Tuning(Frozen):
-    """`[tuning]`: the budget every arm is allotted, and the space all arms share."""
+    """`[tuning]`: the budget of every arm, and the space that all arms share."""
 
     trials: int = Field(ge=1)
     seeds: list[int] = Field(min_length=1)
@@ -125,10 +125,10 @@ class Condition(Frozen):
     """A per-example column along which the report shows each metric; `period` makes the figure polar."""
 
     label: str = ""
-    column: str = ""  # default: the name under which the condition stands
+    column: str = ""  # default: the condition's own name
     period: float | None = Field(default=None, gt=0)
     bins: int = Field(default=8, ge=2)
-    groups: dict[str, list[float]] = {}  # instead of bins: a name for some values, as an action for its clips
+    groups: dict[str, list[float]] = {}  # instead of bins: named lists of values, such as the clips of an action
     metrics: list[str] = []  # default: the study's metrics
 
 
@@ -141,12 +141,12 @@ class Density(Frozen):
 
 
 class Factor(Frozen):
-    """`[factor]`: one setting run through levels; every arm in `arms` becomes an arm a level, `arm@level`."""
+    """`[factor]`: one setting at several levels; every arm in `arms` becomes one arm per level, `arm@level`."""
 
     setting: str
     levels: list[Scalar] = Field(min_length=2)
     label: str = ""
-    arms: list[str] = []  # default: every arm that is not a reference; of a data setting, every arm
+    arms: list[str] = []  # default: every arm that is not a reference; for a data setting, every arm
 
 
 class ReportSettings(Frozen):
@@ -154,15 +154,15 @@ class ReportSettings(Frozen):
 
     conditions: dict[str, Condition] = {}
     densities: dict[str, Density] = {}  # by the column of true values
-    gallery: str | None = None  # "module:attribute", draws example pictures; see pages/figures.py
+    gallery: str | None = None  # "module:attribute", draws example pictures; see report/figures.py
 
     def column_of(self, condition: str) -> str:
-        """The per-example column that a condition cuts: two conditions may cut one column differently."""
+        """The per-example column of a condition: two conditions may group one column differently."""
         return self.conditions[condition].column or condition
 
 
 class Study(Frozen):
-    """One question: baseline, arms, seeds, metrics, tuning budget and hypotheses. What one TOML file says."""
+    """One question: baseline, arms, seeds, metrics, tuning budget and hypotheses. The content of one TOML file."""
 
     name: str
     question: str
@@ -174,16 +174,16 @@ class Study(Frozen):
     arms: dict[str, Arm]
     tuning: Tuning | None = None
     hypotheses: list[Hypothesis] = []
-    vary: list[Purpose] = ["init", "order"]  # what a seed draws anew; "split" or "fold": the subjects' split too
+    vary: list[Purpose] = ["init", "order"]  # what each seed draws anew; with "split" or "fold" the subjects' split too
     factor: Factor | None = None
-    retries: int = Field(default=0, ge=0, le=10)  # how often a failed run is tried again; part of no run's key
+    retries: int = Field(default=0, ge=0, le=10)  # how often a failed run is tried again; not part of a run's key
     report: ReportSettings = ReportSettings()
 
     def baseline_of(self, arm: str) -> str:
-        """What `arm` is compared with: the baseline, at the same level where a factor made both."""
+        """The arm that `arm` is compared with: the baseline, at the same level where the factor expanded both."""
         level = self.arms[arm].level
-        same = [n for n, a in self.arms.items() if a.family == self.baseline and a.level == level]
-        return same[0] if same else self.baseline
+        at_level = [n for n, a in self.arms.items() if a.family == self.baseline and a.level == level]
+        return at_level[0] if at_level else self.baseline
 
 
 @dataclass(frozen=True)
@@ -199,4 +199,4 @@ class Metric:
     direction: Direction
     per_example: Callable[[Any, Mapping[str, Any]], Any]
     reduction: Reduction = "mean"
-    pooled: bool = False  # means something for a whole split only: no value of an example is kept
+    pooled: bool = False  # defined only for a whole split: per-example values are not stored

@@ -1,4 +1,4 @@
-"""The settings an arm really has: the study's, the arm's own, then the tuned ones. Pure: no I/O, no torch."""
+"""Resolve the settings of an arm: the study's, the arm's own, then the tuned ones. Pure: no I/O, no torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ablate.untrusted.wording import nearest, place
 
 Settings = dict[str, dict[str, Any]]
 
-CHANGES = ("shuffle_input", "drop_input", "drop_joints", "freeze")  # lists of names in a control
+NAME_LISTS = ("shuffle_input", "drop_input", "drop_joints", "freeze")  # lists of names in a control
 
-# Defaults that need not be written: `set."training.weight_decay"` exists in every study.
+# Defaults that a file may leave out: `set."training.weight_decay"` exists in every study.
 TRAINING_DEFAULTS: dict[str, Any] = TrainingSettings(epochs=1).model_dump(exclude={"epochs"})
 
 
 def resolve(study: Study, arm: str, overrides: Mapping[str, Scalar] | None = None) -> Settings:
     """Deep copy of the settings of `arm` with `overrides` (dotted path → value) on top, training defaults filled in.
 
-    An arm whose control changes its runs has a section "control" besides. Raises InputError for an unknown arm or a
+    An arm whose control changes its runs also has a section "control". Raises InputError for an unknown arm or a
     path that is not a setting of it.
     """
     if arm not in study.arms:
         raise InputError(Problem(study.name, place("arms", arm), "unknown arm", arm, nearest(arm, study.arms)))
-    settings = as_written(study, arm)
+    settings = untuned_settings(study, arm)
     for path, value in (overrides or {}).items():
         replace(settings, path, value)
     settings["training"] = TrainingSettings.model_validate(settings["training"]).model_dump()
@@ -33,27 +33,27 @@ def resolve(study: Study, arm: str, overrides: Mapping[str, Scalar] | None = Non
     return {**settings, "control": control} if control else settings
 
 
-def start(study: Study, arm: str) -> Mapping[str, Mapping[str, Any]]:
-    """What the arm's own `set` is applied to: the study's settings, or those of the arm it is like."""
+def base_settings(study: Study, arm: str) -> Mapping[str, Mapping[str, Any]]:
+    """The settings that the arm's own `set` is applied to: the study's, or those of the arm named by `like`."""
     like = study.arms[arm].like
     return with_changes(study.settings, study.arms[like].set) if like else study.settings
 
 
-def as_written(study: Study, arm: str) -> Settings:
+def untuned_settings(study: Study, arm: str) -> Settings:
     """The arm's settings before tuning and without its control."""
-    return with_changes(start(study, arm), study.arms[arm].set)
+    return with_changes(base_settings(study, arm), study.arms[arm].set)
 
 
 def control_section(study: Study, arm: str) -> dict[str, Any]:
-    """What the arm's control changes in a run, as a plain table; empty where it changes nothing."""
+    """The changes that the arm's control makes to a run, as a plain table; empty where it makes none."""
     control = study.arms[arm].control
     if control is None:
         return {}
-    lists = {what: sorted(set(getattr(control, what))) for what in CHANGES}
-    section: dict[str, Any] = {what: names for what, names in lists.items() if names}
+    lists = {key: sorted(set(getattr(control, key))) for key in NAME_LISTS}
+    section: dict[str, Any] = {key: names for key, names in lists.items() if names}
     match = control.match_parameters
     if match is not None:
-        section["match_parameters"] = {"by": match.by, "of_model": as_written(study, match.of)["model"]}
+        section["match_parameters"] = {"by": match.by, "of_model": untuned_settings(study, match.of)["model"]}
     return section
 
 
@@ -73,8 +73,8 @@ def replace(settings: Settings, path: str, value: Any) -> None:
     """Set one existing setting in place. Raises InputError when `path` names none."""
     *parents, last = path.split(".")
     table: Any = settings
-    for part in parents:
-        table = table.get(part) if isinstance(table, Mapping) else None
+    for key in parents:
+        table = table.get(key) if isinstance(table, Mapping) else None
     if not isinstance(table, dict) or last not in table or not parents:
         raise InputError(Problem("settings", path, "no such setting", "", nearest(path, paths(settings))))
     table[last] = copy.deepcopy(value)
@@ -93,15 +93,15 @@ def paths(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def lookup(settings: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path. Raises KeyError when there is none."""
     value: Any = settings
-    for part in path.split("."):
+    for key in path.split("."):
         if not isinstance(value, Mapping):
             raise KeyError(path)
-        value = value[part]
+        value = value[key]
     return value
 
 
 def scalars(settings: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
-    """Dotted path and value of every setting that is a text, number or truth value."""
+    """Dotted path and value of every setting that is a string, number or boolean."""
     for path in paths(settings):
         value = lookup(settings, path)
         if isinstance(value, bool | int | float | str):

@@ -1,4 +1,4 @@
-"""What a well-formed study must also be: names that exist, seeds apart, arms that differ. Pure: no I/O, no torch."""
+"""Check what types cannot: names that exist, seeds that are separate, arms that differ. Pure: no I/O, no torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ablate.study import Condition, InputError, Metric, Problem, Study, digest
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
 from ablate.study.error_messages import training_problems
-from ablate.study.factor import is_made
-from ablate.study.resolve import Settings, as_written, control_section, lookup, paths, start, with_changes
+from ablate.study.factor import is_expanded
+from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
 from ablate.study.space_rules import space_rules
 from ablate.untrusted.wording import nearest, place, shown
 
@@ -24,14 +24,14 @@ NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
 )
-RESERVED_ARMS = ("compare",)  # beside the arms' names in the mirror for optuna-dashboard
+RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
 LARGEST_SEED = 2**32 - 1  # numpy's limit
 
 
 class Rule(NamedTuple):
-    """A check and the top-level keys it reads; it is skipped while one of them does not parse.
+    """A check and the top-level keys that it reads; it is skipped where one of them does not parse.
 
-    `stored`: it holds for a study out of a store too, whose names become files and are looked up.
+    `stored`: the rule is also checked for a study read from a store, whose names become file names.
     """
 
     check: Callable[[Study, Names], Iterable[Problem]]
@@ -43,7 +43,7 @@ class Rule(NamedTuple):
 def broken_rules(
     study: Study, catalogue: Catalogue | None, *, file: str, broken: Collection[str] = ()
 ) -> list[Problem]:
-    """Every rule the study breaks. Metric names go unchecked when the catalogue could not be had (None)."""
+    """Every rule that the study breaks. Metric names go unchecked without a catalogue (None)."""
     return [
         problem._replace(file=file)
         for rule in _RULES
@@ -53,12 +53,12 @@ def broken_rules(
 
 
 def broken_stored_rules(study: Study, metrics: Collection[str]) -> Iterator[Problem]:
-    """Those of them that a study out of a store breaks, with the names of its metrics."""
+    """Every `stored` rule that a study read from a store breaks. `metrics` are the names of its metrics."""
     return (problem for rule in _RULES if rule.stored for problem in rule.check(study, metrics))
 
 
-def _problem(where: str, rule: str, value: object = None, hint: str = "") -> Problem:
-    return Problem("", where, rule, "" if value is None else shown(value), hint)
+def _problem(location: str, rule: str, value: object = None, hint: str = "") -> Problem:
+    return Problem("", location, rule, "" if value is None else shown(value), hint)
 
 
 def _name(study: Study, _: Names) -> Iterator[Problem]:
@@ -74,43 +74,43 @@ def _question(study: Study, _: Names) -> Iterator[Problem]:
 def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for arm in study.arms:
-        if not NAME.fullmatch(study.arms[arm].family if is_made(study, arm) else arm):
+        if not NAME.fullmatch(study.arms[arm].family if is_expanded(study, arm) else arm):
             yield _problem(place("arms", arm), NAME_RULE, arm)
         elif arm in RESERVED_ARMS:
             yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
         elif arm.lower() in seen:
-            rule = f"differs from arm {seen[arm.lower()]!r} only in case, which file names do not keep apart"
+            rule = f"differs from arm {seen[arm.lower()]!r} only in case, which some file systems ignore"
             yield _problem(place("arms", arm), rule)
         seen.setdefault(arm.lower(), arm)
 
 
 def _baseline(study: Study, _: Names) -> Iterator[Problem]:
-    written = {arm.family or name: arm for name, arm in study.arms.items()}
-    candidates = [name for name, arm in written.items() if not arm.reference]
-    if study.baseline not in written:
+    arms_in_file = {arm.family or name: arm for name, arm in study.arms.items()}
+    candidates = [name for name, arm in arms_in_file.items() if not arm.reference]
+    if study.baseline not in arms_in_file:
         yield _problem("baseline", "is not an arm of this study", study.baseline, nearest(study.baseline, candidates))
-    elif written[study.baseline].reference:
+    elif arms_in_file[study.baseline].reference:
         hint = nearest(study.baseline, candidates)
         yield _problem("baseline", "must not be a reference arm", study.baseline, hint)
 
 
-def _seeds(seeds: list[int], where: str) -> Iterator[Problem]:
+def _seeds(seeds: list[int], location: str) -> Iterator[Problem]:
     for seed, count in Counter(seeds).items():
         if count > 1:
-            yield _problem(where, "must not repeat a seed", seed)
+            yield _problem(location, "must not repeat a seed", seed)
         if not 0 <= seed <= LARGEST_SEED:
-            yield _problem(where, f"must be from 0 to {LARGEST_SEED}", seed)
+            yield _problem(location, f"must be from 0 to {LARGEST_SEED}", seed)
 
 
 def _seeds_apart(study: Study, _: Names) -> Iterator[Problem]:
-    both = sorted(set(study.seeds) & set(study.tuning.seeds)) if study.tuning else []
-    if both:
-        yield _problem("tuning.seeds", "must not overlap the comparison seeds", both)
+    shared = sorted(set(study.seeds) & set(study.tuning.seeds)) if study.tuning else []
+    if shared:
+        yield _problem("tuning.seeds", "must not overlap the comparison seeds", shared)
 
 
-def _metric(name: str, where: str, catalogue: Names) -> Iterator[Problem]:
+def _metric(name: str, location: str, catalogue: Names) -> Iterator[Problem]:
     if name not in catalogue:
-        yield _problem(where, "is not a metric of the catalogue", name, nearest(name, catalogue))
+        yield _problem(location, "is not a metric of the catalogue", name, nearest(name, catalogue))
 
 
 def _metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
@@ -141,8 +141,8 @@ def _hypothesis_arms(study: Study, _: Names) -> Iterator[Problem]:
         for key in ("arm", "against"):
             arm = getattr(hypothesis, key)
             if arm not in study.arms:
-                where = place("hypotheses", index, key)
-                yield _problem(where, "is not an arm of this study", arm, nearest(arm, study.arms))
+                location = place("hypotheses", index, key)
+                yield _problem(location, "is not an arm of this study", arm, nearest(arm, study.arms))
         if hypothesis.arm == hypothesis.against:
             yield _problem(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
         if hypothesis in study.hypotheses[:index]:  # it would count twice in the correction
@@ -163,16 +163,16 @@ def _report(study: Study, catalogue: Names) -> Iterator[Problem]:
         yield from _metric(density.error, place("report", "densities", name, "error"), catalogue)
 
 
-def _groups(condition: Condition, where: str) -> Iterator[Problem]:
+def _groups(condition: Condition, location: str) -> Iterator[Problem]:
     if condition.groups and condition.period is not None:
-        yield _problem(where, "and a period exclude each other", condition.period)
+        yield _problem(location, "cannot be combined with a period", condition.period)
     seen: dict[float, str] = {}
     for name, values in condition.groups.items():
         if not values:
-            yield _problem(f"{where}.{name}", "must list values")
+            yield _problem(f"{location}.{name}", "must list values")
         for value in values:
             if seen.setdefault(value, name) != name:
-                yield _problem(f"{where}.{name}", f"shares a value with {seen[value]}", f"{value:g}")
+                yield _problem(f"{location}.{name}", f"shares a value with {seen[value]}", f"{value:g}")
 
 
 def _gallery(study: Study, _: Names) -> Iterator[Problem]:
@@ -185,102 +185,95 @@ def _sections(study: Study, _: Names) -> Iterator[Problem]:
         if section not in study.settings:
             yield _problem(f"settings.{section}", "is missing")
     for section, values in study.settings.items():
-        where = place("settings", section)
+        location = place("settings", section)
         if section not in SECTIONS:
-            yield _problem(where, "unknown section", None, nearest(section, SECTIONS))
+            yield _problem(location, "unknown section", None, nearest(section, SECTIONS))
         else:
-            yield from _section(section, values, where)
+            yield from _section(section, values, location)
 
 
-def _section(section: str, values: Mapping[str, Any], where: str) -> Iterator[Problem]:
-    """What one section, of the study or of an arm, must hold."""
+def _section(section: str, values: Mapping[str, Any], location: str) -> Iterator[Problem]:
+    """The rules for one section, of the study or of an arm."""
     if section == "training":
-        for found in training_problems(values):
-            yield _problem(where, "")._replace(
-                place=place(*where.split("."), *found.parts), rule=found.rule, value=found.value, nearest=found.nearest
-            )
+        for item in training_problems(values):
+            yield Problem("", place(*location.split("."), *item.path), item.rule, item.value, item.nearest)
         return
     if "factory" not in values:
-        yield _problem(f"{where}.factory", "is missing", None, IMPORT_PATH_RULE)
+        yield _problem(f"{location}.factory", "is missing", None, IMPORT_PATH_RULE)
     elif not isinstance(values["factory"], str) or not IMPORT_PATH.fullmatch(values["factory"]):
-        yield _problem(f"{where}.factory", IMPORT_PATH_RULE, values["factory"])
+        yield _problem(f"{location}.factory", IMPORT_PATH_RULE, values["factory"])
     if section == "data" and "file" in values:
-        yield from _data_file(values["file"], f"{where}.file")
+        yield from _data_file(values["file"], f"{location}.file")
 
 
-def _data_file(name: object, where: str) -> Iterator[Problem]:
-    """Where data lies belongs to the machine, so a study names only what lies under the data root."""
+def _data_file(name: object, location: str) -> Iterator[Problem]:
+    """The folder of the data belongs to the machine, so a study names files relative to the data root."""
     rule = "must be a relative path under the data root"
     if not isinstance(name, str) or not name:
-        yield _problem(where, rule, name)
+        yield _problem(location, rule, name)
     elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
-        yield _problem(where, rule, name, "name its folder with --data-root or ABLATE_DATA")
+        yield _problem(location, rule, name, "name its folder with --data-root or ABLATE_DATA")
 
 
 def _arm_settings(study: Study, _: Names) -> Iterator[Problem]:
     for name, arm in study.arms.items():
-        base = _start(study, name)
+        base = _base_settings(study, name)
         if base is None:
             continue
-        found = list(_changes(base, name, arm.set))
-        yield from found
-        if found or set(study.settings) != set(SECTIONS):
+        problems = list(_changes(base, name, arm.set))
+        yield from problems
+        if problems or set(study.settings) != set(SECTIONS):
             continue
-        base_training = _training_places(base.get("training", {}))
+        wrong_in_base = {item.path for item in training_problems(base.get("training", {}))}
         for item in training_problems(with_changes(base, arm.set)["training"]):
-            if place(*item.parts) not in base_training:
-                where = place("arms", name, "set", f"training.{place(*item.parts)}")
-                yield _problem(where, item.rule)._replace(value=item.value)
+            if item.path not in wrong_in_base:
+                location = place("arms", name, "set", f"training.{place(*item.path)}")
+                yield _problem(location, item.rule)._replace(value=item.value)
 
 
-def _start(study: Study, arm: str) -> Mapping[str, Any] | None:
-    """What the arm's `set` is applied to; None where the arm it is like has a problem of its own."""
+def _base_settings(study: Study, arm: str) -> Mapping[str, Any] | None:
+    """The settings that the arm's `set` is applied to; None where another rule reports a problem with its `like`."""
     if like_is_broken(study, arm):
         return None
     try:
-        return start(study, arm)
+        return base_settings(study, arm)
     except InputError:
         return None
 
 
-def _training_places(training: Mapping[str, Any]) -> set[str]:
-    return {place(*item.parts) for item in training_problems(training)}
-
-
 def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the paths of an arm's `set`."""
+    """The problems of the paths and sections in an arm's `set`."""
     sections = {path: value for path, value in changes.items() if "." not in path}
     for path, value in sections.items():
-        where = place("arms", name, "set", path)
+        location = place("arms", name, "set", path)
         if path not in SECTIONS:
-            yield _problem(where, "no such setting", None, nearest(path, [*SECTIONS, *paths(base)]))
+            yield _problem(location, "no such setting", None, nearest(path, [*SECTIONS, *paths(base)]))
         elif path == "training" or not isinstance(value, dict):
             example = next(iter(value), "…") if isinstance(value, dict) else "…"
             rule = "cannot replace the whole section" if path == "training" else "must be a table to replace a section"
-            yield _problem(where, rule, None, f'to change one setting write set."{path}.{example}" with the quotes')
+            yield _problem(location, rule, None, f'to change one setting write set."{path}.{example}" with the quotes')
+        elif value and "factory" not in value:
+            hint = f'to change one setting write set."{path}.{next(iter(value))}" with the quotes'
+            yield _problem(f"{location}.factory", "is missing from the section that replaces the study's", None, hint)
         else:
-            if "factory" not in value and value:
-                hint = f'to change one setting write set."{path}.{next(iter(value))}" with the quotes'
-                yield _problem(f"{where}.factory", "is missing from the section that replaces the study's", None, hint)
-            else:
-                yield from _section(path, value, where)
-    usable = {path: value for path, value in sections.items() if path in SECTIONS and isinstance(value, dict)}
-    settings = with_changes({k: v for k, v in base.items() if isinstance(v, dict)}, usable)
-    known = set(paths(settings))
+            yield from _section(path, value, location)
+    replacements = {path: value for path, value in sections.items() if path in SECTIONS and isinstance(value, dict)}
+    settings = with_changes({k: v for k, v in base.items() if isinstance(v, dict)}, replacements)
+    existing = set(paths(settings))
     for path in changes:
-        if path not in sections and path not in known:
-            hint = nearest(path, known)
+        if path not in sections and path not in existing:
+            hint = nearest(path, existing)
             yield _problem(place("arms", name, "set", path), "no such setting", None, hint)
 
 
 def resolved_arms(study: Study) -> dict[str, Settings]:
-    """Settings of every arm whose changes apply; the others have a problem of their own already."""
+    """Settings of every arm whose `set` can be applied; other rules report the problems of the rest."""
     resolved = {}
     for name, arm in study.arms.items():
         try:
-            base = _start(study, name)
+            base = _base_settings(study, name)
             if base is not None and not list(_changes(base, name, arm.set)):
-                resolved[name] = as_written(study, name)
+                resolved[name] = untuned_settings(study, name)
         except InputError:
             continue
     return resolved
@@ -308,10 +301,10 @@ def _twins(study: Study, _: Names) -> Iterator[Problem]:
 
 
 def _control(study: Study, arm: str) -> dict[str, Any]:
-    """What tells the runs of two arms with the same settings apart."""
+    """The control's changes, by which the runs of two arms with the same settings differ."""
     try:
         return control_section(study, arm)
-    except (InputError, KeyError):  # of an arm that is not there: a problem of its own
+    except (InputError, KeyError):  # it names a missing arm, which another rule reports
         return {"broken": arm}
 
 

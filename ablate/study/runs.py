@@ -1,4 +1,4 @@
-"""What is asked of a run, what happened, and what a store remembers of it. Plain data."""
+"""A run as it is asked for (RunSpec), as it ended (RunResult) and as a store holds it (Record). Plain data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 Scalar = bool | int | float | str
-DATASET_CHARS = 36  # of a digest of data: more MLflow does not keep
+DATASET_CHARS = 36  # of a data digest: MLflow stores no more
 Phase = Literal["tune", "compare", "train"]
 
 
-class Named:
-    """What a run is called: `hybrid-seed3`, or `hybrid-trial2-seed101` while tuning."""
+class NamedRun:
+    """A run's name: `hybrid-seed3`, or `hybrid-trial2-seed101` while tuning."""
 
     arm: str
     seed: int
@@ -29,8 +29,8 @@ class Named:
 
 
 @dataclass(frozen=True)
-class RunSpec(Named):
-    """What is asked: one training and evaluation of one arm with one seed. Plain data, safe to send anywhere."""
+class RunSpec(NamedRun):
+    """One training and evaluation to do, of one arm with one seed. Plain data that can be sent to any machine."""
 
     study: str
     arm: str
@@ -56,12 +56,12 @@ class RunSpec(Named):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What happened: scores and history of a FINISHED run, or the reason of a FAILED one."""
+    """How a run ended: scores and history of a FINISHED run, or the reason of a FAILED one."""
 
     key: str
     status: Literal["FINISHED", "FAILED"]
     scores: Mapping[str, float] = field(default_factory=dict)  # deterministic: val/…, test/…, cost/parameters…
-    history: Sequence[Mapping[str, float]] = ()  # one mapping an epoch, keys as in MLflow, plus "epoch" from 1
+    history: Sequence[Mapping[str, float]] = ()  # one mapping per epoch, keys as in MLflow, plus "epoch" from 1
     timings: Mapping[str, float] = field(default_factory=dict)  # measured: time/…_s
     provenance: Mapping[str, str] = field(default_factory=dict)
     artifacts: Path | None = None  # folder: model/ (weights.safetensors, model.json), scores.parquet, examples.npz
@@ -69,8 +69,8 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class Record(Named):
-    """A run as the store remembers it: what a Tracker reads back."""
+class Record(NamedRun):
+    """A run as a Tracker reads it back from the store."""
 
     run_id: str
     arm: str
@@ -83,23 +83,23 @@ class Record(Named):
     trial: int | None = None
     error: str = ""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    dataset: str = ""  # digest of the data it was given, however much of it was used: see `RunSpec.dataset`
-    failures: int = 0  # tries of the same cell that have failed before, or with this run where it is KILLED
+    dataset: str = ""  # digest of its data, however many examples were used: see `RunSpec.dataset`
+    failures: int = 0  # failed attempts at the same cell, before this run; a KILLED run counts itself too
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run with all that a store keeps of it, its curves and files aside: what travels to another store."""
+    """A run with everything that a store holds of it except curves and files, to be copied to another store."""
 
     study: str
     record: Record
-    origin: str  # its id in the store where it was made, 32 hexadecimal digits
+    origin: str  # its id in the store where it was first recorded, 32 hexadecimal digits
     started: int  # ms since the epoch, as all times here
     ended: int
     params: Mapping[str, str] = field(default_factory=dict)  # the resolved settings by dotted path, arm and seed
-    tags: Mapping[str, str] = field(default_factory=dict)  # what others have noted on it
-    later: Mapping[str, int] = field(default_factory=dict)  # scores measured after it ended, and when
-    model: bool = False  # whether its network is kept
+    tags: Mapping[str, str] = field(default_factory=dict)  # those that others have set
+    later: Mapping[str, int] = field(default_factory=dict)  # scores measured after it ended, with their times
+    model: bool = False  # whether its network is stored
     discarded: bool = False
 
 

@@ -1,4 +1,4 @@
-"""What a tuning space must be: ranges that hold values, paths every arm has, conditions that end. Pure."""
+"""Check the tuning space: ranges that are not empty, paths that every arm has, `when` without cycles. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Entry = FloatSpace | IntSpace | CategoricalSpace
 
 
 def contains(entry: Entry, value: object) -> bool:
-    """Whether `value` can be drawn from this entry. Truth values are no numbers; 1 is a float as well."""
+    """Whether `value` can be drawn from this entry. A boolean is not a number here; an int counts as a float."""
     if isinstance(entry, CategoricalSpace):
         return any(value == choice and type(value) is type(choice) for choice in entry.choices)
     fits = isinstance(value, int) or (isinstance(value, float) and isinstance(entry, FloatSpace))
@@ -23,28 +23,28 @@ def contains(entry: Entry, value: object) -> bool:
 
 
 def by_dependence(space: Mapping[str, Entry]) -> list[str]:
-    """Paths of the space, each after those its `when` names. Raises graphlib.CycleError."""
+    """Paths of the space, each after those that its `when` names. Raises graphlib.CycleError."""
     return list(TopologicalSorter({path: sorted(entry.when) for path, entry in space.items()}).static_order())
 
 
 def space_rules(tuning: Tuning, arms: Mapping[str, Settings]) -> Iterator[Problem]:
-    """Every rule `tuning.space` breaks; `arms` are the resolved settings of the arms that are tuned."""
+    """Every rule that `tuning.space` breaks; `arms` are the resolved settings of the arms that are tuned."""
     for path, entry in tuning.space.items():
-        yield from _values(path, entry)
-        yield from _target(path, entry, tuning, arms)
-        yield from _conditions(path, entry, tuning.space)
+        yield from _range_rules(path, entry)
+        yield from _setting_rules(path, entry, tuning, arms)
+        yield from _when_rules(path, entry, tuning.space)
     try:
         by_dependence({p: e for p, e in tuning.space.items() if set(e.when) <= set(tuning.space)})
     except CycleError as error:
         cycle = " → ".join(reversed(error.args[1]))
-        yield Problem("", "tuning.space", f"`when` must not go round in a circle: {cycle}")
+        yield Problem("", "tuning.space", f"`when` must not form a cycle: {cycle}")
 
 
 def _at(path: str, *more: str) -> str:
     return place("tuning", "space", path, *more)
 
 
-def _values(path: str, entry: Entry) -> Iterator[Problem]:
+def _range_rules(path: str, entry: Entry) -> Iterator[Problem]:
     if isinstance(entry, CategoricalSpace):
         if len({shown(choice) for choice in entry.choices}) < len(entry.choices):
             yield Problem("", _at(path, "choices"), "must not repeat a value", shown(entry.choices))
@@ -55,8 +55,8 @@ def _values(path: str, entry: Entry) -> Iterator[Problem]:
         yield Problem("", _at(path, "low"), "must be above 0 when log = true", f"{entry.low:g}")
 
 
-def _target(path: str, entry: Entry, tuning: Tuning, arms: Mapping[str, Settings]) -> Iterator[Problem]:
-    """What is tuned must be one setting of every arm, never the data, and stay valid over the whole range."""
+def _setting_rules(path: str, entry: Entry, tuning: Tuning, arms: Mapping[str, Settings]) -> Iterator[Problem]:
+    """A tuned setting must be one of every arm, not of the data, and valid over the whole range."""
     section, _, rest = path.partition(".")
     if section == "data":
         yield Problem("", _at(path), "data cannot be tuned: every arm is judged on the same examples")
@@ -65,9 +65,9 @@ def _target(path: str, entry: Entry, tuning: Tuning, arms: Mapping[str, Settings
         yield Problem("", _at(path), "cannot be tuned while tuning.epochs fixes it")
     without = [name for name, settings in arms.items() if not _is_setting(settings, path)]
     if without:
-        whose = "any arm" if len(without) == len(arms) else listing(f"arm {name!r}" for name in without)
-        known = [p for p in paths(arms[without[0]]) if _is_setting(arms[without[0]], p)]
-        yield Problem("", _at(path), f"is not a setting of {whose}", "", nearest(path, known))
+        owners = "any arm" if len(without) == len(arms) else listing(f"arm {name!r}" for name in without)
+        valid = [p for p in paths(arms[without[0]]) if _is_setting(arms[without[0]], p)]
+        yield Problem("", _at(path), f"is not a setting of {owners}", "", nearest(path, valid))
     elif section == "training" and arms:
         yield from _training_range(path, rest, entry, next(iter(arms.values()))["training"])
 
@@ -86,18 +86,18 @@ def _training_range(path: str, name: str, entry: Entry, training: Mapping[str, A
         else [("low", entry.low), ("high", entry.high)]
     )
     if not isinstance(entry, CategoricalSpace) and entry.log and entry.low <= 0:
-        values = values[1:]  # has its own problem already
+        values = values[1:]  # `_range_rules` reports low
     for key, value in values:
         for item in training_problems({**training, name: value}):
-            if item.parts == (name,):
-                yield Problem("", _at(path, key), f"is no valid {path}: {item.rule}", item.value)
+            if item.path == (name,):
+                yield Problem("", _at(path, key), f"is not a valid {path}: {item.rule}", item.value)
 
 
-def _conditions(path: str, entry: Entry, space: Mapping[str, Entry]) -> Iterator[Problem]:
+def _when_rules(path: str, entry: Entry, space: Mapping[str, Entry]) -> Iterator[Problem]:
     for other, value in entry.when.items():
         if other not in space:
-            where = _at(path, "when", other)
-            yield Problem("", where, "is not an entry of the tuning space", "", nearest(other, space.keys() - {path}))
+            hint = nearest(other, space.keys() - {path})
+            yield Problem("", _at(path, "when", other), "is not an entry of the tuning space", "", hint)
         elif not contains(space[other], value):
             parent = space[other]
             valid = (

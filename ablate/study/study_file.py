@@ -1,4 +1,4 @@
-"""Read a study file into a Study, or say everything that is wrong with it at once. Imports at most its catalogue."""
+"""Read a study file into a Study, or raise one error with all its problems. Imports at most its catalogue."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pydantic import ValidationError
 
 from ablate.study import InputError, Metric, Problem, Study, printable, trust
 from ablate.study.components import importable, load_component
-from ablate.study.error_messages import MADE, Located, located_problems
+from ablate.study.error_messages import FACTOR_KEYS, LocatedProblem, located_problems
 from ablate.study.factor import expand, factor_rules
 from ablate.study.resolve import resolve as resolve
 from ablate.study.rules import Catalogue, broken_rules
 from ablate.untrusted import toml
 from ablate.untrusted.wording import nearest, shown
 
-# Stands in for a part that does not parse, so that the other parts can still be checked.
+# Replace a value that does not parse, so that the rest of the file can still be checked.
 _PLACEHOLDERS: dict[str, Any] = {
     "name": "placeholder", "question": "", "baseline": "", "seeds": [0], "metrics": [""], "catalogue": "",
     "settings": {}, "arms": {},
 }  # fmt: skip
 _INT64 = 2**63
-MAX_BYTES = 200_000  # fifty times the longest that comes with the package
+MAX_BYTES = 200_000  # fifty times the longest study file in this repository
 MAX_PROBLEMS = 200
 
 
 def load(path: Path, *, imports: bool = True) -> Study:
     """The study in a TOML file. Raises InputError with every problem of the file.
 
-    With `imports`, which says that the person runs this file: its folder and the working folder become importable, and
-    its catalogue is imported. Without, nothing that it names is imported but what installed subjects offer, and
-    metrics of other catalogues go unchecked.
+    `imports=True` is for a file that the user runs: its folder and the working folder are added to sys.path, what it
+    names is trusted, and its catalogue is imported. With `imports=False` a catalogue is imported only where it is
+    trusted already or an installed subject offers it; metric names of other catalogues go unchecked.
     """
     file = str(path)
     document = _read(path)
@@ -41,11 +41,11 @@ def load(path: Path, *, imports: bool = True) -> Study:
     if imports:
         importable([path.resolve().parent, Path.cwd()])
         if study is not None:
-            trust.accept(study)
+            trust.accept_study(study)
     if study is not None and study.factor is not None:
-        found = [problem._replace(file=file) for problem in factor_rules(study)]
-        if found or broken & {"arms", "settings", "factor"}:
-            problems += found
+        factor_problems = [problem._replace(file=file) for problem in factor_rules(study)]
+        if factor_problems or broken & {"arms", "settings", "factor"}:
+            problems += factor_problems
             broken.add("factor")
         else:
             study = expand(study)
@@ -55,7 +55,8 @@ def load(path: Path, *, imports: bool = True) -> Study:
             try:
                 catalogue = load_catalogue(study.catalogue, file=file)
             except InputError as error:
-                problems += error.problems if imports else []  # named earlier, and no longer within reach
+                if imports:  # else it was trusted earlier in this process and can no longer be imported
+                    problems += error.problems
         problems += broken_rules(study, catalogue, file=file, broken=broken)
     if study is None or problems:
         raise InputError(*list(dict.fromkeys(problems))[:MAX_PROBLEMS])
@@ -77,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise InputError(Problem(file, "", f"must have at most {MAX_BYTES:,} bytes"))
-        text = content.decode("utf-8-sig")  # editors on Windows write the mark
+        text = content.decode("utf-8-sig")  # Windows editors write a byte order mark
     except FileNotFoundError:
         siblings = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise InputError(Problem(file, "", "no such file", "", nearest(path.name, siblings))) from None
@@ -90,70 +91,72 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Problem], set[str]]:
-    """A Study, the problems of its types, and the top-level keys whose content cannot be trusted.
+    """A Study, the problems of its types, and the top-level keys with such problems.
 
-    When types are wrong, unknown keys are dropped and broken parts replaced, so that the rules reach the rest.
+    Where types are wrong, unknown keys are dropped and broken values replaced by placeholders, so that the rules can
+    check the rest. The Study is None where a broken value has no placeholder.
     """
-    found = list(_unfit(document, ()))
-    broken = {str(f.parts[0]) for f in found}
+    located = list(_unsupported_values(document, ()))
+    broken = {str(item.path[0]) for item in located}
     try:
-        if not found:
+        if not located:
             return Study.model_validate(document), [], broken
         Study.model_validate(document)
     except ValidationError as error:
-        wrong = located_problems(error, document)
-        for item in wrong:
+        type_problems = located_problems(error)
+        for item in type_problems:
             if item.unknown_key:
-                _drop(document, item.parts)
+                _drop(document, item.path)
             else:
-                broken.add(str(item.parts[0]))
-        found += wrong
-    kept = {k: v for k, v in document.items() if k not in broken}
-    kept |= {k: v for k, v in _PLACEHOLDERS.items() if k in broken}
-    problems = [item.problem(file) for item in sorted(found)]
+                broken.add(str(item.path[0]))
+        located += type_problems
+    repaired = {k: v for k, v in document.items() if k not in broken}
+    repaired |= {k: v for k, v in _PLACEHOLDERS.items() if k in broken}
+    problems = [item.problem(file) for item in sorted(located)]
     try:
-        return Study.model_validate(kept), problems, broken
-    except ValidationError:  # a broken part that has no stand-in
+        return Study.model_validate(repaired), problems, broken
+    except ValidationError:
         return None, problems, broken
 
 
-def _drop(document: dict[str, Any], parts: tuple[str | int, ...]) -> None:
+def _drop(document: dict[str, Any], path: tuple[str | int, ...]) -> None:
     table: Any = document
-    for part in parts[:-1]:
-        table = table[part]
-    table.pop(parts[-1], None)
+    for key in path[:-1]:
+        table = table[key]
+    table.pop(path[-1], None)
 
 
-def _unfit_key(key: str, parts: tuple[str | int, ...]) -> Iterator[Located]:
-    """A key of the table at `parts` that cannot be printed, named by a dotted path or set by a person."""
+def _unsupported_key(key: str, table_path: tuple[str | int, ...]) -> Iterator[LocatedProblem]:
+    """The problems of a key in a table: control characters, no dotted path can name it, only a factor may write it."""
     if printable(key) != key:
-        yield Located((*parts, printable(key)), "must not hold control characters")
-    if parts[:1] == ("arms",) and len(parts) == 2 and key in MADE:
-        yield Located((*parts, key), "is written by [factor] and cannot be set")
-    # a section that an arm replaces stands at arms.<name>.set.<section>
-    section = parts[:1] if parts[:1] == ("settings",) else parts[:4] if parts[2:3] == ("set",) else ()
+        yield LocatedProblem((*table_path, printable(key)), "must not hold control characters")
+    if table_path[:1] == ("arms",) and len(table_path) == 2 and key in FACTOR_KEYS:
+        yield LocatedProblem((*table_path, key), "is written by [factor] and cannot be set")
+    # a section that an arm replaces is at arms.<name>.set.<section>
+    in_settings, in_set = table_path[:1] == ("settings",), table_path[2:3] == ("set",)
+    section = table_path[:1] if in_settings else table_path[:4] if in_set else ()
     if len(section) in (1, 4) and (not key or "." in key):
         rule = "must not hold empty keys or keys with a dot: no dotted path could name them"
-        yield Located(section, rule, shown(key))
+        yield LocatedProblem(section, rule, shown(key))
 
 
-def _unfit(value: object, parts: tuple[str | int, ...]) -> Iterator[Located]:
-    """What TOML can hold and no study can: odd keys, infinite numbers, dates, integers beyond 64 bits."""
+def _unsupported_values(value: object, path: tuple[str | int, ...]) -> Iterator[LocatedProblem]:
+    """What TOML allows and a study does not: some keys, infinite numbers, dates, integers beyond 64 bits."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _unfit_key(key, parts)
-            yield from _unfit(item, (*parts, key))
+            yield from _unsupported_key(key, path)
+            yield from _unsupported_values(item, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _unfit(item, (*parts, index))
+            yield from _unsupported_values(item, (*path, index))
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield Located(parts, "must be a finite number", str(value))
+            yield LocatedProblem(path, "must be a finite number", str(value))
     elif isinstance(value, int):
         if not -_INT64 <= value < _INT64:
-            yield Located(parts, "must fit in 64 bits", shown(value))
+            yield LocatedProblem(path, "must fit in 64 bits", shown(value))
     elif isinstance(value, str):
         if printable(value) != value:
-            yield Located(parts, "must not hold control characters", shown(printable(value)))
+            yield LocatedProblem(path, "must not hold control characters", shown(printable(value)))
     else:
-        yield Located(parts, "cannot be a date or time; write it as text", str(value))
+        yield LocatedProblem(path, "cannot be a date or time; write it as text", str(value))

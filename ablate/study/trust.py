@@ -1,6 +1,6 @@
-"""Which code a file may name: what the person's own command names, and what installed subjects offer to any file.
+"""Decide which code a file may name: what the user's own command names, and what installed subjects offer.
 
-A study file, a store or a network from elsewhere is only read. It must not know what any component does.
+A study file, store or network from elsewhere may name nothing else. Knows nothing of what components do.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ from ablate.study import InputError, Problem, Study
 from ablate.study.components import IMPORT_PATH, importable, load_component
 from ablate.untrusted.wording import shown
 
-OFFERED = "ablate.components"  # entry points: modules whose public functions and classes any file may name
+ENTRY_POINTS = "ablate.components"  # their values are modules whose public functions and classes any file may name
 
-_named: set[str] = set()  # import paths that this process was told to use by a command of the person's
-_packages: set[str] = set()  # and packages, by --trust
-
-
-def accept(study: Study) -> None:
-    """The person runs this study: what it names may be imported from now on in this process."""
-    _named.update(named(study))
+_trusted_paths: set[str] = set()  # import paths in the studies that the user's commands in this process named
+_trusted_packages: set[str] = set()  # given with --trust
 
 
-def accept_package(name: str) -> None:
-    """The person says that files may name what is in this package or module."""
-    _packages.add(name)
+def accept_study(study: Study) -> None:
+    """Trust every import path in a study that the user runs, for the rest of this process."""
+    _trusted_paths.update(import_paths(study))
 
 
-def named(study: Study) -> Iterator[str]:
-    """Every import path that stands in a study: catalogue, gallery, factories of the study and of its arms."""
+def accept_packages(names: Sequence[str]) -> None:
+    """Trust everything in these packages or modules. The working folder, where they may be, is added to sys.path."""
+    _trusted_packages.update(names)
+    if names:
+        importable([Path.cwd()])
+
+
+def import_paths(study: Study) -> Iterator[str]:
+    """Every import path in a study: catalogue, gallery, factories of the study and of its arms."""
     yield study.catalogue
     if study.report.gallery:
         yield study.report.gallery
@@ -43,22 +45,25 @@ def named(study: Study) -> Iterator[str]:
 def trusted(path: str) -> bool:
     """Whether a file may name `path` ("module:attribute"). Imports at most a module that an installed subject offers.
 
-    Of such a module only what it defines itself, under one public name: not what it has imported.
+    Of an offered module only what it defines itself counts, under one public name: not what it imports.
     """
     module, _, attribute = path.partition(":")
-    if path in _named or any(module == package or module.startswith(f"{package}.") for package in _packages):
+    in_trusted_package = any(module == package or module.startswith(f"{package}.") for package in _trusted_packages)
+    if path in _trusted_paths or in_trusted_package:
         return True
-    if not IMPORT_PATH.fullmatch(path) or "." in attribute or attribute.startswith("_") or module not in offered():
+    if not IMPORT_PATH.fullmatch(path) or "." in attribute or attribute.startswith("_"):
+        return False
+    if module not in offered_modules():
         return False
     try:
-        found: Any = load_component(path, file=path, place="")
+        component: Any = load_component(path, file=path, place="")
     except InputError:
         return False
-    return isinstance(found, Mapping) or getattr(found, "__module__", None) == module
+    return isinstance(component, Mapping) or getattr(component, "__module__", None) == module
 
 
 def check(path: str, *, file: str, place: str) -> None:
-    """Raises InputError where a file from elsewhere names code that nobody vouches for; nothing of it is imported."""
+    """Raises InputError where a file from elsewhere names code that is not trusted; nothing of it is imported."""
     if not trusted(path):
         package = path.partition(":")[0].partition(".")[0]
         hint = f"give the study's own file, or --trust {package} if it is yours"
@@ -68,22 +73,14 @@ def check(path: str, *, file: str, place: str) -> None:
 
 
 @functools.cache
-def offered() -> frozenset[str]:
+def offered_modules() -> frozenset[str]:
     """The modules that installed subjects offer."""
-    return frozenset(entry.value for entry in entry_points(group=OFFERED))
+    return frozenset(entry.value for entry in entry_points(group=ENTRY_POINTS))
 
 
-def _factories(value: Mapping[str, Any]) -> Iterator[str]:
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _factories(item)
-        elif isinstance(item, str) and key.rpartition(".")[2] == "factory":
-            yield item
-
-
-def accept_packages(names: Sequence[str]) -> None:
-    """The person vouches for these packages: what the store names of them may be imported, from here too."""
-    for name in names:
-        accept_package(name)
-    if names:
-        importable([Path.cwd()])
+def _factories(settings: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _factories(value)
+        elif isinstance(value, str) and key.rpartition(".")[2] == "factory":
+            yield value

@@ -1,1 +1,1 @@
-"""How a run trains. What every trainer shares is here; `trainers.builtin` is the training loop of ablate itself."""
+"""How a run trains: the contract of its components, its errors, log and provenance; `builtin` is ablate's own loop."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, after a kill and after a power cut. Knows nothing of what they hold."""
+"""Write a file atomically: after a kill or a power cut it holds all of its new content or all of its old content."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_whole(path: Path, parts: Iterable[bytes | memoryview], *, previous: Path | None = None) -> None:
-    """Write `path` through a file beside it; what stood there is kept as `previous` where one is named.
+def write_whole(path: Path, chunks: Iterable[bytes | memoryview], *, previous: Path | None = None) -> None:
+    """Write a file beside `path`, flush it to disk and rename it to `path`. The old file is renamed to `previous`.
 
-    Raises OSError; then, as after Ctrl-C, `path` is as it was, and no half-written file takes up space.
+    Without `previous` the old file is replaced. Raises OSError; then, as after Ctrl-C, `path` is as it was and the
+    partial file is deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            file.writelines(parts)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         if previous and path.exists():
@@ -31,7 +32,7 @@ def write_whole(path: Path, parts: Iterable[bytes | memoryview], *, previous: Pa
 
 
 def _sync_folder(folder: Path) -> None:
-    """A name survives a power cut once its folder is on the disk. Not every system lets a folder be opened."""
+    """Flush the folder's entries, so that the new name survives a power cut. Not every system can open a folder."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

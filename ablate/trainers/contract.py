@@ -1,4 +1,4 @@
-"""The seams a subject plugs into: what data, model and loss must look like. Callables, no base class, no registry."""
+"""What data, model and loss of a subject must look like: callables, with no base class and no registry."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ablate.trainers.errors import Stopped as Stopped
-from ablate.trainers.errors import Unavailable as Unavailable
-
 Split = Literal["val", "test", "all"]
 
 
 class Batch(NamedTuple):
-    """What a model sees and what it is judged by."""
+    """What a model gets and what its output is scored against."""
 
     inputs: Tensor  # (batch, …) float32: the model is called with this one tensor
     targets: Mapping[str, Tensor]  # labels and per-example conditions, each with first dimension batch
 
 
 class Data(Protocol):
-    """Made by `settings.data.factory(device=…, **rest)`; a setting named `file` arrives as a found `Path`.
+    """Made by `settings.data.factory(device=…, **rest)`; a setting named `file` is replaced by the `Path` of the file.
 
     Optional, for controls: `inputs: Mapping[str, tuple[int, int]]` names ranges of `Batch.inputs`' last dimension,
-    `joints: Sequence[str]` names the places of its dimension 1; a target "subject" (batch,) says whose example it is.
+    `joints: Sequence[str]` names the indices of its dimension 1; a target "subject" (batch,) numbers the subjects.
     """
 
     digest: str  # of the content actually used
@@ -50,17 +47,17 @@ class Model(Protocol):
 
 @runtime_checkable
 class Fits(Protocol):
-    """A model without gradient training: a torch.nn.Module that is given one epoch of training batches instead."""
+    """A model trained without gradients: a torch.nn.Module whose `fit` gets one epoch of training batches."""
 
     def fit(self, batches: Iterable[Batch]) -> None: ...
 
 
 @runtime_checkable
 class UsesTargets(Protocol):
-    """A yardstick told part of the truth: it answers whole batches, and on inputs alone it knows nothing."""
+    """A reference model that is given the targets too: it answers whole batches and does nothing on inputs alone."""
 
     def answer(self, batch: Batch) -> Any:
-        """Output as a network's, each tensor with first dimension batch."""
+        """Output in the form of a network's, each tensor with first dimension batch."""
 
 
 class Loss(Protocol):

@@ -1,4 +1,4 @@
-"""Why a run ends without having failed: it was asked to stop, or its place cannot be written. Knows no run."""
+"""Why a run ends without having failed: it was asked to stop, or its folders cannot be written."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# Whoever writes, the place is at fault …
-OF_THE_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
-# … and here only where the file is one of ours: a person's component may read a file that it must not.
-OF_OUR_FILES = frozenset({errno.EACCES, errno.EPERM})
-# safetensors (Rust) and pyarrow (C++) put the number into the text of exceptions of their own
-IN_WORDS = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
+# The storage is at fault, whichever file was being written.
+STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+# The storage is at fault only for a file in the run's own folders: a component may also try to read a forbidden file.
+PERMISSION_ERRNOS = frozenset({errno.EACCES, errno.EPERM})
+# safetensors (Rust) and pyarrow (C++) raise exceptions of their own with the errno in the message.
+ERRNO_IN_MESSAGE = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
 
-SAVE_STATE_S = 6.0  # that a run which was asked to stop has for it: 10 s after SIGTERM a cluster manager kills
+SAVE_STATE_S = 6.0  # time a run has to save its state once asked to stop; cluster managers kill 10 s after SIGTERM
 
 
 class Stopped(Exception):
-    """The run was asked to stop and did, at a safe point: the same run again continues there."""
+    """The run was asked to stop and stopped at a safe point. Running it again continues from there."""
 
 
 class Unavailable(Exception):
-    """The place a run writes to fails it (full, read-only, away), as `reason` says: not the run's own fault."""
+    """The storage that a run writes to failed (full, read-only, not mounted), as `reason` says: the run did not."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-def unavailable(error: BaseException, places: Sequence[Path]) -> Unavailable | None:
-    """The failure of the place behind `error`, its causes included; None where the run itself has failed.
+def storage_failure(error: BaseException, folders: Sequence[Path]) -> Unavailable | None:
+    """The storage failure that caused `error`, looking through its chain of causes; None where the run itself failed.
 
-    `places` are the folders the run writes to, the likeliest first.
+    `folders` are those the run writes to. The first one is named where the error names no file.
     """
-    for link in _chain(error):
-        if isinstance(link, Unavailable):
-            return link
-        number, file = _number(link), getattr(link, "filename", None)
-        ours = isinstance(file, str) and _within(Path(file), places)
-        if number in OF_THE_PLACE or (number in OF_OUR_FILES and ours):
-            return Unavailable(f"{os.strerror(number)}: {file or places[0]}")
+    for cause in _chain(error):
+        if isinstance(cause, Unavailable):
+            return cause
+        number, file = _errno(cause), getattr(cause, "filename", None)
+        in_run_folder = isinstance(file, str) and _is_inside(Path(file), folders)
+        if number in STORAGE_ERRNOS or (number in PERMISSION_ERRNOS and in_run_folder):
+            return Unavailable(f"{os.strerror(number)}: {file or folders[0]}")
     return None
 
 
@@ -53,13 +53,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _number(error: BaseException) -> int:
-    """The system's number for what went wrong; 0 for none."""
+def _errno(error: BaseException) -> int:
+    """The operating system's error number; 0 where there is none."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
-    found = IN_WORDS.search(str(error))
-    return int(found[1]) if found else 0
+    match = ERRNO_IN_MESSAGE.search(str(error))
+    return int(match[1]) if match else 0
 
 
-def _within(file: Path, places: Sequence[Path]) -> bool:
-    return any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(place)) for place in places)
+def _is_inside(file: Path, folders: Sequence[Path]) -> bool:
+    return any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)) for folder in folders)

@@ -1,4 +1,4 @@
-"""What Python modules import, found by reading import statements: nothing is executed, nothing else is read."""
+"""Find what Python modules import by parsing their import statements, without executing anything."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import cast
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a module is."""
+class ModuleLocation:
+    """The file of a module and the folders of its submodules."""
 
     file: Path | None  # None: built into Python, or a folder without `__init__`
-    folders: tuple[str, ...] = ()  # of its submodules
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Source:
     """A module's code without comments, docstrings and layout, and what it imports.
 
-    `imports` holds names of modules, and of attributes, which cannot be told from modules here; "module:*" stands for
-    all that `module` exports.
+    `imports` holds dotted names: of modules and of attributes of modules, as the import statement alone does not tell
+    which. "module:*" stands for all that `module` exports.
     """
 
     code: str = ""
@@ -37,93 +37,97 @@ class Source:
     exports: tuple[str, ...] = ()  # its `__all__`, which may name submodules
 
 
-NOTHING = Source()
+NO_SOURCE = Source()
 
 
 class Finder:
-    """Finds modules as Python would in these folders, and does not import their packages for it."""
+    """Finds modules in these folders by Python's own rules, without importing their packages."""
 
     def __init__(self, folders: Sequence[str]) -> None:
-        importlib.invalidate_caches()  # files may have appeared since this process last looked
-        self._folders, self._found = list(folders), dict[str, Place | None]()
+        importlib.invalidate_caches()  # files may have appeared since this process listed the folders
+        self._folders, self._locations = list(folders), dict[str, ModuleLocation | None]()
 
-    def find(self, module: str) -> Place | None:
-        """None where there is no such module: it may be an attribute of one."""
-        if module not in self._found:
-            self._found[module] = self._search(module)
-        return self._found[module]
+    def find(self, module: str) -> ModuleLocation | None:
+        """None where there is no such module: the name may be that of an attribute."""
+        if module not in self._locations:
+            self._locations[module] = self._search(module)
+        return self._locations[module]
 
-    def _search(self, module: str) -> Place | None:
+    def _search(self, module: str) -> ModuleLocation | None:
         package, _, name = module.rpartition(".")
         if package:
-            around = self.find(package)
-            # without the package's name, by which Python would look for the imported package
-            spec = PathFinder.find_spec(name, list(around.folders)) if around and around.folders else None
+            parent = self.find(package)
+            # the name alone: given a dotted name, Python would look up the imported parent package
+            spec = PathFinder.find_spec(name, list(parent.folders)) if parent and parent.folders else None
         else:
             spec = self._top_level(name) if name.isidentifier() else None
         if spec is None:
             return None
         file = Path(spec.origin) if spec.has_location and spec.origin else None
-        return Place(file, tuple(spec.submodule_search_locations or ()) if file or spec.origin is None else ())
+        folders = tuple(spec.submodule_search_locations or ()) if file or spec.origin is None else ()
+        return ModuleLocation(file, folders)
 
     def _top_level(self, name: str) -> ModuleSpec | None:
-        for finder in sys.meta_path:  # those of editable installs among them
+        for finder in sys.meta_path:  # includes the finders of editable installs
             folders = self._folders if cast(object, finder) is PathFinder else None
             try:
-                found = finder.find_spec(name, folders)
+                spec = finder.find_spec(name, folders)
             except (ImportError, ValueError, AttributeError):
                 continue
-            if found is not None:
-                return found
+            if spec is not None:
+                return spec
         return None
 
 
-def follow(modules: Iterable[str], source_of: Callable[[str], Source]) -> dict[str, Source]:
-    """All that importing `modules` executes, their packages included: the Source of each, as `source_of` reads it."""
+def follow_imports(modules: Iterable[str], source_of: Callable[[str], Source]) -> dict[str, Source]:
+    """The Source of every module that importing `modules` executes, their packages included.
+
+    `source_of` reads the Source of one module.
+    """
     sources: dict[str, Source] = {}
-    todo = list(modules)
-    while todo:
-        module, _, everything = todo.pop().partition(":")
+    pending = list(modules)
+    while pending:
+        module, _, star = pending.pop().partition(":")
         if module not in sources:
             sources[module] = source_of(module)
-            todo += [*_packages(module), *sources[module].imports]
-        if everything:
-            todo += [f"{module}.{name}" for name in sources[module].exports]
+            pending += [*_parent_packages(module), *sources[module].imports]
+        if star:
+            pending += [f"{module}.{name}" for name in sources[module].exports]
     return sources
 
 
-def _packages(module: str) -> Iterator[str]:
-    parts = module.split(".")
-    return (".".join(parts[:count]) for count in range(1, len(parts)))
+def _parent_packages(module: str) -> Iterator[str]:
+    names = module.split(".")
+    return (".".join(names[:count]) for count in range(1, len(names)))
 
 
-def read(file: Path, module: str, *, imports_of: str = "") -> Source:
-    """What is in a module's file. One that is no readable Python counts by its bytes.
+def read_source(file: Path, module: str, *, without_imports_of: str = "") -> Source:
+    """The Source in a module's file. A file that is not Python or cannot be parsed is represented by its SHA-256.
 
-    The code leaves out the imports of modules below the package `imports_of`, which that package may rename.
+    The code leaves out imports of modules in the package `without_imports_of`: the package may rename its modules.
     """
     try:
         status = file.stat()
-        return _read(file, module, imports_of, status.st_mtime_ns, status.st_size)
+        return _read(file, module, without_imports_of, status.st_mtime_ns, status.st_size)
     except OSError:
         return Source("unreadable")
 
 
-@functools.lru_cache(maxsize=5000)  # the loop is read for every arm
-def _read(file: Path, module: str, imports_of: str, modified_ns: int, size: int) -> Source:
+@functools.lru_cache(maxsize=5000)  # the loop's modules are read for every arm
+def _read(file: Path, module: str, without_imports_of: str, modified_ns: int, size: int) -> Source:
     content = file.read_bytes()
     try:
         if file.suffix != ".py":
             raise ValueError("not Python")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the person's code: importing it gives them
+            warnings.simplefilter("ignore")  # about the component's code: importing it shows them
             tree = ast.parse(content)
         nodes = list(ast.walk(tree))
         package = module if file.stem == "__init__" else module.rpartition(".")[0]
         imports = tuple(dict.fromkeys(name for node in nodes for name in _imports(node, package)))
         exports = tuple(name for node in nodes for name in _exports(node))
-        return Source(ast.unparse(_Bare(imports_of).visit(tree)), imports, exports)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # a fault of the code's, told where it is imported
+        return Source(ast.unparse(_Stripper(without_imports_of).visit(tree)), imports, exports)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # importing the module reports it
         return Source(hashlib.sha256(content).hexdigest())
 
 
@@ -133,7 +137,7 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
     if isinstance(node, ast.ImportFrom):
         try:
             origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package or None)
-        except ImportError:  # it leads out of the package
+        except ImportError:  # a relative import beyond the top-level package
             return
         for alias in node.names:
             yield f"{origin}:*" if alias.name == "*" else f"{origin}.{alias.name}"
@@ -152,8 +156,8 @@ def _exports(node: ast.AST) -> Iterator[str]:
                 yield value.value
 
 
-class _Bare(ast.NodeTransformer):
-    """Leaves out docstrings, and imports of modules below one package."""
+class _Stripper(ast.NodeTransformer):
+    """Removes docstrings, and imports of modules in one package."""
 
     def __init__(self, package: str) -> None:
         self.package = package
@@ -164,12 +168,12 @@ class _Bare(ast.NodeTransformer):
         return super().generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> ast.Import | None:
-        node.names = [alias for alias in node.names if not self._left_out(alias.name)]
+        node.names = [alias for alias in node.names if not self._in_package(alias.name)]
         return node if node.names else None
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         relative = bool(self.package) and node.level > 0
-        return None if relative or self._left_out(node.module or "") else node
+        return None if relative or self._in_package(node.module or "") else node
 
-    def _left_out(self, module: str) -> bool:
+    def _in_package(self, module: str) -> bool:
         return bool(self.package) and module.partition(".")[0] == self.package

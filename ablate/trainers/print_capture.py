@@ -1,4 +1,4 @@
-"""Where goes what components print, their child processes and C code included. Knows nothing of runs."""
+"""Redirect what components print, their child processes and C code included."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ STDOUT, STDERR = 1, 2
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Inside, nothing comes to stdout, which is for a command's answer."""
-    with _redirected({STDOUT: STDERR}), redirect_stdout(sys.stderr):  # the second where Python's is another (notebooks)
+    """Send stdout to stderr: a command's stdout holds its answer alone."""
+    # redirect_stdout: in a notebook sys.stdout does not write to descriptor 1
+    with _redirected({STDOUT: STDERR}), redirect_stdout(sys.stderr):
         yield
 
 
 @contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Inside, stdout and stderr are added to the end of a file. Raises OSError where it cannot be written."""
+    """Append stdout and stderr to a file. Raises OSError where it cannot be written."""
     with path.open("ab", buffering=0) as file, _redirected({STDOUT: file.fileno(), STDERR: file.fileno()}):
         yield
 
 
 def flush() -> None:
-    """Write what Python and the C library still hold."""
+    """Write out what Python and the C library have buffered."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # a full disk, a closed stream, none at all
+        with suppress(OSError, ValueError, AttributeError):  # a full disk, a closed stream, no stream
             stream.flush()
-    with suppress(OSError, TypeError, AttributeError):  # no C library that is found so
+    with suppress(OSError, TypeError, AttributeError):  # no C library is found this way
         ctypes.CDLL(None).fflush(None)
 
 
 @contextmanager
 def _redirected(targets: Mapping[int, int]) -> Iterator[None]:
-    """Inside, each file descriptor that is open is a copy of its target."""
+    """Make each open file descriptor a copy of its target, and restore it afterwards."""
     flush()
-    kept: dict[int, int] = {}
-    for number in targets:
-        with suppress(OSError):  # closed by whoever started us
-            kept[number] = os.dup(number)
+    originals: dict[int, int] = {}
+    for descriptor in targets:
+        with suppress(OSError):  # the parent process closed it
+            originals[descriptor] = os.dup(descriptor)
     try:
-        for number in kept:
-            os.dup2(targets[number], number)
+        for descriptor in originals:
+            os.dup2(targets[descriptor], descriptor)
         yield
     finally:
         flush()
-        for number, copy in kept.items():
-            os.dup2(copy, number)
-            os.close(copy)
+        for descriptor, original in originals.items():
+            os.dup2(original, descriptor)
+            os.close(original)

@@ -1,4 +1,4 @@
-"""What a run tells while it lasts: a log for people, progress and signs of life for the driver. Knows no training."""
+"""The files that a run writes while it lasts: its log, its scores by epoch, its heartbeat and its worker process."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ from pathlib import Path
 from ablate.trainers.atomic_write import write_whole
 
 PROGRESS, WORKER = "progress.jsonl", "worker.json"
-LOG = "run.log"  # among the artifacts of a run, the last of them
+LOG = "run.log"  # the last artifact that a run writes: where it exists, all of them do
 
-Listen = Callable[[Mapping[str, float]], None]
+OnEpoch = Callable[[Mapping[str, float]], None]
 
 
 class ProgressLog:
-    """The run's log; in its `folder` the progress, one line an epoch, and who works at it: process, host, since when.
+    """A run's log file and, in its `folder`, `progress.jsonl` (a line per epoch) and `worker.json`.
 
-    The progress file's time of change is the run's heartbeat. Raises OSError where the place cannot be written.
+    `worker.json` holds the process id, host and start time. The modification time of `progress.jsonl` is the run's
+    heartbeat. Methods raise OSError where a file cannot be written.
     """
 
-    def __init__(self, log: Path, folder: Path, stop_file: Path, listen: Listen | None = None) -> None:
-        self.log, self.progress, self.stop_file, self.listen = log, folder / PROGRESS, stop_file, listen
-        for path in (log, self.progress):
+    def __init__(self, log_file: Path, folder: Path, stop_file: Path, on_epoch: OnEpoch | None = None) -> None:
+        self.log_file, self.progress_file = log_file, folder / PROGRESS
+        self.stop_file, self.on_epoch = stop_file, on_epoch
+        for path in (log_file, self.progress_file):
             path.parent.mkdir(parents=True, exist_ok=True)
-        self.progress.write_text("", encoding="utf-8")
+        self.progress_file.write_text("", encoding="utf-8")
         started = datetime.now(UTC).isoformat(timespec="seconds")
         worker = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
         write_whole(folder / WORKER, [json.dumps(worker).encode()])
 
-    def say(self, text: str) -> None:
-        with self.log.open("a", encoding="utf-8") as file:
+    def log(self, text: str) -> None:
+        with self.log_file.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
-    def epoch(self, entry: Mapping[str, float]) -> None:
-        with self.progress.open("a", encoding="utf-8") as file:
+    def log_epoch(self, entry: Mapping[str, float]) -> None:
+        with self.progress_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(entry)) + "\n")
-        if self.listen:
-            self.listen(entry)
-        self.say("  ".join(f"{name} {value:.4g}" for name, value in entry.items()))
+        if self.on_epoch:
+            self.on_epoch(entry)
+        self.log("  ".join(f"{name} {value:.4g}" for name, value in entry.items()))
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Show that the run is alive."""
-        self.progress.touch()
+        self.progress_file.touch()
 
-    def stopping(self) -> bool:
-        """Whether the driver asks all its runs to stop."""
+    def stop_requested(self) -> bool:
+        """Whether the run is to stop at its next safe point."""
         return self.stop_file.exists()

@@ -13,30 +13,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ablate.study import trust
-from ablate.trainers.imported_code import NOTHING, Finder, Source, follow, read
+from ablate.trainers.imported_code import NO_SOURCE, Finder, Source, follow_imports, read_source
 
-DIFF_LIMIT = 1_000_000  # bytes of uncommitted changes kept; more says so
+DIFF_LIMIT = 1_000_000  # characters of uncommitted changes; a longer diff is cut and says so
 LIBRARIES = ("ablate", "torch", "numpy", "mlflow", "optuna")
 
 
 def git_state(folder: Path) -> tuple[dict[str, str], str]:
-    """Commit of the repository around `folder` and its uncommitted diff ("" when clean or not a repository)."""
+    """Commit of the repository that holds `folder`, and its uncommitted diff ("" when clean or not a repository)."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {"commit": "none (not under git)"}, ""
     diff = _git(folder, "diff", "HEAD")
-    kept = diff if len(diff) <= DIFF_LIMIT else diff[:DIFF_LIMIT] + "\n… cut here\n"
-    return {"commit": commit.strip(), "dirty": "yes" if diff else "no"}, kept
+    shortened = diff if len(diff) <= DIFF_LIMIT else diff[:DIFF_LIMIT] + "\n… cut here\n"
+    return {"commit": commit.strip(), "dirty": "yes" if diff else "no"}, shortened
 
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, errors="replace", timeout=30
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return completed.stdout if completed.returncode == 0 else ""
 
 
 def environment(device: str, threads: int) -> dict[str, str]:
@@ -69,96 +69,99 @@ def _cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
-VERSION = "3"  # of how the digest of code is made; a digest without a version is of the first
-OWN = "ablate"
-EXECUTION = "ablate.trainers.builtin.run"  # the loop that every run goes through
-LARGEST_OWN = 500  # modules; reading the 1500 that torch imports takes 45 s, and would be done for every run
+VERSION = "3"  # of the way the code digest is computed; a digest without a version is of the first way
+OWN_PACKAGE = "ablate"
+LOOP_MODULE = "ablate.trainers.builtin.run"  # the training loop that every run goes through
+MAX_READ_MODULES = 500  # in a component's distribution; to read torch's 1500 for every run would take 45 s
 
 
 def source_digest(components: Iterable[str], study_dir: Path) -> str:
-    """Version and SHA-256 of the code that makes a run: the loop, and what these `module:attribute` components import.
+    """Version and SHA-256 of the code behind a run: the loop, and what these `module:attribute` components import.
 
-    Code in the study's folder, the working folder or wherever else the person edits it counts by its source, without
-    comments, docstrings and layout; so does the distribution that holds a component. Other installed packages count by
-    their versions, Python's own not at all. What files import is read, never executed, so the digest does not depend
-    on what else a process has loaded.
+    Three kinds of code count in three ways. By its source, without comments, docstrings and layout: code in the
+    study's folder, the working folder or an editable install, and the distribution that holds a component. By its
+    version: any other installed package. Not at all: Python's standard library. Imports are read from the source and
+    nothing is executed, so the digest does not depend on what else a process has imported.
 
-    Of ablate only the loop and the subjects count, and that by their contents: a module that moves or has another name
-    is no other code. What the loop imports from other packages does not count: the versions of torch and numpy are
-    among the facts of every run, and the others only write files.
+    Of ablate only the loop and the subjects count, by their contents without module names: a module that moves or is
+    renamed does not change the digest. What the loop imports from other packages does not count: the versions of
+    torch and numpy are recorded with every run, and the others only write files.
     """
     roots = [name.partition(":")[0] for name in components]
-    finder = Finder([*sys.path, str(study_dir.resolve()), ""])  # as `components.importable` adds; "" is where we are
-    loop, made = _Code(finder, ()), _Code(finder, roots)
-    own = follow([EXECUTION], loop.source)
-    person = follow(roots, made.source)
-    contents = {source.code for module, source in (own | person).items() if _below(module, OWN)} - {""}
-    named = [(module, source.code) for module, source in person.items() if source.code and not _below(module, OWN)]
-    whole = repr((sorted(contents), sorted(named), sorted(made.versions.items())))
-    return f"{VERSION}:{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
+    # the folders that `components.importable` adds; "" is the working folder
+    finder = Finder([*sys.path, str(study_dir.resolve()), ""])
+    loop_reader, component_reader = _SourceReader(finder, ()), _SourceReader(finder, roots)
+    loop_sources = follow_imports([LOOP_MODULE], loop_reader.source)
+    component_sources = follow_imports(roots, component_reader.source)
+    own = {s.code for module, s in (loop_sources | component_sources).items() if _is_inside(module, OWN_PACKAGE)} - {""}
+    others = [(m, s.code) for m, s in component_sources.items() if s.code and not _is_inside(m, OWN_PACKAGE)]
+    identity = repr((sorted(own), sorted(others), sorted(component_reader.versions.items())))
+    return f"{VERSION}:{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
-class _Code:
-    """Says for each module whether its source counts, and keeps the versions of packages that count by those."""
+class _SourceReader:
+    """Reads the modules that count by their source, and collects the versions of packages that count by version."""
 
     def __init__(self, finder: Finder, roots: Sequence[str]) -> None:
         self._finder, self.versions = finder, dict[str, str]()
-        self._of_components: set[str] = set()  # distributions whose source counts
+        self._read_distributions: set[str] = set()  # those of the components: they count by their source
         for root in roots:
-            place, top = finder.find(root), root.partition(".")[0]
-            if place is not None and place.file is not None:
-                self._of_components.update(filter(_can_be_read, self._distributions(top, place.file)))
+            location, top = finder.find(root), root.partition(".")[0]
+            if location is not None and location.file is not None:
+                self._read_distributions.update(filter(_small_enough, self._distributions(top, location.file)))
 
     def source(self, module: str) -> Source:
-        """NOTHING for what does not count by its source."""
+        """NO_SOURCE for a module that does not count by its source."""
         top = module.partition(".")[0]
-        place = self._finder.find(module)
-        if top == OWN:
-            return read(place.file, module, imports_of=OWN) if place and place.file and _decides(module) else NOTHING
-        if place is None and module == top:
-            self.versions[top] = "missing"  # what tries to import it does something else where it is installed
-        if place is None or place.file is None or _of_python(place.file):
-            return NOTHING
-        distributions = self._distributions(top, place.file)
-        if not distributions or self._of_components.intersection(distributions):
-            return read(place.file, module)
-        # a build's local part, as in "2.13.0+cpu", does not count: a study's machines may have different ones
+        location = self._finder.find(module)
+        if top == OWN_PACKAGE:
+            if location is None or location.file is None or not _affects_scores(module):
+                return NO_SOURCE
+            return read_source(location.file, module, without_imports_of=OWN_PACKAGE)
+        if location is None and module == top:
+            self.versions[top] = "missing"  # code may check for it and behave differently where it is installed
+        if location is None or location.file is None or _in_standard_library(location.file):
+            return NO_SOURCE
+        distributions = self._distributions(top, location.file)
+        if not distributions or self._read_distributions.intersection(distributions):
+            return read_source(location.file, module)
+        # without the local part, as in "2.13.0+cpu": the machines of a study may have different builds
         self.versions[top] = ", ".join(f"{name} {_version(name).partition('+')[0]}" for name in distributions)
-        return NOTHING
+        return NO_SOURCE
 
     def _distributions(self, top: str, file: Path) -> list[str]:
-        """The distributions that have installed this file's top-level package; [] for a file that the person edits."""
-        return sorted(filter(None, {*_packages(tuple(sys.path)).get(top, ())})) if _installed(file) else []
+        """The distributions that installed this file's top-level package; [] for a file outside `site-packages`."""
+        return sorted(filter(None, {*_distributions_on(tuple(sys.path)).get(top, ())})) if _installed(file) else []
 
 
-def _of_python(file: Path) -> bool:
+def _in_standard_library(file: Path) -> bool:
     return file.is_relative_to(sysconfig.get_path("stdlib")) and not _installed(file)
 
 
 def _installed(file: Path) -> bool:
-    """Not so for editable installs, whose files stay where they are."""
+    """False for an editable install, whose files stay in its source folder."""
     return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
 
 
 @functools.lru_cache(maxsize=8)
-def _packages(path: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """Distributions by top-level package, of those on this `path`, which is sys.path: finding out takes 0.2 s."""
+def _distributions_on(path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Distributions by top-level package. `path` is sys.path, as the cache's key: the search takes 0.2 s."""
     return importlib.metadata.packages_distributions()
 
 
-def _can_be_read(distribution: str) -> bool:
+def _small_enough(distribution: str) -> bool:
     try:
         files = importlib.metadata.files(distribution) or []
-    except importlib.metadata.PackageNotFoundError:  # its folder has another name
+    except importlib.metadata.PackageNotFoundError:  # its metadata folder has another name
         return True
-    return sum(file.suffix == ".py" for file in files) <= LARGEST_OWN
+    return sum(file.suffix == ".py" for file in files) <= MAX_READ_MODULES
 
 
-def _decides(module: str) -> bool:
+def _affects_scores(module: str) -> bool:
     """Whether a module of ablate may change a score: the loop's package and the installed subjects."""
-    rooms = {EXECUTION.rpartition(".")[0], *(name.rpartition(".")[0] for name in trust.offered())}
-    return any(_below(module, room) for room in rooms)
+    packages = {LOOP_MODULE.rpartition(".")[0], *(name.rpartition(".")[0] for name in trust.offered_modules())}
+    return any(_is_inside(module, package) for package in packages)
 
 
-def _below(module: str, package: str) -> bool:
+def _is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")

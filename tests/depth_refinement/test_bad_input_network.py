@@ -53,7 +53,7 @@ class TestPredict:
         change_settings(folder, factory="os:system", command="touch called")
         answer = cli("predict", "net", "poses.npz")
         assert (answer.code, answer.out) == (2, "")
-        assert 'settings.factory: must not stand among the settings (got "os:system")' in answer.err
+        assert 'settings.factory: must not be among the settings (got "os:system")' in answer.err
         assert not (folder / "called").exists()
 
     def test_sizes_that_no_memory_holds(self, folder: Path, cli: Cli) -> None:

@@ -24,8 +24,8 @@ def marker(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trust, "_named", set())
-    monkeypatch.setattr(trust, "_packages", set())
+    monkeypatch.setattr(trust, "_trusted_paths", set())
+    monkeypatch.setattr(trust, "_trusted_packages", set())
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, hard))

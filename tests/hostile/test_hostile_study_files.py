@@ -89,7 +89,7 @@ def test_what_no_subject_offers_is_not_trusted(path: str) -> None:
 
 def test_every_component_of_the_shipped_studies_is_offered() -> None:
     files = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
-    paths = {path for file in files for path in trust.named(study_file.load(file, imports=False))}
+    paths = {path for file in files for path in trust.import_paths(study_file.load(file, imports=False))}
     assert len(paths) > 5
     assert [path for path in sorted(paths) if not trust.trusted(path)] == []
 

@@ -1,4 +1,4 @@
-"""What may change under finished runs, what shows as an amendment, and what is refused with a diff."""
+"""Edits of a study with finished runs: those that are recorded as amendments, and those that are refused."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def study(tmp_path: Path) -> Study:
 
 @pytest.fixture
 def old(study: Study) -> dict[str, object]:
-    """The document as a store gives it back."""
-    made = amend.document(study, design_toy.METRICS, command="ablate run toy.toml", today="2025-01-31")
-    back: dict[str, object] = json.loads(json.dumps(made))
-    assert back == made
-    return back
+    """The document as it is read from a store."""
+    written = amend.document(study, design_toy.METRICS, command="ablate run toy.toml", today="2025-01-31")
+    read: dict[str, object] = json.loads(json.dumps(written))
+    assert read == written
+    return read
 
 
 def changes(old: dict[str, object], new: Study, **options: object) -> list[str]:
@@ -103,7 +103,7 @@ def test_changed_settings_are_refused_with_a_diff(old: dict[str, object], tmp_pa
     ]
 
 
-def test_an_arm_that_is_run_again_may_change(old: dict[str, object], tmp_path: Path) -> None:
+def test_an_arm_that_is_rerun_may_change(old: dict[str, object], tmp_path: Path) -> None:
     new = design_toy.study(tmp_path, ('set."model.width" = 16', 'set."model.width" = 17'))
     assert changes(old, new, rerun=["wide"]) == ["settings.model.width was 16, is 17; run again: wide"]
 
@@ -134,12 +134,12 @@ def test_changed_tuning_and_catalogue_are_refused(old: dict[str, object], tmp_pa
 OTHER = design_toy.METRICS
 
 
-def test_a_control_that_changes_runs_is_refused_and_one_that_says_what_for_shows(
+def test_a_control_that_changes_runs_is_refused_and_same_information_is_an_amendment(
     old: dict[str, object], tmp_path: Path
 ) -> None:
     width = 'set."model.width" = 16'
-    told = design_toy.study(tmp_path, (width, f'{width}\ncontrol.same_information = "extra"'))
-    assert changes(old, told) == ['same_information of arm wide changed from "" to "extra"']
+    labelled = design_toy.study(tmp_path, (width, f'{width}\ncontrol.same_information = "extra"'))
+    assert changes(old, labelled) == ['same_information of arm wide changed from "" to "extra"']
     new = design_toy.study(tmp_path, (width, f'{width}\ncontrol.drop_input = ["hat"]'))
     hint = "give the changed study another name, or run the arm again with --rerun wide"
     assert refused(old, new) == [
@@ -156,16 +156,16 @@ def test_what_a_seed_draws_cannot_change_and_folds_keep_their_seeds(old: dict[st
         '(got ["fold", "init", "order"], was ["init", "order"]); give the changed study another name'
     ]
     again = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", fold.replace("[1, 2, 3]", "[1, 2, 3, 4]")))
-    made = amend.document(folded, design_toy.METRICS, command="", today="2025-01-31")
-    assert refused(made, again) == [
+    folded_document = amend.document(folded, design_toy.METRICS, command="", today="2025-01-31")
+    assert refused(folded_document, again) == [
         "toy.toml: seeds: cannot change under finished runs (got [1, 2, 3, 4], was [1, 2, 3]); "
         "give the changed study another name"
     ]
     reordered = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", fold.replace('"order", "init"', '"init", "order"')))
-    assert changes(made, reordered) == []
+    assert changes(folded_document, reordered) == []
 
 
-def test_an_amended_document_takes_the_place_of_what_it_amends_whatever_the_clock_says() -> None:
+def test_an_amended_document_supersedes_what_it_amends_whatever_the_clocks_say() -> None:
     first, second = {"date": "2025-01-31", "what": "seed 3 added"}, {"date": "2024-12-31", "what": "seed 4 added"}
     new, old = {"amendments": [first, second]}, {"amendments": [first]}
     for later in (True, False):
@@ -181,9 +181,9 @@ def test_an_amended_document_takes_the_place_of_what_it_amends_whatever_the_cloc
 
 
 class TestFileAgainstDocument:
-    """What `plan`, `status` and `run` say of a file and data that differ from the stored document."""
+    """The differences that `plan`, `status` and `run` report between a study file and the stored document."""
 
-    def test_every_difference_is_said_whether_refused_or_not(self, study: Study, tmp_path: Path) -> None:
+    def test_every_difference_is_listed_whether_refused_or_not(self, study: Study, tmp_path: Path) -> None:
         assert amend.edited(study, study) == []
         new = design_toy.study(
             tmp_path, ("width = 8", "width = 9"), ("trials = 4", "trials = 8"), ("seeds = [1, 2, 3]", "seeds = [1, 2]")
@@ -208,5 +208,5 @@ class TestFileAgainstDocument:
 
     def test_the_document_has_the_digests(self, study: Study) -> None:
         digests = dict.fromkeys(study.arms, "1" * 64)
-        made = amend.document(study, design_toy.METRICS, digests, command="", today="2025-01-31")
-        assert made["data_digests"] == digests
+        document = amend.document(study, design_toy.METRICS, digests, command="", today="2025-01-31")
+        assert document["data_digests"] == digests

@@ -1,4 +1,4 @@
-"""Finding what a study names: import paths, arguments, data files, and the words when they are not there."""
+"""Finding what a study names: import paths, arguments, data files, and the messages when they are missing."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_folders_become_importable_once_and_last(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("path", ["pathlib", "pathlib.Path", "pathlib:", ":Path", "a b:c", "pathlib:Path()", ""])
-def test_what_is_no_import_path(path: str) -> None:
+def test_what_is_not_an_import_path(path: str) -> None:
     assert refusal(path) == f'must be an import path "module:attribute" (got "{path}")'
 
 
-def test_unknown_modules_name_their_neighbours() -> None:
+def test_unknown_modules_name_the_nearest() -> None:
     assert refusal("pathlob:Path") == "no module named 'pathlob' (got \"pathlob\"); did you mean 'pathlib'?"
     wrong = "ablate.study.resolv:resolve"
     assert refusal(wrong).startswith("no module named 'ablate.study.resolv' ")
@@ -61,7 +61,7 @@ def test_unknown_modules_name_their_neighbours() -> None:
     assert refusal("ablate.dezign.resolve:resolve").startswith("no module named 'ablate.dezign' ")
 
 
-def test_unknown_attributes_name_their_neighbours() -> None:
+def test_unknown_attributes_name_the_nearest() -> None:
     assert refusal("design_toy:modle") == (
         f"design_toy has no 'modle' (it is {design_toy.__file__}) (got \"design_toy:modle\"); did you mean 'model'?"
     )
@@ -76,13 +76,13 @@ def test_unknown_attributes_name_their_neighbours() -> None:
         ("import sys\n\nsys.exit(3)\n", "SystemExit: 3", 3),
     ],
 )
-def test_an_error_inside_the_module_is_told_by_its_last_line(
+def test_an_error_inside_the_module_is_reported_by_its_last_line(
     source: str, last_line: str, line: int, folder: Path
 ) -> None:
     name = f"own_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
     (folder / f"{name}.py").write_text(source, encoding="utf-8")
-    where = folder / f"{name}.py"
-    assert refusal(f"{name}:thing") == f"importing {name} failed: {last_line}; raised at {where}:{line}"
+    module_file = folder / f"{name}.py"
+    assert refusal(f"{name}:thing") == f"importing {name} failed: {last_line}; raised at {module_file}:{line}"
 
 
 def test_bind_gives_the_factory_with_its_settings() -> None:
@@ -91,13 +91,13 @@ def test_bind_gives_the_factory_with_its_settings() -> None:
     assert section["factory"] == "design_toy:strict_model"
 
 
-def test_bind_leaves_room_for_what_the_core_supplies() -> None:
+def test_bind_leaves_out_what_the_caller_supplies() -> None:
     section = {"factory": "design_toy:data", "examples": 5, "file": "a.npz"}
     build = components.bind(section, place="settings.data", file="study.toml", also=("device", "file"))
     assert build(device="cpu", file=Path("b.npz")) == ("cpu", 5, Path("b.npz"))
 
 
-def test_unknown_and_missing_arguments_are_told_together() -> None:
+def test_unknown_and_missing_arguments_are_reported_together() -> None:
     assert bind_refusal({"factory": "design_toy:strict_model", "dropuot": 0.5, "zz": 2}) == [
         "model.dropuot: design_toy:strict_model takes no such argument; did you mean 'dropout'?",
         "model.width: design_toy:strict_model needs this setting",
@@ -105,12 +105,12 @@ def test_unknown_and_missing_arguments_are_told_together() -> None:
     ]
 
 
-def test_a_factory_must_take_what_the_core_supplies() -> None:
-    found = bind_refusal({"factory": "design_toy:strict_model", "width": 1}, also=("device", "file"))
-    assert found == ["model.factory: design_toy:strict_model must take the argument 'device'"]
+def test_a_factory_must_take_what_the_caller_supplies() -> None:
+    problems = bind_refusal({"factory": "design_toy:strict_model", "width": 1}, also=("device", "file"))
+    assert problems == ["model.factory: design_toy:strict_model must take the argument 'device'"]
 
 
-def test_what_cannot_be_called_is_no_factory() -> None:
+def test_a_factory_must_be_callable() -> None:
     assert bind_refusal({"factory": "design_toy:METRICS"}) == [
         'model.factory: is not callable (got "design_toy:METRICS")'
     ]
@@ -118,11 +118,11 @@ def test_what_cannot_be_called_is_no_factory() -> None:
 
 def test_a_class_is_a_factory_and_open_keywords_take_anything() -> None:
     components.bind({"factory": "design_toy:model", "width": 1, "anything": 2}, place="settings.model", file="f")
-    found = bind_refusal({"factory": "pathlib:PurePath", "width": 1})
-    assert found == ["model.width: pathlib:PurePath takes no such argument"]
+    problems = bind_refusal({"factory": "pathlib:PurePath", "width": 1})
+    assert problems == ["model.width: pathlib:PurePath takes no such argument"]
 
 
-def test_data_files_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_files_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [tmp_path / name for name in ("root", "variable", "study", "here")]
     for folder in folders:
         folder.mkdir()
@@ -130,12 +130,12 @@ def test_data_files_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("ABLATE_DATA", str(folders[1]))
     monkeypatch.chdir(folders[3])
     for folder in folders:
-        found = components.find_data_file("a.npz", data_root=folders[0], study_dir=folders[2])
-        assert found == folder / "a.npz"
-        found.unlink()
+        file = components.find_data_file("a.npz", data_root=folders[0], study_dir=folders[2])
+        assert file == folder / "a.npz"
+        file.unlink()
 
 
-def test_a_missing_data_file_names_the_places_and_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_data_file_names_the_folders_and_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ABLATE_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     root = tmp_path / "root"
@@ -149,7 +149,7 @@ def test_a_missing_data_file_names_the_places_and_the_nearest(tmp_path: Path, mo
         components.find_data_file("cmu_dev.npz", data_root=root, study_dir=tmp_path)
 
 
-def test_a_folder_is_no_data_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_data_file(tmp_path: Path) -> None:
     (tmp_path / "a.npz").mkdir()
     with pytest.raises(InputError):
         components.find_data_file("a.npz", data_root=None, study_dir=tmp_path)

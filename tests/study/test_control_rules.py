@@ -1,4 +1,4 @@
-"""Rules on controls, `like` and `vary`: one broken study each, and the exact words a person reads."""
+"""Rules on controls, `like` and `vary`: one broken study each, and the exact message."""
 
 # ruff: noqa: E501 (a message is one line, as people see it)
 
@@ -17,7 +17,7 @@ WIDE = 'set."model.width" = 16'
 
 
 def wide(text: str) -> list[tuple[str, str]]:
-    """The arm `wide` with something else in it."""
+    """The edit that gives the arm `wide` another content."""
     return [(WIDE, text)]
 
 
@@ -38,7 +38,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             "arms.wide.control.match_parameters.off: unknown key; did you mean 'of'?",
         ],
     ),
-    "shuffled within batches of one": (
+    "shuffled in batches of one": (
         [*wide(f'{WIDE}\ncontrol.shuffle_input = ["hat"]'), ("epochs = 4", "epochs = 4\nbatch_size = 1")],
         ["arms.wide.control.shuffle_input: needs at least two examples in a batch (got training.batch_size = 1)"],
     ),
@@ -50,11 +50,11 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         wide(f'like = "wide"\n{WIDE}'),
         ["arms.wide.like: must name another arm (got wide); valid: constant, extra, plain"],
     ),
-    "like one that is like another": (
+    "like an arm that has a like": (
         [*wide(f'like = "extra"\n{WIDE}'), ("[arms.constant]", '[arms.chained]\nlike = "wide"\n[arms.constant]')],
         ["arms.chained.like: must not name an arm that is itself like another (extra) (got wide)"],
     ),
-    "a setting that the arm it is like has not": (
+    "a setting that the arm in like lacks": (
         [
             *wide(f'like = "bare"\n{WIDE}'),
             (
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         ],
         ["arms.wide.set.\"model.width\": no such setting; did you mean 'model.depth'?"],
     ),
-    "nothing but a likeness": (
+    "nothing but a like": (
         wide('like = "extra"'),
         ["arms.wide: has the same settings as arm 'extra'; a deliberate twin has replicate = 1"],
     ),
@@ -72,18 +72,18 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         wide('control.same_information = "extra"'),
         ["arms.wide: has the same settings as arm 'plain'; a deliberate twin has replicate = 1"],
     ),
-    "two alike in their controls too": (
+    "two arms with the same control": (
         [
             *wide('control.drop_input = ["hat", "coat"]'),
             ("[arms.constant]", '[arms.again]\ncontrol.drop_input = ["coat", "hat"]\n[arms.constant]'),
         ],
         ["arms.again: has the same settings as arm 'wide'; a deliberate twin has replicate = 1"],
     ),
-    "the information of nobody": (
+    "the information of an unknown arm": (
         wide(f'{WIDE}\ncontrol.same_information = "nobody"'),
         ["arms.wide.control.same_information: is not an arm of this study (got nobody); valid: constant, extra, plain"],
     ),
-    "names that are none": (
+    "empty and repeated names": (
         wide('control.freeze = ["", "head", "head"]'),
         [
             "arms.wide.control.freeze: must not repeat a name (got , head, head)",
@@ -101,7 +101,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             "arms.wide.control.match_parameters.by: is not a setting of this arm (got model.widht); did you mean 'model.width'?",
         ],
     ),
-    "a match by what is no width": (
+    "a match by a setting that is not a whole number": (
         wide('control.match_parameters = { of = "extra", by = "model.extra" }'),
         [
             "arms.wide.control.match_parameters.by: must be a whole number in the model's settings (got model.extra); did you mean 'model.width'?"
@@ -136,7 +136,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "controls of a reference": (
         [("reference = true", 'reference = true\ncontrol.freeze = ["head"]\ncontrol.drop_input = ["hat"]')],
         [
-            "arms.constant.control.freeze: is for arms that are trained; of a reference, inputs can be shuffled or dropped"
+            "arms.constant.control.freeze: must not be set on a reference, which is not trained: only its inputs can be shuffled or dropped"
         ],
     ),
     "vary without the order": (
@@ -153,7 +153,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             'vary: "fold" needs at least two seeds, one a fold (got 1)',
         ],
     ),
-    "vary what is none": (
+    "vary an unknown purpose": (
         [("seeds = [1, 2, 3]", 'seeds = [1, 2, 3]\nvary = ["init", "order", "weather"]')],
         ["vary[2]: must be one of 'init', 'order', 'split' or 'fold' (got \"weather\")"],
     ),
@@ -173,7 +173,7 @@ def test_like_starts_from_the_other_arm(tmp_path: Path) -> None:
     assert (settings["model"]["extra"], settings["model"]["width"]) == (True, 16)
 
 
-def test_what_a_control_changes_is_part_of_the_run(tmp_path: Path) -> None:
+def test_the_changes_of_a_control_are_part_of_the_settings(tmp_path: Path) -> None:
     control = 'control.freeze = ["b", "a"]\ncontrol.match_parameters = { of = "extra", by = "model.width" }'
     study = design_toy.study(
         tmp_path,

@@ -1,4 +1,4 @@
-"""What is remembered of a data file's content, and when it is read again."""
+"""The cache of data digests, and when a data file is read again."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read."""
-    found: list[Path] = []
-    real = data_digests.file_digest
+    files: list[Path] = []
+    file_digest = data_digests.file_digest
 
-    def noted(path: Path) -> str:
-        found.append(path)
-        return real(path)
+    def recording(path: Path) -> str:
+        files.append(path)
+        return file_digest(path)
 
-    monkeypatch.setattr(data_digests, "file_digest", noted)
-    return found
+    monkeypatch.setattr(data_digests, "file_digest", recording)
+    return files
 
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data file that nobody has changed for a while."""
+    """A data file that was last changed a minute ago."""
     file = tmp_path / "data.npz"
     file.write_bytes(b"abc")
     later(monkeypatch)
@@ -52,67 +52,67 @@ ABC, ABD = (hashlib.sha256(content).hexdigest() for content in (b"abc", b"abd"))
 
 
 def test_a_file_is_read_once(old: Path, read: list[Path], cache: Path) -> None:
-    assert [data_digests.remembered(old) for _ in range(3)] == [ABC] * 3
+    assert [data_digests.cached_digest(old) for _ in range(3)] == [ABC] * 3
     assert read == [old]
     assert len(list(cache.iterdir())) == 1
-    assert data_digests.remembered(old, rehash=True) == ABC
+    assert data_digests.cached_digest(old, rehash=True) == ABC
     assert len(read) == 2
 
 
 def test_another_content_is_read_even_with_the_same_size_and_time(
     old: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert data_digests.remembered(old) == ABC
+    assert data_digests.cached_digest(old) == ABC
     before = old.stat()
     old.write_bytes(b"abd")
-    os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))  # nobody sets the time of change
-    assert data_digests.remembered(old) == ABD
+    os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))  # ctime cannot be set
+    assert data_digests.cached_digest(old) == ABD
     later(monkeypatch)
     other = old.with_name("other.npz")
     other.write_bytes(b"abc")
     other.replace(old)
-    assert data_digests.remembered(old) == ABC
+    assert data_digests.cached_digest(old) == ABC
     assert len(read) == 3
 
 
-def test_a_file_of_just_now_is_not_remembered(
+def test_a_file_that_just_changed_is_not_cached(
     tmp_path: Path, read: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "new.npz"
     file.write_bytes(b"abc")
     later(monkeypatch, 1.0)
-    assert [data_digests.remembered(file) for _ in range(2)] == [ABC] * 2
+    assert [data_digests.cached_digest(file) for _ in range(2)] == [ABC] * 2
     assert (len(read), cache.exists()) == (2, False)
 
 
-def test_a_small_file_is_not_remembered(old: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_file_is_not_cached(old: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_digests, "SMALL_BYTES", 4)
-    assert data_digests.remembered(old) == ABC
+    assert data_digests.cached_digest(old) == ABC
     assert not cache.exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 9000, b'{"sha256": 1}', b"null"])
-def test_what_is_damaged_is_ignored(old: Path, cache: Path, damage: bytes) -> None:
-    data_digests.remembered(old)
+def test_a_damaged_cache_file_is_ignored(old: Path, cache: Path, damage: bytes) -> None:
+    data_digests.cached_digest(old)
     (entry,) = cache.iterdir()
-    whole = entry.read_bytes()
+    undamaged = entry.read_bytes()
     entry.write_bytes(damage)
-    assert data_digests.remembered(old) == ABC
-    assert entry.read_bytes() == whole
-    entry.write_bytes(whole.replace(ABC.encode(), b"../../etc/passwd"))
-    assert data_digests.remembered(old) == ABC
+    assert data_digests.cached_digest(old) == ABC
+    assert entry.read_bytes() == undamaged
+    entry.write_bytes(undamaged.replace(ABC.encode(), b"../../etc/passwd"))
+    assert data_digests.cached_digest(old) == ABC
 
 
-def test_without_a_cache_the_file_is_read_each_time(
+def test_without_a_cache_folder_the_file_is_read_each_time(
     old: Path, read: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # no folder can be made there
-    assert [data_digests.remembered(old) for _ in range(2)] == [ABC] * 2
+    assert [data_digests.cached_digest(old) for _ in range(2)] == [ABC] * 2
     assert len(read) == 2
 
 
-def test_many_at_once_do_not_disturb_each_other(old: Path, cache: Path) -> None:
+def test_calls_at_the_same_time_agree(old: Path, cache: Path) -> None:
     with ThreadPool(8) as pool:
-        assert set(pool.map(lambda _: data_digests.remembered(old), range(40))) == {ABC}
+        assert set(pool.map(lambda _: data_digests.cached_digest(old), range(40))) == {ABC}
     assert len(list(cache.iterdir())) == 1

@@ -1,4 +1,4 @@
-"""A study over a factor: which arms it makes, what they are compared with, and that it is expanded once."""
+"""A study over a factor: the arms it is expanded to, what they are compared with, and that this happens once."""
 
 # ruff: noqa: E501 (a message is one line, as people see it)
 
@@ -23,7 +23,7 @@ def swept(folder: Path, *edits: tuple[str, str], table: str = FACTOR) -> Study:
     return design_toy.study(folder, claim, ("[report]\n", f"{table}\n[report]\n"), *edits)
 
 
-def test_an_arm_a_level_in_its_place_and_the_others_stay(tmp_path: Path) -> None:
+def test_arms_are_replaced_by_one_per_level_and_others_stay(tmp_path: Path) -> None:
     study = swept(tmp_path)
     assert list(study.arms) == [
         *("plain@0.0", "plain@0.5", "plain@1"),
@@ -43,7 +43,7 @@ def test_each_is_compared_with_the_baseline_at_its_level(tmp_path: Path) -> None
     assert [study.baseline_of(arm) for arm in ("extra@1", "plain@0.0", "wide")] == ["plain@1", "plain@0.0", "plain"]
 
 
-def test_by_default_every_arm_but_the_references(tmp_path: Path) -> None:
+def test_by_default_every_arm_but_the_references_is_expanded(tmp_path: Path) -> None:
     study = swept(tmp_path, table=FACTOR.replace('arms = ["plain", "extra"]\n', ""))
     assert {arm.family for arm in study.arms.values()} == {"plain", "extra", "wide", ""}
     assert study.arms["constant"].level is None
@@ -57,7 +57,7 @@ def test_the_stored_study_is_not_expanded_twice(tmp_path: Path) -> None:
     assert amend.amend({"study": study.model_dump(mode="json")}, study, has_runs=True) == []
 
 
-def test_likeness_and_controls_stay_at_their_level(tmp_path: Path) -> None:
+def test_like_and_controls_name_arms_at_the_same_level(tmp_path: Path) -> None:
     more = (
         "[arms.wide]\n",
         '[arms.bare]\nlike = "extra"\ncontrol.drop_input = ["hat"]\ncontrol.same_information = "plain"\n[arms.wide]\n',
@@ -79,7 +79,7 @@ def test_a_level_has_the_key_of_an_arm_with_that_setting(tmp_path: Path) -> None
     assert plan.compare_spec(swept(tmp_path), "plain@0.5", 1).name == "plain@0.5-seed1"
 
 
-def test_only_takes_a_level_or_all_of_them(tmp_path: Path) -> None:
+def test_a_selection_takes_one_level_or_all(tmp_path: Path) -> None:
     study = swept(tmp_path)
     specs = [plan.compare_spec(study, arm, seed) for arm in study.arms for seed in (1, 2)]
     assert {s.name for s in filter(plan.selector(study, ["extra@0.5:2"]), specs)} == {"extra@0.5-seed2"}
@@ -103,14 +103,14 @@ CASES: dict[str, tuple[list[tuple[str, str]], str, list[str]]] = {
     "no arms": (
         [],
         FACTOR.replace('["plain", "extra"]', "[]"),
-        ["factor.arms: must not be empty (got []); left out, it has a default"],
+        ["factor.arms: must not be empty (got []); leave it out for the default"],
     ),
     "unknown key": (
         [],
         FACTOR.replace("levels", "level"),
         ["factor.level: unknown key; did you mean 'levels'?", "factor.levels: is missing"],
     ),
-    "a level of no kind": (
+    "a level that is a list": (
         [],
         FACTOR.replace("[0.0, 0.5, 1]", "[0.0, [1]]"),
         ["factor.levels[1]: must be text, a number, true or false (got [1])"],
@@ -119,8 +119,8 @@ CASES: dict[str, tuple[list[tuple[str, str]], str, list[str]]] = {
         [],
         FACTOR.replace("model.dropout", "model.dropuot"),
         [
-            "factor.setting: is no single setting of arm 'plain' (got \"model.dropuot\"); did you mean 'model.dropout'?",
-            "factor.setting: is no single setting of arm 'extra' (got \"model.dropuot\"); did you mean 'model.dropout'?",
+            "factor.setting: is not a single setting of arm 'plain' (got \"model.dropuot\"); did you mean 'model.dropout'?",
+            "factor.setting: is not a single setting of arm 'extra' (got \"model.dropuot\"); did you mean 'model.dropout'?",
         ],
     ),
     "unknown and repeated arms": (
@@ -160,7 +160,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], str, list[str]]] = {
             "arms.wide.level: is written by [factor] and cannot be set",
         ],
     ),
-    "a name of one's own with @": (
+    "an arm name with @ in the file": (
         [("[arms.wide]\n", '[arms."wide@2"]\n')],
         FACTOR,
         [
@@ -171,7 +171,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], str, list[str]]] = {
         [("[arms.wide]\n", '[arms.wide]\nlike = "extra"\n')],
         FACTOR,
         [
-            "arms.wide.like: runs through the levels of the factor: extra@0.0, extra@0.5, extra@1 (got extra); name one of them"
+            "arms.wide.like: is one arm per level of the factor: extra@0.0, extra@0.5, extra@1 (got extra); name one of them"
         ],
     ),
     "a training setting out of range": (
@@ -197,5 +197,5 @@ def test_a_claim_names_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     edits, table, expected = CASES[name]
-    found = problems_of((CLAIM, ""), ("[report]\n", f"{table}\n[report]\n"), *edits)
-    assert [line.removeprefix("study.toml: ") for line in found] == expected
+    problems = problems_of((CLAIM, ""), ("[report]\n", f"{table}\n[report]\n"), *edits)
+    assert [line.removeprefix("study.toml: ") for line in problems] == expected

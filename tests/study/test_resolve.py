@@ -1,4 +1,4 @@
-"""Resolved settings: what an arm has, in which order it came, and that nothing is shared."""
+"""Resolved settings: their values, the order of changes, and that they are a copy."""
 
 from __future__ import annotations
 

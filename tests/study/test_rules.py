@@ -1,4 +1,4 @@
-"""Rules on names, seeds, metrics and hypotheses: one broken study each, and the exact words a person reads."""
+"""Rules on names, seeds, metrics and hypotheses: one broken study each, and the exact message."""
 
 # ruff: noqa: E501 (a message is one line, as people see it)
 
@@ -17,7 +17,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             'name: must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64 (got "a/b")'
         ],
     ),
-    "name that climbs": (
+    "name that is a parent folder": (
         [('name = "toy"', 'name = ".."')],
         [
             'name: must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64 (got "..")'
@@ -32,13 +32,13 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     ),
     "arm names that differ in case": (
         [("[arms.wide]", "[arms.Extra]")],
-        ["arms.Extra: differs from arm 'extra' only in case, which file names do not keep apart"],
+        ["arms.Extra: differs from arm 'extra' only in case, which some file systems ignore"],
     ),
     "reserved arm name": (
         [("[arms.wide]", "[arms.compare]")],
         ["arms.compare: is a reserved name; call the arm something else"],
     ),
-    "baseline no arm": (
+    "baseline not an arm": (
         [('baseline = "plain"', 'baseline = "plan"')],
         ["baseline: is not an arm of this study (got \"plan\"); did you mean 'plain'?"],
     ),
@@ -65,7 +65,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         [('metrics = ["error_deg", "accuracy"]', 'metrics = ["error_dg", "accuracy"]')],
         ["metrics[0]: is not a metric of the catalogue (got \"error_dg\"); did you mean 'error_deg'?"],
     ),
-    "metric like none": (
+    "metric unlike any": (
         [('metrics = ["error_deg", "accuracy"]', 'metrics = ["zzz"]')],
         ['metrics[0]: is not a metric of the catalogue (got "zzz"); valid: accuracy, error_deg, error_mm'],
     ),
@@ -134,19 +134,19 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             "report.conditions.clip.groups.rest: must list values",
         ],
     ),
-    "gallery no import path": (
+    "gallery not an import path": (
         [('gallery = "design_toy:model"', 'gallery = "design_toy.model"')],
         ['report.gallery: must be an import path "module:attribute" (got "design_toy.model")'],
     ),
-    "catalogue no import path": (
+    "catalogue not an import path": (
         [('catalogue = "design_toy:METRICS"', 'catalogue = "design_toy"')],
         ['catalogue: must be an import path "module:attribute" (got "design_toy")'],
     ),
-    "catalogue of no module": (
+    "catalogue of an unknown module": (
         [('catalogue = "design_toy:METRICS"', 'catalogue = "design_toi:METRICS"')],
         ["catalogue: no module named 'design_toi' (got \"design_toi\"); did you mean 'design_toy'?"],
     ),
-    "catalogue of no Metrics": (
+    "catalogue without Metrics": (
         [('catalogue = "design_toy:METRICS"', 'catalogue = "design_toy:NOT_METRICS"')],
         ['catalogue: must be a mapping from names to Metrics (got "design_toy:NOT_METRICS")'],
     ),
@@ -158,7 +158,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_is_told_with_place_value_and_cure(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_reported_with_place_value_and_hint(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     edits, expected = CASES[name]
     assert problems_of(*edits) == [f"study.toml: {problem}" for problem in expected]

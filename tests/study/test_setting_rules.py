@@ -1,4 +1,4 @@
-"""Rules on sections, arms and the tuning space: one broken study each, and the exact words a person reads."""
+"""Rules on sections, arms and the tuning space: one broken study each, and the exact message."""
 
 # ruff: noqa: E501 (a message is one line, as people see it)
 
@@ -20,11 +20,11 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         [('factory = "design_toy:loss"\n', "")],
         ['settings.loss.factory: is missing; must be an import path "module:attribute"'],
     ),
-    "factory no import path": (
+    "factory not an import path": (
         [('factory = "design_toy:loss"', 'factory = "design_toy"')],
         ['settings.loss.factory: must be an import path "module:attribute" (got "design_toy")'],
     ),
-    "factory no text": (
+    "factory not text": (
         [('factory = "design_toy:loss"', "factory = 3")],
         ['settings.loss.factory: must be an import path "module:attribute" (got 3)'],
     ),
@@ -36,7 +36,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         [("dropout = 0.1", 'dropout = 0.1\n"" = 0.1')],
         ['settings: must not hold empty keys or keys with a dot: no dotted path could name them (got "")'],
     ),
-    "data file no text": (
+    "data file not text": (
         [("examples = 10", "file = 3")],
         ["settings.data.file: must be a relative path under the data root (got 3)"],
     ),
@@ -52,21 +52,21 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             'settings.data.file: must be a relative path under the data root (got "C:\\\\data\\\\cmu.npz"); name its folder with --data-root or ABLATE_DATA'
         ],
     ),
-    "data file that climbs": (
+    "data file in a parent folder": (
         [("examples = 10", 'file = "../cmu.npz"')],
         [
             'settings.data.file: must be a relative path under the data root (got "../cmu.npz"); name its folder with --data-root or ABLATE_DATA'
         ],
     ),
-    "override of no setting": (
+    "override of an unknown setting": (
         [('set."model.extra"', 'set."model.extr"')],
         ["arms.extra.set.\"model.extr\": no such setting; did you mean 'model.extra'?"],
     ),
-    "override in no section": (
+    "override in an unknown section": (
         [('set."model.extra"', 'set."modle.extra"')],
         ["arms.extra.set.\"modle.extra\": no such setting; did you mean 'model.extra'?"],
     ),
-    "override of no section": (
+    "override without a section": (
         [('set."model.width" = 16', "set.width = 16")],
         ["arms.wide.set.width: no such setting; did you mean 'model.width'?"],
     ),
@@ -124,7 +124,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         [('choices = ["adam", "sgd"]', 'choices = ["adam", "sgd", "adam"]')],
         ['tuning.space."model.optimizer".choices: must not repeat a value (got ["adam", "sgd", "adam"])'],
     ),
-    "space path no setting": (
+    "space path not a setting": (
         [('[tuning.space."model.momentum"]', '[tuning.space."model.momentun"]')],
         ["tuning.space.\"model.momentun\": is not a setting of any arm; did you mean 'model.momentum'?"],
     ),
@@ -162,7 +162,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
                 '[tuning.space."training.batch_size"]\ntype = "int"\nlow = 0\nhigh = 3',
             )
         ],
-        ['tuning.space."training.batch_size".low: is no valid training.batch_size: must be at least 1 (got 0)'],
+        ['tuning.space."training.batch_size".low: is not a valid training.batch_size: must be at least 1 (got 0)'],
     ),
     "float space of a whole number": (
         [
@@ -172,8 +172,8 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             )
         ],
         [
-            'tuning.space."training.batch_size".low: is no valid training.batch_size: must be a whole number (got 1.5)',
-            'tuning.space."training.batch_size".high: is no valid training.batch_size: must be a whole number (got 3.0)',
+            'tuning.space."training.batch_size".low: is not a valid training.batch_size: must be a whole number (got 1.5)',
+            'tuning.space."training.batch_size".high: is not a valid training.batch_size: must be a whole number (got 3.0)',
         ],
     ),
     "when of an unknown entry": (
@@ -194,13 +194,13 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             'tuning.space."model.momentum".when."training.learning_rate": is not a value of training.learning_rate (got 1.0); valid: 0.0001 to 0.01'
         ],
     ),
-    "when in a circle": (
+    "when in a cycle": (
         [('choices = ["adam", "sgd"]', 'choices = ["adam", "sgd"]\nwhen = { "model.momentum" = 0.5 }')],
-        ["tuning.space: `when` must not go round in a circle: model.optimizer → model.momentum → model.optimizer"],
+        ["tuning.space: `when` must not form a cycle: model.optimizer → model.momentum → model.optimizer"],
     ),
     "when of itself": (
         [('when = { "model.optimizer" = "sgd" }', 'when = { "model.momentum" = 0.5 }')],
-        ["tuning.space: `when` must not go round in a circle: model.momentum → model.momentum"],
+        ["tuning.space: `when` must not form a cycle: model.momentum → model.momentum"],
     ),
     "malformed TOML": ([("trials = 4", "trials = ")], ["line 43, column 10: is not valid TOML: invalid value"]),
     "unterminated": (
@@ -219,7 +219,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_is_told_with_place_value_and_cure(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_reported_with_place_value_and_hint(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     edits, expected = CASES[name]
     assert problems_of(*edits) == [f"study.toml: {problem}" for problem in expected]

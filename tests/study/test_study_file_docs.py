@@ -1,4 +1,4 @@
-"""The grammar in docs/study-files.md names every key there is, and its example loads."""
+"""docs/study-files.md names every key of a study file, and its example loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading study files: what a valid one becomes, files that are none, everything wrong at once, random damage."""
+"""Reading study files: a valid one, files that are not study files, all problems at once, random damage."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_section_may_be_replaced_and_then_changed(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_everything_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_problem_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = problems_of(
         ("seeds = [1, 2, 3]", 'seeds = "1"'),
@@ -73,7 +73,7 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Mo
         ('set."model.extra"', 'set."model.extr"'),
         ("dropout = 0.1", "dropout = nan"),
     )
-    # What cannot be trusted is not judged further: no rule on settings speaks while one of them is no number.
+    # Rules skip the keys that do not parse: none on settings is checked while one of them is not a number.
     assert found == [
         "study.toml: arms.plain.lable: unknown key; did you mean 'label'?",
         'study.toml: seeds: must be a list (got "1")',
@@ -95,13 +95,13 @@ def test_a_folder(tmp_path: Path) -> None:
     assert problem(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_bytes(b'name = "\xff"')
     assert problem(path) == f"{path}: is not UTF-8 text: byte 8 cannot be read"
 
 
-def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(VALID, encoding="utf-8-sig")
     assert study_file.load(path).name == "toy"
@@ -114,7 +114,7 @@ def test_an_empty_file_lacks_everything(tmp_path: Path) -> None:
     assert problem(path).splitlines() == [f"{path}: {key}: is missing" for key in required]
 
 
-def test_numbers_and_nesting_without_end(tmp_path: Path) -> None:
+def test_endless_numbers_and_nesting(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text("x = " + "1" * 5000, encoding="utf-8")
     assert problem(path) == f"{path}: holds a number with too many digits"
@@ -125,16 +125,16 @@ def test_numbers_and_nesting_without_end(tmp_path: Path) -> None:
 def test_a_catalogue_module_without_the_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = problems_of(('catalogue = "design_toy:METRICS"', 'catalogue = "design_toy:METRIC"'))
-    where = design_toy.__file__
-    got = "(got \"design_toy:METRIC\"); did you mean 'METRICS'?"
-    assert found == [f"study.toml: catalogue: design_toy has no 'METRIC' (it is {where}) {got}"]
+    module_file = design_toy.__file__
+    hint = "(got \"design_toy:METRIC\"); did you mean 'METRICS'?"
+    assert found == [f"study.toml: catalogue: design_toy has no 'METRIC' (it is {module_file}) {hint}"]
 
 
 VALUES = ("1", "-1", "0.5", "nan", '"x"', '""', "true", "[]", "[1, 'a']", "{}", "{ a = 1 }", "2024-01-01", "1e400")
 
 
 def damaged(draw: random.Random) -> str:
-    """The valid study with a few of its lines dropped, doubled, swapped, given another value or another character."""
+    """The valid study with a few lines dropped, doubled, swapped, or given another value or character."""
     lines = VALID.splitlines()
     for _ in range(draw.randint(1, 4)):
         at = draw.randrange(len(lines))
@@ -150,8 +150,8 @@ def damaged(draw: random.Random) -> str:
                 other = draw.randrange(len(lines))
                 lines[at], lines[other] = lines[other], lines[at]
             case _:
-                place = draw.randrange(len(lines[at]) + 1)
-                lines[at] = lines[at][:place] + draw.choice('x."[]=1 \\') + lines[at][place + 1 :]
+                column = draw.randrange(len(lines[at]) + 1)
+                lines[at] = lines[at][:column] + draw.choice('x."[]=1 \\') + lines[at][column + 1 :]
     return "\n".join(lines)
 
 
@@ -169,13 +169,13 @@ def test_a_damaged_file_is_a_study_or_an_input_error(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.toml"
     path.write_text(damaged(draw), encoding="utf-8")
-    found = outcome(path)
-    if isinstance(found, Study):
-        assert plan.make_plan(found, [], lambda arm: "").cells
+    result = outcome(path)
+    if isinstance(result, Study):
+        assert plan.make_plan(result, [], lambda arm: "").cells
         return
-    assert found.problems
-    assert all(p.file == str(path) and p.rule for p in found.problems)
-    assert "pydantic" not in str(found)
+    assert result.problems
+    assert all(p.file == str(path) and p.rule for p in result.problems)
+    assert "pydantic" not in str(result)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,4 +1,4 @@
-"""Values of the wrong type and unknown keys of a study file, and the exact words a person reads."""
+"""Values of the wrong type and unknown keys of a study file, and the exact messages."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         ],
         ['report.conditions: must be a table (got "angle_deg")'],
     ),
-    "a section that is no table": (
+    "a section that is not a table": (
         [('[settings.loss]\nfactory = "design_toy:loss"\n', "[settings]\nloss = 3\n")],
         ["settings.loss: must be a table (got 3)"],
     ),
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         [('type = "categorical"', 'type = "categoric"')],
         ["tuning.space.\"model.optimizer\".type: must be one of 'categorical', 'float', 'int' (got \"categoric\")"],
     ),
-    "space entry that is no table": (
+    "space entry that is not a table": (
         [
             (
                 '[tuning.space."model.optimizer"]\ntype = "categorical"\nchoices = ["adam", "sgd"]\n',
@@ -131,7 +131,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_is_told_with_place_value_and_cure(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_reported_with_place_value_and_hint(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     edits, expected = CASES[name]
     assert problems_of(*edits) == [f"study.toml: {problem}" for problem in expected]

@@ -1,4 +1,4 @@
-"""The toy's components, as the parts of a run meet them, and a disk that can run full."""
+"""The toy's components as an imported module, and a disk that can run full."""
 
 from __future__ import annotations
 

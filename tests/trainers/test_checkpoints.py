@@ -1,4 +1,4 @@
-"""Weights and checkpoints: whole or not at all, and nothing in a file is ever executed."""
+"""Weights and checkpoints: written atomically, and nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ class TestModelFolder:
             (
                 "model.json",
                 b'{"factory": "torch.nn:Linear", "settings": {"factory": "os:system"}, "inputs_shape": [3]}',
-                "settings.factory: must not stand among the settings .got .os:system",
+                "settings.factory: must not be among the settings .got .os:system",
             ),
             ("model.json", b"\xff\xfe", "must be readable JSON"),
             ("weights.safetensors", None, "weights.safetensors: a model folder holds this file"),
             ("weights.safetensors", b"garbage", "must hold the weights of the network"),
         ],
     )
-    def test_says_what_is_wrong(self, folder: Path, name: str, content: bytes | None, message: str) -> None:
+    def test_damage_is_reported(self, folder: Path, name: str, content: bytes | None, message: str) -> None:
         (folder / name).unlink()
         if content is not None:
             (folder / name).write_bytes(content)
@@ -101,8 +101,8 @@ class Evil:
 
 
 CPU = torch.device("cpu")
-# In a process of its own: it forks, and torch's import is paid once for all the kills. With one thread, since a child
-# forked beside a pool of threads waits for ever for those that it does not have.
+# In a process of its own, which forks: torch is then imported once for all the kills. With one thread, since a forked
+# child has only the forking thread and would wait forever for the others of a pool.
 KILLER = """
 import os, random, signal, sys, time, torch
 from pathlib import Path
@@ -124,7 +124,7 @@ save(last)
 for kill in range(25):
     before = written()
     child = os.fork()
-    signal.alarm(60 if child == 0 else 0)  # should nobody kill it
+    signal.alarm(60 if child == 0 else 0)  # in case it is not killed
     while child == 0:  # saves until it is killed
         last += 1
         save(last)
@@ -148,13 +148,13 @@ def truncated(content: bytes) -> bytes:
 
 
 def flipped(content: bytes) -> bytes:
-    """One bit of a weight: torch reads it without a word."""
-    place = content.index(torch.full((8,), 2.0).numpy().tobytes())
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    """One bit of a weight flipped: torch loads it without an error."""
+    position = content.index(torch.full((8,), 2.0).numpy().tobytes())
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
 
 def hostile(content: bytes, target: Path) -> bytes:
-    """Code to execute under a checksum that is right."""
+    """A pickle that executes code, with the right checksum."""
     payload = io.BytesIO()
     torch.save({"weights": Evil(target)}, payload)
     return MAGIC + hashlib.sha256(payload.getvalue()).digest() + payload.getvalue()
@@ -163,7 +163,7 @@ def hostile(content: bytes, target: Path) -> bytes:
 class TestResumeCheckpoint:
     @pytest.fixture
     def checkpoint(self, tmp_path: Path) -> ResumeCheckpoint:
-        """Two generations, 1 and 2."""
+        """Two saved states, 1 and 2."""
         checkpoint = ResumeCheckpoint(tmp_path / "deep" / "checkpoint.pt")
         assert checkpoint.load(CPU) is None
         for number in (1, 2):
@@ -181,7 +181,7 @@ class TestResumeCheckpoint:
         assert checkpoint.load(CPU) is None
 
     @pytest.mark.parametrize("damage", [truncated, flipped, lambda content: b"", lambda content: b"hello"])
-    def test_a_damaged_one_is_told_and_the_one_before_used(
+    def test_a_damaged_file_is_reported_and_the_previous_one_used(
         self, checkpoint: ResumeCheckpoint, damage: Callable[[bytes], bytes]
     ) -> None:
         checkpoint.path.write_bytes(damage(checkpoint.path.read_bytes()))
@@ -191,21 +191,21 @@ class TestResumeCheckpoint:
         assert re.fullmatch(r"damaged checkpoint checkpoint.pt \(it.*\); the one before was used", checkpoint.damage), (
             checkpoint.damage
         )
-        checkpoint.save({"number": 3})  # must not make the damaged one the one before
+        checkpoint.save({"number": 3})  # must not rename the damaged file to `previous`
         checkpoint.path.unlink()
         assert (checkpoint.load(CPU) or {})["number"] == 1
         assert checkpoint.damage == ""
 
-    def test_two_damaged_ones_are_told_and_count_as_none(self, checkpoint: ResumeCheckpoint) -> None:
+    def test_two_damaged_files_are_reported_and_count_as_none(self, checkpoint: ResumeCheckpoint) -> None:
         for path in (checkpoint.path, checkpoint.previous):
             path.write_bytes(truncated(path.read_bytes()))
         assert checkpoint.load(CPU) is None
-        told = "damaged checkpoint checkpoint.{} (its checksum does not match); "
-        assert checkpoint.damage == told.format("pt") + told.format("previous") + "the run starts anew"
+        damage = "damaged checkpoint checkpoint.{} (its checksum does not match); "
+        assert checkpoint.damage == damage.format("pt") + damage.format("previous") + "the run starts anew"
         checkpoint.save({"number": 3})  # the only one
         checkpoint.path.write_bytes(truncated(checkpoint.path.read_bytes()))
         assert checkpoint.load(CPU) is None
-        assert checkpoint.damage == told.format("pt") + "the run starts anew"
+        assert checkpoint.damage == damage.format("pt") + "the run starts anew"
 
     def test_executes_nothing(self, checkpoint: ResumeCheckpoint, tmp_path: Path) -> None:
         payload = pickle.dumps(Evil(tmp_path / "owned"))
@@ -215,12 +215,12 @@ class TestResumeCheckpoint:
             assert "damaged" in checkpoint.damage
         assert not (tmp_path / "owned").exists()
 
-    def test_what_cannot_be_saved_leaves_the_last_whole_one(self, checkpoint: ResumeCheckpoint) -> None:
+    def test_a_failed_save_leaves_the_last_state(self, checkpoint: ResumeCheckpoint) -> None:
         with pytest.raises(TypeError):
             checkpoint.save({"number": 3, "cannot": (x for x in [])})
         assert (checkpoint.load(CPU) or {})["number"] == 2
 
-    def test_a_full_disk_leaves_both_and_no_remains(self, disk: SmallDisk) -> None:
+    def test_a_full_disk_leaves_both_files_and_no_partial_one(self, disk: SmallDisk) -> None:
         checkpoint = ResumeCheckpoint(disk.folder / "checkpoint.pt")
         for number in (1, 2):
             checkpoint.save({"number": number})
@@ -234,8 +234,8 @@ class TestResumeCheckpoint:
             checkpoint.save({"number": 3})
         assert (checkpoint.load(CPU) or {})["number"] == 2
 
-    def test_kills_while_saving_leave_a_whole_one(self, tmp_path: Path) -> None:
+    def test_kills_while_saving_leave_an_undamaged_state(self, tmp_path: Path) -> None:
         command = [sys.executable, "-c", KILLER, str(tmp_path / "checkpoint.pt")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert int(done.stdout) > 20  # at least most of the kills came after a save, or within the next
+        killer = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert killer.returncode == 0, killer.stderr
+        assert int(killer.stdout) > 20  # most of the 25 children saved at least once before they were killed

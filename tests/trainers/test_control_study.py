@@ -1,4 +1,4 @@
-"""A study with every control: read, checked before anything is created, then each of its arms run."""
+"""A study with every control: its components are checked before anything is created, then each arm is run."""
 
 # ruff: noqa: E501 (a message is one line, as people see it)
 
@@ -36,20 +36,22 @@ def results(study: LoadedStudy, folder: Path) -> dict[str, RunResult]:
     return {spec.arm: execute(spec, context) for spec in specs}
 
 
-def test_the_study_is_sound_and_every_arm_runs(terraces: Project) -> None:
+def test_the_study_is_valid_and_every_arm_runs(terraces: Project) -> None:
     study = loaded(terraces)
     build_all(study, Workspace(device="cpu"))
-    found = results(study, terraces.folder)
-    assert {(arm, r.status, r.error) for arm, r in found.items()} == {(arm, "FINISHED", "") for arm in study.study.arms}
-    weights = {arm: r.scores["cost/parameters"] for arm, r in found.items()}
+    by_arm = results(study, terraces.folder)
+    assert {(arm, r.status, r.error) for arm, r in by_arm.items()} == {
+        (arm, "FINISHED", "") for arm in study.study.arms
+    }
+    weights = {arm: r.scores["cost/parameters"] for arm, r in by_arm.items()}
     assert weights["plain"] == weights["no-age"] == weights["no-neighbours"] == 11 * 11 + 1
     assert weights["branch"] == weights["branch-shuffled"] == weights["branch-frozen"] == 21 * 11 + 1
     assert weights["plain-wide"] == 11 * 21 + 1 == weights["branch"]
-    assert len({r.scores["test/absolute_error"] for r in found.values()}) == 7
-    assert [arm for arm, r in found.items() if "cost/parameters_trained" in r.scores] == ["branch-frozen"]
+    assert len({r.scores["test/absolute_error"] for r in by_arm.values()}) == 7
+    assert [arm for arm, r in by_arm.items() if "cost/parameters_trained" in r.scores] == ["branch-frozen"]
 
 
-def test_what_the_components_do_not_have_is_told_before_anything_is_created(terraces: Project) -> None:
+def test_names_that_components_lack_are_reported_before_anything_is_created(terraces: Project) -> None:
     study = loaded(
         terraces,
         ('shuffle_input = ["size"]', 'shuffle_input = ["sizes"]'),

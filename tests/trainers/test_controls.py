@@ -19,7 +19,14 @@ from toy_project import Project
 from ablate.study import InputError, RunResult, RunSpec
 from ablate.trainers.builtin import controls
 from ablate.trainers.builtin.checkpoints import load_model
-from ablate.trainers.builtin.controls import controlled, derangement, donors, freeze, matched, parameters
+from ablate.trainers.builtin.controls import (
+    controlled,
+    derangement,
+    draw_donors,
+    freeze,
+    matched_model,
+    parameter_count,
+)
 from ablate.trainers.builtin.run import Context, build, execute
 
 CPU = torch.device("cpu")
@@ -61,17 +68,17 @@ class TestDonors:
         assert not (donor == torch.arange(size)).any()
 
     @given(subject=st.lists(st.integers(-3, 5), min_size=2, max_size=100), seed=st.integers(0, 2**32))
-    def test_donors_are_other_people(self, subject: list[int], seed: int) -> None:
+    def test_donors_are_other_subjects(self, subject: list[int], seed: int) -> None:
         who = torch.tensor(subject)
         if len(set(subject)) > 1:
-            assert not (who[donors(who, generator(seed), "test")] == who).any()
+            assert not (who[draw_donors(who, generator(seed), "test")] == who).any()
         else:
             with pytest.raises(InputError, match=r"needs at least two subjects in 'test'.*got 1"):
-                donors(who, generator(seed), "test")
+                draw_donors(who, generator(seed), "test")
 
     def test_donors_are_equally_likely(self) -> None:
         who = torch.tensor([0, 0, 1, 1, 1, 2])
-        drawn = torch.stack([donors(who, generator(seed), "val") for seed in range(6000)])
+        drawn = torch.stack([draw_donors(who, generator(seed), "val") for seed in range(6000)])
         shares = torch.bincount(drawn[:, 0], minlength=6) / 6000
         assert shares[:2].tolist() == [0, 0]
         assert torch.allclose(shares[2:], torch.tensor(0.25), atol=0.02)
@@ -95,7 +102,9 @@ class TestInputs:
         assert not inputs[:, [0, 2]].any()
         assert torch.equal(inputs[:, 1], data.examples("test").inputs[:, 1])
 
-    def test_a_shuffled_input_in_training_is_anothers_of_the_batch_and_drawn_anew(self, terrace: ModuleType) -> None:
+    def test_a_shuffled_input_in_training_is_of_another_example_of_the_batch_drawn_anew(
+        self, terrace: ModuleType
+    ) -> None:
         data = terrace.terraces(device=CPU)
         shown = controlled(data, {"shuffle_input": ["size"]})
         index, stream, plain_stream = torch.arange(32), generator(), generator()
@@ -105,11 +114,11 @@ class TestInputs:
             same = (batch.inputs[:, None, :, SIZE] == plain.inputs[None, :, :, SIZE]).flatten(2).all(2)
             assert same.sum(1).tolist() == [1] * 32
             assert not same.diagonal().any()
-            assert torch.equal(batch.inputs[..., AGE], plain.inputs[..., AGE])  # its own draws are left alone
+            assert torch.equal(batch.inputs[..., AGE], plain.inputs[..., AGE])  # the data's own draws are the same
             orders.append(same.int().argmax(1).tolist())
         assert orders[0] != orders[1]
 
-    def test_a_shuffled_input_in_evaluation_is_always_the_same_other_streets(self, terrace: ModuleType) -> None:
+    def test_a_shuffled_input_in_evaluation_is_always_the_same_and_of_another_street(self, terrace: ModuleType) -> None:
         data = terrace.terraces(device=CPU)
         shown = controlled(data, {"shuffle_input": ["size"]})
         first, again, plain = shown.examples("test"), shown.examples("test"), data.examples("test")
@@ -121,17 +130,17 @@ class TestInputs:
         assert torch.equal(first.inputs[..., AGE], plain.inputs[..., AGE])
         assert torch.equal(first.targets["price"], plain.targets["price"])
 
-    def test_one_subject_alone_has_nobody_to_swap_with(self, terrace: ModuleType) -> None:
+    def test_one_subject_alone_is_refused(self, terrace: ModuleType) -> None:
         shown = controlled(terrace.terraces(device=CPU, streets=1), {"shuffle_input": ["age"]})
         with pytest.raises(InputError, match=r"control\.shuffle_input: needs at least two subjects in 'val' \(got 1\)"):
             shown.examples("val")
 
-    def test_without_control_the_data_is_the_data(self, terrace: ModuleType) -> None:
+    def test_without_control_the_data_is_unchanged(self, terrace: ModuleType) -> None:
         data = terrace.terraces(device=CPU)
         assert controlled(data, {}) is data
         assert controlled(data, {"freeze": ["sizes"]}) is data
 
-    def test_unknown_names_are_told_at_once_with_the_nearest(self, terrace: ModuleType, toy: ModuleType) -> None:
+    def test_unknown_names_are_all_reported_with_the_nearest(self, terrace: ModuleType, toy: ModuleType) -> None:
         control = {"shuffle_input": ["sice"], "drop_joints": ["lefd"]}
         with pytest.raises(InputError) as caught:
             controlled(terrace.terraces(device=CPU), control)
@@ -148,7 +157,7 @@ class TestInputs:
 
 
 class TestFreeze:
-    def test_takes_the_gradient_from_a_branch_alone(self, terrace: ModuleType) -> None:
+    def test_freezes_one_branch(self, terrace: ModuleType) -> None:
         model = terrace.TwoBranches()
         freeze(model, ["sizes"])
         frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
@@ -171,7 +180,7 @@ class TestFreeze:
 
 class TestMatch:
     def match(self, target: int, written: int = 8, **model: Any) -> dict[str, Any]:
-        """Settings of a network without the branch that is to weigh as much as one of `target` width with it."""
+        """Settings that match a network without the branch to one of `target` width with it."""
         of = {**MODEL, "width": target}
         section = {**MODEL, "sizes": False, "width": written, **model}
         return {"model": section, "control": {"match_parameters": {"by": "model.width", "of_model": of}}}
@@ -181,12 +190,13 @@ class TestMatch:
 
     @pytest.mark.parametrize("written", [1, 8, 77, 20_000])
     @pytest.mark.parametrize("target", [60, 333, 4000])
-    def test_the_count_is_within_one_percent_whatever_was_written(self, target: int, written: int) -> None:
-        found = matched(self.match(target, written))
-        wanted = (10 + 7 + 2 + 2) * target + 1  # two first layers, the norm, the last layer's two inputs and its bias
-        assert abs(parameters(found) - wanted) <= 0.01 * wanted
-        assert parameters(found) == 11 * found["width"] + 1
-        assert found["width"] == min((wanted // 11, wanted // 11 + 1), key=lambda w: abs(11 * w + 1 - wanted))
+    def test_the_count_is_within_one_percent_from_any_start(self, target: int, written: int) -> None:
+        section = matched_model(self.match(target, written))
+        expected = (10 + 7 + 2 + 2) * target + 1  # two first layers, the norm, the last layer's two inputs and its bias
+        assert abs(parameter_count(section) - expected) <= 0.01 * expected
+        assert parameter_count(section) == 11 * section["width"] + 1
+        nearest = min((expected // 11, expected // 11 + 1), key=lambda w: abs(11 * w + 1 - expected))
+        assert section["width"] == nearest
 
     @pytest.mark.parametrize(
         ("case", "error"),
@@ -197,21 +207,21 @@ class TestMatch:
     )
     def test_refuses_with_the_nearest(self, project: Project, case: dict[str, Any], error: str) -> None:
         with pytest.raises(InputError, match=error):
-            matched(self.match(**case))
+            matched_model(self.match(**case))
 
     def test_refuses_a_setting_that_widens_nothing(self, project: Project) -> None:
-        found = {**self.match(50), "model": {"factory": "linear_toy.terrace:Stubborn", "width": 1}}
+        settings = {**self.match(50), "model": {"factory": "linear_toy.terrace:Stubborn", "width": 1}}
         with pytest.raises(InputError, match=r"model\.width does not change the number of parameters"):
-            matched(found)
+            matched_model(settings)
 
-    def test_moves_no_random_stream_even_where_real_numbers_are_needed(self, project: Project) -> None:
+    def test_leaves_the_random_state_even_where_real_numbers_are_needed(self, project: Project) -> None:
         torch.manual_seed(5)
         before = torch.get_rng_state()
-        assert parameters({"factory": "linear_toy.terrace:Stubborn", "width": 3}) == 2
+        assert parameter_count({"factory": "linear_toy.terrace:Stubborn", "width": 3}) == 2
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_without_it_the_section_is_as_written(self) -> None:
-        assert matched(SETTINGS) is MODEL
+    def test_without_a_match_the_section_is_unchanged(self) -> None:
+        assert matched_model(SETTINGS) is MODEL
 
 
 class TestRuns:
@@ -232,14 +242,14 @@ class TestRuns:
     @pytest.mark.parametrize(
         "control", [{"shuffle_input": ["size"]}, {"drop_input": ["size"]}, {"drop_joints": ["middle"]}]
     )
-    def test_without_its_information_the_price_is_not_found(
+    def test_without_its_information_the_price_is_not_predicted(
         self, run: Callable[..., RunResult], control: dict[str, Any]
     ) -> None:
         assert run().scores["test/absolute_error"] < 0.7
         assert run(control).scores["test/absolute_error"] > 0.9
         assert run({"drop_joints": ["left"]}).scores["test/absolute_error"] < 0.7
 
-    def test_a_frozen_branch_keeps_its_first_weights_and_is_saved_whole(
+    def test_a_frozen_branch_keeps_its_first_weights_and_is_saved_unfrozen(
         self, run: Callable[..., RunResult], context: Context
     ) -> None:
         control = {"freeze": ["sizes"]}
@@ -252,7 +262,7 @@ class TestRuns:
             assert torch.equal(value, first.get_parameter(name)) == name.startswith("sizes."), name
         assert all(p.requires_grad for p in last.parameters())
 
-    def test_a_matched_network_is_saved_with_the_width_found(self, run: Callable[..., RunResult]) -> None:
+    def test_a_matched_network_is_saved_with_its_width(self, run: Callable[..., RunResult]) -> None:
         of = {**MODEL, "width": 40}
         control = {"match_parameters": {"by": "model.width", "of_model": of}}
         result = run(control, sizes=False)

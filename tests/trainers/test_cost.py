@@ -1,4 +1,4 @@
-"""Costs that a hand can count."""
+"""Costs that can be counted by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of fixed examples, by hand."""
+"""Scores of fixed examples, computed by hand."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_conditions_are_the_targets_that_are_one_number() -> None:
     assert frame["subject"].tolist() == [3, 2**40]
 
 
-def test_scores_of_examples_are_kept_once() -> None:
+def test_scores_of_examples_are_saved_once() -> None:
     metrics = [
         *(MEAN, MEDIAN),
         Metric("other", "Other", "", "lower", shifted),
@@ -114,12 +114,12 @@ def test_scores_of_examples_are_kept_once() -> None:
 @settings(max_examples=100, deadline=None)
 @given(value=st.floats(width=32, min_value=2.0**-100, max_value=2.0**100), sign=st.sampled_from([1, -1]))
 def test_rounding_keeps_ten_bits(value: float, sign: int) -> None:
-    given_ = np.array([sign * value], np.float32)
-    kept = evaluation.rounded(given_)
-    assert kept.dtype == np.float32
-    assert abs(kept[0] - given_[0]) <= 2.0**-11 * abs(given_[0])
-    assert int(kept.view(np.uint32)[0]) & 0x1FFF == 0
-    np.testing.assert_array_equal(evaluation.rounded(kept), kept)
+    exact = np.array([sign * value], np.float32)
+    rounded = evaluation.rounded(exact)
+    assert rounded.dtype == np.float32
+    assert abs(rounded[0] - exact[0]) <= 2.0**-11 * abs(exact[0])
+    assert int(rounded.view(np.uint32)[0]) & 0x1FFF == 0
+    np.testing.assert_array_equal(evaluation.rounded(rounded), rounded)
 
 
 def test_rounding_leaves_simple_and_missing_values_alone() -> None:
@@ -148,7 +148,7 @@ def test_pictures_show_the_median_the_worst_and_an_even_spread() -> None:
 
 def test_where_more_is_better_the_worst_is_the_least() -> None:
     higher = Metric("share", "Share", "", "higher", first)
-    assert evaluation.telling(higher, torch.tensor([0.5, 0.1, 0.9])) == [0, 1]
+    assert evaluation.median_and_worst(higher, torch.tensor([0.5, 0.1, 0.9])) == [0, 1]
 
 
 def test_pictures_of_few_or_unscored_examples() -> None:

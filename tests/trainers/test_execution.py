@@ -1,4 +1,4 @@
-"""One run, start to end, as a worker does it."""
+"""One run, start to end, as a worker process does it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ from ablate.study.data_digests import file_digest
 from ablate.trainers.builtin import evaluation, loop, run
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, load_model, save_model
 from ablate.trainers.builtin.run import Context, execute, load_data
-from ablate.trainers.contract import Stopped, Unavailable
-from ablate.trainers.errors import unavailable
+from ablate.trainers.errors import Stopped, Unavailable, storage_failure
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "data": {"factory": "linear_toy.components:houses", "count": 128},
@@ -43,7 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "loss": {"factory": "linear_toy.components:squared"},
     "training": {"epochs": 3, "batch_size": 32, "learning_rate": 0.1, "precision": "float32"},
 }
-DRAWING = {  # from the global generators of NumPy and `random`, in `sample` and in the loss
+DRAWING = {  # components that draw from NumPy and `random` in `sample` and in the loss
     "data": {"factory": "linear_toy.odd:drawing"},
     "loss": {"factory": "linear_toy.odd:drawing_loss"},
 }
@@ -66,8 +65,8 @@ def context(project: Project) -> Context:
 
 class TestFinished:
     def test_leaves_scores_curves_and_artifacts(self, context: Context) -> None:
-        heard: list[Any] = []
-        result = execute(spec(), context, listen=heard.append)
+        entries: list[Any] = []
+        result = execute(spec(), context, on_epoch=entries.append)
         assert (result.status, result.error, result.key) == ("FINISHED", "", spec().key)
         assert result.scores.keys() == {
             "val/absolute_error",
@@ -77,9 +76,9 @@ class TestFinished:
         }
         assert (result.scores["count/epochs"], result.scores["count/examples"]) == (3, 3 * 64)
         assert [entry["epoch"] for entry in result.history] == [1, 2, 3]
-        assert list(result.history) == heard
+        assert list(result.history) == entries
         lines = (context.folder(spec()) / "progress.jsonl").read_text().splitlines()
-        assert [json.loads(line) for line in lines] == heard
+        assert [json.loads(line) for line in lines] == entries
         assert result.timings.keys() == {f"time/{name}_s" for name in ("train", "validate", "checkpoint", "total")}
         assert result.artifacts is not None
         assert {path.name for path in result.artifacts.iterdir()} == {
@@ -112,8 +111,8 @@ class TestFinished:
             assert np.array_equal(pictures["inputs"], test.inputs[pictures["index"]].numpy())
 
     def test_runs_on_the_same_examples_keep_the_same_conditions(self, context: Context) -> None:
-        found = [execute(spec(seed=seed), context).artifacts for seed in (1, 2)]
-        one, two = ((folder / "conditions.parquet").read_bytes() for folder in found if folder)
+        folders = [execute(spec(seed=seed), context).artifacts for seed in (1, 2)]
+        one, two = ((folder / "conditions.parquet").read_bytes() for folder in folders if folder)
         assert one == two
 
     def test_depends_on_settings_and_seed_alone(self, context: Context, tmp_path: Path) -> None:
@@ -129,17 +128,17 @@ class TestFinished:
     def test_every_global_generator_is_seeded_before_components_are_built(
         self, context: Context, tmp_path: Path, oddity: str
     ) -> None:
-        asked = spec(model={"factory": "linear_toy.odd:Odd", "oddity": oddity})
-        first = execute(asked, context)
-        again = execute(asked, replace(context, work=tmp_path / "elsewhere"))
+        drawing = spec(model={"factory": "linear_toy.odd:Odd", "oddity": oddity})
+        first = execute(drawing, context)
+        again = execute(drawing, replace(context, work=tmp_path / "elsewhere"))
         assert first.scores == again.scores
         assert weights(first) == weights(again)
-        assert execute(replace(asked, seed=2), context).scores != first.scores
+        assert execute(replace(drawing, seed=2), context).scores != first.scores
 
-    def test_a_twin_has_random_streams_of_its_own(self, context: Context) -> None:
-        twin = replace(spec(), replicate=1)
-        assert twin.key != spec().key
-        assert execute(twin, context).scores != execute(spec(), context).scores
+    def test_a_replicate_has_random_streams_of_its_own(self, context: Context) -> None:
+        replicate = replace(spec(), replicate=1)
+        assert replicate.key != spec().key
+        assert execute(replicate, context).scores != execute(spec(), context).scores
 
     def test_tuning_never_touches_the_test_split(self, context: Context) -> None:
         tuned = spec(phase="tune")
@@ -149,7 +148,7 @@ class TestFinished:
         assert result.artifacts is not None
         assert {path.name for path in result.artifacts.iterdir()} == {"run.log"}
 
-    def test_a_yardstick_without_gradients(self, context: Context) -> None:
+    def test_a_reference_without_gradients(self, context: Context) -> None:
         result = execute(spec(model={"factory": "linear_toy.components:MeanPrice"}), context)
         assert (result.status, result.scores["count/epochs"], result.scores["cost/parameters"]) == ("FINISHED", 1, 0)
 
@@ -170,8 +169,7 @@ class TestFailed:
         ],
     )
     def test_is_a_result_with_its_reason(self, context: Context, sections: dict[str, Any], error: str) -> None:
-        asked = spec(**sections)
-        result = execute(asked, context)
+        result = execute(spec(**sections), context)
         assert (result.status, dict(result.scores)) == ("FAILED", {})
         assert re.match(error, result.error), result.error
         assert result.artifacts is not None
@@ -181,16 +179,18 @@ class TestFailed:
         assert "Traceback (most recent call last)" in log
         assert pickle.loads(pickle.dumps(result)) == result
 
-    @pytest.mark.parametrize("ours", [True, False])
-    def test_keyboard_interrupt_is_the_persons_where_python_handles_ctrl_c(self, context: Context, ours: bool) -> None:
-        asked = spec(model={"factory": "linear_toy.odd:Odd", "oddity": "interrupt"})
-        before = signal.signal(signal.SIGINT, signal.default_int_handler if ours else lambda *_: None)
+    @pytest.mark.parametrize("default_handler", [True, False])
+    def test_keyboard_interrupt_is_raised_only_under_pythons_own_handler(
+        self, context: Context, default_handler: bool
+    ) -> None:
+        interrupting = spec(model={"factory": "linear_toy.odd:Odd", "oddity": "interrupt"})
+        before = signal.signal(signal.SIGINT, signal.default_int_handler if default_handler else lambda *_: None)
         try:
-            if ours:
+            if default_handler:
                 with pytest.raises(KeyboardInterrupt):
-                    execute(asked, context)
+                    execute(interrupting, context)
             else:
-                assert execute(asked, context).error == "KeyboardInterrupt: of its own"
+                assert execute(interrupting, context).error == "KeyboardInterrupt: of its own"
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -199,7 +199,7 @@ UNLOADABLE_NETWORKS = """
 import torch
 
 class Expanded(torch.nn.Module):
-    \"""A buffer whose elements share one place in memory: nothing can be copied into it.\"""
+    \"""A buffer whose elements share one memory location: nothing can be copied into it.\"""
     def __init__(self):
         super().__init__()
         self.linear = torch.nn.Linear(3, 1)
@@ -208,7 +208,7 @@ class Expanded(torch.nn.Module):
         return self.linear(inputs - self.mean).squeeze(-1)
 
 class Late(Expanded):
-    \"""A buffer that is there from the first batch on.\"""
+    \"""A buffer that is None until the first batch.\"""
     def __init__(self):
         super().__init__()
         self.register_buffer("mean", None)
@@ -220,8 +220,8 @@ class Late(Expanded):
 
 
 @pytest.mark.parametrize(("network", "reason"), [("Expanded", 'parameter named "mean"'), ("Late", "Unexpected key")])
-def test_a_network_that_cannot_be_loaded_again_is_not_kept(context: Context, network: str, reason: str) -> None:
-    """Its run counted as done, model and all, and only `ablate evaluate` found out."""
+def test_a_network_that_cannot_be_loaded_again_is_not_saved(context: Context, network: str, reason: str) -> None:
+    """Otherwise only `ablate evaluate` would find out."""
     (context.study_dir / "unloadable_networks.py").write_text(UNLOADABLE_NETWORKS)
     result = execute(spec(model={"factory": f"unloadable_networks:{network}"}), context)
     assert result.status == "FINISHED", result.error
@@ -244,44 +244,46 @@ class TestResume:
                 raise Stopped
 
         with pytest.raises(Stopped):
-            execute(spec(), context, listen=stop)
+            execute(spec(), context, on_epoch=stop)
         assert len(checkpoints(context)) == 1
         return spec()
 
     @pytest.fixture
-    def whole(self, context: Context, tmp_path: Path) -> run.RunResult:
+    def uninterrupted(self, context: Context, tmp_path: Path) -> run.RunResult:
         return execute(spec(), replace(context, work=tmp_path / "uninterrupted"))
 
-    def test_goes_on_from_the_checkpoint(self, context: Context, interrupted: RunSpec, whole: run.RunResult) -> None:
+    def test_goes_on_from_the_checkpoint(
+        self, context: Context, interrupted: RunSpec, uninterrupted: run.RunResult
+    ) -> None:
         result = execute(interrupted, context)
-        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
         log = context.log_file(interrupted).read_text()
         assert "continued from a checkpoint after epoch 2" in log
-        again = execute(interrupted, context)  # the driver died before it recorded the result
-        assert (again.scores, again.history) == (whole.scores, whole.history)
+        again = execute(interrupted, context)  # the scheduler was killed before it recorded the result
+        assert (again.scores, again.history) == (uninterrupted.scores, uninterrupted.history)
         assert "continued from a checkpoint after epoch 3" in context.log_file(interrupted).read_text()
 
-    def test_tells_of_a_damaged_checkpoint_and_uses_the_one_before(
-        self, context: Context, interrupted: RunSpec, whole: run.RunResult
+    def test_notes_a_damaged_checkpoint_and_uses_the_previous_one(
+        self, context: Context, interrupted: RunSpec, uninterrupted: run.RunResult
     ) -> None:
         (checkpoint,) = checkpoints(context)
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
         result = execute(interrupted, context)
-        assert (result.scores, result.history) == (whole.scores, whole.history)
-        told = "(its checksum does not match); the one before was used, after epoch 1"
-        assert result.provenance["checkpoint"].endswith(told)
-        assert "checkpoint" not in whole.provenance
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
+        note = "(its checksum does not match); the one before was used, after epoch 1"
+        assert result.provenance["checkpoint"].endswith(note)
+        assert "checkpoint" not in uninterrupted.provenance
         assert result.artifacts is not None
         assert "continued from a checkpoint after epoch 1" in (result.artifacts / "run.log").read_text()
 
     def test_starts_anew_where_both_are_damaged(
-        self, context: Context, interrupted: RunSpec, whole: run.RunResult
+        self, context: Context, interrupted: RunSpec, uninterrupted: run.RunResult
     ) -> None:
         (checkpoint,) = checkpoints(context)
         for path in (checkpoint, checkpoint.with_suffix(".previous")):
             path.write_bytes(b"damaged")
         result = execute(interrupted, context)
-        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
         assert result.provenance["checkpoint"].endswith("; the run starts anew")
         assert "continued" not in context.log_file(interrupted).read_text()
 
@@ -289,9 +291,9 @@ class TestResume:
     def test_draws_from_numpy_and_random_go_on_too(
         self, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
     ) -> None:
-        asked = spec(**DRAWING)
-        whole = execute(asked, replace(context, work=tmp_path / "uninterrupted"))
-        assert execute(replace(asked, seed=2), context).scores != whole.scores
+        drawing = spec(**DRAWING)
+        uninterrupted = execute(drawing, replace(context, work=tmp_path / "uninterrupted"))
+        assert execute(replace(drawing, seed=2), context).scores != uninterrupted.scores
         odd, calls = importlib.import_module("linear_toy.odd"), itertools.count()
         sample = odd.Drawing.sample
 
@@ -307,22 +309,22 @@ class TestResume:
 
         monkeypatch.setattr(odd.Drawing, "sample", stop_in_mid_epoch)
         monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0 if stage == "step" else 1000.0)  # not within an epoch
+        monkeypatch.setattr(loop, "POLL_SECONDS", 0.0 if stage == "step" else 1000.0)  # not within an epoch
         with pytest.raises(Stopped):
-            execute(asked, context, listen=kill)
+            execute(drawing, context, on_epoch=kill)
         context.stop_file.unlink(missing_ok=True)
         random.seed(4321)
         np.random.seed(4321)
-        result = execute(asked, context)
-        place = "1 and 1 steps" if stage == "step" else "2"
-        assert f"continued from a checkpoint after epoch {place}\n" in context.log_file(asked).read_text()
-        assert (result.scores, result.history) == (whole.scores, whole.history)
-        assert weights(result) == weights(whole)
+        result = execute(drawing, context)
+        epoch = "1 and 1 steps" if stage == "step" else "2"
+        assert f"continued from a checkpoint after epoch {epoch}\n" in context.log_file(drawing).read_text()
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
+        assert weights(result) == weights(uninterrupted)
 
     def test_goes_on_from_a_checkpoint_of_an_earlier_version(
-        self, context: Context, interrupted: RunSpec, whole: run.RunResult
+        self, context: Context, interrupted: RunSpec, uninterrupted: run.RunResult
     ) -> None:
-        """It holds no states of NumPy and `random`."""
+        """It lacks the states of NumPy and `random`."""
         (path,) = checkpoints(context)
         checkpoint = ResumeCheckpoint(path)
         state = checkpoint.load(torch.device("cpu"))
@@ -331,22 +333,22 @@ class TestResume:
         checkpoint.save(state)
         result = execute(interrupted, context)
         assert "continued from a checkpoint after epoch 2" in context.log_file(interrupted).read_text()
-        assert (result.scores, result.history) == (whole.scores, whole.history)
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
 
     def test_starts_anew_after_the_code_has_changed(
-        self, context: Context, interrupted: RunSpec, project: Project, whole: run.RunResult
+        self, context: Context, interrupted: RunSpec, project: Project, uninterrupted: run.RunResult
     ) -> None:
         project.edit(("0.1 * self.noise", "0.2 * self.noise"), file="linear_toy/components.py")
         result = execute(interrupted, context)
         assert "continued" not in context.log_file(interrupted).read_text()
-        assert result.provenance["source_digest"] != whole.provenance["source_digest"]
+        assert result.provenance["source_digest"] != uninterrupted.provenance["source_digest"]
 
 
 SLOW = {"epochs": 3, "batch_size": 4}  # 16 steps an epoch
 WORKER = """
 import pickle, sys
 from ablate.trainers.builtin import loop, run
-loop.LOOK_SECONDS = 0.02
+loop.POLL_SECONDS = 0.02
 spec, context = pickle.loads(sys.stdin.buffer.read())
 run.execute(spec, context)
 """
@@ -354,22 +356,22 @@ run.execute(spec, context)
 
 class TestInterruption:
     @pytest.fixture
-    def asked(self) -> RunSpec:
+    def slow(self) -> RunSpec:
         return spec(training=SLOW)
 
     @pytest.fixture
-    def whole(self, context: Context, asked: RunSpec, tmp_path: Path) -> run.RunResult:
-        return execute(asked, replace(context, work=tmp_path / "uninterrupted"))
+    def uninterrupted(self, context: Context, slow: RunSpec, tmp_path: Path) -> run.RunResult:
+        return execute(slow, replace(context, work=tmp_path / "uninterrupted"))
 
-    def test_says_who_works_at_it_and_that_it_is_alive(self, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
+    def test_writes_its_worker_and_its_heartbeat(self, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
         folder, seen = context.folder(spec()), list[tuple[Any, float]]()
 
-        def listen(entry: Any) -> None:
+        def on_epoch(entry: Any) -> None:
             seen.append((json.loads((folder / "worker.json").read_text()), time.time()))
             os.utime(folder / "progress.jsonl", (0, 0))
 
-        execute(spec(), context, listen)
+        execute(spec(), context, on_epoch)
         worker, _ = seen[0]
         assert (worker["pid"], worker["host"]) == (os.getpid(), socket.gethostname())
         assert worker["started"].endswith("+00:00")
@@ -379,13 +381,13 @@ class TestInterruption:
     def test_stops_at_the_next_safe_point(
         self,
         context: Context,
-        asked: RunSpec,
-        whole: run.RunResult,
+        slow: RunSpec,
+        uninterrupted: run.RunResult,
         toy: ModuleType,
         monkeypatch: pytest.MonkeyPatch,
         stage: str,
     ) -> None:
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
 
         def stop(*_: Any) -> None:
             context.stop_file.parent.mkdir(exist_ok=True)
@@ -404,43 +406,43 @@ class TestInterruption:
             monkeypatch.setattr(toy.Houses, "sample", stop_in_mid_epoch)
         epochs = {"validating": 2, "evaluating": 3}.get(stage)
         with pytest.raises(Stopped):
-            execute(asked, context, lambda entry: stop() if entry["epoch"] == epochs else None)
+            execute(slow, context, lambda entry: stop() if entry["epoch"] == epochs else None)
         assert isinstance(pickle.loads(pickle.dumps(Stopped())), Stopped)
-        assert "stopped; the same run again goes on from here" in context.log_file(asked).read_text()
+        assert "stopped; the same run again goes on from here" in context.log_file(slow).read_text()
         context.stop_file.unlink()
-        result = execute(asked, context)
-        assert (result.scores, result.history) == (whole.scores, whole.history)
-        assert weights(result) == weights(whole)
-        place = {"sampling": "1 and 5 steps", "validating": "2", "evaluating": "3"}.get(stage)
-        log = context.log_file(asked).read_text()
-        assert f"continued from a checkpoint after epoch {place}\n" in log if place else "continued" not in log
+        result = execute(slow, context)
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
+        assert weights(result) == weights(uninterrupted)
+        epoch = {"sampling": "1 and 5 steps", "validating": "2", "evaluating": "3"}.get(stage)
+        log = context.log_file(slow).read_text()
+        assert f"continued from a checkpoint after epoch {epoch}\n" in log if epoch else "continued" not in log
 
-    def test_killed_outright_it_goes_on(
-        self, context: Context, asked: RunSpec, whole: run.RunResult, project: Project
+    def test_a_killed_run_continues(
+        self, context: Context, slow: RunSpec, uninterrupted: run.RunResult, project: Project
     ) -> None:
         environment = {**os.environ, "LINEAR_TOY_DELAY_S": "0.05", "PYTHONPATH": str(project.folder)}
         with subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, env=environment) as worker:
             assert worker.stdin is not None
-            worker.stdin.write(pickle.dumps((asked, context)))
+            worker.stdin.write(pickle.dumps((slow, context)))
             worker.stdin.close()
             while not checkpoints(context):
                 assert worker.poll() is None
                 time.sleep(0.01)
             time.sleep(0.3)
             worker.send_signal(signal.SIGKILL)
-        result = execute(asked, context)
-        assert "continued from a checkpoint after epoch" in context.log_file(asked).read_text()
-        assert (result.scores, result.history) == (whole.scores, whole.history)
-        assert weights(result) == weights(whole)
+        result = execute(slow, context)
+        assert "continued from a checkpoint after epoch" in context.log_file(slow).read_text()
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
+        assert weights(result) == weights(uninterrupted)
 
 
-class TestPlace:
-    """A disk that runs full or turns read-only is nobody's failure: the run is done again and ends the same."""
+class TestStorage:
+    """A disk that runs full or turns read-only does not fail the run: it is done again, with the same result."""
 
     @pytest.mark.parametrize("free", [0, 50_000, 110_000])  # for a log; for one checkpoint; for two, not for the tables
     def test_a_full_disk(self, context: Context, disk: SmallDisk, free: int) -> None:
         heavy = spec(data={"count": 40_000}, training={"batch_size": 5000})
-        whole = execute(heavy, context)
+        uninterrupted = execute(heavy, context)
         context = replace(context, work=disk.folder / "work", logs=disk.folder / "logs")
         disk.fill(free=free)
         with pytest.raises(Unavailable, match=r"No space left on device: .*disk") as caught:
@@ -450,19 +452,19 @@ class TestPlace:
         assert (context.folder(heavy) / "out").exists() is (free == 110_000)
         disk.empty()
         result = execute(heavy, context)
-        assert (result.scores, result.history) == (whole.scores, whole.history)
-        assert weights(result) == weights(whole)
+        assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
+        assert weights(result) == weights(uninterrupted)
 
     def test_a_read_only_folder(self, context: Context, disk: SmallDisk) -> None:
-        whole = execute(spec(), context)
+        uninterrupted = execute(spec(), context)
         context = replace(context, work=disk.folder / "work", logs=disk.folder / "logs")
         with pytest.raises(Unavailable, match=r"Read-only file system: .*disk"):
             execute(spec(), context, lambda entry: disk.remount("ro"))
         disk.remount("rw")
-        assert execute(spec(), context).scores == whole.scores
+        assert execute(spec(), context).scores == uninterrupted.scores
 
     @pytest.mark.parametrize("writer", ["model", "scores", "examples", "metadata"])
-    def test_whatever_writes_an_artifact(self, disk: SmallDisk, toy: ModuleType, writer: str) -> None:
+    def test_every_writer_of_an_artifact(self, disk: SmallDisk, toy: ModuleType, writer: str) -> None:
         disk.fill(free=8000)
         frame = pd.DataFrame({"error": np.random.default_rng(0).random(100_000)})
         big = torch.nn.Linear(200, 200)
@@ -474,21 +476,21 @@ class TestPlace:
         }[writer]
         with pytest.raises(Exception) as caught:  # noqa: PT011 - each library has a type of its own
             write()
-        found = unavailable(caught.value, [disk.folder])
-        assert found is not None
-        assert "No space left on device" in found.reason
+        failure = storage_failure(caught.value, [disk.folder])
+        assert failure is not None
+        assert "No space left on device" in failure.reason
 
 
 def test_a_file_that_a_component_may_not_read_is_the_runs_own_failure(tmp_path: Path) -> None:
     for folder, expected in ((tmp_path / "work", True), (tmp_path / "data", False)):
         denied = PermissionError(errno.EACCES, "Permission denied", str(folder / "file"))
-        assert (unavailable(denied, [tmp_path / "work", tmp_path / "logs"]) is not None) is expected
+        assert (storage_failure(denied, [tmp_path / "work", tmp_path / "logs"]) is not None) is expected
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path / "work" / "file"))
-    assert unavailable(missing, [tmp_path / "work"]) is None
-    assert unavailable(OSError("no space left on device"), [tmp_path]) is None
+    assert storage_failure(missing, [tmp_path / "work"]) is None
+    assert storage_failure(OSError("no space left on device"), [tmp_path]) is None
     wrapped = RuntimeError("the cache could not be written")
     wrapped.__cause__ = OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-    assert "quota" in str(unavailable(wrapped, [tmp_path]))
+    assert "quota" in str(storage_failure(wrapped, [tmp_path]))
 
 
 def weights(result: run.RunResult) -> bytes:

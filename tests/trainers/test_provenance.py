@@ -1,4 +1,4 @@
-"""The state of the repository and the machine behind a result."""
+"""The recorded state of the repository and the machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_git_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_environment_names_what_bytes_depend_on() -> None:
-    found = provenance.environment("cpu", threads=3)
-    assert found["threads"] == "3"
-    assert {"version/torch", "version/ablate", "device", "instruction_set", "python"} <= found.keys()
-    assert all(found.values())
+    facts = provenance.environment("cpu", threads=3)
+    assert facts["threads"] == "3"
+    assert {"version/torch", "version/ablate", "device", "instruction_set", "python"} <= facts.keys()
+    assert all(facts.values())

@@ -1,4 +1,4 @@
-"""The global generators: seeded each with a number of its own, kept and restored."""
+"""The global generators: each has a seed of its own, and its state is saved and restored."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ablate.trainers.builtin.seeding import derive, global_states, restore_globals, seed_globals
+from ablate.trainers.builtin.seeding import derive_seed, global_states, restore_globals, seed_globals
 
 
 def draws() -> tuple[Any, ...]:
-    """With what each keeps between two draws: half a pair of normal ones."""
+    """Normal draws too: the generators compute them in pairs and keep one for the next draw."""
     return random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn()
 
 
-def test_seeds_fix_every_draw_and_torch_has_the_stream_that_it_always_had() -> None:
+def test_seeds_fix_every_draw_and_torch_keeps_its_stream() -> None:
     seed_globals(1, "init")
     first, state = draws(), torch.get_rng_state()
-    assert torch.equal(state, torch.manual_seed(derive(1, "init")).get_state())
+    assert torch.equal(state, torch.manual_seed(derive_seed(1, "init")).get_state())
     seed_globals(1, "init")
     assert draws() == first
     seed_globals(2, "init")

@@ -1,4 +1,4 @@
-"""Which code counts as that of a run: what a component imports, by source or by version, and of ablate the loop."""
+"""Which code the digest covers: what a component imports, by source or by version, and of ablate the loop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
 
 @pytest.fixture
 def flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of a study, not on the path; the working folder is another one."""
+    """The folder of a study, not on sys.path and not the working folder."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     return write(tmp_path / "study", FLAT)
@@ -73,11 +73,11 @@ def test_nothing_is_executed_and_only_what_is_imported_is_read(flat: Path, monke
     opened: list[str] = []
     read = Path.read_bytes
 
-    def noted(self: Path) -> bytes:
+    def recording(self: Path) -> bytes:
         opened.append(self.name)
         return read(self)
 
-    monkeypatch.setattr(Path, "read_bytes", noted)
+    monkeypatch.setattr(Path, "read_bytes", recording)
     provenance.source_digest(["train:Net"], flat)
     assert {"train.py", "inner.py"} < set(opened)
     assert not [name for name in opened if name.startswith(("unread", "three"))]
@@ -93,7 +93,7 @@ def test_the_working_folder_counts(flat: Path) -> None:
     assert provenance.source_digest(["train:Net"], flat) != before
 
 
-def test_the_place_of_the_folder_does_not_matter(flat: Path) -> None:
+def test_the_path_of_the_folder_does_not_matter(flat: Path) -> None:
     before = provenance.source_digest(["train:Net"], flat)
     assert provenance.source_digest(["train:Net"], flat.rename(flat.with_name("moved"))) == before
 
@@ -107,14 +107,14 @@ def test_the_order_of_components_does_not_matter(flat: Path) -> None:
 @pytest.mark.parametrize(
     "damaged", [b"def broken(:\n", b"\0\0", b"x = '\xff'\n", b"from .... import x\n", b"x = " + b"(" * 5000]
 )
-def test_a_file_that_is_no_python_counts_by_its_bytes(flat: Path, damaged: bytes) -> None:
+def test_a_file_that_is_not_python_counts_by_its_bytes(flat: Path, damaged: bytes) -> None:
     (flat / "model.py").write_bytes(damaged)
     before = provenance.source_digest(["train:Net"], flat)
     (flat / "model.py").write_bytes(damaged + b"1")
     assert provenance.source_digest(["train:Net"], flat) != before
 
 
-def test_a_file_that_cannot_be_read_ends_nothing(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_raises_nothing(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -133,7 +133,7 @@ def test_a_compiled_module_beside_a_component_counts(flat: Path) -> None:
     assert provenance.source_digest(["train:Net"], flat) != before
 
 
-def test_the_persons_code_gives_no_warnings(flat: Path) -> None:
+def test_parsing_components_gives_no_warnings(flat: Path) -> None:
     (flat / "model.py").write_text("PATTERN = '\\d'\nfrom tools import late\n")  # an invalid escape: Python warns
     before = provenance.source_digest(["train:Net"], flat)
     (flat / "tools" / "late.py").write_text("LATE = 2\n")
@@ -145,7 +145,7 @@ Install = Callable[..., Path]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a distribution of some modules into a folder of packages that is on the path."""
+    """Installs a distribution of some modules into a site-packages folder on sys.path."""
     site = tmp_path / "lib" / "site-packages"
     monkeypatch.setattr(sys, "path", [str(site), *sys.path])
 
@@ -158,14 +158,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         write(site / info, {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"})
         write(site / info, {"top_level.txt": "\n".join(modules), "RECORD": "\n".join(f"{file},," for file in files)})
         monkeypatch.setattr(sys, "path", list(dict.fromkeys([str(site), *sys.path])))
-        provenance._packages.cache_clear()
+        provenance._distributions_on.cache_clear()
         return site
 
     return install
 
 
 class TestInstalledPackages:
-    def test_those_of_others_count_by_their_version(self, flat: Path, install: Install) -> None:
+    def test_other_packages_count_by_their_version(self, flat: Path, install: Install) -> None:
         (flat / "model.py").write_text("import other.part\n")
         missing = provenance.source_digest(["train:Net"], flat)
         install("other-dist", "1.0", other="X = 1\n")
@@ -176,7 +176,7 @@ class TestInstalledPackages:
         install("other-dist", "1.1", other="X = 2\n")
         assert provenance.source_digest(["train:Net"], flat) != first
 
-    def test_the_components_own_counts_by_its_source(
+    def test_the_package_of_a_component_counts_by_its_source(
         self, flat: Path, install: Install, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         modules = {"mine": "import beside\nfrom other import x\n", "beside": "X = 1\n"}
@@ -188,8 +188,8 @@ class TestInstalledPackages:
         install("my-dist", "1.0", **modules | {"beside": "X = 2\n"})
         changed = provenance.source_digest(["mine:Net"], flat)
         assert changed != first
-        # but not one that is too large to be read for every run
-        monkeypatch.setattr(provenance, "LARGEST_OWN", 1)
+        # but not a package that is too large to be read for every run
+        monkeypatch.setattr(provenance, "MAX_READ_MODULES", 1)
         assert provenance.source_digest(["mine:Net"], flat) != changed
         by_version = provenance.source_digest(["mine:Net"], flat)
         install("my-dist", "1.0", **modules)
@@ -201,7 +201,10 @@ class TestInstalledPackages:
         (site / "mine").rmdir()
         sources = write(tmp_path / "src", {"mine/__init__.py": "", "mine/net.py": "X = 1\n"})
         sys.path.append(str(sources))  # what the .pth file of an editable install does
-        for component in ("mine.net:Net", "train:Net"):  # its own component's, or beside another's
+        for component in (
+            "mine.net:Net",
+            "train:Net",
+        ):  # of the component, or imported by it
             (flat / "model.py").write_text("import mine.net\n")
             (sources / "mine" / "net.py").write_text("X = 1\n")
             first = provenance.source_digest([component], flat)
@@ -213,15 +216,15 @@ class TestInstalledPackages:
         info = {"METADATA": "Metadata-Version: 2.1\nName: o\nVersion: 1\n", "top_level.txt": "other"}
         write(site / "o-1.dist-info", info)
         sys.path.append(str(site))
-        provenance._packages.cache_clear()
+        provenance._distributions_on.cache_clear()
         (flat / "model.py").write_text("import other\n")
         first = provenance.source_digest(["train:Net"], flat)
         write(site, {"other/__init__.py": "X = 2\n"})
         assert provenance.source_digest(["train:Net"], flat) == first
 
 
-class TestAblatesOwn:
-    """A package in place of ablate: the loop, a subject beside it, and what neither depends on."""
+class TestOwnPackage:
+    """A package in place of ablate: the loop, a subject, and modules that cannot change a score."""
 
     FILES: ClassVar = {
         "tool/__init__.py": "X = 1\n",
@@ -239,14 +242,14 @@ class TestAblatesOwn:
 
     @pytest.fixture
     def digest(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-        monkeypatch.setattr(provenance, "OWN", "tool")
-        monkeypatch.setattr(provenance, "EXECUTION", "tool.runs.loop")
-        monkeypatch.setattr(trust, "offered", lambda: {"tool.subject.model"})
+        monkeypatch.setattr(provenance, "OWN_PACKAGE", "tool")
+        monkeypatch.setattr(provenance, "LOOP_MODULE", "tool.runs.loop")
+        monkeypatch.setattr(trust, "offered_modules", lambda: {"tool.subject.model"})
         write(tmp_path, self.FILES)
         return lambda component="tool.subject.model:Net": provenance.source_digest([component], tmp_path)
 
     @pytest.mark.parametrize("file", FILES)
-    def test_what_decides_a_result_counts(self, digest: Callable[..., str], tmp_path: Path, file: str) -> None:
+    def test_modules_that_affect_scores_count(self, digest: Callable[..., str], tmp_path: Path, file: str) -> None:
         counts = {"tool/runs/loop.py", "tool/runs/step.py", "tool/runs/__init__.py"}
         subject = {"tool/subject/__init__.py", "tool/subject/layers.py"}
         expected = {
@@ -259,7 +262,7 @@ class TestAblatesOwn:
         for component, files in expected.items():
             assert (digest(component) != before[component]) is (file in files)
 
-    def test_a_module_that_moves_is_no_other_code(
+    def test_moving_a_module_does_not_change_the_digest(
         self, digest: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = digest()
@@ -270,17 +273,17 @@ class TestAblatesOwn:
         for path in (tmp_path / "tool" / "trainers").rglob("*.py"):
             moved = path.read_text().replace("tool.runs", "tool.trainers.builtin").replace("study, runs", "study")
             path.write_text(moved.replace("builtin.step ", "builtin.stepping "))
-        monkeypatch.setattr(provenance, "EXECUTION", "tool.trainers.builtin.loop")
+        monkeypatch.setattr(provenance, "LOOP_MODULE", "tool.trainers.builtin.loop")
         assert digest() == before
 
 
-def test_the_loop_whose_code_counts_is_there() -> None:
-    found = imported_code.Finder(sys.path).find(provenance.EXECUTION)
-    assert found is not None
-    assert found.file is not None
+def test_the_loop_module_exists() -> None:
+    location = imported_code.Finder(sys.path).find(provenance.LOOP_MODULE)
+    assert location is not None
+    assert location.file is not None
 
 
-def test_the_digest_tells_its_version(flat: Path) -> None:
+def test_the_digest_begins_with_its_version(flat: Path) -> None:
     version, _, digest = provenance.source_digest(["train:Net"], flat).partition(":")
     assert version == provenance.VERSION == "3"
     assert len(bytes.fromhex(digest)) == 8

@@ -1,4 +1,4 @@
-"""The loop by itself: shared streams, the schedule, resuming to the bit, divergence."""
+"""The training loop alone: shared random streams, the schedule, bit-identical resuming, divergence."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ Make = Callable[..., Trainer]
 @pytest.fixture
 def trainer(toy: ModuleType) -> Make:
     def make(seed: int = 1, **changes: Any) -> Trainer:
-        outside = {k: changes.pop(k) for k in ("data", "loss", "on_epoch", "checkpoint", "signals") if k in changes}
+        arguments = {k: changes.pop(k) for k in ("data", "loss", "on_epoch", "checkpoint", "signals") if k in changes}
         settings = {"epochs": 4, "batch_size": 32, "learning_rate": 0.1, "precision": "float32", **changes}
-        parts = {
+        components = {
             "data": toy.houses(device=CPU, count=128),
             "loss": toy.squared(),
             "on_epoch": lambda entry: None,
-            **outside,
+            **arguments,
         }
-        return Trainer(settings=TrainingSettings(**settings), seed=seed, device=CPU, validate=lambda model: {}, **parts)
+        return Trainer(
+            settings=TrainingSettings(**settings), seed=seed, device=CPU, validate=lambda model: {}, **components
+        )
 
     return make
 
@@ -53,7 +55,7 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 class TestStreams:
     def test_examples_depend_on_seed_and_epoch_alone(self, trainer: Make) -> None:
         first = [batch.inputs for batch in trainer().batches(epoch=2)]
-        torch.manual_seed(999)  # whatever an arm drew before
+        torch.manual_seed(999)  # arms draw differently before
         again = [batch.inputs for batch in trainer(learning_rate=0.5, epochs=9).batches(epoch=2)]
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
         for other in (trainer().batches(epoch=3), trainer(seed=2).batches(epoch=2)):
@@ -109,18 +111,18 @@ def test_gradients_are_clipped_by_their_global_norm(
 
 
 def test_set_epoch_is_called_before_every_epoch(toy: ModuleType, trainer: Make) -> None:
-    told: list[int] = []
+    epochs: list[int] = []
     model = line(toy)
-    model.set_epoch = told.append  # type: ignore[assignment]
+    model.set_epoch = epochs.append  # type: ignore[assignment]
     trainer(epochs=3).run(model)
-    assert told == [0, 1, 2]
+    assert epochs == [0, 1, 2]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_lower_precision_trains_on_a_cpu(toy: ModuleType, trainer: Make, precision: str) -> None:
-    made = trainer(precision=precision)
-    assert made.precision is torch.bfloat16
-    history = made.run(line(toy)).history
+    half = trainer(precision=precision)
+    assert half.precision is torch.bfloat16
+    history = half.run(line(toy)).history
     assert history[-1]["train/loss"] < history[0]["train/loss"]
 
 
@@ -128,20 +130,20 @@ class Killed(Exception):
     """Stands in for a kill."""
 
 
-class Asked:
-    """Asks training to stop after a number of looks, and keeps what it says."""
+class StopAfter:
+    """Signals that request a stop after a number of polls, and keep the lines of the log."""
 
-    def __init__(self, looks: float = math.inf) -> None:
-        self.looks, self.beats, self.said = looks, 0, list[str]()
+    def __init__(self, polls: float = math.inf) -> None:
+        self.polls, self.heartbeats, self.lines = polls, 0, list[str]()
 
-    def beat(self) -> None:
-        self.beats += 1
+    def heartbeat(self) -> None:
+        self.heartbeats += 1
 
-    def stopping(self) -> bool:
-        return self.beats > self.looks
+    def stop_requested(self) -> bool:
+        return self.heartbeats > self.polls
 
-    def say(self, text: str) -> None:
-        self.said.append(text)
+    def log(self, text: str) -> None:
+        self.lines.append(text)
 
 
 class TestResume:
@@ -150,9 +152,9 @@ class TestResume:
         self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs_done: int
     ) -> None:
         monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 3600.0)  # at epochs' ends only
-        whole = line(toy)
-        history = trainer().run(whole).history
+        monkeypatch.setattr(loop, "POLL_SECONDS", 3600.0)  # only at the end of an epoch
+        uninterrupted = line(toy)
+        history = trainer().run(uninterrupted).history
 
         def stop(entry: Mapping[str, float]) -> None:
             if entry["epoch"] == epochs_done + 1:
@@ -162,55 +164,55 @@ class TestResume:
         with pytest.raises(Killed):
             trainer(checkpoint=checkpoint, on_epoch=stop).run(line(toy))
 
-        heard: list[Mapping[str, float]] = []
+        entries: list[Mapping[str, float]] = []
         torch.manual_seed(12345)
-        fresh = toy.Line()  # of other weights: those of the checkpoint count
-        signals = Asked()
-        progress = trainer(checkpoint=checkpoint, on_epoch=heard.append, signals=signals).run(fresh)
-        assert signals.said == [f"continued from a checkpoint after epoch {epochs_done}"]
+        resumed = toy.Line()  # its own weights are replaced by those of the checkpoint
+        signals = StopAfter()
+        progress = trainer(checkpoint=checkpoint, on_epoch=entries.append, signals=signals).run(resumed)
+        assert signals.lines == [f"continued from a checkpoint after epoch {epochs_done}"]
         assert (progress.resumed, progress.resumed_steps, progress.notes) == (epochs_done, 0, [])
-        assert progress.history == history == heard
-        assert same(whole.state_dict(), fresh.state_dict())
+        assert progress.history == history == entries
+        assert same(uninterrupted.state_dict(), resumed.state_dict())
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     @pytest.mark.parametrize("kind", ["dropout", "batch statistics", "shuffled input"])
     def test_stopped_after_any_step_it_ends_the_same(
         self, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: ModuleType, precision: str, kind: str
     ) -> None:
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
-        make, data = subject(toy, kind)
+        monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
+        make, data = model_and_data(toy, kind)
         settings = {"data": data, "epochs": 5, "batch_size": 8, "precision": precision}
-        whole, history, after = make(), [], []
-        undisturbed = trainer(**settings, on_epoch=history.append).run(whole)
-        after.append(torch.rand(3))
+        uninterrupted, history, draws_after = make(), [], []
+        expected = trainer(**settings, on_epoch=history.append).run(uninterrupted)
+        draws_after.append(torch.rand(3))
 
-        chance, checkpoint, places = random.Random(kind), ResumeCheckpoint(tmp_path / "checkpoint.pt"), []
+        chance, checkpoint, logs = random.Random(kind), ResumeCheckpoint(tmp_path / "checkpoint.pt"), []
         while True:
-            torch.manual_seed(len(places))  # another process has drawn who knows what
-            model, asked = make(), Asked(looks=chance.randrange(1, 12))
+            torch.manual_seed(len(logs))  # another process starts with another random state
+            model, signals = make(), StopAfter(polls=chance.randrange(1, 12))
             try:
-                progress = trainer(**settings, checkpoint=checkpoint, signals=asked).run(model)
+                progress = trainer(**settings, checkpoint=checkpoint, signals=signals).run(model)
                 break
             except Stopped:
-                places.append(asked.said)
-        after.append(torch.rand(3))
+                logs.append(signals.lines)
+        draws_after.append(torch.rand(3))
 
-        assert len(places) > 3
-        assert any("steps" in said for (said, *_) in places[1:])
-        assert progress.history == undisturbed.history == history
+        assert len(logs) > 3
+        assert any("steps" in first for (first, *_) in logs[1:])
+        assert progress.history == expected.history == history
         assert [weights.numpy().tobytes() for weights in model.state_dict().values()] == [
-            weights.numpy().tobytes() for weights in whole.state_dict().values()
+            weights.numpy().tobytes() for weights in uninterrupted.state_dict().values()
         ]
-        assert torch.equal(*after)  # evaluation would draw the same, too
+        assert torch.equal(*draws_after)  # evaluation would draw the same too
 
     def test_a_kill_in_mid_epoch_goes_on_from_the_last_step_saved(
         self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
         settings = {"batch_size": 4, "epochs": 2}  # 16 steps an epoch
-        whole = line(toy)
-        history = trainer(**settings).run(whole).history
+        uninterrupted = line(toy)
+        history = trainer(**settings).run(uninterrupted).history
         data, sampled = toy.houses(device=CPU, count=128), []
 
         def sample(index: Tensor, *, generator: torch.Generator) -> Any:
@@ -220,18 +222,18 @@ class TestResume:
             return toy.Houses.sample(data, index, generator=generator)
 
         data.sample = sample
-        checkpoint, signals = ResumeCheckpoint(tmp_path / "checkpoint.pt"), Asked()
+        checkpoint, signals = ResumeCheckpoint(tmp_path / "checkpoint.pt"), StopAfter()
         with pytest.raises(Killed):
             trainer(data=data, checkpoint=checkpoint, **settings).run(line(toy))
         checkpoint.path.write_bytes(b"damaged")
-        fresh = toy.Line()
-        progress = trainer(data=data, checkpoint=checkpoint, signals=signals, **settings).run(fresh)
-        assert len(sampled) == 24 + 10  # 23 steps were done and 22 are in the one before: 10 are left of 32
-        told = "damaged checkpoint checkpoint.pt (it does not begin as a checkpoint does); the one before was used"
-        assert signals.said == [told, "continued from a checkpoint after epoch 1 and 6 steps"]
-        assert progress.notes == [f"{told}, after epoch 1 and 6 steps"]
+        resumed = toy.Line()
+        progress = trainer(data=data, checkpoint=checkpoint, signals=signals, **settings).run(resumed)
+        assert len(sampled) == 24 + 10  # 23 steps were done, the previous checkpoint has 22 of 32: 10 are left
+        damage = "damaged checkpoint checkpoint.pt (it does not begin as a checkpoint does); the one before was used"
+        assert signals.lines == [damage, "continued from a checkpoint after epoch 1 and 6 steps"]
+        assert progress.notes == [f"{damage}, after epoch 1 and 6 steps"]
         assert progress.history == history
-        assert same(whole.state_dict(), fresh.state_dict())
+        assert same(uninterrupted.state_dict(), resumed.state_dict())
 
     def test_the_last_epoch_is_kept_for_an_interrupted_evaluation(
         self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -239,44 +241,44 @@ class TestResume:
         monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 3600.0)
         saved: list[bool] = []
         checkpoint = ResumeCheckpoint(tmp_path / "checkpoint.pt")
-        made = trainer(checkpoint=checkpoint, on_epoch=lambda entry: saved.append(checkpoint.path.exists()))
-        history = made.run(line(toy)).history
-        assert saved == [False] * 4  # no more often than asked
-        again = made.run(line(toy))
+        one = trainer(checkpoint=checkpoint, on_epoch=lambda entry: saved.append(checkpoint.path.exists()))
+        history = one.run(line(toy)).history
+        assert saved == [False] * 4  # not within CHECKPOINT_SECONDS
+        again = one.run(line(toy))
         assert (again.history, again.resumed) == (history, 4)
 
-    def test_looks_up_no_more_often_than_told(
+    def test_polls_at_most_every_poll_seconds(
         self, toy: ModuleType, trainer: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 3600.0)
-        asked = Asked(looks=0)
-        trainer(signals=asked).run(line(toy))
-        trainer(signals=asked).run(toy.MeanPrice())
-        assert asked.beats == 0
+        monkeypatch.setattr(loop, "POLL_SECONDS", 3600.0)
+        signals = StopAfter(polls=0)
+        trainer(signals=signals).run(line(toy))
+        trainer(signals=signals).run(toy.MeanPrice())
+        assert signals.heartbeats == 0
 
     def test_a_fit_is_stopped_too_and_done_again(
         self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
         checkpoint = ResumeCheckpoint(tmp_path / "checkpoint.pt")
         with pytest.raises(Stopped):
-            trainer(signals=Asked(looks=1), checkpoint=checkpoint).run(toy.MeanPrice())
+            trainer(signals=StopAfter(polls=1), checkpoint=checkpoint).run(toy.MeanPrice())
         assert list(tmp_path.glob("checkpoint*")) == []
         model = toy.MeanPrice()
-        trainer(signals=Asked(), checkpoint=checkpoint).run(model)
+        trainer(signals=StopAfter(), checkpoint=checkpoint).run(model)
         assert model.price != 0
 
     def test_a_diverged_run_is_not_resumed(
         self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
         with pytest.raises(NonFiniteLoss):
             trainer(learning_rate=1e30, checkpoint=ResumeCheckpoint(tmp_path / "checkpoint.pt")).run(line(toy))
         assert list(tmp_path.glob("checkpoint*")) == []
 
 
-def subject(toy: ModuleType, kind: str) -> tuple[Callable[[], nn.Module], Any]:
+def model_and_data(toy: ModuleType, kind: str) -> tuple[Callable[[], nn.Module], Any]:
     """A network, the same at every call, and data of 64 training examples."""
     terrace = importlib.import_module("linear_toy.terrace")
 
@@ -293,11 +295,11 @@ def subject(toy: ModuleType, kind: str) -> tuple[Callable[[], nn.Module], Any]:
     if kind == "batch statistics":
         return seeded(terrace.TwoBranches), terrace.terraces(device=CPU, count=128)
     shuffled = {"shuffle_input": ["age"], "drop_input": [], "drop_joints": []}
-    return seeded(terrace.TwoBranches, 4), controls.Controlled(terrace.terraces(device=CPU, count=128), **shuffled)
+    return seeded(terrace.TwoBranches, 4), controls.ControlledData(terrace.terraces(device=CPU, count=128), **shuffled)
 
 
 def test_divergence_names_the_epoch(toy: ModuleType, trainer: Make) -> None:
-    heard: list[Mapping[str, float]] = []
+    entries: list[Mapping[str, float]] = []
 
     class Breaking:
         def __init__(self) -> None:
@@ -308,9 +310,9 @@ def test_divergence_names_the_epoch(toy: ModuleType, trainer: Make) -> None:
             return output.mean() * (float("nan") if self.steps == 5 else 1.0)  # two steps an epoch: the third
 
     with pytest.raises(NonFiniteLoss, match="not finite in epoch 3") as caught:
-        trainer(loss=Breaking(), on_epoch=heard.append).run(line(toy))
+        trainer(loss=Breaking(), on_epoch=entries.append).run(line(toy))
     assert caught.value.epoch == 3
-    assert [entry["epoch"] for entry in heard] == [1, 2]
+    assert [entry["epoch"] for entry in entries] == [1, 2]
 
 
 def test_a_model_that_fits_gets_one_epoch_and_no_gradients(toy: ModuleType, trainer: Make) -> None:

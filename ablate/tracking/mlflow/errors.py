@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ablate.study import InputError, RunDiscarded, StoreUnavailable
-from ablate.trainers.errors import OF_OUR_FILES, OF_THE_PLACE
+from ablate.trainers.errors import PERMISSION_ERRNOS, STORAGE_ERRNOS
 from ablate.untrusted.addresses import redacted
 
 # MLflow's codes for a request that will never be answered otherwise. All others pass, or are worth a second try.
@@ -91,7 +91,7 @@ def _passes(error: BaseException) -> bool:
         return True
     # shutil.copytree raises an OSError without a number, with one reason a file
     number = getattr(error, "errno", None)
-    return number is None or number in OF_THE_PLACE | OF_OUR_FILES
+    return number is None or number in STORAGE_ERRNOS | PERMISSION_ERRNOS
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Weights and resume checkpoints on disk: written whole or not at all, read without executing anything."""
+"""Weights and resume checkpoints on disk: checkpoints are written atomically, nothing in a file is executed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ablate.trainers.atomic_write import write_whole
 from ablate.untrusted.wording import shown
 
 WEIGHTS, SETTINGS = "weights.safetensors", "model.json"
-UNLOADABLE = "model"  # fact of a run's provenance: why it kept no network, where what it saved cannot be loaded
-MAX_SETTINGS_BYTES = 200_000  # of model.json; more is cut off and then no JSON
+UNLOADABLE = "model"  # provenance key: why the run has no saved network, where the saved one could not be loaded
+MAX_SETTINGS_BYTES = 200_000  # of model.json; a longer file is cut off and then is not valid JSON
 MAGIC, DIGEST_SIZE = b"ablate checkpoint 1\n", hashlib.sha256().digest_size
 
 
 def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: list[int], folder: Path) -> None:
-    """Write `folder/weights.safetensors` and `folder/model.json`: the section that makes the model, its input shape.
+    """Write `folder/weights.safetensors` and `folder/model.json`: the model section and the input shape.
 
     `inputs_shape` is that of one example, without the batch dimension.
     """
@@ -32,26 +32,28 @@ def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape:
     settings = {key: value for key, value in section.items() if key != "factory"}
     document = {"factory": section["factory"], "settings": settings, "inputs_shape": inputs_shape}
     tensors = {name: tensor.detach().contiguous().cpu().clone() for name, tensor in model.state_dict().items()}
-    (folder / WEIGHTS).write_bytes(save(tensors))  # save_file() hides the system's error in one of its own
+    (folder / WEIGHTS).write_bytes(save(tensors))  # save_file() would hide the OSError in an error of its own
     (folder / SETTINGS).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def keep_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: list[int], folder: Path) -> str:
-    """Save the model as `save_model` does and load it again. Gives the reason where that fails; nothing is then kept.
+def save_loadable_model(
+    model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: list[int], folder: Path
+) -> str:
+    """Save the model as `save_model` does and load it again. If that fails, delete `folder` and return the reason.
 
-    A buffer made by `expand`, or one that is None until the first batch, is saved and cannot be loaded. Building the
-    network anew draws random numbers. Raises OSError where the folder cannot be written.
+    For example a buffer made by `expand`, or one that is None until the first batch, can be saved but not loaded.
+    Loading builds the network again, which draws random numbers. Raises OSError where the folder cannot be written.
     """
     try:
         save_model(model, section, inputs_shape, folder)
         load_model(folder)
     except OSError:
         raise
-    except Exception as error:  # a person's network may raise anything; its scores are there all the same
+    except Exception as error:  # a component may raise anything; the run keeps its scores
         shutil.rmtree(folder, ignore_errors=True)
         problem = error.problems[0] if isinstance(error, InputError) else None
-        said = f"{problem.rule}: {problem.value}" if problem else f"{type(error).__name__}: {error}"
-        return " ".join(f"the saved network cannot be loaded again: {said}".split())[:400]
+        reason = f"{problem.rule}: {problem.value}" if problem else f"{type(error).__name__}: {error}"
+        return " ".join(f"the saved network cannot be loaded again: {reason}".split())[:400]
     return ""
 
 
@@ -64,19 +66,19 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         problem = Problem(str(folder), SETTINGS, "a model folder holds this file", nearest=f"and {WEIGHTS} beside it")
         raise InputError(problem) from None
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, a number without end
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, too many digits
         raise InputError(Problem(str(path), "", "must be readable JSON", str(error)[:80])) from None
-    wanted = {"factory": str, "settings": dict, "inputs_shape": list}
-    if not isinstance(document, dict) or any(not isinstance(document.get(k), t) for k, t in wanted.items()):
-        raise InputError(Problem(str(path), "", f"must hold {', '.join(wanted)}", shown(document)))
-    if "factory" in document["settings"]:  # it would name another factory than the one that is shown
-        problem = Problem(str(path), "settings.factory", "must not stand among the settings")
+    required = {"factory": str, "settings": dict, "inputs_shape": list}
+    if not isinstance(document, dict) or any(not isinstance(document.get(k), t) for k, t in required.items()):
+        raise InputError(Problem(str(path), "", f"must hold {', '.join(required)}", shown(document)))
+    if "factory" in document["settings"]:  # it would replace the factory that is shown
+        problem = Problem(str(path), "settings.factory", "must not be among the settings")
         raise InputError(problem._replace(value=shown(document["settings"]["factory"])))
     return document
 
 
 def load_model(folder: Path) -> torch.nn.Module:
-    """The saved model in eval mode, on the CPU. The factory named in `model.json` is imported: trust the folder.
+    """The saved model in eval mode, on the CPU. It imports the factory that `model.json` names: trust the folder.
 
     Raises InputError when a file is missing or damaged, or the weights do not fit the network.
     """
@@ -100,26 +102,26 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
 
 
 class ResumeCheckpoint:
-    """The state of one run in flight and the one before it: a kill or a damaged file costs one of the two.
+    """The last two saved states of a run that is not finished: if one is damaged, the other is left.
 
     A file holds MAGIC, the SHA-256 of the rest, and the rest as `torch.save` writes it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.previous = path, path.with_suffix(".previous")
-        self.damage = ""  # what the last `load` found wrong, for people
+        self.damage = ""  # what was wrong with the files at the last `load`, in words
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Raises OSError where the place cannot be written; what was saved before stays as it was."""
-        # in memory first: a full disk is then the system's own error, not one of torch's without a number
-        written = io.BytesIO()
-        torch.save(dict(state), written)
-        payload = written.getbuffer()
+        """Raises OSError where the file cannot be written; what was saved before stays as it was."""
+        # in memory first: on a full disk torch.save would raise an error without an errno
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        payload = buffer.getbuffer()
         write_whole(self.path, [MAGIC, hashlib.sha256(payload).digest(), payload], previous=self.previous)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The last state saved whole, or None where there is none (the run then starts anew); see `damage`."""
-        found, state = list[str](), None
+        """The latest undamaged state, or None where there is none (the run then starts anew). Sets `damage`."""
+        problems, state = list[str](), None
         for path in (self.path, self.previous):
             try:
                 state = _read_state(path, device)
@@ -127,11 +129,11 @@ class ResumeCheckpoint:
             except FileNotFoundError:
                 continue
             except Exception as error:  # a damaged file costs time, not the study
-                found.append(f"damaged checkpoint {path.name} ({' '.join(str(error).split())[:200]})")
-                if not isinstance(error, OSError):  # else the next save would make it the one before
+                problems.append(f"damaged checkpoint {path.name} ({' '.join(str(error).split())[:200]})")
+                if not isinstance(error, OSError):  # or the next save would rename it to `previous`
                     path.unlink(missing_ok=True)
         outcome = "the run starts anew" if state is None else "the one before was used"
-        self.damage = "; ".join([*found, outcome]) if found else ""
+        self.damage = "; ".join([*problems, outcome]) if problems else ""
         return state
 
     def delete(self) -> None:
@@ -141,10 +143,11 @@ class ResumeCheckpoint:
 
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
     content = memoryview(path.read_bytes())
-    head, payload = len(MAGIC), content[len(MAGIC) + DIGEST_SIZE :]
-    if content[:head] != MAGIC:
+    payload_start = len(MAGIC) + DIGEST_SIZE
+    payload = content[payload_start:]
+    if content[: len(MAGIC)] != MAGIC:
         raise ValueError("it does not begin as a checkpoint does")
-    if content[head : head + DIGEST_SIZE] != hashlib.sha256(payload).digest():
+    if content[len(MAGIC) : payload_start] != hashlib.sha256(payload).digest():
         raise ValueError("its checksum does not match")
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
     return state

@@ -15,14 +15,14 @@ LATENCY_CALLS, LATENCY_WARMUP = 200, 20
 
 
 def count(model: torch.nn.Module, inputs: torch.Tensor) -> dict[str, float]:
-    """`cost/parameters`, `cost/parameters_<part>` for the parts the model names, `cost/flops` of one example.
+    """`cost/parameters`, `cost/parameters_<part>` for each part that the model counts, and `cost/flops` of one example.
 
     FLOPs are theoretical (torch's FlopCounterMode): operations it does not know count as zero.
     """
     counts = {"cost/parameters": float(sum(p.numel() for p in model.parameters()))}
-    parts = getattr(model, "parameter_counts", None)
-    if parts:
-        counts |= {f"cost/parameters_{name}": float(number) for name, number in parts().items()}
+    parameter_counts = getattr(model, "parameter_counts", None)
+    if parameter_counts:
+        counts |= {f"cost/parameters_{name}": float(number) for name, number in parameter_counts().items()}
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(inputs[:1])
@@ -30,9 +30,10 @@ def count(model: torch.nn.Module, inputs: torch.Tensor) -> dict[str, float]:
 
 
 def latency(folder: Path, *, threads: int, device: str) -> dict[str, float]:
-    """`cost/latency_ms_p50` and `_p95` of one example through a saved model. Run it alone: neighbours slow it down.
+    """`cost/latency_ms_p50` and `_p95` of one example through a saved model.
 
-    Empty for a `UsesTargets` model: without the truth it does no work.
+    Other work on the machine slows it down: measure alone. Empty for a `UsesTargets` model, which without targets
+    does no work.
     """
     torch.set_num_threads(threads)
     target = torch.device(device)

@@ -1,4 +1,4 @@
-"""Per-example scores of a model on fixed examples, their summary, and a few examples kept for pictures."""
+"""Per-example scores of a model on fixed examples, their summary, and a few examples saved for pictures."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ablate.study import Metric
 from ablate.study.columns import columns
 from ablate.trainers.contract import Batch, UsesTargets
 
-CHUNK = 2048  # examples a forward pass: bounds memory, changes no result
-SPREAD, MEDIAN, WORST = 0, 1, 2  # why an example was kept
+CHUNK = 2048  # examples per forward pass: limits memory, changes no result
+SPREAD, MEDIAN, WORST = 0, 1, 2  # why an example was chosen
 
 
 @torch.no_grad()
 def predict(model: torch.nn.Module, examples: Batch | Tensor) -> Any:
     """The model's output for all inputs, in float32 and eval mode: a tensor or a mapping of tensors.
 
-    A `UsesTargets` model answers a Batch from its targets too; everyone else sees the inputs alone.
+    A `UsesTargets` model gets whole batches; any other model gets the inputs alone.
     """
     model.eval()
     if isinstance(examples, Batch) and isinstance(model, UsesTargets):
-        parts = [model.answer(chunk) for chunk in _chunks(examples)]
+        outputs = [model.answer(chunk) for chunk in _chunks(examples)]
     else:
         inputs = examples.inputs if isinstance(examples, Batch) else examples
-        parts = [model(chunk) for chunk in inputs.split(CHUNK)]
-    if isinstance(parts[0], Mapping):
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return torch.cat(parts)
+        outputs = [model(chunk) for chunk in inputs.split(CHUNK)]
+    if isinstance(outputs[0], Mapping):
+        return {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
+    return torch.cat(outputs)
 
 
 def _chunks(examples: Batch) -> Iterator[Batch]:
@@ -44,23 +44,23 @@ def _chunks(examples: Batch) -> Iterator[Batch]:
 
 @torch.no_grad()
 def score(output: Any, targets: Mapping[str, Tensor], metrics: Iterable[Metric]) -> dict[str, float]:
-    """One number a metric. An example where the metric is undefined (NaN) is left out of it; none left gives NaN."""
+    """One number per metric, over the examples where it is defined (not NaN); NaN where there is none."""
     return {m.name: reduce(m, m.per_example(output, targets)) for m in metrics}
 
 
 def reduce(metric: Metric, values: Tensor) -> float:
-    """The score of a split from its examples' values (batch,), NaN left out."""
+    """The score of a split from its examples' values (batch,), ignoring NaN."""
     values = values.double()
-    kept = values[~values.isnan()]
-    if kept.numel() == 0:
+    defined = values[~values.isnan()]
+    if defined.numel() == 0:
         return float("nan")
-    if metric.reduction == "median":  # numpy's averages the two middle values; torch's takes the lower
-        return float(np.median(kept.cpu().numpy()))
-    return float(kept.square().mean().sqrt() if metric.reduction == "rms" else kept.mean())
+    if metric.reduction == "median":  # numpy averages the two middle values, torch takes the lower one
+        return float(np.median(defined.cpu().numpy()))
+    return float(defined.square().mean().sqrt() if metric.reduction == "rms" else defined.mean())
 
 
 def condition_frame(targets: Mapping[str, Tensor]) -> pd.DataFrame:
-    """A row an example: every target that is one number; whole numbers stay whole, others are float32."""
+    """One row per example, one column per target of shape (batch,): integers stay integers, floats become float32."""
     numbers = {name: value for name, value in targets.items() if value.ndim == 1}
     return pd.DataFrame(
         {name: (v.float() if v.is_floating_point() else v).cpu().numpy() for name, v in numbers.items()}
@@ -69,14 +69,14 @@ def condition_frame(targets: Mapping[str, Tensor]) -> pd.DataFrame:
 
 @torch.no_grad()
 def score_frame(output: Any, targets: Mapping[str, Tensor], metrics: Sequence[Metric]) -> pd.DataFrame:
-    """A row an example: the values of every metric in float32, rounded (see `rounded`), each once.
+    """One row per example: the values of every metric in float32, rounded (see `rounded`).
 
-    Left out are pooled metrics, metrics with the function of an earlier one (see `design.columns`), and metrics that
+    Left out are pooled metrics, metrics with the function of an earlier one (see `study.columns`), and metrics that
     only repeat the target of their own name.
     """
-    own = {metric.name: metric for metric in metrics}
+    by_name = {metric.name: metric for metric in metrics}
     values = {
-        name: own[name].per_example(output, targets).float()
+        name: by_name[name].per_example(output, targets).float()
         for name, column in columns(metrics).items()
         if column == name
     }
@@ -84,20 +84,20 @@ def score_frame(output: Any, targets: Mapping[str, Tensor], metrics: Sequence[Me
         {
             name: rounded(value.cpu().numpy())
             for name, value in values.items()
-            if name not in targets or not _same(value, targets[name])
+            if name not in targets or not _equal(value, targets[name])
         }
     )
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
-    """float32 values to the nearest with 10 bits after the leading one, to 0.05 %; half the space when compressed."""
+    """float32 values rounded to 10 bits after the leading one (to 0.05 %): they compress to half the space."""
     bits = values.astype(np.float32).view(np.uint32)
     nearest = (bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)  # ties to even
     return np.where(np.isfinite(values), nearest.view(np.float32), values).astype(np.float32)
 
 
 def save_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write Parquet. The values of a column differ in their low bytes only: split by byte they take less space."""
+    """Write Parquet, split by byte: the values of a column mostly share their high bytes, which then compress well."""
     split = dict.fromkeys(frame.columns, "BYTE_STREAM_SPLIT")
     frame.to_parquet(path, compression="zstd", index=False, use_dictionary=False, column_encoding=split)
 
@@ -106,28 +106,28 @@ def save_frame(frame: pd.DataFrame, path: Path) -> None:
 def example_arrays(batch: Batch, output: Any, metric: Metric, *, spread: int) -> dict[str, np.ndarray]:
     """Examples of a split for pictures: inputs, `target/…`, `output/…`, their `index` in the split and their `role`.
 
-    First the example with the median of the metric (role 1), then the one with the worst value (role 2), where the
-    metric is defined at all; then `spread` of them spread evenly (role 0), the same in every run on the same data.
+    First the example with the median value of the metric (role 1) and the one with the worst (role 2), where the
+    metric is defined for any; then `spread` evenly spaced examples (role 0), the same in every run on the same data.
     """
     size = len(batch.inputs)
     even = torch.linspace(0, size - 1, min(spread, size)).long().tolist()
-    chosen = telling(metric, metric.per_example(output, batch.targets))
+    chosen = median_and_worst(metric, metric.per_example(output, batch.targets))
     index = torch.tensor([*chosen, *even], device=batch.inputs.device)
     outputs = output if isinstance(output, Mapping) else {"value": output}
     arrays = {"inputs": batch.inputs}
     arrays |= {f"target/{name}": value for name, value in batch.targets.items()}
     arrays |= {f"output/{name}": value for name, value in outputs.items()}
-    kept = {name: value[index.to(value.device)].cpu().numpy() for name, value in arrays.items()}
+    selected = {name: value[index.to(value.device)].cpu().numpy() for name, value in arrays.items()}
     role = np.array([*(MEDIAN, WORST)[: len(chosen)], *[SPREAD] * len(even)])
-    return {"index": index.cpu().numpy(), "role": role, **kept}
+    return {"index": index.cpu().numpy(), "role": role, **selected}
 
 
-def telling(metric: Metric, values: Tensor) -> list[int]:
+def median_and_worst(metric: Metric, values: Tensor) -> list[int]:
     """Index of the example with the lower median and of the one with the worst value (batch,); [] when all are NaN."""
     cost = (values if metric.direction == "lower" else -values).double().cpu().numpy()
     order = np.argsort(cost, kind="stable")[: (~np.isnan(cost)).sum()]
     return [int(order[(len(order) - 1) // 2]), int(order[-1])] if len(order) else []
 
 
-def _same(values: Tensor, target: Tensor) -> bool:
+def _equal(values: Tensor, target: Tensor) -> bool:
     return values.shape == target.shape and torch.allclose(values, target.float(), rtol=0, atol=0, equal_nan=True)

@@ -1,6 +1,6 @@
 """The training loop: gradient descent with fresh examples every epoch, resumable after any step.
 
-Knows nothing of studies, arms or tracking: `on_epoch` carries scores out, `signals` says when to stop.
+It must not know studies, arms or tracking: `on_epoch` passes scores out, `signals` says when to stop.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 
 from ablate.study import TrainingSettings
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
-from ablate.trainers.builtin.seeding import derive, seed_globals
+from ablate.trainers.builtin.seeding import derive_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress, TrainState
 from ablate.trainers.contract import Batch, Data, Fits, Loss
 from ablate.trainers.errors import Stopped
 
-CHECKPOINT_SECONDS = 20.0  # at most this much work is lost when a run is killed (and one step)
-LOOK_SECONDS = 0.2  # between two looks up from training: a look takes microseconds, a step from 1 ms on
+CHECKPOINT_SECONDS = 20.0  # a killed run loses at most this much work, and one step
+POLL_SECONDS = 0.2  # between two polls of the stop signal: a poll takes microseconds, a step at least 1 ms
 
 
 class NonFiniteLoss(Exception):
@@ -34,21 +34,21 @@ class NonFiniteLoss(Exception):
 
 
 class Signals(Protocol):
-    """What training and its surroundings tell each other while it runs."""
+    """What the loop reports while it runs, and the request to stop."""
 
-    def beat(self) -> None:
-        """Training goes on."""
+    def heartbeat(self) -> None:
+        """Called at every poll: training is alive."""
 
-    def stopping(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether to stop at the next safe point."""
 
-    def say(self, text: str) -> None:
-        """A line for the log."""
+    def log(self, text: str) -> None:
+        """Add a line to the run's log."""
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """One run's training. `validate(model)` gives the scores logged each epoch; `on_epoch(entry)` carries them out."""
+    """Trains the model of one run. `validate(model)` gives each epoch's scores; `on_epoch(entry)` receives them."""
 
     data: Data
     loss: Loss
@@ -68,85 +68,87 @@ class Trainer:
     def batches(self, epoch: int, *, start: int = 0, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """The examples of one epoch (from 0): order, views and noise depend on (seed, epoch) alone.
 
-        To go on in mid-epoch, name the batch to `start` with and the `generator` as the batches before left it.
+        To continue within an epoch, give the batch to `start` with and the `generator` in its state after the
+        batches before.
         """
-        order_rng = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
-        data_rng = self._seeded(torch.Generator(self.device), epoch) if generator is None else generator
+        order_rng = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+        data_rng = self._seed_data(torch.Generator(self.device), epoch) if generator is None else generator
         order = torch.randperm(self.data.train_size, generator=order_rng).to(self.device)
         size = self.settings.batch_size
         for step in range(start, self.steps_per_epoch):
             yield self.data.sample(order[step * size : (step + 1) * size], generator=data_rng)
 
-    def _seeded(self, generator: torch.Generator, epoch: int) -> torch.Generator:
-        return generator.manual_seed(derive(self.seed, "data", epoch))
+    def _seed_data(self, generator: torch.Generator, epoch: int) -> torch.Generator:
+        return generator.manual_seed(derive_seed(self.seed, "data", epoch))
 
     def run(self, model: torch.nn.Module) -> Progress:
         """Train `model` in place to the final epoch.
 
-        Raises NonFiniteLoss, and Stopped once asked to stop, with a checkpoint of the last step behind it.
+        Raises NonFiniteLoss; raises Stopped when asked to stop, after saving a checkpoint of the last step.
         """
         if isinstance(model, Fits):
             return self._fit(model)
-        return self._descend(model)
+        return self._train(model)
 
     def _fit(self, model: Any) -> Progress:
-        """Never resumed: a fitted model may keep what it has learnt outside of its state."""
+        """Never resumed from a checkpoint: a fitted model may keep what it has learnt outside its `state_dict`."""
         progress = Progress()
         started = time.perf_counter()
         with torch.no_grad():
-            model.fit(self._watched(self.batches(epoch=0)))
+            model.fit(self._polling(self.batches(epoch=0)))
         progress.seconds["train"] = time.perf_counter() - started
-        self._record(progress, model.eval(), {"epoch": 1.0})
+        self._validate(progress, model.eval(), {"epoch": 1.0})
         progress.seconds["validate"] = time.perf_counter() - started - progress.seconds["train"]
         return progress
 
-    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        look_at = time.perf_counter() + LOOK_SECONDS
+    def _polling(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; polls the stop signal between them and raises Stopped."""
+        next_poll = time.perf_counter() + POLL_SECONDS
         for batch in batches:
             yield batch
-            if time.perf_counter() >= look_at:
-                if self._stopping():
+            if time.perf_counter() >= next_poll:
+                if self._stop_requested():
                     raise Stopped
-                look_at = time.perf_counter() + LOOK_SECONDS
+                next_poll = time.perf_counter() + POLL_SECONDS
 
-    def _descend(self, model: torch.nn.Module) -> Progress:
+    def _train(self, model: torch.nn.Module) -> Progress:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
         )
-        # float16 needs its gradients scaled, or small ones vanish
+        # float16 needs its gradients scaled, or small ones become zero
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
-        descent = TrainState(model, optimizer, scaler, self.device)
-        self._resume(descent)
-        descent.look_at = time.perf_counter() + LOOK_SECONDS
-        while (epoch := len(descent.progress.history)) < self.settings.epochs:
-            if descent.step == 0:
-                self._begin(descent, epoch)
-            loss = self._epoch(descent, epoch)
-            descent.spent("train")
+        state = TrainState(model, optimizer, scaler, self.device)
+        self._resume(state)
+        state.next_poll = time.perf_counter() + POLL_SECONDS
+        while (epoch := len(state.progress.history)) < self.settings.epochs:
+            if state.step == 0:
+                self._start_epoch(state, epoch)
+            loss = self._finish_epoch(state, epoch)
+            state.count_time("train")
             if not math.isfinite(loss):
-                self._forget()
+                self._delete_checkpoint()
                 raise NonFiniteLoss(epoch + 1)
-            self._record(descent.progress, model.eval(), {"epoch": epoch + 1.0, "train/loss": loss})
-            descent.spent("validate")
-            descent.step = 0
-            # after the last one always: evaluation may be interrupted too
-            self._look(descent, save=epoch + 1 == self.settings.epochs)
-        return descent.progress
+            self._validate(state.progress, model.eval(), {"epoch": epoch + 1.0, "train/loss": loss})
+            state.count_time("validate")
+            state.step = 0
+            # always save after the last epoch: the evaluation that follows may be interrupted too
+            self._poll(state, save=epoch + 1 == self.settings.epochs)
+        return state.progress
 
-    def _begin(self, descent: TrainState, epoch: int) -> None:
-        """Before the first step of an epoch, and before a restored state that is in the middle of one."""
+    def _start_epoch(self, state: TrainState, epoch: int) -> None:
+        """Called before the first step of an epoch, and before restoring a checkpoint taken within one."""
         seed_globals(self.seed, "noise", epoch)  # dropout and the components' own draws
-        self._seeded(descent.generator, epoch)
-        descent.total = torch.zeros((), device=self.device)
-        descent.model.train()
-        set_epoch = getattr(descent.model, "set_epoch", None)
+        self._seed_data(state.generator, epoch)
+        state.loss_sum = torch.zeros((), device=self.device)
+        state.model.train()
+        set_epoch = getattr(state.model, "set_epoch", None)
         if set_epoch:
             set_epoch(epoch)
 
-    def _epoch(self, descent: TrainState, epoch: int) -> float:
-        """The steps that are left of an epoch. Returns the mean loss of all of them."""
-        model, optimizer, scaler, first = descent.model, descent.optimizer, descent.scaler, descent.step
-        for step, batch in enumerate(self.batches(epoch, start=first, generator=descent.generator), start=first):
+    def _finish_epoch(self, state: TrainState, epoch: int) -> float:
+        """Do the remaining steps of an epoch. Returns the mean loss over all its steps."""
+        model, optimizer, scaler, first = state.model, state.optimizer, state.scaler, state.step
+        for step, batch in enumerate(self.batches(epoch, start=first, generator=state.generator), start=first):
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + step)
             with self.autocast():
@@ -159,11 +161,11 @@ class Trainer:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), self.settings.gradient_clip)
             scaler.step(optimizer)
             scaler.update()
-            descent.total += loss.detach()
-            descent.step = step + 1
-            if time.perf_counter() >= descent.look_at:
-                self._look(descent)
-        return descent.total.item() / self.steps_per_epoch
+            state.loss_sum += loss.detach()
+            state.step = step + 1
+            if time.perf_counter() >= state.next_poll:
+                self._poll(state)
+        return state.loss_sum.item() / self.steps_per_epoch
 
     def learning_rate(self, step: int) -> float:
         """Of a step (from 0): linear warm-up, then a cosine that would reach zero one step after the last."""
@@ -175,7 +177,7 @@ class Trainer:
 
     @property
     def precision(self) -> torch.dtype:
-        """float16 has no fast or stable path on the CPU: bfloat16 stands in there."""
+        """The dtype of autocast. On the CPU float16 is neither fast nor stable: bfloat16 is used instead."""
         name = self.settings.precision
         return torch.bfloat16 if name == "float16" and self.device.type == "cpu" else getattr(torch, name)
 
@@ -184,58 +186,59 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
-    def _record(self, progress: Progress, model: torch.nn.Module, entry: dict[str, float]) -> None:
+    def _validate(self, progress: Progress, model: torch.nn.Module, entry: dict[str, float]) -> None:
+        """Add the validation scores to `entry` and record it."""
         entry |= self.validate(model)
         progress.history.append(entry)
         self.on_epoch(entry)
 
-    def _look(self, descent: TrainState, *, save: bool = False) -> None:
-        """Look up from training: save where it is time, and stop where that is asked for, at most so often."""
+    def _poll(self, state: TrainState, *, save: bool = False) -> None:
+        """Save a checkpoint where one is due, and stop where that was requested; ask at most every POLL_SECONDS."""
         now = time.perf_counter()
-        stopping = now >= descent.look_at and self._stopping()
-        if save or stopping or now - descent.saved > CHECKPOINT_SECONDS:
-            self._save(descent)
-        if stopping:
+        stop = now >= state.next_poll and self._stop_requested()
+        if save or stop or now - state.saved_at > CHECKPOINT_SECONDS:
+            self._save(state)
+        if stop:
             raise Stopped
-        if now >= descent.look_at:
-            descent.look_at = time.perf_counter() + LOOK_SECONDS
+        if now >= state.next_poll:
+            state.next_poll = time.perf_counter() + POLL_SECONDS
 
-    def _stopping(self) -> bool:
+    def _stop_requested(self) -> bool:
         if self.signals is None:
             return False
-        self.signals.beat()
-        return self.signals.stopping()
+        self.signals.heartbeat()
+        return self.signals.stop_requested()
 
-    def _resume(self, descent: TrainState) -> None:
+    def _resume(self, state: TrainState) -> None:
         if self.checkpoint is None:
             return
-        state = self.checkpoint.load(self.device)
+        saved = self.checkpoint.load(self.device)
         damage = self.checkpoint.damage
         if damage:
-            self._say(damage)
-        if state is not None:
-            if state["step"]:
-                self._begin(descent, len(state["history"]))
-            descent.restore(state)
-            self._say(f"continued from a checkpoint {descent.progress.place}")
-            for entry in descent.progress.history:
+            self._log(damage)
+        if saved is not None:
+            if saved["step"]:
+                self._start_epoch(state, len(saved["history"]))
+            state.load_state_dict(saved)
+            self._log(f"continued from a checkpoint {state.progress.resumed_from}")
+            for entry in state.progress.history:
                 self.on_epoch(entry)
-        if damage:  # a run's own state remembers it from here on
-            descent.progress.notes.append(f"{damage}, {descent.progress.place}" if state else damage)
+        if damage:  # later checkpoints of this run keep the note
+            state.progress.notes.append(f"{damage}, {state.progress.resumed_from}" if saved else damage)
 
-    def _say(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         if self.signals:
-            self.signals.say(text)
+            self.signals.log(text)
 
-    def _save(self, descent: TrainState) -> None:
+    def _save(self, state: TrainState) -> None:
         if self.checkpoint is None:
             return
-        descent.spent("train")
-        self.checkpoint.save(descent.state())
-        descent.spent("checkpoint")
-        descent.saved = time.perf_counter()
+        state.count_time("train")
+        self.checkpoint.save(state.state_dict())
+        state.count_time("checkpoint")
+        state.saved_at = time.perf_counter()
 
-    def _forget(self) -> None:
-        """Whoever tries a diverged run again starts anew."""
+    def _delete_checkpoint(self) -> None:
+        """A diverged run that is tried again starts from its first epoch."""
         if self.checkpoint:
             self.checkpoint.delete()

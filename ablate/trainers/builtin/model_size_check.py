@@ -1,4 +1,4 @@
-"""Refuse a network that its weights cannot fill before it takes memory. Knows no architecture; reads no weight."""
+"""Refuse a network that has more parameters than its weights file, before it takes memory. Reads no weight."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from safetensors import safe_open
 from ablate.study import InputError, Problem, components
 from ablate.trainers.builtin.checkpoints import SETTINGS, WEIGHTS, read_settings
 
-NUMBERS_A_LAYER = 12  # of a transformer, in squares of its width
-MOST_RATIO = 400  # of a network's numbers to those in its file, that costs too little to ask
+LAYER_PARAMETERS = 12  # of a transformer layer, times the square of its width
+UNCHECKED_RATIO = 400  # of a network's estimated parameters to those in its file: up to here memory is no danger
 
 
 def check_size(folder: Path) -> None:
-    """Raises InputError where the network that `model.json` describes has more numbers than the weights beside it.
+    """Raises InputError where the network that `model.json` describes has more parameters than the weights beside it.
 
-    The network is made without memory. One whose constructor needs real numbers goes unchecked.
+    The network is built on the meta device. One whose constructor fails there goes unchecked.
     """
     document = read_settings(folder)
-    sizes = stored(folder / WEIGHTS)
-    held = sum(sizes)
-    if _modest(document["settings"], held, len(sizes)):
+    sizes = tensor_sizes(folder / WEIGHTS)
+    stored = sum(sizes)
+    if _is_small(document["settings"], stored, len(sizes)):
         return
     section = {**document["settings"], "factory": document["factory"]}
     make = components.bind(section, place="model", file=str(folder / SETTINGS))
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            wanted = sum(tensor.numel() for tensor in make().state_dict().values())
+            needed = sum(tensor.numel() for tensor in make().state_dict().values())
     except InputError:
         raise
-    except Exception:  # a constructor that looks at its numbers: it is made for real, and then says what is wrong
+    except Exception:  # the constructor reads values: `load_model` builds it with real ones and reports errors
         return
-    if wanted > held:
+    if needed > stored:
         rule = "must hold the weights of the network in model.json"
-        raise InputError(Problem(str(folder / WEIGHTS), "", rule, f"{held:,} numbers of {wanted:,}"))
+        raise InputError(Problem(str(folder / WEIGHTS), "", rule, f"{stored:,} numbers of {needed:,}"))
 
 
-def _modest(settings: object, held: int, tensors: int) -> bool:
-    """Whether the network may be tried: of the two largest whole numbers, one is its width and one its depth at worst.
+def _is_small(settings: object, stored: int, tensors: int) -> bool:
+    """Whether the network is small enough to build unchecked, taking the two largest settings as depth and width.
 
-    To make one without memory, torch imports 800 modules first (measured: 1.1 s).
+    For the meta device torch first imports 800 modules (measured: 1.1 s).
     """
     depth, width = sorted([1, 1, *_whole_numbers(settings)])[-2:]
-    return NUMBERS_A_LAYER * width**2 * min(depth, tensors) <= MOST_RATIO * held
+    return LAYER_PARAMETERS * width**2 * min(depth, tensors) <= UNCHECKED_RATIO * stored
 
 
 def _whole_numbers(value: object) -> Iterator[int]:
@@ -57,8 +57,8 @@ def _whole_numbers(value: object) -> Iterator[int]:
             yield from _whole_numbers(item)
 
 
-def stored(path: Path) -> list[int]:
-    """How many numbers each tensor in a file of weights has. Raises InputError when it is damaged or not there."""
+def tensor_sizes(path: Path) -> list[int]:
+    """The number of elements of each tensor in a weights file. Raises InputError when it is damaged or missing."""
     try:
         with safe_open(path, framework="pt") as file:
             return [math.prod(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118

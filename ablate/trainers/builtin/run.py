@@ -1,6 +1,6 @@
-"""One run, start to end: build the components, train, evaluate, count the cost, leave the artifacts in a folder.
+"""One run, start to end: build the components, train, evaluate, count the cost, write the artifacts to a folder.
 
-Runs in a worker process. Knows nothing of tracking or tuning: what it did comes back as a RunResult.
+Runs in a worker process. It must not know tracking or tuning: it returns a RunResult.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from torch import Tensor
 from ablate.study import InputError, Metric, Problem, Record, RunResult, RunSpec, TrainingSettings, components, digest
 from ablate.trainers import print_capture, provenance
 from ablate.trainers.builtin import controls, cost, evaluation
-from ablate.trainers.builtin.checkpoints import UNLOADABLE, ResumeCheckpoint, keep_model
+from ablate.trainers.builtin.checkpoints import UNLOADABLE, ResumeCheckpoint, save_loadable_model
 from ablate.trainers.builtin.loop import NonFiniteLoss, Signals, Trainer
-from ablate.trainers.builtin.seeding import seed_globals, stream
+from ablate.trainers.builtin.seeding import root_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress
 from ablate.trainers.contract import Batch, Data, Split
-from ablate.trainers.errors import Stopped, unavailable
-from ablate.trainers.progress_log import LOG, Listen, ProgressLog
+from ablate.trainers.errors import Stopped, storage_failure
+from ablate.trainers.progress_log import LOG, OnEpoch, ProgressLog
 
-PICTURES = 6  # test examples kept per run for the report's gallery, beside the median and the worst one
+PICTURES = 6  # evenly spaced test examples saved for the report's gallery, beside the median and the worst one
 
 
 @dataclass(frozen=True)
 class Context:
-    """What belongs to the machine or to the reading of results, never to a run's key."""
+    """What a run needs beside its settings: paths, device and metrics. None of it is part of the run's key."""
 
     catalogue: str
     curve_metrics: tuple[str, ...]  # scored on validation after every epoch; the first is the study's primary
     study_dir: Path
-    work: Path  # checkpoints and fresh artifacts
+    work: Path  # checkpoints, and artifacts until they are recorded
     logs: Path
     device: str = "cpu"
     data_root: Path | None = None
-    limit: int | None = None  # a smoke pass: at most this many examples of every split
-    stop: Path | None = None  # the file that stops one run alone, in place of the study's
+    limit: int | None = None  # at most this many examples of every split, to try that a study runs at all
+    stop: Path | None = None  # a stop file for this run alone, in place of the study's
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / f"{run.phase}-{run.name}-{run.key}"
@@ -62,124 +62,127 @@ class Context:
         return self.logs / f"{spec.name}.log"
 
 
-def execute(spec: RunSpec, context: Context, listen: Listen | None = None) -> RunResult:
+def execute(spec: RunSpec, context: Context, on_epoch: OnEpoch | None = None) -> RunResult:
     """Do the run. Its failure is a result: FAILED, with the reason, and the log with the traceback as its artifact.
 
-    `listen` hears every epoch's entry, for callers in the same process; others read `progress.jsonl`. Raises Stopped
-    when `context.stop_file` appears, and Unavailable when the run's folders cannot be written; the same run can be
-    done again after either and goes on from its last checkpoint.
+    `on_epoch` is called with every epoch's scores in this process; other processes read `progress.jsonl`. Raises
+    Stopped when `context.stop_file` appears, and Unavailable when the run's folders cannot be written; after either
+    the same run can be done again and continues from its last checkpoint.
     """
     try:
-        return _attempt(spec, context, listen)
+        return _attempt(spec, context, on_epoch)
     except Exception as error:
-        halt = unavailable(error, (context.work, context.logs))
-        if halt is None:
+        failure = storage_failure(error, (context.work, context.logs))
+        if failure is None:
             raise
-        raise halt from error
+        raise failure from error
 
 
-def _attempt(spec: RunSpec, context: Context, listen: Listen | None) -> RunResult:
-    folder, log = context.folder(spec), context.log_file(spec)
-    journal = ProgressLog(log, folder, context.stop_file, listen)
-    journal.say(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
-    with _printing_to(log):
+def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunResult:
+    folder, log_file = context.folder(spec), context.log_file(spec)
+    progress_log = ProgressLog(log_file, folder, context.stop_file, on_epoch)
+    progress_log.log(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
+    with _output_to(log_file):
         try:
-            result = _execute(spec, context, folder, journal)
+            result = _execute(spec, context, folder, progress_log)
         except Stopped:
-            journal.say("stopped; the same run again goes on from here")
+            progress_log.log("stopped; the same run again goes on from here")
             raise
         except BaseException as error:  # a component may raise anything: asyncio.CancelledError, SystemExit, its own
-            if _by_ctrl_c(error) or unavailable(error, (context.work, context.logs)):
+            if _is_ctrl_c(error) or storage_failure(error, (context.work, context.logs)):
                 raise
-            journal.say(traceback.format_exc())
-            return _failed(spec, error, log, folder / "out")
-        journal.say(result.status)
+            progress_log.log(traceback.format_exc())
+            return _failed(spec, error, log_file, folder / "out")
+        progress_log.log(result.status)
         return result
 
 
 @contextmanager
-def _printing_to(log: Path) -> Iterator[None]:
-    """What components print goes to the log, in a process that is there for runs alone."""
+def _output_to(log_file: Path) -> Iterator[None]:
+    """Append what components print to the log, in a worker process; in the main process leave it on the terminal."""
     if multiprocessing.parent_process() is None:
         yield
         return
-    with print_capture.to_file(log):
+    with print_capture.to_file(log_file):
         yield
 
 
-def _by_ctrl_c(error: BaseException) -> bool:
-    """Whether the person asks to stop: Python's own handler raises that in the main thread. Cells have another one."""
-    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and handled and main
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Whether Python's own handler raised it in the main thread. In a worker process SIGINT has another handler."""
+    default_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and default_handler and in_main_thread
 
 
-def _failed(spec: RunSpec, error: BaseException, log: Path, out: Path) -> RunResult:
+def _failed(spec: RunSpec, error: BaseException, log_file: Path, out: Path) -> RunResult:
     reason = str(error) if isinstance(error, NonFiniteLoss) else f"{type(error).__name__}: {error}"
-    _fresh(out)
+    _make_empty(out)
     print_capture.flush()
-    shutil.copy(log, out / LOG)
+    shutil.copy(log_file, out / LOG)
     return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
 
 
-def _fresh(folder: Path) -> None:
+def _make_empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
 
-def _execute(spec: RunSpec, context: Context, folder: Path, journal: ProgressLog) -> RunResult:
+def _execute(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
     started = time.perf_counter()
     training = TrainingSettings(**spec.settings["training"])
     torch.set_num_threads(training.threads)
     device = torch.device(context.device)
     if training.precision == "float16" and device.type == "cpu":
-        journal.say("float16 on a CPU: bfloat16 is used instead")
-    _safe_point(journal)
+        progress_log.log("float16 on a CPU: bfloat16 is used instead")
+    _safe_point(progress_log)
     code = _code_digest(spec, context)
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
     curve = [catalogue[name] for name in context.curve_metrics]
     checkpoint = _checkpoint(folder, code, device)
-    trainer = trainer_of(spec, data, loss, curve, device, journal.epoch, checkpoint, journal)
-    _safe_point(journal)
+    trainer = make_trainer(spec, data, loss, curve, device, progress_log.log_epoch, checkpoint, progress_log)
+    _safe_point(progress_log)
     progress = trainer.run(model)
-    _safe_point(journal)
-    scores, artifacts, unloadable = _conclude(spec, context, model, data, catalogue, folder / "out")
-    journal.beat()
+    _safe_point(progress_log)
+    scores, artifacts, unloadable = _evaluate(spec, context, model, data, catalogue, folder / "out")
+    progress_log.heartbeat()
     print_capture.flush()
     shutil.copy(context.log_file(spec), artifacts / LOG)
     timings = {f"time/{name}_s": value for name, value in progress.seconds.items()}
     timings["time/total_s"] = time.perf_counter() - started
     counts = {
         "count/epochs": float(len(progress.history)),
-        "count/examples": float(_seen(trainer, progress)),
+        "count/examples": float(_examples_seen(trainer, progress)),
         "count/train_examples": float(data.train_size),
     }
-    origin = {
+    facts = {
         "data_digest": data.digest,
         "source_digest": code,
         **provenance.environment(context.device, training.threads),
-        **_found(spec),
+        **_matched_setting(spec),
         **({"checkpoint": "; ".join(progress.notes)} if progress.notes else {}),
         **({UNLOADABLE: unloadable} if unloadable else {}),
     }
-    return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, origin, artifacts)
+    return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, facts, artifacts)
 
 
 def _checkpoint(folder: Path, code: str, device: torch.device) -> ResumeCheckpoint:
-    """Another code, torch or kind of processor starts anew: from half-way it would end where neither alone does."""
+    """The checkpoint of a run; other code, torch or processor type has another file and starts anew.
+
+    A run that changed them half-way would end with weights that neither would give alone.
+    """
     processor = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type
     return ResumeCheckpoint(folder / f"checkpoint-{digest([code, str(torch.__version__), processor])[:16]}.pt")
 
 
-def _safe_point(journal: ProgressLog) -> None:
-    """Between two stages of a run: nothing is lost by stopping here."""
-    journal.beat()
-    if journal.stopping():
+def _safe_point(progress_log: ProgressLog) -> None:
+    """Stop here if that was requested: between two stages of a run no work is lost."""
+    progress_log.heartbeat()
+    if progress_log.stop_requested():
         raise Stopped
 
 
-def trainer_of(
+def make_trainer(
     spec: RunSpec,
     data: Data,
     loss: Any,
@@ -189,7 +192,7 @@ def trainer_of(
     checkpoint: ResumeCheckpoint | None = None,
     signals: Signals | None = None,
 ) -> Trainer:
-    """The training loop of a run; after every epoch it scores `curve` on validation, in the training's precision."""
+    """The Trainer of a run; after every epoch it scores `curve` on validation data, in the training's precision."""
     validation = data.examples("val")
 
     def validate(model: torch.nn.Module) -> dict[str, float]:
@@ -198,28 +201,28 @@ def trainer_of(
         return {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
 
     training = TrainingSettings(**spec.settings["training"])
-    trainer = Trainer(data, loss, training, stream(spec), device, validate, on_epoch, checkpoint, signals)
+    trainer = Trainer(data, loss, training, root_seed(spec), device, validate, on_epoch, checkpoint, signals)
     return trainer
 
 
-def _found(spec: RunSpec) -> dict[str, str]:
-    """What a control looked for: the width at which the parameters match."""
+def _matched_setting(spec: RunSpec) -> dict[str, str]:
+    """The value at which the parameter counts match, where a control asks for that."""
     match = spec.settings.get("control", {}).get("match_parameters")
-    return {f"matched/{match['by']}": str(controls.width(spec.settings))} if match else {}
+    return {f"matched/{match['by']}": str(controls.matching_value(spec.settings))} if match else {}
 
 
-def _seen(trainer: Trainer, progress: Progress) -> int:
+def _examples_seen(trainer: Trainer, progress: Progress) -> int:
     return len(progress.history) * trainer.steps_per_epoch * min(trainer.settings.batch_size, trainer.data.train_size)
 
 
 def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, torch.nn.Module, Any]:
-    """Data, model and loss of a run, the model initialised from the run's seed and on the device."""
+    """Data, model and loss of a run. The model is initialised from the run's seed and moved to the device."""
     components.importable([context.study_dir])
     control = spec.settings.get("control", {})
-    seed_globals(stream(spec), "build")
+    seed_globals(root_seed(spec), "build")
     data = load_data(spec.settings["data"], context, device, control=control)
-    section = controls.matched(spec.settings)
-    seed_globals(stream(spec), "init")  # whatever the data has drawn
+    section = controls.matched_model(spec.settings)
+    seed_globals(root_seed(spec), "init")  # so that initial weights do not depend on what the data drew
     model = components.bind(section, place="settings.model", file=spec.study)()
     controls.freeze(model, control.get("freeze", []))
     loss = components.bind(spec.settings["loss"], place="settings.loss", file=spec.study)()
@@ -234,10 +237,10 @@ def load_data(
     to_train: bool = True,
     control: Mapping[str, Any] | None = None,
 ) -> Data:
-    """The data component as `control` shows it, its `file` setting (if any) replaced by the path where it was found.
+    """The data component with `control` applied, its `file` setting (if any) replaced by the path of the file.
 
-    Raises InputError when there is nothing to train on, unless it is for evaluation only (`to_train=False`), and when
-    the control names what the data does not have.
+    Raises InputError when there are no training examples, unless the data is for evaluation only (`to_train=False`),
+    and when the control names what the data does not have.
     """
     section = dict(section)
     if "file" in section:
@@ -254,7 +257,7 @@ def load_data(
 
 
 class FirstExamples:
-    """The first examples of a Data: enough to see every line of code run."""
+    """The first examples of a Data, to try that a study runs at all."""
 
     def __init__(self, data: Data, limit: int) -> None:
         self.data, self.limit, self.digest = data, limit, data.digest
@@ -275,7 +278,7 @@ def load_catalogue(path: str) -> Mapping[str, Metric]:
     return catalogue
 
 
-def _conclude(
+def _evaluate(
     spec: RunSpec,
     context: Context,
     model: torch.nn.Module,
@@ -283,8 +286,8 @@ def _conclude(
     catalogue: Mapping[str, Metric],
     out: Path,
 ) -> tuple[dict[str, float], Path, str]:
-    """Final-epoch scores, costs, artifacts, why the network is not among these. Only a comparison sees test data."""
-    _fresh(out)
+    """Scores, the folder of artifacts, and why the network is not among these. Only a comparison uses test data."""
+    _make_empty(out)
     validation = data.examples("val")
     output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]
@@ -292,18 +295,17 @@ def _conclude(
     scores |= cost.count(model, validation.inputs) | controls.trained_parameters(model)
     if spec.phase == "compare":
         test = data.examples("test")
-        scores |= _evaluate(model, test, list(catalogue.values()), curve[0], out)
+        scores |= _test(model, test, list(catalogue.values()), curve[0], out)
         scores["count/test_examples"] = float(len(test.inputs))
     unloadable = ""
     if spec.phase != "tune":  # last: it draws random numbers
         shape = list(validation.inputs.shape[1:])
-        unloadable = keep_model(model, controls.matched(spec.settings), shape, out / "model")
+        unloadable = save_loadable_model(model, controls.matched_model(spec.settings), shape, out / "model")
     return scores, out, unloadable
 
 
-def _evaluate(
-    model: torch.nn.Module, test: Batch, metrics: list[Metric], primary: Metric, out: Path
-) -> dict[str, float]:
+def _test(model: torch.nn.Module, test: Batch, metrics: list[Metric], primary: Metric, out: Path) -> dict[str, float]:
+    """The test scores; writes per-example scores, conditions and pictures to `out`."""
     output = evaluation.predict(model, test)
     evaluation.save_frame(evaluation.score_frame(output, test.targets, metrics), out / "scores.parquet")
     evaluation.save_frame(evaluation.condition_frame(test.targets), out / "conditions.parquet")

@@ -1,4 +1,4 @@
-"""Named random streams from one seed: every draw of a run is fixed by (seed, purpose), whatever came before."""
+"""Named random streams from one seed: every draw of a run depends on (seed, purpose) alone, not on earlier draws."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import torch
 from ablate.study import RunSpec
 
 
-def derive(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose; unrelated purposes give unrelated streams."""
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """A 63-bit seed for one purpose; different purposes give independent streams."""
     text = repr((seed, *purpose)).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def stream(spec: RunSpec) -> int:
-    """The root of a run's streams. Arms share it, so differences are paired; a deliberate twin has its own."""
-    return spec.seed if spec.replicate == 0 else derive(spec.seed, "replicate", spec.replicate)
+def root_seed(spec: RunSpec) -> int:
+    """The seed of all streams of a run. Arms share it, so differences are paired; a replicate has its own."""
+    return spec.seed if spec.replicate == 0 else derive_seed(spec.seed, "replicate", spec.replicate)
 
 
 def seed_globals(seed: int, *purpose: str | int) -> None:
-    """Seed the global generators that components may draw from: those of torch, NumPy and `random`."""
-    torch.manual_seed(derive(seed, *purpose))
-    np.random.seed(derive(seed, "numpy", *purpose) % 2**32)  # it takes no more
-    random.seed(derive(seed, "random", *purpose))
+    """Seed the global generators of torch, NumPy and `random`, which components may draw from."""
+    torch.manual_seed(derive_seed(seed, *purpose))
+    np.random.seed(derive_seed(seed, "numpy", *purpose) % 2**32)  # NumPy takes at most 32 bits
+    random.seed(derive_seed(seed, "random", *purpose))
 
 
 def global_states() -> dict[str, Any]:
@@ -42,7 +42,7 @@ def global_states() -> dict[str, Any]:
 
 
 def restore_globals(states: Mapping[str, Any]) -> None:
-    """Take over `global_states()`."""
+    """Set the generators to the states that `global_states()` gave."""
     words, *rest = states["numpy"]
     np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))
     version, numbers, gauss = states["random"]

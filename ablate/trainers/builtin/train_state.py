@@ -14,10 +14,10 @@ from ablate.trainers.builtin import seeding
 
 @dataclass
 class Progress:
-    """What training leaves behind: one history entry an epoch, and seconds by activity.
+    """The history of a training, one entry per epoch, and its seconds by activity.
 
-    `resumed`: how many of the epochs came from a checkpoint, `resumed_steps`: and steps of the epoch after them;
-    `notes`: what was wrong with checkpoints.
+    A run that continued from a checkpoint took over `resumed` epochs and `resumed_steps` steps of the epoch after
+    them. `notes` says which checkpoints were damaged.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -27,18 +27,19 @@ class Progress:
     resumed_steps: int = 0
 
     @property
-    def place(self) -> str:
-        """Where a checkpoint was taken, in words."""
+    def resumed_from(self) -> str:
+        """The point in training at which the checkpoint was taken, in words."""
         steps = f" and {self.resumed_steps} steps" if self.resumed_steps else ""
         return f"after epoch {self.resumed}{steps}"
 
 
 @dataclass
 class TrainState:
-    """A training run between two steps. `step` counts those done of the epoch at hand, `total` sums their losses.
+    """Model, optimizer, random generators and progress between two steps.
 
-    `generator` draws the epoch's data. `look_at` and `saved` are on the clock of time.perf_counter: when to look up
-    from training next, and when the last checkpoint was.
+    `step` counts the steps done in the current epoch, `loss_sum` adds up their losses, `generator` draws the epoch's
+    data. `next_poll` and `saved_at` are times of time.perf_counter: of the next look at the stop signal and of the
+    last checkpoint.
     """
 
     model: torch.nn.Module
@@ -47,24 +48,24 @@ class TrainState:
     device: torch.device
     progress: Progress = field(default_factory=Progress)
     step: int = 0
-    total: Tensor = field(init=False)  # scalar float32
+    loss_sum: Tensor = field(init=False)  # scalar float32
     generator: torch.Generator = field(init=False)
-    look_at: float = 0.0
-    saved: float = field(default_factory=time.perf_counter)
-    _mark: float = field(default_factory=time.perf_counter)
+    next_poll: float = 0.0
+    saved_at: float = field(default_factory=time.perf_counter)
+    _counted_until: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self.total = torch.zeros((), device=self.device)
+        self.loss_sum = torch.zeros((), device=self.device)
         self.generator = torch.Generator(self.device)
 
-    def spent(self, activity: str) -> None:
-        """The time since this was last called went into `activity`."""
+    def count_time(self, activity: str) -> None:
+        """Add the time since the last call to the seconds of `activity`."""
         now = time.perf_counter()
-        self.progress.seconds[activity] += now - self._mark
-        self._mark = now
+        self.progress.seconds[activity] += now - self._counted_until
+        self._counted_until = now
 
-    def state(self) -> dict[str, Any]:
-        """All of it, in types that `torch.load(weights_only=True)` reads."""
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, in types that `torch.load(weights_only=True)` reads."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -73,29 +74,29 @@ class TrainState:
             "seconds": self.progress.seconds,
             "notes": self.progress.notes,
             "step": self.step,
-            "total": self.total,
-            "random": self._random(),
+            "total": self.loss_sum,
+            "random": self._random_states(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over a `state()` made on a device of the same type."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load a `state_dict()` that was taken on a device of the same type."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        self.total = state["total"].to(self.device)
+        self.loss_sum = state["total"].to(self.device)
         resumed = {"resumed": len(state["history"]), "resumed_steps": self.step}
         self.progress = Progress(state["history"], state["seconds"], state["notes"], **resumed)
-        # the states of all generators live on the CPU, wherever the rest was loaded to
+        # generator states must be CPU tensors, whatever device the checkpoint was loaded to
         random = {name: _on_cpu(value) for name, value in state["random"].items()}
         torch.set_rng_state(random["cpu"])
-        if "numpy" in random:  # checkpoints of earlier versions have it not, and their runs drew what no seed fixed
+        if "numpy" in random:  # checkpoints of earlier versions lack it; their NumPy and `random` draws were unseeded
             seeding.restore_globals(random)
         self.generator.set_state(random["data"])
         if "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"], self.device)
 
-    def _random(self) -> dict[str, Any]:
+    def _random_states(self) -> dict[str, Any]:
         states = {"cpu": torch.get_rng_state(), "data": self.generator.get_state(), **seeding.global_states()}
         if self.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -104,5 +105,5 @@ class TrainState:
 
 def _on_cpu(value: Any) -> Any:
     if isinstance(value, list):
-        return [_on_cpu(part) for part in value]
+        return [_on_cpu(item) for item in value]
     return value.cpu() if isinstance(value, Tensor) else value
