@@ -35,9 +35,9 @@ def snapshot(
     from ablate.scheduler.workspace import Workspace
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with ProgressCount("runs read") as tell:
-        said = archive.snapshot(study_name(study), workspace, tell, reports_only=reports_only)
-    typer.echo(said)
+    with ProgressCount("runs read") as progress:
+        summary = archive.snapshot(study_name(study), workspace, progress, reports_only=reports_only)
+    typer.echo(summary)
 
 
 @app.command(epilog="Example:  git clone … && cd … && ablate restore")
@@ -50,9 +50,9 @@ def restore(mlruns: Store = Path("mlruns")) -> None:
     from ablate.commands import archive
     from ablate.scheduler.workspace import Workspace
 
-    with ProgressCount("runs restored") as tell:
-        said = archive.restore(Workspace(mlruns), tell)
-    typer.echo(said)
+    with ProgressCount("runs restored") as progress:
+        summary = archive.restore(Workspace(mlruns), progress)
+    typer.echo(summary)
 
 
 @app.command(epilog="Example:  ablate export mocap mocap.zip")
@@ -74,9 +74,9 @@ def export(
 
     check_file("OUT.zip", out)
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with ProgressCount("runs read") as tell:
-        said = archive.export(study_name(study), workspace, out, tell)
-    typer.echo(said)
+    with ProgressCount("runs read") as progress:
+        summary = archive.export(study_name(study), workspace, out, progress)
+    typer.echo(summary)
 
 
 @app.command("import", epilog="Example:  ablate import mocap.zip")
@@ -98,9 +98,9 @@ def import_(
     from ablate.scheduler.workspace import Workspace
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with ProgressCount("runs imported") as tell:
-        said = archive.bring_in(file, workspace, tell)
-    typer.echo(said)
+    with ProgressCount("runs imported") as progress:
+        summary = archive.import_archive(file, workspace, progress)
+    typer.echo(summary)
 
 
 @app.command(epilog="Example:  ablate discard mocap:failed")
@@ -123,9 +123,9 @@ def discard(
     workspace = Workspace(mlruns, tracking_uri=tracking_uri)
     chosen = archive.choose(what, workspace)
     if not yes:
-        _ask(f"Discard {chosen.what}?")
+        _ask(f"Discard {chosen.description}?")
     archive.discard(chosen, workspace)
-    typer.echo(f"discarded {chosen.what}")
+    typer.echo(f"discarded {chosen.description}")
 
 
 @app.command(epilog="Example:  ablate gc --dry-run")

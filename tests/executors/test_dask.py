@@ -26,7 +26,7 @@ from toy_project import wait_until
 
 from ablate.executors.dask import cluster
 from ablate.executors.dask.worker import packed, unpacked
-from ablate.executors.local import Ends, Varies, WorkerLost
+from ablate.executors.local import CanEndCell, HasSlots, WorkerLost
 from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.scheduler import LOST
 from ablate.study import InputError, RunResult, RunSpec
@@ -155,7 +155,7 @@ class TestCells:
         present = len(dask.present())
         for asked, slots in ((5, 5), (0, present + 1)):
             with cells_on(dask.address, asked) as pool:
-                assert isinstance(pool, Varies)
+                assert isinstance(pool, HasSlots)
                 assert pool.slots == slots
 
 
@@ -224,7 +224,7 @@ class TestLostWorkers:
             with cells_on(alone.address) as pool:
                 future = cell(pool, what, place)
                 pid = _pid(place, what)
-                assert isinstance(pool, Ends)
+                assert isinstance(pool, CanEndCell)
                 pool.end(future)
                 assert type(error_of(future)) is WorkerLost
                 assert cell(pool, spec(seed=2), place).result(PATIENCE_S).status == "FINISHED"
@@ -240,7 +240,7 @@ class TestLostWorkers:
                 _pid(place, spec("waits", 6))
                 place.stop_file.touch()
                 assert type(error_of(right)) is Stopped
-                assert isinstance(pool, Ends)
+                assert isinstance(pool, CanEndCell)
                 began = time.monotonic()
                 pool.end(left)
                 assert type(error_of(left)) is WorkerLost
@@ -274,11 +274,11 @@ class TestLostWorkers:
                 alone.workers[0].kill()
                 wait_until(lambda: not lost.running())
                 waiting = RunningCell(what, "", place.folder(what) / "progress.jsonl")
-                heard = waiting.heard
+                before = waiting.last_sign_of_life
                 for _ in range(2):  # the second time its file has not changed
-                    waiting.listen(begun=lost.running())
-                    assert waiting.heard > heard
-                    heard = waiting.heard
+                    waiting.update_sign_of_life(running=lost.running())
+                    assert waiting.last_sign_of_life > before
+                    before = waiting.last_sign_of_life
                 again = cell(pool, spec(seed=2), place)
                 alone.add(1)
                 assert type(error_of(lost)) is WorkerLost
@@ -396,7 +396,7 @@ class TestCheck:
             mixed.add(1).add(1, "--resources", "GPU=1")
             assert self.check(mixed.address, place=place) == ["cuda"]
             with cells_on(mixed.address, device="cuda") as pool:
-                assert isinstance(pool, Varies)
+                assert isinstance(pool, HasSlots)
                 assert pool.slots == 2  # one worker, and one more
                 cells = [cell(pool, spec(seed=seed), place) for seed in range(1, 6)]
                 assert {future.result(PATIENCE_S).status for future in cells} == {"FINISHED"}

@@ -26,7 +26,7 @@ from toy_project import PATIENCE_S, finish, group_members, wait_until
 
 from ablate.executors import local
 from ablate.executors.local import LocalPool, WorkerLost, local_pool
-from ablate.executors.processes import end_leftovers
+from ablate.executors.processes import kill_leftover_workers
 from ablate.trainers.errors import Unavailable
 
 FORKED = ("ablate.executors.cell_process",)  # preloaded in the fork server: no torch, which these cells do not need
@@ -258,11 +258,11 @@ def test_where_no_process_can_be_started_the_cell_can_wait(pool: LocalPool, monk
 DRIVER = """
 import sys, time
 from pathlib import Path
-import test_engines
+import test_local
 from ablate.executors.local import local_pool
 if __name__ == "__main__":
-    with local_pool(1, preloaded=test_engines.FORKED if sys.argv[1] == "forked" else ()) as pool:
-        future = pool.submit(test_engines.waits, Path(sys.argv[2]))
+    with local_pool(1, preloaded=test_local.FORKED if sys.argv[1] == "forked" else ()) as pool:
+        future = pool.submit(test_local.waits, Path(sys.argv[2]))
         while not future.done():
             time.sleep(0.1)
         print(repr(future.exception()))
@@ -326,9 +326,9 @@ def test_leftovers_of_a_driver_that_is_no_more_are_ended(pool: LocalPool, tmp_pa
     registered(os.getpid(), tmp_path / "work" / "mine")
     (tmp_path / "work" / "damaged").mkdir()
     (tmp_path / "work" / "damaged" / "worker.json").write_text("{")
-    assert end_leftovers(tmp_path / "work") == 0
+    assert kill_leftover_workers(tmp_path / "work") == 0
     registered(process.pid, tmp_path / "work" / "left")
-    assert end_leftovers(tmp_path / "work") == 1
+    assert kill_leftover_workers(tmp_path / "work") == 1
     assert gone(process)
     assert isinstance(left.exception(PATIENCE_S), WorkerLost)
     assert not gone(neighbour)

@@ -43,10 +43,14 @@ def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_
     said = str(refused.value)
     assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in said
     assert "it runs: ablate run toy.toml" in said
-    assert file_lock.holder(path)["pid"] == first.pid  # a killed holder cannot take its name away …
+    assert file_lock.read_holder(path)["pid"] == first.pid  # a killed holder cannot take its name away …
     with file_lock.hold(path, command="ablate run again"):  # … and is in nobody's way
-        assert file_lock.holder(path) == {**file_lock.holder(path), "pid": os.getpid(), "command": "ablate run again"}
-    assert file_lock.holder(path) == {}
+        assert file_lock.read_holder(path) == {
+            **file_lock.read_holder(path),
+            "pid": os.getpid(),
+            "command": "ablate run again",
+        }
+    assert file_lock.read_holder(path) == {}
 
 
 @pytest.mark.parametrize("left", [b"", b"[1, 2]", b"\xff{", b"[" * 100_000])
@@ -65,7 +69,7 @@ def test_a_lock_file_that_was_removed_lets_nobody_in_while_its_holder_lives(tmp_
             path.unlink()
             with pytest.raises(InputError, match=f"process {first.pid} on"), file_lock.hold(path):
                 pass
-            assert file_lock.holder(path)["pid"] == first.pid
+            assert file_lock.read_holder(path)["pid"] == first.pid
         finally:
             first.kill()
     with file_lock.hold(path):
@@ -82,7 +86,7 @@ def test_two_folders_with_one_sqlite_file_have_one_driver(tmp_path: Path) -> Non
     ):
         pass
     with study_lock.hold(tmp_path / "shared" / "toy.lock", "toy", store=address):  # the same file is locked once
-        assert file_lock.holder(tmp_path / "shared" / "toy.lock")["pid"] == os.getpid()
+        assert file_lock.read_holder(tmp_path / "shared" / "toy.lock")["pid"] == os.getpid()
 
 
 def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import toy_cells
 
-from ablate.scheduler.cell_queue import CellQueue, cell_id
+from ablate.planning.counting import cell_id
+from ablate.scheduler.cell_queue import CellQueue
 from ablate.study import Record, RunSpec, Study
 
 TUNINGS: dict[str, dict[str, Any] | None] = {

@@ -300,7 +300,7 @@ class TestStopped:
     def test_asked_to_stop_it_waits_for_safe_points(self, bench: Bench) -> None:
         study = toy_cells.study({"a": "", "b": "long", "c": ""})
         driver = bench.driver(study)
-        bench.view.started = lambda spec: driver.stop.ask("SIGTERM") if spec.arm == "b" else None  # type: ignore[method-assign]
+        bench.view.started = lambda spec: driver.stop.request("SIGTERM") if spec.arm == "b" else None  # type: ignore[method-assign]
         with pytest.raises(Interrupted, match="SIGTERM"):
             driver.run()
         assert bench.statuses() == {"a-1": "FINISHED", "b-1": "KILLED"}
@@ -316,7 +316,7 @@ class TestStopped:
 
     def test_workers_that_do_not_stop_in_time_are_ended(self, bench: Bench) -> None:
         driver = bench.driver(toy_cells.study({"a": "hangs"}), engine=local_pool)
-        bench.view.started = lambda spec: driver.stop.ask("SIGTERM", 3.0)  # type: ignore[method-assign]
+        bench.view.started = lambda spec: driver.stop.request("SIGTERM", 3.0)  # type: ignore[method-assign]
         started = time.monotonic()
         with pytest.raises(Interrupted):
             driver.run()

@@ -15,9 +15,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of 
 from ablate.scheduler.shutdown import Interrupted, StopRequest
 stop = StopRequest()
 try:
-    with stop.listening():
+    with stop.handling_signals():
         if sys.argv[1] == "heeding":
-            with stop.heeded():
+            with stop.deferred():
                 print("ready", flush=True)
                 while not stop.reason:
                     time.sleep(0.01)
