@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print. Imports nothing heavy. Results go to stdout, all else to stderr."""
+"""The command line: parse, call one function, print. Imports nothing heavy. Answers go to stdout, notes to stderr."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ def run(
 ) -> None:
     """Tune every arm, train it with every seed, record all in MLflow and write the report.
 
-    Running again does nothing; stopped, the same command continues: Ctrl-C waits until the runs have saved their state,
-    a second one does not. SIGTERM ends all within 10 s. Exit code 1 when a run failed or the study was stopped.
+    The same command again does nothing, or continues a study that was stopped. Ctrl-C waits until the runs have saved
+    their state, a second Ctrl-C does not. SIGTERM ends everything within 10 s. Exit code 1 when a run failed or the
+    study was stopped.
     """
     from ablate.cli.progress import ProgressView
     from ablate.commands import run as runs
@@ -178,9 +179,9 @@ def status(
 ) -> None:
     """Show every comparison run: done, failed (and why), running, missing. Exit code 1 unless all are done.
 
-    A run that was stopped is "interrupted", one that comes after its arm's tuning is "waiting". On a server a run is
-    "running" where its driver has this `mlruns` folder, and "interrupted" where it has another. A finished run of other
-    data or settings than the study asks for now is "outdated" and does not count.
+    A run that was stopped is "interrupted", one that needs the result of its arm's tuning is "waiting". On a server a
+    run is "running" if its `ablate run` uses this `mlruns` folder, and "interrupted" if it uses another. A finished run
+    of other data or settings than the study asks for now is "outdated" and does not count.
     """
     cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
@@ -297,9 +298,9 @@ def evaluate(
 ) -> None:
     """Score a study's stored models on other data, an external test, and record the scores for its report.
 
-    All examples of the file are scored with every metric, each arm as its controls have it. Again under the same name,
-    the scores replace the earlier ones. What STUDY.toml names is imported, as `ablate run` does; of what the store
-    alone names, only components of installed subjects and of trusted packages.
+    All examples of the file are scored with every metric, changed for each arm as its control says. A second test of
+    the same name replaces the scores of the first. Components that STUDY.toml names are imported, as `ablate run` does;
+    of those that only the store names, those of installed subjects and of trusted packages.
     """
     from ablate.commands import evaluate
     from ablate.report import external

@@ -212,7 +212,7 @@ class _Scorer:
         if section["factory"] != self.named_factory:
             trust.check(str(section["factory"]), file=study.name, place="settings.data.factory")
         if not components.takes(str(section["factory"]), "file"):
-            rule = f"{section['factory']} reads no file to put --data in place of"
+            rule = f"{section['factory']} takes no argument `file`, so it cannot read --data"
             raise InputError(Problem(study.name, "settings.data.factory", rule))
         context = Context(study.catalogue, (), self.folder, Path(), Path(), str(self.device), self.data_root)
         try:

@@ -122,11 +122,11 @@ class TestCells:
 
     def test_the_stop_file_reaches_the_cell_at_work_and_the_one_that_waits(self, dask: Cluster, place: Place) -> None:
         with cells_on(dask.address) as pool:
-            flying = [cell(pool, spec("waits", seed), place) for seed in (1, 2, 3)]
-            wait_until(lambda: sum(future.running() for future in flying) == 2)
+            cells = [cell(pool, spec("waits", seed), place) for seed in (1, 2, 3)]
+            wait_until(lambda: sum(future.running() for future in cells) == 2)
             place.work.mkdir(parents=True, exist_ok=True)
             place.stop_file.touch()
-            assert [type(error_of(future)) for future in flying] == [Stopped] * 3
+            assert [type(error_of(future)) for future in cells] == [Stopped] * 3
 
     def test_a_cell_whose_driver_is_gone_stops(self, dask: Cluster, place: Place) -> None:
         with cells_on(dask.address) as pool:
@@ -146,7 +146,7 @@ class TestCells:
                 assert not (place.traces / "begun").exists()
             assert future.result(PATIENCE_S).status == "FINISHED"
 
-    def test_an_errand_takes_its_folder_along(self, dask: Cluster, tmp_path: Path) -> None:
+    def test_a_call_takes_the_contents_of_its_folder_along(self, dask: Cluster, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"12345")
         with cells_on(dask.address, 1) as pool:
             assert pool.submit(toy_cluster.size, tmp_path, factor=3).result(PATIENCE_S) == 15
@@ -313,12 +313,12 @@ def _pid(place: Place, what: RunSpec) -> int:
 
 
 class TestCheck:
-    """What is looked at before anything is created."""
+    """The checks before anything is created."""
 
     def check(self, address: str, device: str = "auto", *, of: RunSpec | None = None, place: Any = None) -> list[str]:
-        told: list[str] = []
-        told.append(cluster.check(address, device, [of or spec()], place, told.append))
-        return told
+        messages: list[str] = []
+        messages.append(cluster.check(address, device, [of or spec()], place, messages.append))
+        return messages
 
     @pytest.mark.parametrize(
         "address", ["", "8786", "127.0.0.1:8786", "http://127.0.0.1:80", "tcp://127.0.0.1", "tcp://a b:1"]

@@ -1,4 +1,4 @@
-"""One driver a study: the second is told who is at work, and the lock dies with its holder."""
+"""The lock of a study: the refusal names the holder, and the lock ends with the holder's process."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_
                 pass
         finally:
             os.kill(first.pid, signal.SIGKILL)
-    said = str(refused.value)
-    assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in said
-    assert "it runs: ablate run toy.toml" in said
-    assert file_lock.read_holder(path)["pid"] == first.pid  # a killed holder cannot take its name away …
-    with file_lock.hold(path, command="ablate run again"):  # … and is in nobody's way
+    message = str(refused.value)
+    assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in message
+    assert "it runs: ablate run toy.toml" in message
+    assert file_lock.read_holder(path)["pid"] == first.pid  # a killed holder leaves its name …
+    with file_lock.hold(path, command="ablate run again"):  # … which does not matter
         assert file_lock.read_holder(path) == {
             **file_lock.read_holder(path),
             "pid": os.getpid(),
@@ -53,11 +53,11 @@ def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_
     assert file_lock.read_holder(path) == {}
 
 
-@pytest.mark.parametrize("left", [b"", b"[1, 2]", b"\xff{", b"[" * 100_000])
-def test_a_damaged_note_costs_only_the_note(tmp_path: Path, left: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff{", b"[" * 100_000])
+def test_a_damaged_note_costs_only_the_note(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "toy.lock"
     with file_lock.hold(path):
-        file_lock.holder_file(path).write_bytes(left)
+        file_lock.holder_file(path).write_bytes(content)
         with pytest.raises(InputError, match=r"is at work$"), file_lock.hold(path):
             pass
 

@@ -190,7 +190,7 @@ class ClusterExecutor(Executor):
         except (CancelledError, CommClosedError):
             cell.end(self._scheduler_gone())
         except KilledWorker as error:
-            cell.end(WorkerLost(f"workers died at it, {error.last_worker.address} the last"))
+            cell.end(WorkerLost(f"its workers died, the last one at {error.last_worker.address}"))
         except ImportError as error:  # raised before the run: an ImportError of the run makes a FAILED result
             cell.end(Unavailable(f"a worker cannot import what it needs: {error}"))
         except Exception as error:
