@@ -46,7 +46,7 @@ def _common(
 @app.command(epilog="Example:  ablate run studies/mocap.toml --data-root ~/data --workers 2")
 def run(
     study: StudyFile,
-    only: Annotated[list[str] | None, typer.Option(metavar="ARM[:SEED]", help="Just these cells; repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ARM[:SEED]", help="Only these cells; repeatable.")] = None,
     rerun: Annotated[str | None, typer.Option(metavar="ARM|failed|stale", help="Do these finished runs again.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="One tiny pass through every arm; records nothing.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once. Default: cores / threads.")] = None,
@@ -63,7 +63,7 @@ def run(
         float, typer.Option(min=1, metavar="SECONDS", help="Replace a worker that gives no sign of life for so long.")
     ] = 1800.0,
     patience: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a store or a disk that does not work.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a store or a disk that fails.")
     ] = 120.0,
     rehash: Rehash = False,
     as_json: Json = False,
@@ -284,9 +284,9 @@ def compare(
 def evaluate(
     study: StudyName,
     data: Annotated[Path, typer.Option("--data", help="A file the study has not seen: path, or name in --data-root.")],
-    name: Annotated[str | None, typer.Option(help="What the scores are recorded under. Default: the file's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the recorded scores. Default: the file's.")] = None,
     factory: Annotated[
-        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="What reads the file. Default: found out.")
+        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="The factory that reads the file. Default: detected.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the scores as CSV.")] = None,
     device: Device = "auto",
