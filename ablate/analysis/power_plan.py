@@ -55,7 +55,7 @@ class PowerPlan:
         return [*_head(self), *(_row(self, prospect) for prospect in self.prospects)]
 
 
-def outlook(
+def power_plan(
     study: Study,
     metrics: Mapping[str, Metric],
     compared: Mapping[tuple[str, int], Record],

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print. Imports nothing heavy; answers go to stdout, talk to stderr."""
+"""The command line: parse, call one function, print. Imports nothing heavy. Answers go to stdout, notes to stderr."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: rich alone would double the time to answer
+    rich_markup_mode=None,  # importing rich would double the time that --help takes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -46,7 +46,7 @@ def _common(
 @app.command(epilog="Example:  ablate run studies/mocap.toml --data-root ~/data --workers 2")
 def run(
     study: StudyFile,
-    only: Annotated[list[str] | None, typer.Option(metavar="ARM[:SEED]", help="Just these cells; repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ARM[:SEED]", help="Only these cells; repeatable.")] = None,
     rerun: Annotated[str | None, typer.Option(metavar="ARM|failed|stale", help="Do these finished runs again.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="One tiny pass through every arm; records nothing.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once. Default: cores / threads.")] = None,
@@ -63,15 +63,16 @@ def run(
         float, typer.Option(min=1, metavar="SECONDS", help="Replace a worker that gives no sign of life for so long.")
     ] = 1800.0,
     patience: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a store or a disk that does not work.")
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a store or a disk that fails.")
     ] = 120.0,
     rehash: Rehash = False,
     as_json: Json = False,
 ) -> None:
     """Tune every arm, train it with every seed, record all in MLflow and write the report.
 
-    Running again does nothing; stopped, the same command continues: Ctrl-C waits until the runs have saved their state,
-    a second one does not. SIGTERM ends all within 10 s. Exit code 1 when a run failed or the study was stopped.
+    The same command again does nothing, or continues a study that was stopped. Ctrl-C waits until the runs have saved
+    their state, a second Ctrl-C does not. SIGTERM ends everything within 10 s. Exit code 1 when a run failed or the
+    study was stopped.
     """
     from ablate.cli.progress import ProgressView
     from ablate.commands import run as runs
@@ -86,17 +87,17 @@ def run(
     with stdout_to_stderr():
         loaded = load(study, workspace, rehash=rehash)
         cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, workspace, only, rerun)
-        with _stoppable(), ProgressView(cells) as view:
+        with _stop_message(), ProgressView(cells) as view:
             if smoke:
                 outcome = runs.smoke(loaded, workspace, view)
             else:
                 outcome = runs.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
-    _conclude(outcome, None if smoke else loaded.study.name, workspace, as_json)
+    _print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json)
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """A study that was stopped says how it goes on."""
+def _stop_message() -> Iterator[None]:
+    """Print how to continue a study that was stopped, and exit."""
     from ablate.scheduler.retry import RetryTimeout
 
     try:
@@ -107,7 +108,8 @@ def _stoppable() -> Iterator[None]:
         raise typer.Exit(EXIT_FAILED) from None
 
 
-def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
+def _print_outcome(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
+    """Print the outcome, and exit with 1 where a run failed. `study`: None for a smoke pass, which has no store."""
     from ablate.scheduler.workspace import shown_path
 
     for name, reason in outcome.errors.items():
@@ -125,15 +127,15 @@ def _conclude(outcome: Any, study: str | None, workspace: Any, as_json: bool) ->
 
         terminal.print_results(outcome.results)
         typer.echo(f"Report     {shown_path(outcome.report)}")
-        typer.echo(f"MLflow UI  {_ui(workspace)}")
+        typer.echo(f"MLflow UI  {_mlflow_ui(workspace)}")
     else:
         typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
     if outcome.failed or (study is None and outcome.missing):
         raise typer.Exit(EXIT_FAILED)
 
 
-def _ui(workspace: Any) -> str:
-    """Where the store can be looked at."""
+def _mlflow_ui(workspace: Any) -> str:
+    """The address of the MLflow UI, or the command that starts it."""
     from ablate.scheduler.workspace import shown_path
     from ablate.untrusted.addresses import command_line, redacted
 
@@ -141,8 +143,9 @@ def _ui(workspace: Any) -> str:
     if uri and uri.startswith("http"):
         return redacted(uri)
     mlruns = shown_path(workspace.mlruns)
-    where = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
-    return command_line(["ablate", "ui", *where, *(["--tracking-uri", uri] if uri else [])])
+    options = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
+    options += ["--tracking-uri", uri] if uri else []
+    return command_line(["ablate", "ui", *options])
 
 
 @app.command(epilog="Example:  ablate plan studies/quick.toml --check")
@@ -176,9 +179,9 @@ def status(
 ) -> None:
     """Show every comparison run: done, failed (and why), running, missing. Exit code 1 unless all are done.
 
-    A run that was stopped is "interrupted", one that comes after its arm's tuning is "waiting". On a server a run is
-    "running" where its driver has this `mlruns` folder, and "interrupted" where it has another. A finished run of other
-    data or settings than the study asks for now is "outdated" and does not count.
+    A run that was stopped is "interrupted", one that needs the result of its arm's tuning is "waiting". On a server a
+    run is "running" if its `ablate run` uses this `mlruns` folder, and "interrupted" if it uses another. A finished run
+    of other data or settings than the study asks for now is "outdated" and does not count.
     """
     cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
@@ -198,32 +201,33 @@ def _print_cells(
     power: dict[str, float | None] | None = None,
 ) -> list[Any]:
     from ablate.commands import plan as plans
-    from ablate.report import cells as page
+    from ablate.report import cells as report_cells
     from ablate.scheduler.loaded_study import load
-    from ablate.scheduler.workspace import Workspace, records
+    from ablate.scheduler.workspace import Workspace, load_records
     from ablate.trainers.print_capture import stdout_to_stderr
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
     with stdout_to_stderr():
         loaded = load(study, workspace, imports=check, rehash=rehash)
-        known = records(loaded.study.name, workspace)
-        planned = plans.make_plan(loaded, workspace, check=check, known=known)
-    standing = plans.standing(loaded, workspace, known, planned)
+        records = load_records(loaded.study.name, workspace)
+        planned = plans.make_plan(loaded, workspace, check=check, records=records)
+    status = plans.study_status(loaded, workspace, records, planned)
     driver = plans.driver_of(loaded, workspace)
-    said = None if power is None else plans.outlook(loaded, standing, **power)
-    shown = page.Shown(planned, standing.outdated, standing.differences, phases, driver)
+    power_plan = None if power is None else plans.power_plan(loaded, status, **power)
+    shown = report_cells.Shown(planned, status.outdated, status.differences, phases, driver)
     if as_json:
-        typer.echo(json.dumps(page.document(shown) | ({} if said is None else {"power": said.document()})))
-        return page.cells(shown)
-    for line in page.lines(shown):
+        power_document = {} if power_plan is None else {"power": power_plan.document()}
+        typer.echo(json.dumps(report_cells.document(shown) | power_document))
+        return report_cells.cells(shown)
+    for line in report_cells.lines(shown):
         typer.echo(line)
-    for line in page.notes(shown):
+    for line in report_cells.notes(shown):
         typer.echo(line, err=True)
     if check:
         typer.echo("every component was imported and built", err=True)
-    for line in () if said is None else said.lines():
+    for line in () if power_plan is None else power_plan.lines():
         typer.echo(f"{'power':<11} {line}")
-    return page.cells(shown)
+    return report_cells.cells(shown)
 
 
 @app.command(epilog="Example:  ablate report quick --format md,html")
@@ -244,9 +248,9 @@ def report(
     from ablate.study.trust import accept_packages
 
     accept_packages(trust or [])
-    wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
+    names = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     workspace = Workspace(mlruns, reports, tracking_uri)
-    for path in reporting.report(study_name(study), workspace, wanted):
+    for path in reporting.report(study_name(study), workspace, names):
         typer.echo(shown_path(path))
 
 
@@ -269,20 +273,20 @@ def compare(
     from ablate.scheduler.workspace import Workspace
 
     name = study_name(study)
-    found = compare_arms(name, Workspace(mlruns, tracking_uri=tracking_uri), arm_a, arm_b, metric or [])
+    comparisons = compare_arms(name, Workspace(mlruns, tracking_uri=tracking_uri), arm_a, arm_b, metric or [])
     if as_json:
-        typer.echo(terminal_compare.document(name, found))
+        typer.echo(terminal_compare.document(name, comparisons))
     else:
-        terminal_compare.print_versus(name, found)
+        terminal_compare.print_versus(name, comparisons)
 
 
 @app.command(epilog="Example:  ablate evaluate mocap --data ~/data/balancing.npz")
 def evaluate(
     study: StudyName,
     data: Annotated[Path, typer.Option("--data", help="A file the study has not seen: path, or name in --data-root.")],
-    name: Annotated[str | None, typer.Option(help="What the scores are recorded under. Default: the file's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the recorded scores. Default: the file's.")] = None,
     factory: Annotated[
-        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="What reads the file. Default: found out.")
+        str | None, typer.Option(metavar="MODULE:ATTRIBUTE", help="The factory that reads the file. Default: detected.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the scores as CSV.")] = None,
     device: Device = "auto",
@@ -294,12 +298,12 @@ def evaluate(
 ) -> None:
     """Score a study's stored models on other data, an external test, and record the scores for its report.
 
-    All examples of the file are scored with every metric, each arm as its controls have it. Again under the same name,
-    the scores replace the earlier ones. What STUDY.toml names is imported, as `ablate run` does; of what the store
-    alone names, only components of installed subjects and of trusted packages.
+    All examples of the file are scored with every metric, changed for each arm as its control says. A second test of
+    the same name replaces the scores of the first. Components that STUDY.toml names are imported, as `ablate run` does;
+    of those that only the store names, those of installed subjects and of trusted packages.
     """
     from ablate.commands import evaluate
-    from ablate.report import external as page
+    from ablate.report import external
     from ablate.scheduler.workspace import Workspace, check_file
     from ablate.study.trust import accept_packages
     from ablate.trainers.print_capture import stdout_to_stderr
@@ -309,17 +313,17 @@ def evaluate(
         check_file("--out", out)
         out = out.absolute()  # a component may change the working folder
     workspace = Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
-    with stdout_to_stderr(), page.counted() as tell:
-        done = evaluate.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)
+    with stdout_to_stderr(), external.counted() as progress:
+        test = evaluate.evaluate(study, workspace, data, name=name, factory=factory, progress=progress)
     if out:
-        done.scores.to_csv(out, index=False, lineterminator="\n")
-    for note in done.notes:
+        test.scores.to_csv(out, index=False, lineterminator="\n")
+    for note in test.notes:
         typer.echo(f"note: {note}", err=True)
     if as_json:
-        typer.echo(json.dumps(done.plain()))
+        typer.echo(json.dumps(test.plain()))
     else:
-        page.print_scores(done.results, done.name)
-        typer.echo(f"recorded as external/{done.name}/…; `ablate report {done.study}` shows it", err=True)
+        external.print_scores(test.results, test.name)
+        typer.echo(f"recorded as external/{test.name}/…; `ablate report {test.study}` shows it", err=True)
 
 
 @app.command(epilog="Example:  ablate ui --port 5001")
@@ -343,14 +347,14 @@ def _refuse(option: str, rule: str) -> NoReturn:
 
 
 def _command() -> str:
-    """What was typed, for the record: without passwords."""
+    """The command that the person typed, without passwords."""
     from ablate.untrusted.addresses import command_line
 
     return command_line(["ablate", *sys.argv[1:]])
 
 
 def _mount_subjects() -> None:
-    """Commands of the installed subjects. One that cannot be imported costs its commands, not the tool."""
+    """Add the commands of the installed subjects. Where one cannot be imported, the other commands still work."""
     for entry in sorted(entry_points(group="ablate.commands"), key=lambda e: e.name):
         try:
             app.add_typer(entry.load())
@@ -358,8 +362,8 @@ def _mount_subjects() -> None:
             typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
 
 
-def _show_fault() -> None:
-    """The traceback of what nobody foresaw, without the passwords of addresses."""
+def _print_traceback() -> None:
+    """Print the traceback of an unexpected error, without the passwords of addresses."""
     import traceback
 
     from ablate.untrusted.addresses import redacted
@@ -368,13 +372,13 @@ def _show_fault() -> None:
 
 
 def main() -> NoReturn:
-    """The console script: known errors become one message and an exit code, never a traceback."""
+    """The console script: known errors are printed as one message, without a traceback."""
     _mount_subjects()
     try:
         app(standalone_mode=True)
     except Exception as error:
         from ablate.scheduler.retry import RetryTimeout
-        from ablate.study import InputError, StoreUnavailable  # brings pydantic: not needed to answer --help
+        from ablate.study import InputError, StoreUnavailable  # imports pydantic, which --help does not need
 
         if isinstance(error, RetryTimeout):
             typer.echo(f"error: {error}", err=True)
@@ -383,7 +387,7 @@ def main() -> NoReturn:
             typer.echo(f"error: the store does not answer: {error}", err=True)
             sys.exit(EXIT_FAILED)
         if not isinstance(error, InputError):
-            _show_fault()
+            _print_traceback()
             sys.exit(EXIT_FAILED)
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)

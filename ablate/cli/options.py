@@ -27,6 +27,8 @@ Trust = Annotated[
     list[str] | None,
     typer.Option(metavar="PACKAGE", envvar="ABLATE_TRUST", help="A package whose code the store may name; repeatable."),
 ]
-Rehash = Annotated[bool, typer.Option("--rehash", help="Read data files anew, whatever is remembered of them.")]
+Rehash = Annotated[bool, typer.Option("--rehash", help="Read data files again, also those whose digest is cached.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable answer on stdout.")]
-Patience = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a server that goes away.")]
+Patience = Annotated[
+    float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a server that does not answer.")
+]

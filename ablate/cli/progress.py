@@ -1,4 +1,4 @@
-"""Progress of runs, on stderr: one line an arm and seed on a terminal, plain lines elsewhere."""
+"""Progress of runs, on stderr: a live table with a line per run on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from rich.table import Table
 
 from ablate.study import RunResult, RunSpec
 
-REPLAY_SECONDS = 1.0  # a resumed run reports the epochs of its checkpoint all at once
-PLAIN_EVERY_SECONDS = 20.0  # between two lines of the same run when not on a terminal
+REPLAY_SECONDS = 1.0  # after its start, a resumed run reports all the epochs of its checkpoint
+PLAIN_EVERY_SECONDS = 20.0  # between two lines of the same run where there is no terminal
 
 
 @dataclass
 class Line:
-    """One run at work, as last reported."""
+    """The last report of a running run."""
 
     spec: RunSpec
     epochs: int
     started: float = field(default_factory=time.monotonic)
     entry: Mapping[str, float] = field(default_factory=dict)
-    first: tuple[float, float] | None = None  # (epoch, time) from which the time left is computed
+    first: tuple[float, float] | None = None  # (epoch, time) of the first epoch that was trained now and not replayed
     printed: float = 0.0
 
     def update(self, entry: Mapping[str, float]) -> None:
         self.entry = entry
         now = time.monotonic()
-        since = now if self.first is None else self.first[1]
-        if now - since < REPLAY_SECONDS:
-            self.first = (entry["epoch"], since)
+        first_report = now if self.first is None else self.first[1]
+        if now - first_report < REPLAY_SECONDS:
+            self.first = (entry["epoch"], first_report)
 
     @property
     def epoch(self) -> int:
@@ -42,8 +42,8 @@ class Line:
     def seconds_left(self) -> float | None:
         if self.first is None or self.epoch <= self.first[0]:
             return None
-        each = (time.monotonic() - self.first[1]) / (self.epoch - self.first[0])
-        return each * (self.epochs - self.epoch)
+        epoch_seconds = (time.monotonic() - self.first[1]) / (self.epoch - self.first[0])
+        return epoch_seconds * (self.epochs - self.epoch)
 
     def scores(self) -> str:
         values = [(k.removeprefix("val/"), v) for k, v in self.entry.items() if k.startswith("val/")]
@@ -51,7 +51,7 @@ class Line:
 
 
 class ProgressView:
-    """Implements the driver's View. Use as a context manager around the work."""
+    """Implements the scheduler's View. Use as a context manager around the runs."""
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -62,7 +62,7 @@ class ProgressView:
     def __enter__(self) -> ProgressView:
         if self.console.is_terminal:
             self.live.start()
-        elif self.total:  # the first epoch may be minutes away: a new store, a network to build
+        elif self.total:  # printed now, because the first epoch may end minutes later
             self._print(f"{self.total} runs to do")
         return self
 
@@ -77,18 +77,18 @@ class ProgressView:
         line.update(entry)
         if not self.console.is_terminal and time.monotonic() - max(line.printed, line.started) > PLAIN_EVERY_SECONDS:
             line.printed = time.monotonic()
-            left = f"  {clock(line.seconds_left)} left" if line.seconds_left is not None else ""
-            self._print(f"{spec.name}  epoch {line.epoch}/{line.epochs}  {line.scores()}{left}")
+            time_left = f"  {clock(line.seconds_left)} left" if line.seconds_left is not None else ""
+            self._print(f"{spec.name}  epoch {line.epoch}/{line.epochs}  {line.scores()}{time_left}")
 
     def ended(self, spec: RunSpec, result: RunResult) -> None:
         line = self.lines.pop(spec.name)
         self.done += 1
-        took = clock(time.monotonic() - line.started)
+        duration = clock(time.monotonic() - line.started)
         if result.status == "FAILED":
             self.failed += 1
             self._print(f"{self._count()} {spec.name}  FAILED: {result.error}", style="red")
         else:
-            self._print(f"{self._count()} {spec.name}  {line.scores()}  {took}")
+            self._print(f"{self._count()} {spec.name}  {line.scores()}  {duration}")
 
     def note(self, text: str) -> None:
         self._print(text, style="yellow")
@@ -102,8 +102,8 @@ class ProgressView:
     def render(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for line in list(self.lines.values()):
-            left = f"{clock(line.seconds_left)} left" if line.seconds_left is not None else "starting"
-            table.add_row(line.spec.name, f"epoch {line.epoch}/{line.epochs}", line.scores(), left)
+            time_left = f"{clock(line.seconds_left)} left" if line.seconds_left is not None else "starting"
+            table.add_row(line.spec.name, f"epoch {line.epoch}/{line.epochs}", line.scores(), time_left)
         failed = f", {self.failed} failed" if self.failed else ""
         table.add_row(f"{self.done} of {self.total} runs done{failed}")
         return table

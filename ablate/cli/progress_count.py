@@ -1,4 +1,4 @@
-"""Progress of work in many parts, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of work that can be counted, on stderr: a bar on a terminal, a line from time to time elsewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PLAIN_EVERY_SECONDS = 20.0
 
 
 class ProgressCount:
-    """Call it with the parts done and all parts. Use as a context manager around the work."""
+    """Call it with the number of items done and of all items. Use as a context manager around the work."""
 
-    def __init__(self, what: str, console: Console | None = None) -> None:
-        self.what, self.console = what, console or Console(stderr=True)
+    def __init__(self, label: str, console: Console | None = None) -> None:
+        self.label, self.console = label, console or Console(stderr=True)
         self.bar = Progress(console=self.console, transient=True)
-        self._task = self.bar.add_task(what, total=None)
+        self._task = self.bar.add_task(label, total=None)
         self._printed = time.monotonic()
 
     def __enter__(self) -> ProgressCount:
@@ -25,15 +25,15 @@ class ProgressCount:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.console.is_terminal:  # elsewhere it would end with an empty line
+        if self.console.is_terminal:  # elsewhere `stop` would print an empty line
             self.bar.stop()
 
     def note(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line of text."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, done: int, total: int) -> None:
         self.bar.update(self._task, completed=done, total=total)
         if not self.console.is_terminal and time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
             self._printed = time.monotonic()
-            self.note(f"{self.what}: {done} of {total}")
+            self.note(f"{self.label}: {done} of {total}")

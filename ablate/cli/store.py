@@ -26,8 +26,8 @@ def snapshot(
     """Put a study's ended runs, with one model an arm, under DVC inside this repository.
 
     mlruns.dvc tracks an archive a study, mlruns-models.dvc the models. Where `dvc remote default` names a remote,
-    models go there. The study may still be running; with --tracking-uri it is read from that server. Runs that the
-    snapshot has stay as they are, but for those that --reports-only kept in part and that are now to be had whole.
+    models go there. The study may still be running; with --tracking-uri it is read from that server. Runs that are in
+    the snapshot already stay as they are; those that --reports-only stored in part are completed where it is not given.
     """
     from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive
@@ -35,24 +35,24 @@ def snapshot(
     from ablate.scheduler.workspace import Workspace
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with ProgressCount("runs read") as tell:
-        said = archive.snapshot(study_name(study), workspace, tell, reports_only=reports_only)
-    typer.echo(said)
+    with ProgressCount("runs read") as progress:
+        summary = archive.snapshot(study_name(study), workspace, progress, reports_only=reports_only)
+    typer.echo(summary)
 
 
 @app.command(epilog="Example:  git clone … && cd … && ablate restore")
 def restore(mlruns: Store = Path("mlruns")) -> None:
-    """Bring what mlruns.dvc tracks, every byte checked, into the store; what is here stays.
+    """Add the runs that mlruns.dvc tracks to the store, after checking every byte. Those in the store stay as they are.
 
-    Needs no network and no account, but for models on a DVC remote of yours.
+    Needs no network and no account, except for models on a DVC remote of yours.
     """
     from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive
     from ablate.scheduler.workspace import Workspace
 
-    with ProgressCount("runs restored") as tell:
-        said = archive.restore(Workspace(mlruns), tell)
-    typer.echo(said)
+    with ProgressCount("runs restored") as progress:
+        summary = archive.restore(Workspace(mlruns), progress)
+    typer.echo(summary)
 
 
 @app.command(epilog="Example:  ablate export mocap mocap.zip")
@@ -74,9 +74,9 @@ def export(
 
     check_file("OUT.zip", out)
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with ProgressCount("runs read") as tell:
-        said = archive.export(study_name(study), workspace, out, tell)
-    typer.echo(said)
+    with ProgressCount("runs read") as progress:
+        summary = archive.export(study_name(study), workspace, out, progress)
+    typer.echo(summary)
 
 
 @app.command("import", epilog="Example:  ablate import mocap.zip")
@@ -86,9 +86,10 @@ def import_(
     tracking_uri: Uri = None,
     patience: Patience = 120.0,
 ) -> None:
-    """Merge an exported study into the store; what is here stays. The file need not be trusted.
+    """Merge an exported study into the store. Runs that are there stay as they are. The file may come from a stranger.
 
-    Into a server: ablate import mocap.zip --tracking-uri http://127.0.0.1:5000. Stopped, the same command goes on.
+    Into a server: ablate import mocap.zip --tracking-uri http://127.0.0.1:5000. After an interruption, the same command
+    continues.
 
     Refused are damaged files, paths that lead elsewhere, links, more than 100 000 files, more than 50 GB unpacked, and
     more than a hundred times the size of the file.
@@ -98,9 +99,9 @@ def import_(
     from ablate.scheduler.workspace import Workspace
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, patience_s=patience)
-    with ProgressCount("runs imported") as tell:
-        said = archive.bring_in(file, workspace, tell)
-    typer.echo(said)
+    with ProgressCount("runs imported") as progress:
+        summary = archive.import_archive(file, workspace, progress)
+    typer.echo(summary)
 
 
 @app.command(epilog="Example:  ablate discard mocap:failed")
@@ -123,23 +124,23 @@ def discard(
     workspace = Workspace(mlruns, tracking_uri=tracking_uri)
     chosen = archive.choose(what, workspace)
     if not yes:
-        _ask(f"Discard {chosen.what}?")
+        _ask(f"Discard {chosen.description}?")
     archive.discard(chosen, workspace)
-    typer.echo(f"discarded {chosen.what}")
+    typer.echo(f"discarded {chosen.description}")
 
 
 @app.command(epilog="Example:  ablate gc --dry-run")
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
     days: Annotated[
-        float, typer.Option(min=0, help="How long the state of an unfinished run is kept untouched.")
+        float, typer.Option(min=0, help="Keep the state of an unfinished run for so many days after its last change.")
     ] = 14.0,
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Free the disk: checkpoints of finished and abandoned runs, files of discarded runs. Spares studies at work.
+    """Free the disk: checkpoints of finished and abandoned runs, files of discarded runs. Skips running studies.
 
-    What is discarded on a server goes by `mlflow gc`, there: the command is told.
+    Files of runs that were discarded on a server are removed there, by `mlflow gc`: the command for it is printed.
     """
     from ablate.commands import archive
     from ablate.scheduler.workspace import Workspace
@@ -153,5 +154,5 @@ def _ask(question: str) -> None:
     if not sys.stdin.isatty():
         from ablate.study import InputError, Problem
 
-        raise InputError(Problem("--yes", "", "is needed where nobody can be asked"))
+        raise InputError(Problem("--yes", "", "is needed where the input is no terminal"))
     typer.confirm(question, abort=True, err=True)

@@ -1,4 +1,4 @@
-"""Keep a store small and share it: snapshot, restore, export, import, discard, clean up. Starts no run."""
+"""Commands that share a store or free its disk: snapshot, restore, export, import, discard, gc. Starts no run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ablate.archive.bundle import Came, counted
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
-from ablate.scheduler.workspace import Workspace, records, shown_path
+from ablate.scheduler.workspace import Workspace, load_records, shown_path
 from ablate.study import InputError, Problem, Record, StoreUnavailable, Tracker
 from ablate.tracking.mlflow import relocation
 from ablate.untrusted.addresses import redacted
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 OLD_DAYS = 14.0
 
 
-class Tell(Protocol):
-    """Who hears how a server's runs come or go."""
+class Progress(Protocol):
+    """Shows a person how many runs were transferred."""
 
     def __call__(self, done: int, total: int, /) -> None:
-        """So many of so many."""
+        """Show that `done` of `total` runs were transferred."""
 
     def note(self, text: str) -> None:
-        """That the server does not answer and is waited for, or answers again."""
+        """Show a message, such as that the server does not answer."""
 
 
 @dataclass(frozen=True)
@@ -42,188 +42,205 @@ class Discarding:
 
     study: str
     runs: Collection[Record]
-    whole: bool  # the study itself goes too
-    what: str
+    whole_study: bool  # the study itself goes too
+    description: str
 
 
-def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool = False) -> str:
-    """Put a study's ended runs under DVC in the repository of the working folder; says what was stored.
+def snapshot(name: str, workspace: Workspace, progress: Progress, *, reports_only: bool = False) -> str:
+    """Put a study's ended runs under DVC in the repository of the working folder; returns what was stored, in words.
 
-    A server that goes away is waited for: raises RetryTimeout.
+    Waits for a server that does not answer; raises RetryTimeout after `workspace.patience_s`.
     """
     from ablate.archive import snapshot as repository
     from ablate.archive.dvc_storage import check_repository
 
     check_repository(Path.cwd())
-    _ended(name, workspace, "FINISHED")
-    with _disk(local=not workspace.tracking_uri):
-        return repository.snapshot(name, Path.cwd(), _collected(name, workspace, tell), slim=reports_only)
+    _check_has_runs(name, workspace, "FINISHED")
+    with _disk_errors(local=not workspace.tracking_uri):
+        return repository.snapshot(name, Path.cwd(), _collect_function(name, workspace, progress), slim=reports_only)
 
 
-def restore(workspace: Workspace, tell: Tell) -> str:
-    """Bring what `mlruns.dvc` of the working folder tracks into the store; says what came back."""
+def restore(workspace: Workspace, progress: Progress) -> str:
+    """Add the studies that `mlruns.dvc` of the working folder tracks to the store; returns what was added, in words."""
     from ablate.archive import snapshot as repository
 
-    with _disk(local=True), repository.opened(Path.cwd()) as studies:
+    with _disk_errors(local=True), repository.opened(Path.cwd()) as studies:
         tracker = workspace.tracker()
         wanted = {study: absent_models(study, folder, tracker) for study, folder in studies.items()}
-        said = repository.put_models(Path.cwd(), studies, wanted)
-        lines = [_restored(study, folder, tracker, workspace, tell) for study, folder in studies.items()]
-    return "\n".join([*lines, said] if said else lines)
+        note = repository.put_models(Path.cwd(), studies, wanted)
+        lines = [_restore_study(study, folder, tracker, workspace, progress) for study, folder in studies.items()]
+    return "\n".join([*lines, note] if note else lines)
 
 
-def _restored(study: str, folder: Path, tracker: Tracker, workspace: Workspace, tell: Tell) -> str:
-    with ExitStack() as held:
+def _restore_study(study: str, folder: Path, tracker: Tracker, workspace: Workspace, progress: Progress) -> str:
+    with ExitStack() as stack:
         try:
-            held.enter_context(_lock(study, workspace, "ablate restore"))
+            stack.enter_context(_lock(study, workspace, "ablate restore"))
         except InputError as error:
             return f"{study}: left alone: {error.problems[0].rule}"
-        return f"{study}: {counted(deliver(study, folder, tracker, tell))} restored"
+        return f"{study}: {counted(deliver(study, folder, tracker, progress))} restored"
 
 
-def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
-    """Write a study's ended runs to the file `out`; says what is in it. A server: see `snapshot`."""
+def export(name: str, workspace: Workspace, out: Path, progress: Progress) -> str:
+    """Write a study's ended runs to the file `out`; returns what is in it, in words. Waits as `snapshot` does."""
     from ablate.archive.zip_archive import pack
 
-    _ended(name, workspace, "FINISHED", "FAILED")
-    with _disk(local=not workspace.tracking_uri), tempfile.TemporaryDirectory(prefix="ablate-export-") as scratch:
-        came = _collected(name, workspace, tell)(Path(scratch, "study"))
-        pack(name, Path(scratch, "study"), out)
+    _check_has_runs(name, workspace, "FINISHED", "FAILED")
+    with (
+        _disk_errors(local=not workspace.tracking_uri),
+        tempfile.TemporaryDirectory(prefix="ablate-export-") as scratch,
+    ):
+        folder = Path(scratch, "study")
+        runs = _collect_function(name, workspace, progress)(folder)
+        pack(name, folder, out)
     size = out.stat().st_size / 1e6
-    return f"{name}: {counted(came)} in {out} ({size:.1f} MB); `ablate import` reads it"
+    return f"{name}: {counted(runs)} in {out} ({size:.1f} MB); `ablate import` reads it"
 
 
-def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
-    """Bring an exported study into the store; says what came. A server: see `snapshot`.
+def import_archive(file: Path, workspace: Workspace, progress: Progress) -> str:
+    """Add an exported study to the store; returns what was added, in words. Waits as `snapshot` does.
 
-    Raises InputError, and brings nothing, for a file that is no whole export, or while a driver of the study is at
-    work.
+    Raises InputError, and adds nothing, for a file that is not a complete export, or while another command holds the
+    study's lock.
     """
     from ablate.archive.zip_archive import unpacked
 
-    heard, insist = _patiently(workspace, tell)
-    came: Came = {}
+    show, call = _with_retries(workspace, progress)
+    runs: Came = {}
     with (
-        _disk(local=not workspace.tracking_uri),
+        _disk_errors(local=not workspace.tracking_uri),
         unpacked(file) as (study, folder),
         _lock(study, workspace, "ablate import"),
     ):
         tracker = workspace.tracker()
-        insist(lambda: deliver(study, folder, tracker, heard, came))
-    nothing = "" if came else ": what the file holds is here already, or was discarded here"
-    return f"{study}: {counted(came)} imported{nothing}"
+        call(lambda: deliver(study, folder, tracker, show, runs))
+    nothing = "" if runs else ": what the file holds is here already, or was discarded here"
+    return f"{study}: {counted(runs)} imported{nothing}"
 
 
-def _collected(study: str, workspace: Workspace, tell: Tell) -> Collect:
-    """`collect` of this study, once its store answers."""
+def _collect_function(study: str, workspace: Workspace, progress: Progress) -> Collect:
+    """`collect` for this study and its store, with retries."""
     tracker = workspace.existing_tracker()
-    heard, insist = _patiently(workspace, tell)
+    show, call = _with_retries(workspace, progress)
 
-    def collected(folder: Path, **choices: Any) -> Came:
-        came: Came = {}
-        insist(lambda: collect(study, tracker, folder, heard, **choices, came=came))
-        return came
+    def collect_study(folder: Path, **choices: Any) -> Came:
+        runs: Came = {}
+        call(lambda: collect(study, tracker, folder, show, **choices, came=runs))
+        return runs
 
-    return collected
+    return collect_study
 
 
-def _ended(study: str, workspace: Workspace, *statuses: str) -> None:
-    """Raises InputError where the store has no run of the study that has ended so."""
-    if not any(record.status in statuses for record in _known(study, workspace)):
+def _check_has_runs(study: str, workspace: Workspace, *statuses: str) -> None:
+    """Raise InputError where the store has no run of the study with one of these statuses."""
+    if not any(record.status in statuses for record in _study_records(study, workspace)):
         how = "finished" if statuses == ("FINISHED",) else "ended"
         hint = "`ablate run` it first"
-        raise InputError(Problem(_place(workspace), study, f"no run of this study has {how}", nearest=hint))
+        raise InputError(Problem(_shown_store(workspace), study, f"no run of this study has {how}", nearest=hint))
 
 
 @contextmanager
-def _disk(*, local: bool) -> Iterator[None]:
-    """What the disk refuses, of a local store or of temporary files, as an InputError; later the call completes."""
+def _disk_errors(*, local: bool) -> Iterator[None]:
+    """Raise errors of the disk as InputError: they are temporary, and the same command then completes its work.
+
+    `local`: the store is on this disk, so StoreUnavailable is such an error too.
+    """
     try:
         yield
     except StoreUnavailable as error:
         if not local:
             raise
-        raise InputError(Problem("disk", "", "cannot be used just now", str(error)[:300])) from None
+        raise _disk_problem(error) from None
+    except shutil.Error as error:  # several files could not be copied: (from, to, reason) of each
+        files = error.args[0] if error.args else ""
+        raise _disk_problem(files[-1][-1] if isinstance(files, list) and files else error) from None
     except OSError as error:
-        files = error.args[0] if isinstance(error, shutil.Error) else ""  # of many files: (from, to, reason) each
-        reason = files[-1][-1] if isinstance(files, list) and files else error
-        raise InputError(Problem("disk", "", "cannot be used just now", str(reason)[:300])) from None
+        raise _disk_problem(error) from None
+
+
+def _disk_problem(reason: object) -> InputError:
+    return InputError(Problem("disk", "", "cannot be used just now", str(reason)[:300]))
 
 
 def choose(text: str, workspace: Workspace) -> Discarding:
     """The runs that STUDY, STUDY:ARM or STUDY:failed names. Raises InputError when it names none."""
-    study, colon, part = text.partition(":")
-    known = _known(study, workspace)
+    study, colon, selection = text.partition(":")
+    records = _study_records(study, workspace)
     if not colon:
-        return Discarding(study, known, True, f"the study {study}, all {len(known)} runs")
-    chosen = [r for r in known if (r.status == "FAILED" if part == "failed" else r.arm == part)]
-    if not chosen:
-        arms = list(dict.fromkeys(record.arm for record in known))
-        rule = "has no failed run" if part == "failed" else "has no run of this arm"
-        near = nearest(part, [*arms, "failed"]) if part != "failed" else ""
-        raise InputError(Problem("STUDY:ARM", study, rule, shown(part), near))
-    return Discarding(study, chosen, False, f"{len(chosen)} runs of {study}: {part}")
+        return Discarding(study, records, True, f"the study {study}, all {len(records)} runs")
+    failed = selection == "failed"
+    runs = [record for record in records if (record.status == "FAILED" if failed else record.arm == selection)]
+    if not runs:
+        arms = list(dict.fromkeys(record.arm for record in records))
+        rule = "has no failed run" if failed else "has no run of this arm"
+        hint = "" if failed else nearest(selection, [*arms, "failed"])
+        raise InputError(Problem("STUDY:ARM", study, rule, shown(selection), hint))
+    return Discarding(study, runs, False, f"{len(runs)} runs of {study}: {selection}")
 
 
 def discard(chosen: Discarding, workspace: Workspace) -> None:
-    """Forget runs: the store keeps them as deleted, no command sees them, and `run` does them again.
+    """Forget runs: the store keeps them as deleted, no command sees them, and `ablate run` does them again.
 
-    Raises InputError while a driver of the study is at work.
+    Raises InputError while another command holds the study's lock.
     """
     tracker = workspace.existing_tracker()
     with _lock(chosen.study, workspace, "ablate discard"):
-        if chosen.whole:
+        if chosen.whole_study:
             tracker.forget(chosen.study)
         else:
             tracker.discard([record.run_id for record in chosen.runs])
 
 
-def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD_DAYS, dry_run: bool = False) -> int:
-    """Remove states of ended runs, and files of discarded ones; of studies with a driver at work, nothing.
+def clean(workspace: Workspace, notify: Callable[[str], None], *, days: float = OLD_DAYS, dry_run: bool = False) -> int:
+    """Remove work folders of ended runs, and files of discarded ones. Studies that another command writes are skipped.
 
-    Says what goes, folder by folder; with `dry_run` what would. Returns the bytes freed.
+    Reports every folder that is removed or, with `dry_run`, would be. Returns the bytes freed.
     """
     from ablate.archive import clean
 
     if not workspace.tracking_uri:
         relocation.settle(workspace.mlruns)
-    known = _all_records(workspace)
-    orphans = list(_shared_orphans(workspace, say) if workspace.tracking_uri else clean.orphans(workspace.mlruns))
+    records = _all_records(workspace)
+    orphans = list(_shared_orphans(workspace, notify) if workspace.tracking_uri else clean.orphans(workspace.mlruns))
     freed = 0
     for study in sorted({*clean.studies_at_work(workspace.mlruns), *(study for study, _ in orphans)}):
         try:
             with _lock(study, workspace, "ablate gc"):
-                found = list(clean.unneeded_states(study, workspace.mlruns, known.get(study), days=days))
-                for leftover in [*found, *(other for owner, other in orphans if owner == study)]:
-                    say(f"{leftover.size / 1e6:9.1f} MB  {shown_path(leftover.path)}  {leftover.reason}")
+                states = list(clean.unneeded_states(study, workspace.mlruns, records.get(study), days=days))
+                for leftover in [*states, *(orphan for owner, orphan in orphans if owner == study)]:
+                    notify(f"{leftover.size / 1e6:9.1f} MB  {shown_path(leftover.path)}  {leftover.reason}")
                     freed += leftover.size
                     if not dry_run:
                         shutil.rmtree(leftover.path)
         except InputError as error:
-            say(f"{study}: left alone: {error.problems[0].rule}")
+            notify(f"{study}: left alone: {error.problems[0].rule}")
     return freed
 
 
-def _shared_orphans(workspace: Workspace, say: Callable[[str], None]) -> Iterator[tuple[str, Leftover]]:
-    """Files of discarded runs of a database whose artifacts lie here; of a server's it says how they go."""
+def _shared_orphans(workspace: Workspace, notify: Callable[[str], None]) -> Iterator[tuple[str, Leftover]]:
+    """Files of discarded runs of a database whose artifacts lie on this machine, each with its study.
+
+    Those of a server cannot be removed from here: a person is told how its operator removes them.
+    """
     from ablate.archive import clean
     from ablate.tracking.mlflow import discarded
 
     uri = str(workspace.tracking_uri)
-    kept = discarded.kept(uri, workspace.mlruns)
-    if uri.startswith("http") and kept:
-        studies = ", ".join(sorted({run.study for run in kept}))
-        say(f"{len(kept)} discarded runs of {studies} stay on the server until its operator runs")
-        say(discarded.advice(uri))
+    runs = discarded.kept(uri, workspace.mlruns)
+    if uri.startswith("http") and runs:
+        studies = ", ".join(sorted({run.study for run in runs}))
+        notify(f"{len(runs)} discarded runs of {studies} stay on the server until its operator runs")
+        notify(discarded.advice(uri))
         return
-    places = [(run.study, what, place) for run in kept for what, place in run.places]
-    yield from clean.discarded(places, workspace.mlruns)
+    folders = [(run.study, kind, folder) for run in runs for kind, folder in run.places]
+    yield from clean.discarded(folders, workspace.mlruns)
 
 
 def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
+    """The records of every study in the store; none where there is no store."""
     if not workspace.tracking_uri and not workspace.database.is_file():
         return {}
-    return {study: records(study, workspace) for study in _studies(workspace)}
+    return {study: load_records(study, workspace) for study in _studies(workspace)}
 
 
 def _studies(workspace: Workspace) -> list[str]:
@@ -234,40 +251,41 @@ def _studies(workspace: Workspace) -> list[str]:
     return workspace.existing_tracker().studies()
 
 
-def _known(study: str, workspace: Workspace) -> list[Record]:
-    """The study's records. Raises InputError when the store does not know it."""
-    if not workspace.tracking_uri and not workspace.database.is_file():
-        raise InputError(
-            Problem(shown_path(workspace.mlruns), "", "there is no store here", nearest="`ablate run` makes one")
-        )
+def _study_records(study: str, workspace: Workspace) -> list[Record]:
+    """The study's records. Raises InputError when the store does not have the study."""
+    workspace.check_store_exists()
     studies = _studies(workspace)
     if study not in studies:
-        raise InputError(Problem(_place(workspace), "study", "not in the store", study, nearest(study, studies)))
-    return records(study, workspace)
+        raise InputError(Problem(_shown_store(workspace), "study", "not in the store", study, nearest(study, studies)))
+    return load_records(study, workspace)
 
 
-def _place(workspace: Workspace) -> str:
-    """The store as a person knows it."""
+def _shown_store(workspace: Workspace) -> str:
+    """The address or the folder of the store, as it is shown to a person."""
     return redacted(workspace.tracking_uri or shown_path(workspace.mlruns))
 
 
-def _patiently(workspace: Workspace, tell: Tell) -> tuple[Callable[[int, int], None], Callable[..., None]]:
-    """Who hears of runs that come or go, and what insists that they do: each that does ends an outage."""
+def _with_retries(
+    workspace: Workspace, progress: Progress
+) -> tuple[Callable[[int, int], None], Callable[[Callable[[], object]], object]]:
+    """Two functions: one to show progress, and one that calls a function until the server answers.
+
+    A transferred run shows that the server answers again. A local store has no outages, so its calls are not repeated.
+    """
     if not workspace.tracking_uri:
-        return tell, lambda call: call()
-    from ablate.scheduler.retry import STORE, Retry
+        return progress, lambda function: function()
+    from ablate.scheduler.retry import STORE_MESSAGES, Retry
 
-    store = Retry(*STORE, tell.note, workspace.patience_s)
+    store_retry = Retry(*STORE_MESSAGES, progress.note, workspace.patience_s)
 
-    def heard(done: int, total: int) -> None:
-        store.over()
-        tell(done, total)
+    def show(done: int, total: int) -> None:
+        store_retry.succeeded()
+        progress(done, total)
 
-    return heard, store.insist
+    return show, store_retry.call
 
 
 def _lock(study: str, workspace: Workspace, command: str) -> AbstractContextManager[None]:
     from ablate.scheduler import study_lock
 
-    path = workspace.mlruns / f"{study}.lock"
-    return study_lock.hold(path, study, command=command, store=workspace.tracking_uri)
+    return study_lock.hold(workspace.lock_file(study), study, command=command, store=workspace.tracking_uri)

@@ -1,6 +1,7 @@
 """An external test: score a study's stored models on data from elsewhere, and record the scores beside the others.
 
-Knows no subject: which factory reads a file is the study's own data factory, an installed reader, or the user's word.
+Knows no subject: a file is read by the study's own data factory, by an installed reader, or by the factory that the
+person names.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ if TYPE_CHECKING:
 
 READERS = "ablate.external"  # entry points: data factories with an attribute `reads(file) -> bool`
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,59}")
-# Settings of a data factory that say which part of a source is trained on: other data is used whole.
+# Settings of a data factory that choose the part of a source for training: of other data, everything is used.
 PARTITION = ("file", "split_seed", "fold", "folds")
 
-Tell = Callable[[int, int, str], None]  # runs done, runs in all, the run at hand
+Progress = Callable[[int, int, str], None]  # runs done, runs in all, name of the current run
+ArmSeed = tuple[str, int]  # identifies a comparison run
 
 
 @dataclass(frozen=True)
 class ExternalTest:
-    """What an external test gave. `scores` is tidy: arm, seed, metric, score; `notes` say what could not be scored."""
+    """The result of an external test. `scores` has a row for each arm, seed and metric; `notes` say what could not be
+    scored."""
 
     study: str
     name: str
@@ -44,10 +47,10 @@ class ExternalTest:
     examples: int
     scores: pd.DataFrame
     notes: tuple[str, ...]
-    results: Results  # of the study, these scores among them
+    results: Results  # of the study, with these scores
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """As plain JSON."""
         head = {"study": self.study, "name": self.name, "file": str(self.file), "examples": self.examples}
         return {**head, "scores": json.loads(self.scores.to_json(orient="records")), "notes": list(self.notes)}
 
@@ -59,54 +62,52 @@ def evaluate(
     *,
     name: str | None = None,
     factory: str | None = None,
-    tell: Tell = lambda done, total, run: None,
+    progress: Progress = lambda done, total, run: None,
 ) -> ExternalTest:
     """Score every finished run that kept its model on all examples of `data`, with every metric of the catalogue.
 
     `study`: a file or a name in the store; `data`: a path, or a name under the data root. The scores are recorded in
-    the store as `external/<name>/<metric>`, with `external/<name>/examples`; the same name again replaces them.
-    What a study file or `factory` names is imported, and of what the store names what `trust` allows.
+    the store as `external/<name>/<metric>`, with `external/<name>/examples`; a second test of that name replaces them.
+    Code that the study file or `factory` names is imported; code that the store names, only where `trust` allows it.
     Raises InputError before anything is recorded.
     """
-    folder = Path(study).resolve().parent if study.endswith(".toml") else workspace.here
-    given = data.resolve() if data.is_file() else None  # before a component is imported, which may change the folder
-    found = report.results(_accepted(study), workspace)
+    folder = Path(study).resolve().parent if study.endswith(".toml") else workspace.working_folder
+    # resolved before a component is imported, which may change the working folder
+    existing_file = data.resolve() if data.is_file() else None
+    results = report.results(_name_of(study), workspace)
     if factory:
-        components.importable([workspace.here])
-    file = data if given else components.find_data_file(
-        str(data), data_root=workspace.data_root, study_dir=folder, working_folder=workspace.here
+        components.importable([workspace.working_folder])
+    file = data if existing_file else components.find_data_file(
+        str(data), data_root=workspace.data_root, study_dir=folder, working_folder=workspace.working_folder
     )  # fmt: skip
     name = label(name, file)
-    scorer = _Scorer(found, workspace, folder, given or file.resolve(), factory)
-    models = {place: path for place in scorer.places() if (path := found.artifact(*place, "model"))}
+    scorer = _Scorer(results, workspace, folder, existing_file or file.resolve(), factory)
+    runs = scorer.runs()
+    models = {run: path for run in runs if (path := results.artifact(*run, "model"))}
     if not models:
-        raise InputError(*_no_model(found, scorer.places()))
-    scores: dict[tuple[str, int], dict[str, float]] = {}
-    for count, (place, path) in enumerate(models.items()):
-        tell(count, len(models), f"{place[0]} seed {place[1]}")
-        result = scorer.score(place, path)
-        if result:
-            scores[place] = result
-    tell(len(models), len(models), "")
-    without = [place for place in scorer.places() if place not in models]
-    reasons = _unloadable(found, without)
-    missing = len(without) - len(reasons)
-    kept_none = [f"{missing} finished runs kept no model and could not be scored"] if missing else []
-    notes = [*scorer.notes, *reasons, *kept_none]
+        raise InputError(*_no_model(results, runs))
+    scores: dict[ArmSeed, dict[str, float]] = {}
+    for count, ((arm, seed), path) in enumerate(models.items()):
+        progress(count, len(models), f"{arm} seed {seed}")
+        run_scores = scorer.score((arm, seed), path)
+        if run_scores:
+            scores[arm, seed] = run_scores
+    progress(len(models), len(models), "")
+    notes = list(dict.fromkeys([*scorer.notes, *_notes_without_model(results, [r for r in runs if r not in models])]))
     if not scores:
-        raise InputError(*(Problem(str(file), "", note) for note in dict.fromkeys(notes)))
-    _record(found, name, scores, scorer.examples)
-    now = report.results(found.study.name, workspace)
-    return ExternalTest(found.study.name, name, file, scorer.examples, _tidy(scores), tuple(dict.fromkeys(notes)), now)
+        raise InputError(*(Problem(str(file), "", note) for note in notes))
+    _record(results, name, scores, scorer.examples)
+    updated = report.results(results.study.name, workspace)
+    return ExternalTest(results.study.name, name, file, scorer.examples, _tidy(scores), tuple(notes), updated)
 
 
-def _accepted(study: str) -> str:
-    """The name of a study whose file, where one is given, may name code."""
+def _name_of(study: str) -> str:
+    """The name of a study given by name or by file. What the file names is imported."""
     return study_file.load(Path(study)).name if study.endswith(".toml") else study
 
 
 def label(name: str | None, file: Path) -> str:
-    """The name under which scores are recorded: as given, else the file's stem. Raises InputError for a bad one."""
+    """The name under which scores are recorded; by default the file's stem. Raises InputError for an invalid one."""
     if name is None:
         name = re.sub(r"[^A-Za-z0-9_.\-]", "_", file.stem).lstrip("_.-")[:60] or "data"
     if not NAME.fullmatch(name):
@@ -116,43 +117,44 @@ def label(name: str | None, file: Path) -> str:
 
 
 class _Scorer:
-    """The data of each arm, made once for all arms that see the same, and the study's metrics on it."""
+    """Scores models with the study's metrics. Arms with the same data settings share the data."""
 
-    def __init__(self, found: Results, workspace: Workspace, folder: Path, file: Path, factory: str | None) -> None:
+    def __init__(self, results: Results, workspace: Workspace, folder: Path, file: Path, factory: str | None) -> None:
         import torch
 
-        self.found, self.folder, self.file, self.data_root = found, folder, file, workspace.data_root
+        self.results, self.folder, self.file, self.data_root = results, folder, file, workspace.data_root
         self.device = torch.device(resolve_device(workspace.device))
-        place = found.study.name
-        trust.check(found.study.catalogue, file=place, place="catalogue")
-        self.catalogue: list[Metric] = list(study_file.load_catalogue(found.study.catalogue, file=place).values())
-        self.named = factory  # by the person
-        self.factory = factory or reader(str(found.study.settings["data"]["factory"]), self.file)
+        study = results.study
+        trust.check(study.catalogue, file=study.name, place="catalogue")
+        self.catalogue: list[Metric] = list(study_file.load_catalogue(study.catalogue, file=study.name).values())
+        self.named_factory = factory  # by the person
+        self.factory = factory or reader(str(study.settings["data"]["factory"]), self.file)
         self.examples = 0
         self.notes: list[str] = []
-        self._data: dict[str, Data] = {}
-        self._batches: dict[str, Batch | None] = {}
+        self._data: dict[str, Data] = {}  # by data settings
+        self._batches: dict[str, Batch | None] = {}  # by data settings and control
 
-    def places(self) -> list[tuple[str, int]]:
-        """Every finished run: arm and seed."""
-        done = self.found.done()
+    def runs(self) -> list[ArmSeed]:
+        """Every finished run."""
+        done = self.results.done()
         return [(str(arm), int(seed)) for arm, seed in zip(done.arm, done.seed, strict=True)]
 
-    def score(self, place: tuple[str, int], path: Path) -> dict[str, float] | None:
-        """One number a metric; None, and a note, for a run that cannot be scored."""
+    def score(self, run: ArmSeed, model: Path) -> dict[str, float] | None:
+        """One number per metric; None, and a note, for a run that cannot be scored."""
         from ablate.trainers.builtin import evaluation
         from ablate.trainers.builtin.checkpoints import load_model, read_settings
         from ablate.trainers.builtin.model_size_check import check_size
 
-        batch = self._examples(place[0])
+        arm, seed = run
+        batch = self._examples(arm)
         if batch is None:
             return None
         try:
-            trust.check(read_settings(path)["factory"], file=str(path), place="model.json")
-            check_size(path)
-            output = evaluation.predict(load_model(path).to(self.device), batch)
+            trust.check(read_settings(model)["factory"], file=str(model), place="model.json")
+            check_size(model)
+            output = evaluation.predict(load_model(model).to(self.device), batch)
             scores = evaluation.score(output, batch.targets, self.catalogue)
-            primary = self.found.study.metrics[0]
+            primary = self.results.study.metrics[0]
             if math.isfinite(scores[primary]):
                 return scores
             reason = f"{primary} has no value, as where inputs are not finite"
@@ -160,23 +162,23 @@ class _Scorer:
             reason = str(error)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a person's model or metric may raise anything; the other runs still count
+        except BaseException as error:  # a model or a metric may raise anything; the other runs still count
             reason = f"{type(error).__name__}: {error}"
-        self.notes.append(f"{place[0]} seed {place[1]} could not be scored: {reason}")
+        self.notes.append(f"{arm} seed {seed} could not be scored: {reason}")
         return None
 
     def _examples(self, arm: str) -> Batch | None:
-        """All examples as the arm's control shows them; None, and a note, where it cannot."""
+        """All examples, changed as the arm's control says; None, and a note, where that is impossible."""
         from ablate.trainers.builtin.controls import controlled
 
-        settings = resolve(self.found.study, arm)
-        section, control = self._section(settings["data"]), settings.get("control", {})
+        settings = resolve(self.results.study, arm)
+        section, control = self._data_settings(settings["data"]), settings.get("control", {})
         identity = json.dumps([section, control], sort_keys=True, default=str)
         if identity not in self._batches:
             data = self._load(section)
             try:
                 self._batches[identity] = controlled(data, control).examples("all")
-            except InputError as error:  # one person alone leaves nobody to shuffle with
+            except InputError as error:  # such as a shuffle between subjects, where the file has one subject
                 if not control:
                     raise
                 self._batches[identity] = None
@@ -187,18 +189,18 @@ class _Scorer:
         self.examples = self.examples if batch is None else len(batch.inputs)
         return batch
 
-    def _section(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """The arm's data settings, as far as the factory that reads the file takes them.
+    def _data_settings(self, of_arm: Mapping[str, Any]) -> dict[str, Any]:
+        """The arm's data settings that the factory which reads the file takes.
 
-        An arm that was given data of another kind is judged on the study's settings.
+        For an arm whose data come from another factory than the study's, the study's data settings are used.
         """
-        theirs = self.found.study.settings["data"]
-        settings = own if own["factory"] == theirs["factory"] else theirs
-        factory = self.factory or str(theirs["factory"])
-        kept = {k: v for k, v in settings.items() if k not in ("factory", *PARTITION)}
+        of_study = self.results.study.settings["data"]
+        settings = of_arm if of_arm["factory"] == of_study["factory"] else of_study
+        factory = self.factory or str(of_study["factory"])
+        arguments = {key: value for key, value in settings.items() if key not in ("factory", *PARTITION)}
         if factory != settings["factory"]:
-            kept = {key: value for key, value in kept.items() if components.takes(factory, key)}
-        return {"factory": factory, **kept, "file": str(self.file)}
+            arguments = {key: value for key, value in arguments.items() if components.takes(factory, key)}
+        return {"factory": factory, **arguments, "file": str(self.file)}
 
     def _load(self, section: Mapping[str, Any]) -> Data:
         from ablate.trainers.builtin.run import Context, load_data
@@ -206,69 +208,77 @@ class _Scorer:
         identity = json.dumps(section, sort_keys=True, default=str)
         if identity in self._data:
             return self._data[identity]
-        if section["factory"] != self.named:
-            trust.check(str(section["factory"]), file=self.found.study.name, place="settings.data.factory")
+        study = self.results.study
+        if section["factory"] != self.named_factory:
+            trust.check(str(section["factory"]), file=study.name, place="settings.data.factory")
         if not components.takes(str(section["factory"]), "file"):
-            rule = f"{section['factory']} reads no file to put --data in place of"
-            raise InputError(Problem(self.found.study.name, "settings.data.factory", rule))
-        context = Context(self.found.study.catalogue, (), self.folder, Path(), Path(), str(self.device), self.data_root)
+            rule = f"{section['factory']} takes no argument `file`, so it cannot read --data"
+            raise InputError(Problem(study.name, "settings.data.factory", rule))
+        context = Context(study.catalogue, (), self.folder, Path(), Path(), str(self.device), self.data_root)
         try:
             data = load_data(section, context, self.device, to_train=False)
         except (InputError, KeyboardInterrupt):
             raise
-        except BaseException as error:  # a person's data source may raise anything
+        except BaseException as error:  # a data factory may raise anything
             reason = f"{type(error).__name__}: {error}"
             raise InputError(Problem(str(self.file), "", "cannot be read as data of this study", reason)) from None
         self._data[identity] = data
-        trained = {origin.get("data_digest") for origin in self.found.provenance.values()}
-        if data.digest in trained:
+        used_by_study = {provenance.get("data_digest") for provenance in self.results.provenance.values()}
+        if data.digest in used_by_study:
             self.notes.append("this is the data that the study was trained and tested on: no external test")
         return data
 
 
 def reader(own: str, file: Path) -> str | None:
-    """The installed factory that says it reads this file; None: the study's own factory `own` has to.
+    """The installed factory that can read this file; None: the study's own factory `own` has to read it.
 
-    Only readers of the package that `own` comes from are asked: they make the same kind of examples.
+    Only readers of the package of `own` are tried, because they make the same kind of examples.
     """
     package = own.partition(":")[0].rpartition(".")[0]
     for entry in sorted(entry_points(group=READERS), key=lambda e: e.name):
         if entry.module.rpartition(".")[0] == package and package:
-            found = components.load_component(entry.value, file=READERS, place=entry.name)
-            if found.reads(file):
+            factory = components.load_component(entry.value, file=READERS, place=entry.name)
+            if factory.reads(file):
                 return entry.value
     return None
 
 
-def _unloadable(found: Results, places: list[tuple[str, int]]) -> list[str]:
-    """Of these finished runs those whose network could not be loaded again, each with the reason."""
+def _notes_without_model(results: Results, runs: list[ArmSeed]) -> list[str]:
+    """Why these finished runs, which have no model, could not be scored."""
+    reasons = _unloadable(results, runs)
+    missing = len(runs) - len(reasons)
+    return [*reasons, f"{missing} finished runs kept no model and could not be scored"] if missing else reasons
+
+
+def _unloadable(results: Results, runs: list[ArmSeed]) -> list[str]:
+    """A note for each of these runs whose network could not be loaded again when it was recorded."""
     from ablate.trainers.builtin.checkpoints import UNLOADABLE
 
-    reasons = {(arm, seed): found.provenance[arm, seed].get(UNLOADABLE) for arm, seed in places}
+    reasons = {(arm, seed): results.provenance[arm, seed].get(UNLOADABLE) for arm, seed in runs}
     return [f"{arm} seed {seed} could not be scored: {reason}" for (arm, seed), reason in reasons.items() if reason]
 
 
-def _no_model(found: Results, places: list[tuple[str, int]]) -> list[Problem]:
-    name = found.study.name
-    if not places:
+def _no_model(results: Results, runs: list[ArmSeed]) -> list[Problem]:
+    name = results.study.name
+    if not runs:
         return [Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first")]
     rule = "no finished run kept its model, so none can be evaluated"
-    reasons = [Problem(name, "", reason) for reason in _unloadable(found, places)]
+    reasons = [Problem(name, "", reason) for reason in _unloadable(results, runs)]
     return [Problem(name, "", rule, nearest="`ablate run --rerun`"), *reasons]
 
 
-def _record(found: Results, name: str, scores: Mapping[tuple[str, int], Mapping[str, float]], examples: int) -> None:
+def _record(results: Results, name: str, scores: Mapping[ArmSeed, Mapping[str, float]], examples: int) -> None:
     from ablate.analysis.external import EXAMPLES, PREFIX
 
-    done = found.done()
-    ids = {(str(r.arm), int(str(r.seed))): str(r.run_id) for r in done.itertuples()}
-    for place, values in scores.items():
+    done = results.done()
+    ids = {(str(row.arm), int(str(row.seed))): str(row.run_id) for row in done.itertuples()}
+    for run, values in scores.items():
         logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
-        found.tracker.add_scores([ids[place]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
+        results.tracker.add_scores([ids[run]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
 
 
-def _tidy(scores: Mapping[tuple[str, int], Mapping[str, float]]) -> pd.DataFrame:
+def _tidy(scores: Mapping[ArmSeed, Mapping[str, float]]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [(*place, metric, value) for place, values in scores.items() for metric, value in values.items()]
+    rows = [(*run, metric, value) for run, values in scores.items() for metric, value in values.items()]
     return pd.DataFrame(rows, columns=["arm", "seed", "metric", "score"])

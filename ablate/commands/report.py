@@ -1,4 +1,4 @@
-"""`ablate report`, `ablate compare` and `load_results`: what is read from the store alone."""
+"""`ablate report`, `ablate compare` and `load_results`: they read the store only."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) -> list[Path]:
-    """Write `reports/<study>/` from the store alone; gives the file of each format, for CSV the folder of tables.
+    """Write `reports/<study>/` from the store alone; returns the file of each format, for CSV the folder of tables.
 
     Raises InputError when a format is unknown or the store does not know the study.
     """
     from ablate.report.build import FORMATS
 
-    wrong = [f for f in formats if f not in FORMATS]
-    if wrong or not formats:
-        rule = "is no format of a report" if wrong else "must name a format"
-        raise InputError(Problem("--format", "", rule, ", ".join(map(shown, wrong)), f"valid: {', '.join(FORMATS)}"))
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        rule = "is no format of a report" if unknown else "must name a format"
+        raise InputError(Problem("--format", "", rule, ", ".join(map(shown, unknown)), f"valid: {', '.join(FORMATS)}"))
     check_folder("--reports", workspace.reports)
     folder = write_report(results(name, workspace), workspace, formats=formats).parent
-    return [folder / FORMATS[f] for f in formats]
+    return [folder / FORMATS[name] for name in formats]
 
 
 def compare(
@@ -40,54 +40,56 @@ def compare(
     """Two arms side by side in each metric, by default the study's. Raises InputError for a name it does not have."""
     from ablate.analysis import compare
 
-    found = results(name, workspace)
-    known, arms = compare.scored(found), list(found.study.arms)
+    study_results = results(name, workspace)
+    scored, arms = compare.scored(study_results), list(study_results.study.arms)
     problems = [
-        Problem(place, "", "no arm of this study", shown(value), nearest(value, arms))
-        for place, value in (("ARM_A", arm), ("ARM_B", against))
+        Problem(argument, "", "no arm of this study", shown(value), nearest(value, arms))
+        for argument, value in (("ARM_A", arm), ("ARM_B", against))
         if value not in arms
     ]
     if arm == against and not problems:
         problems.append(Problem("ARM_B", "", "must be another arm than ARM_A", shown(against)))
     problems += [
-        Problem("--metric", "", "no metric of this study", shown(metric), nearest(metric, known))
+        Problem("--metric", "", "no metric of this study", shown(metric), nearest(metric, scored))
         for metric in metrics
-        if metric not in known
+        if metric not in scored
     ]
     if problems:
         raise InputError(*problems)
-    return compare.versus(found, arm, against, list(dict.fromkeys(metrics)) or found.study.metrics)
+    return compare.versus(study_results, arm, against, list(dict.fromkeys(metrics)) or study_results.study.metrics)
 
 
-def write_report(found: Results, workspace: Workspace, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:
-    """The folder's main file. Raises InputError when it cannot be written."""
-    from ablate.report import build as page
+def write_report(
+    study_results: Results, workspace: Workspace, study_file: str = "", formats: Sequence[str] = ("md",)
+) -> Path:
+    """Write `reports/<study>/`; returns its main file. Raises InputError when it cannot be written."""
+    from ablate.report.build import build
 
-    folder = workspace.reports / found.document["study"]["name"]
+    folder = workspace.reports / study_results.document["study"]["name"]
     try:
-        return page.build(found, folder, study_file=study_file, formats=formats)
+        return build(study_results, folder, study_file=study_file, formats=formats)
     except OSError as error:
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
 
 def results(name: str, workspace: Workspace, tracker: Tracker | None = None) -> Results:
-    """The study's results as the claims and pages read them. Raises InputError when the store does not know it.
+    """The study's results, for analysis and reports. Raises InputError when the store does not have the study.
 
     `tracker`: the store, where it is open already.
     """
-    from ablate.analysis import results as tables
+    from ablate.analysis.results import load
     from ablate.tracking.mlflow import sqlite_reader
 
     unknown = Problem(shown_path(workspace.mlruns), "study", "not in the store", name)
     local = workspace.tracking_uri is None and workspace.database.is_file()
     if local and sqlite_reader.document_from_sqlite(workspace.database, name) is None:
-        raise InputError(unknown)  # before mlflow is imported, which takes seconds
+        raise InputError(unknown)  # without importing mlflow, which takes seconds
     tracker = tracker or workspace.existing_tracker()
     if tracker.document(name) is None:
         raise InputError(unknown)
-    return tables.load(tracker, name)
+    return load(tracker, name)
 
 
 def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:
-    """A row an arm and seed: status, run id and every score of a study, by name or by study file."""
+    """A row for each arm and seed of a study, given by name or by study file: status, run id and every score."""
     return results(study_name(str(study)), workspace or Workspace()).frame()

@@ -1,4 +1,4 @@
-"""`ablate run`: what is missing is run, then the report is written. Heavy libraries are imported where used."""
+"""`ablate run`: run what is missing, then write the report. Heavy libraries are imported where they are used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from ablate.commands.report import results, write_report
 from ablate.planning import plan
 from ablate.planning.counting import Code, same_code
-from ablate.scheduler import session
+from ablate.scheduler import study_lock
 from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy
+from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
-from ablate.scheduler.workspace import Workspace, check_folder, records, resolve_device
+from ablate.scheduler.workspace import Workspace, check_folder, load_records, resolve_device
 from ablate.study import InputError, Problem, Record, Study
 from ablate.study.resolve import resolve
 from ablate.untrusted.wording import shown
@@ -29,7 +30,7 @@ SMOKE_EXAMPLES = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study stands after `run`: counts of comparison cells, what failed, the results and their report."""
+    """The state of a study after `run`: counts of comparison cells, errors, the results and their report."""
 
     done: int
     failed: int
@@ -54,8 +55,8 @@ def run(
 ) -> Outcome:
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
 
-    Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted when
-    asked to stop by a signal, and RetryTimeout when the store or the working folder stay unusable.
+    Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted after
+    a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
     """
     study = loaded.study
     wanted = plan.selector(study, only or [], file=str(loaded.path))
@@ -63,61 +64,63 @@ def run(
         check_rerun(study, rerun, only or [])
     check_folder("--reports", workspace.reports)
     stop = StopRequest()
-    with stop.listening():
+    with stop.handling_signals():
         build_all(loaded, workspace)
-        workspace = replace(workspace, device=session.device_of(loaded, workspace, view))
+        workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
             from ablate.tuning import optuna
 
             optuna.check_storage(workspace.storage)
-        task = session.Run(loaded, workspace, workspace.tracker(), view, stop)
-        with session.only_driver(loaded, workspace, command):
-            outcome = _carry_out(task, wanted, only, rerun, command)
+        session = Session(loaded, workspace, workspace.tracker(), view, stop)
+        lock, uri = workspace.lock_file(study.name), workspace.tracking_uri
+        with study_lock.hold(lock, study.name, command=command, store=uri, new=True):
+            outcome = _run_locked(session, wanted, only, rerun, command)
         if not outcome.done:
             return outcome
-        found = task.store.insist(lambda: results(study.name, workspace, task.tracker))
-        return replace(outcome, results=found, report=write_report(found, workspace, str(loaded.path)))
+        study_results = session.store_retry.call(lambda: results(study.name, workspace, session.tracker))
+        report = write_report(study_results, workspace, str(loaded.path))
+        return replace(outcome, results=study_results, report=report)
 
 
-def _carry_out(
-    task: session.Run, wanted: Callable[..., bool], only: list[str] | None, rerun: str | None, command: str
+def _run_locked(
+    session: Session, wanted: Callable[..., bool], only: list[str] | None, rerun: str | None, command: str
 ) -> Outcome:
-    """All that only one process of a study may do: its document, its runs, what is measured after them."""
-    loaded, store, study = task.loaded, task.store, task.loaded.study
-    old = task.take_over()
-    redone = [arm for arm in study.arms if arm == rerun and (not only or arm in only)]
-    task.open(command, old, redone)
+    """The steps that need the study's lock: write its document, do its runs, measure latency."""
+    loaded, store_retry, study = session.loaded, session.store_retry, session.loaded.study
+    old = session.recover()
+    rerun_arms = [arm for arm in study.arms if arm == rerun and (not only or arm in only)]
+    session.write_document(command, old, rerun_arms)
     if rerun is not None:
-        chosen = sorted(_chosen(loaded, old, rerun, wanted))
-        store.insist(lambda: task.tracker.discard(chosen))
-    driver = store.insist(task.driver)
-    driver.cell_queue.wanted = wanted
-    _warn_of_stale(loaded, driver.records, task.view)
-    driver.run()
-    task.tidy(driver.records)
+        discarded = sorted(_runs_to_redo(loaded, old, rerun, wanted))
+        store_retry.call(lambda: session.tracker.discard(discarded))
+    scheduler = store_retry.call(session.scheduler)
+    scheduler.cell_queue.wanted = wanted
+    _note_stale_runs(loaded, scheduler.records, session.view)
+    scheduler.run()
+    session.remove_recorded_folders(scheduler.records)
     if not only:
-        task.measure_latency(driver)
-    outcome = _outcome(loaded.plan(driver.records))
-    store.insist(lambda: task.tracker.close(study.name, finished=outcome.complete))
-    task.mirror(driver.records)
+        session.measure_latency(scheduler)
+    outcome = _outcome(loaded.plan(scheduler.records))
+    store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
+    session.update_dashboard(scheduler.records)
     return outcome
 
 
 def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
-    """One tiny pass through every arm in a temporary folder: nothing is recorded."""
+    """Run every arm once, with little data, in a temporary folder: nothing is recorded."""
     from ablate.tracking.memory import MemoryTracker
 
     stop = StopRequest()
-    with stop.listening(), tempfile.TemporaryDirectory() as folder:
+    with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
         build_all(loaded, workspace)
         scratch = replace(workspace, mlruns=Path(folder), device=resolve_device(workspace.device), scheduler=None)
         loaded = replace(loaded, study=_tiny(loaded.study))
         tracker = MemoryTracker()
         tracker.open(loaded.study.name, {})
-        driver = session.Run(loaded, scratch, tracker, view, stop).driver()
-        driver.context = replace(driver.context, limit=SMOKE_EXAMPLES)
-        driver.run()
-    return _outcome(loaded.plan(driver.records))
+        scheduler = Session(loaded, scratch, tracker, view, stop).scheduler()
+        scheduler.context = replace(scheduler.context, limit=SMOKE_EXAMPLES)
+        scheduler.run()
+    return _outcome(loaded.plan(scheduler.records))
 
 
 def _tiny(study: Study) -> Study:
@@ -127,50 +130,51 @@ def _tiny(study: Study) -> Study:
     return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings, "vary": vary})
 
 
-def check_rerun(study: Study, what: str, only: Collection[str] = ()) -> None:
-    """Raise InputError unless `what` names something that can be done again, and among `only`."""
-    if what not in ("failed", "stale", *study.arms):
+def check_rerun(study: Study, rerun: str, only: Collection[str] = ()) -> None:
+    """Raise InputError unless `rerun` names runs that can be done again, and among `only`."""
+    if rerun not in ("failed", "stale", *study.arms):
         arms = ", ".join(study.arms)
         raise InputError(
-            Problem("--rerun", "", "must be failed, stale or an arm of this study", shown(what), f"arms: {arms}")
+            Problem("--rerun", "", "must be failed, stale or an arm of this study", shown(rerun), f"arms: {arms}")
         )
-    if only and what in study.arms and what not in {text.partition(":")[0] for text in only}:
-        raise InputError(Problem("--rerun", "", "is an arm that --only leaves out", what, f"--only {what} names it"))
+    if only and rerun in study.arms and rerun not in {text.partition(":")[0] for text in only}:
+        raise InputError(Problem("--rerun", "", "is an arm that --only leaves out", rerun, f"--only {rerun} names it"))
 
 
-def _chosen(loaded: LoadedStudy, old: list[Record], what: str, wanted: Callable[[Record], bool]) -> set[str]:
-    """Ids of the `wanted` runs to be done again: an arm's, the failed ones, or those made by other code."""
-    if what == "stale":
-        chosen = {run_id for run_id, code in stale(loaded, old).items() if code == "changed"}
+def _runs_to_redo(loaded: LoadedStudy, records: list[Record], rerun: str, wanted: Callable[[Record], bool]) -> set[str]:
+    """Ids of the `wanted` runs that `rerun` names: an arm's, the failed ones, or those made by other code."""
+    if rerun == "stale":
+        named = {run_id for run_id, code in stale(loaded, records).items() if code == "changed"}
     else:
-        chosen = {r.run_id for r in old if (r.status == "FAILED" if what == "failed" else r.arm == what)}
-    return {r.run_id for r in old if r.run_id in chosen and wanted(r)}
+        named = {r.run_id for r in records if (r.status == "FAILED" if rerun == "failed" else r.arm == rerun)}
+    return {r.run_id for r in records if r.run_id in named and wanted(r)}
 
 
-def stale(loaded: LoadedStudy, old: list[Record]) -> dict[str, Code]:
-    """Which finished runs that count were not made by the code that is here now, by run id: by other code, or by code
-    whose digest cannot be compared."""
+def stale(loaded: LoadedStudy, records: list[Record]) -> dict[str, Code]:
+    """The finished runs that count and whose code is not the code on disk, by run id.
+
+    "changed": made by other code; "unknown": made by code whose digest cannot be compared.
+    """
     from ablate.trainers.provenance import source_digest
 
-    counted = loaded.plan(old).counted.values()
-    made = [r for r in counted if r.status == "FINISHED" and "source_digest" in r.provenance]
+    counted = loaded.plan(records).counted.values()
+    finished = [r for r in counted if r.status == "FINISHED" and "source_digest" in r.provenance]
     factories = {}
-    for arm in {r.arm for r in made}:
+    for arm in {r.arm for r in finished}:
         settings = resolve(loaded.study, arm)
         factories[arm] = tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
-    current = {code: source_digest(code, loaded.folder) for code in set(factories.values())}
-    found = {r.run_id: same_code(r.provenance["source_digest"], current[factories[r.arm]]) for r in made}
-    return {run_id: code for run_id, code in found.items() if code != "same"}
+    digests = {names: source_digest(names, loaded.folder) for names in set(factories.values())}
+    codes = {r.run_id: same_code(r.provenance["source_digest"], digests[factories[r.arm]]) for r in finished}
+    return {run_id: code for run_id, code in codes.items() if code != "same"}
 
 
-def _warn_of_stale(loaded: LoadedStudy, known: list[Record], view: View) -> None:
-    found = list(stale(loaded, known).values())
-    if "changed" in found:
-        made_otherwise = found.count("changed")
-        view.note(f"{made_otherwise} finished runs were made by other source code; --rerun stale does them again")
-    if "unknown" in found:
+def _note_stale_runs(loaded: LoadedStudy, records: list[Record], view: View) -> None:
+    codes = list(stale(loaded, records).values())
+    if changed := codes.count("changed"):
+        view.note(f"{changed} finished runs were made by other source code; --rerun stale does them again")
+    if unknown := codes.count("unknown"):
         view.note(
-            f"of {found.count('unknown')} finished runs it cannot be told whether the source code has changed since: "
+            f"of {unknown} finished runs it cannot be told whether the source code has changed since: "
             "an earlier version of ablate took its digest in another way"
         )
 
@@ -184,9 +188,9 @@ def _outcome(planned: plan.Plan) -> Outcome:
 
 
 def remaining(loaded: LoadedStudy, workspace: Workspace, only: list[str] | None, rerun: str | None = None) -> int:
-    """Number of chosen cells, tuning included, that are neither done nor failed, or are to be done again."""
+    """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again."""
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
-    old = records(loaded.study.name, workspace)
-    again = _chosen(loaded, old, rerun, wanted) if rerun else set()
-    cells = loaded.plan(r for r in old if r.run_id not in again).cells
+    records = load_records(loaded.study.name, workspace)
+    redone = _runs_to_redo(loaded, records, rerun, wanted) if rerun else set()
+    cells = loaded.plan(r for r in records if r.run_id not in redone).cells
     return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)

@@ -1,1 +1,1 @@
-"""Where a run is carried out: a process on this machine, or a worker of a Dask cluster (`executors.dask`)."""
+"""Where cells run: in processes on this machine, or on the workers of a Dask cluster (`executors.dask`)."""

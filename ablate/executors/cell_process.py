@@ -1,4 +1,4 @@
-"""Inside a cell's process: run one call, send what it gives back, wait for the end. Knows nothing of studies."""
+"""The code that runs in a cell's process: make one call, send its result, wait to be killed. Knows no study."""
 
 from __future__ import annotations
 
@@ -14,69 +14,71 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-TO_THE_DRIVER = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-LENGTH_BYTES = 8  # before an answer: how many bytes follow
+# Signals that only the driver acts on, also when a terminal or a scheduler sends them to the whole process group.
+DRIVER_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+LENGTH_BYTES = 8  # at the start of an answer: the number of bytes that follow
 
 
-def main(call: bytes, environment: Mapping[str, str], answers: Connection) -> None:
-    """Run the pickled (function, arguments, keywords) of `call` and write `answer` to the pipe `answers`.
+def main(call: bytes, environment: Mapping[str, str], pipe: Connection) -> None:
+    """Make the pickled `call` (function, arguments, keywords) and write its `answer` to the pipe.
 
-    Then wait for the driver to end this process, with whatever child processes the call has left behind.
+    Then wait until the driver ends this process and the child processes that the call has left.
     """
-    for number in TO_THE_DRIVER:
+    for number in DRIVER_SIGNALS:
         signal.signal(number, _ignore)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_DRIVER)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DRIVER_SIGNALS)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.environ.clear()  # a fork server keeps the environment in which it was started
     os.environ.update(environment)
-    with suppress(OSError):  # of a driver without a stderr
-        os.dup2(2, 1)  # its stdout is for its answers
+    with suppress(OSError):  # the driver has no stderr
+        os.dup2(2, 1)  # the driver's stdout is for the output of its command
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     content = answer(call)
-    with open(answers.fileno(), "wb", closefd=False) as pipe:
-        pipe.write(len(content).to_bytes(LENGTH_BYTES, "big") + content)
+    with open(pipe.fileno(), "wb", closefd=False) as file:
+        file.write(len(content).to_bytes(LENGTH_BYTES, "big") + content)
     while True:
         signal.pause()
 
 
 def answer(call: bytes) -> bytes:
-    """The pickled (True, result) of a `call`, or (False, exception)."""
+    """Make the pickled call; returns the pickled (True, result) or (False, exception)."""
     try:
         function, arguments, keywords = pickle.loads(call)  # from the driver
         return pickle.dumps((True, function(*arguments, **keywords)))
-    except BaseException as error:  # KeyboardInterrupt too: the driver's Ctrl-C does not come here
+    except BaseException as error:  # KeyboardInterrupt too: it does not come from the driver's Ctrl-C
         return _failure(error)
 
 
 def _failure(error: BaseException) -> bytes:
-    """In words where the exception cannot be sent, or is none that code which fails should raise."""
+    """The pickled (False, exception). A RuntimeError with the same text, where the exception cannot be pickled or is
+    no Exception, such as SystemExit."""
     try:
         content = pickle.dumps((False, error))
         if isinstance(pickle.loads(content)[1], Exception):
             return content
-    except Exception:  # of a class with arguments of its own, or with a lock inside
+    except Exception:  # a class with a different constructor, or with a lock inside
         pass
     return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
-def opened(content: bytes) -> Any:
-    """The result in what `answer` gave. Raises its exception, RuntimeError where the content cannot be read."""
+def unpack_answer(content: bytes) -> Any:
+    """The result in what `answer` returned. Raises its exception, or RuntimeError where it cannot be unpickled."""
     try:
-        done, value = pickle.loads(content)
-    except BaseException as error:  # an object of a component decides how it is unpickled
+        succeeded, value = pickle.loads(content)
+    except BaseException as error:  # a component's class decides how it is unpickled
         raise RuntimeError(f"the result cannot be read: {type(error).__name__}: {error}") from error
-    if done:
+    if succeeded:
         return value
     raise value
 
 
 def _ignore(number: int, frame: object) -> None:
-    """A handler and not SIG_IGN, which the processes that a component starts would inherit."""
+    """A handler instead of SIG_IGN, which the processes that a component starts would inherit."""
 
 
-def _die_with_parent() -> None:
-    """A driver killed outright must leave no worker behind that writes into the next driver's folders."""
+def _exit_with_parent() -> None:
+    """Exit when the driver is killed, so that this process does not write into the folders of the next driver."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

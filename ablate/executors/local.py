@@ -1,4 +1,4 @@
-"""Where cells run: any `concurrent.futures.Executor`. Here a process for each cell, which dies with the driver."""
+"""The local executor: a process for each cell, which ends with the driver. Cells run in any `futures.Executor`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import psutil
 
 from ablate.executors import cell_process
-from ablate.executors.processes import kill, runs, wait_until_gone
+from ablate.executors.processes import is_running, kill, wait_until_gone
 from ablate.trainers.errors import Unavailable
 
-# What a cell needs and takes long to import: 4 s otherwise (measured). torch._dynamo comes with the first optimizer;
-# typer with the console script, which a new process imports again.
+# What a cell needs and is slow to import: 4 s in every process otherwise (measured). The first optimizer imports
+# torch._dynamo; a new process imports the console script again, and with it typer.
 PRELOADED = ("ablate.executors.cell_process", "ablate.trainers.builtin.run", "torch._dynamo", "typer")
-STARTS = 3  # of a process, tried in a row before it is an error
-LOOK_S = 0.2  # between two looks at whether a process that sends nothing is still there
+MAX_START_TRIES = 3  # of one process
+ALIVE_CHECK_S = 0.2  # between two checks of a process that sends nothing
 CHUNK_BYTES = 1 << 20
 
 Engine = Callable[[int], AbstractContextManager[Executor]]
@@ -36,46 +36,46 @@ T = TypeVar("T")
 
 
 class WorkerLost(Exception):
-    """The worker of this cell died or left; the cell can be submitted again."""
+    """The worker of this cell died or closed; the cell can be submitted again."""
 
 
 @runtime_checkable
-class Ends(Protocol):
-    """An executor that can end one cell's worker; its future then raises WorkerLost."""
+class CanEndCell(Protocol):
+    """An executor that can end the process of one cell; its future then raises WorkerLost."""
 
     def end(self, future: Future[Any]) -> None: ...
 
 
 @runtime_checkable
-class Varies(Protocol):
-    """An executor whose number of workers changes while it works: `slots` is how many cells to have there now."""
+class HasSlots(Protocol):
+    """An executor whose number of workers changes while it runs: `slots` is how many cells it can take now."""
 
     @property
     def slots(self) -> int: ...
 
 
 def default_workers(threads: int, device: str) -> int:
-    """One worker for each `threads` cores this process may use; one alone on an accelerator."""
+    """One worker for each `threads` cores that this process may use; a single one on an accelerator."""
     return 1 if device.startswith("cuda") else max(1, usable_cores() // threads)
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which a container or a scheduler may have limited."""
+    """The number of cores that this process may use: a container or a batch system may limit it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pool_for(device: str) -> Engine:
-    """The local executor for runs on this device, by number of workers."""
-    # CUDA refuses a process forked after its first use, which importing torch's parts may be
+    """A function from a number of workers to the local executor for runs on this device."""
+    # CUDA cannot be used in a process forked after its first use, and importing parts of torch may use it.
     return partial(local_pool, preloaded=() if device.startswith("cuda") else PRELOADED)
 
 
 @contextmanager
 def local_pool(workers: int, *, preloaded: Sequence[str] = ()) -> Iterator[Executor]:
-    """Processes that inherit nothing of this one or of each other, at most `workers` at once.
+    """At most `workers` processes at once, which share no state with this one or with each other.
 
-    They are forked from a server that has imported the modules `preloaded`; without any, started from nothing.
-    Left by an exception, Ctrl-C included, they are ended at once: runs resume from their last checkpoint.
+    They are forked from a server that has imported the modules `preloaded`; without any, they are spawned.
+    An exception inside the block, Ctrl-C included, ends them at once: runs resume from their last checkpoint.
     """
     pool = LocalPool(workers, preloaded)
     try:
@@ -88,10 +88,10 @@ def local_pool(workers: int, *, preloaded: Sequence[str] = ()) -> Iterator[Execu
 
 
 class LocalPool(Executor):
-    """Every call in a process of its own, so that no cell finds what another has left behind.
+    """Makes every call in a process of its own, so that no cell sees what another has changed.
 
-    A future raises what the call raises (RuntimeError in its place where that cannot be sent), WorkerLost where the
-    process died or was ended, and Unavailable where none could be started.
+    A future raises what the call raises (a RuntimeError where that cannot be pickled), WorkerLost where the process
+    died or was ended, and Unavailable where none could be started.
     """
 
     def __init__(self, workers: int, preloaded: Sequence[str] = ()) -> None:
@@ -100,14 +100,14 @@ class LocalPool(Executor):
         self._cells: weakref.WeakKeyDictionary[Future[Any], _Cell] = weakref.WeakKeyDictionary()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Start a process for this call as soon as fewer than `workers` are there."""
+        """Start a process for this call as soon as fewer than `workers` processes run."""
         cell = _Cell(self._context, fn, args, kwargs)
         future: Future[T] = self._threads.submit(cell.run)
         self._cells[future] = cell
         return future
 
     def end(self, future: Future[Any]) -> None:
-        """Kill the process that works at `future`."""
+        """Kill the process of `future`."""
         if cell := self._cells.get(future):
             cell.end()
 
@@ -122,7 +122,7 @@ class LocalPool(Executor):
 
 
 class _Cell:
-    """One call and the process for it."""
+    """One call and its process."""
 
     def __init__(self, context: ForkServerContext | SpawnContext, *call: Any) -> None:
         self._context, self._call = context, call
@@ -136,54 +136,55 @@ class _Cell:
             kill(self._process)
 
     def run(self) -> Any:
-        """Start the process and wait for its answer. Once this returns, the process is gone and so are its children."""
+        """Start the process and wait for its answer. When this returns, the process and its children have ended."""
         if self._ended:
             raise WorkerLost("ended before its process was started")
-        started, answers = _start(self._context, pickle.dumps(self._call))
-        with self._lock, suppress(psutil.NoSuchProcess):  # it has just died
+        started, pipe = _start(self._context, pickle.dumps(self._call))
+        with self._lock, suppress(psutil.NoSuchProcess):  # it has already died
             self._process = psutil.Process(started.pid)
             if self._ended:
                 kill(self._process)
         try:
-            with answers:
-                content = _received(answers, started.is_alive)
+            with pipe:
+                content = _read_answer(pipe, started.is_alive)
         finally:
             kill(self._process)
-            wait_until_gone(lambda: started.is_alive() or runs(self._process))
-        return cell_process.opened(content)
+            wait_until_gone(lambda: started.is_alive() or is_running(self._process))
+        return cell_process.unpack_answer(content)
 
 
-_starting = threading.Lock()
+_start_lock = threading.Lock()
 
 
 def _start(context: ForkServerContext | SpawnContext, call: bytes) -> tuple[BaseProcess, Connection]:
-    """A process for a pickled call, and the pipe in which its answer comes. Raises Unavailable where there is none."""
-    for _ in range(STARTS):
+    """Start a process for a pickled call; returns it with the pipe for its answer. Raises Unavailable."""
+    for _ in range(MAX_START_TRIES):
         try:
-            answers, theirs = context.Pipe(duplex=False)
-            with theirs:
-                process = context.Process(target=cell_process.main, args=(call, dict(os.environ), theirs))
-                with _starting, _signals_held_back():
+            reader, writer = context.Pipe(duplex=False)
+            with writer:
+                process = context.Process(target=cell_process.main, args=(call, dict(os.environ), writer))
+                with _start_lock, _driver_signals_blocked():
                     process.start()
-            return process, answers
-        except (OSError, EOFError) as error:  # of a fork server that was killed meanwhile, the next one is another
+            return process, reader
+        except (OSError, EOFError) as error:  # EOFError: the fork server was killed; the next try starts another
             reason = f"{error}" or type(error).__name__
     raise Unavailable(f"no worker process can be started: {reason}")
 
 
-def _received(answers: Connection, alive: Callable[[], bool]) -> bytes:
-    """An answer, whole. Raises WorkerLost when the process ended before it had sent all of it.
+def _read_answer(pipe: Connection, alive: Callable[[], bool]) -> bytes:
+    """A complete answer. Raises WorkerLost when the process ends before it has sent all of it.
 
-    A component's child process may hold the pipe open for longer than the process that is to write into it.
+    The end of the file does not show that: a child process of a component may keep the pipe open after the process
+    that writes into it has ended.
     """
     content, size = bytearray(), cell_process.LENGTH_BYTES
     while len(content) < size:
-        if answers.poll(LOOK_S):
-            part = os.read(answers.fileno(), CHUNK_BYTES)
-            content += part
-            lost = not part
+        if pipe.poll(ALIVE_CHECK_S):
+            chunk = os.read(pipe.fileno(), CHUNK_BYTES)
+            content += chunk
+            lost = not chunk
         else:
-            lost = not alive() and not answers.poll(0)
+            lost = not alive() and not pipe.poll(0)
         if lost:
             raise WorkerLost("the process ended before it had sent its result")
         if len(content) >= cell_process.LENGTH_BYTES:
@@ -200,15 +201,15 @@ def _context(preloaded: Sequence[str]) -> ForkServerContext | SpawnContext:
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Processes started here, the fork server too, do not die of a signal that was sent to the whole group.
+def _driver_signals_blocked() -> Iterator[None]:
+    """Block the signals that are sent to a whole process group, in processes started here and in the fork server.
 
-    A scheduler sends SIGTERM to all of them, a terminal SIGINT: the driver alone decides what becomes of the cells.
+    A batch system sends SIGTERM to the group, a terminal SIGINT: only the driver decides what happens to its cells.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, cell_process.TO_THE_DRIVER)
+    mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, cell_process.DRIVER_SIGNALS)
     try:
-        resource_tracker.ensure_running()  # which lets the signals through again once it has started something
-        signal.pthread_sigmask(signal.SIG_BLOCK, cell_process.TO_THE_DRIVER)
+        resource_tracker.ensure_running()  # unblocks the signals when it starts its process
+        signal.pthread_sigmask(signal.SIG_BLOCK, cell_process.DRIVER_SIGNALS)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask_before)

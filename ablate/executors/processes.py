@@ -1,4 +1,4 @@
-"""Processes by their number: killed with their children, and those that a dead driver has left. Knows no cell."""
+"""Kill processes with their children, also those that a killed driver has left. Knows nothing of cells."""
 
 from __future__ import annotations
 
@@ -13,51 +13,54 @@ from pathlib import Path
 
 import psutil
 
-GONE_S = 5.0  # a process that was killed is gone after this, unless the system hangs
+KILL_TIMEOUT_S = 5.0  # a killed process ends sooner, unless the system hangs
 
 
 def kill(process: psutil.Process | None) -> None:
-    """Kill a process with its children. Where its number was given to another process, that one is left alone."""
+    """Kill a process with its children. A later process with the same number is left alone."""
     with suppress(psutil.NoSuchProcess):
         for member in [process, *process.children(recursive=True)] if process else []:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
 
 
-def runs(process: psutil.Process | None) -> bool:
-    """Whether it is there and no zombie."""
+def is_running(process: psutil.Process | None) -> bool:
+    """Whether it exists and is no zombie."""
     with suppress(psutil.NoSuchProcess):
         return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
 def wait_until_gone(alive: Callable[[], bool]) -> None:
-    """Wait for the end of what was killed, for GONE_S at most."""
-    latest = time.monotonic() + GONE_S
-    while alive() and time.monotonic() < latest:
+    """Wait for the end of killed processes, for KILL_TIMEOUT_S at most."""
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    while alive() and time.monotonic() < deadline:
         time.sleep(0.002)
 
 
-def end_leftovers(work: Path) -> int:
-    """Kill workers of a driver that is no more, as the `worker.json` of their runs names them; how many there were.
+def kill_leftover_workers(work: Path) -> int:
+    """Kill the worker processes of a driver that was killed; returns how many there were.
 
-    They end by themselves when they see it gone; this makes sure that none writes where its successor does.
+    They are named by the `worker.json` of their runs below `work`. They exit by themselves when their driver ends; this
+    makes sure that none still writes where the next driver does.
     """
-    left = [process for file in work.glob("*/worker.json") if (process := _worker(file)) is not None]
-    for process in left:
+    leftovers = [process for file in work.glob("*/worker.json") if (process := _leftover_worker(file)) is not None]
+    for process in leftovers:
         kill(process)
-    wait_until_gone(lambda: any(map(runs, left)))
-    return len(left)
+    wait_until_gone(lambda: any(map(is_running, leftovers)))
+    return len(leftovers)
 
 
-def _worker(file: Path) -> psutil.Process | None:
+def _leftover_worker(file: Path) -> psutil.Process | None:
+    """The process that `worker.json` names, if it runs on this machine and is a worker."""
     try:
-        who = json.loads(file.read_text(encoding="utf-8"))
-        started = datetime.fromisoformat(who["started"]).timestamp()
-        process = psutil.Process(int(who["pid"]))
-        # the number belongs to another process by now? `started` is in whole seconds
+        worker = json.loads(file.read_text(encoding="utf-8"))
+        started = datetime.fromisoformat(worker["started"]).timestamp()
+        process = psutil.Process(int(worker["pid"]))
+        # Another process may have the number by now. `started` is in whole seconds.
         other = process.create_time() > started + 1 or "multiprocessing" not in " ".join(process.cmdline())
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
-    mine = who.get("host") == socket.gethostname() and process.pid != os.getpid()
-    return process if mine and not other else None
+    if other or worker.get("host") != socket.gethostname() or process.pid == os.getpid():
+        return None
+    return process

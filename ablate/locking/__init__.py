@@ -1,1 +1,1 @@
-"""One driver a study on this machine: a file lock that names its holder."""
+"""The lock of a study on this machine: a file lock whose holder is named in a file beside it."""

@@ -1,4 +1,4 @@
-"""A lock file that a second process cannot take, with a note of who holds it. The lock ends with its holder."""
+"""A lock file that only one process can hold, and a JSON file that names the holder. The lock ends with its process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ablate.study import InputError, Problem, printable, study_in_use
 def hold(path: Path, *, command: str = "") -> Iterator[None]:
     """Hold the lock file `path`. Raises InputError, naming host, process and time, while another process holds it.
 
-    `command` is what the next one is shown, so it must not hold a password.
+    `command` is shown to a person whose command is refused, so it must not hold a password.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,64 +32,67 @@ def hold(path: Path, *, command: str = "") -> Iterator[None]:
     except OSError as error:
         raise InputError(Problem(str(path), "", "cannot be locked", str(error))) from None
     with lock:
-        if _lives(holder(path)):  # somebody has removed the file that it had locked
+        if _is_alive(read_holder(path)):  # somebody has removed the file that it had locked
             raise _refusal(path)
-        _sign(path, command)
+        _write_holder(path, command)
         try:
             yield
         finally:
-            _unsign(path)
+            _remove_holder(path)
 
 
-def at_work(path: Path) -> str:
-    """Who holds the lock file `path`, as far as its note tells: nobody who is known to be dead. "" for nobody."""
-    who = holder(path)
-    return _name(who) if who and (_lives(who) or who.get("host") != socket.gethostname()) else ""
+def describe_holder(path: Path) -> str:
+    """Process, host and time of the holder of the lock file `path`; "" for none, and for one on this machine that has
+    ended."""
+    holder = read_holder(path)
+    return _describe(holder) if holder and (_is_alive(holder) or holder.get("host") != socket.gethostname()) else ""
 
 
-def _lives(who: Mapping[str, Any]) -> bool:
-    """Whether the process that has signed is there: on this machine, another one, and begun before it signed."""
+def read_holder(path: Path) -> dict[str, Any]:
+    """host, pid, since and command of the holder of the lock file `path`; empty where they are not known."""
     try:
-        if who["host"] != socket.gethostname() or who["pid"] == os.getpid():
+        holder = json.loads(holder_file(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def holder_file(path: Path) -> Path:
+    """The file that names the holder of the lock file `path`."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _is_alive(holder: Mapping[str, Any]) -> bool:
+    """Whether the holder is another process on this machine that still runs. One that started later than `since` only
+    has the same number."""
+    try:
+        if holder["host"] != socket.gethostname() or holder["pid"] == os.getpid():
             return False
-        signed = datetime.fromisoformat(who["since"]).timestamp()
-        return bool(psutil.Process(int(who["pid"])).create_time() <= signed + 1)
+        since = datetime.fromisoformat(holder["since"]).timestamp()
+        return bool(psutil.Process(int(holder["pid"])).create_time() <= since + 1)
     except (KeyError, TypeError, ValueError, OverflowError, psutil.Error):
         return False
 
 
-def holder_file(path: Path) -> Path:
-    """Where the holder of the lock file `path` says who it is."""
-    return path.with_name(f"{path.name}.json")
-
-
-def _sign(path: Path, command: str) -> None:
+def _write_holder(path: Path, command: str) -> None:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    who = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "command": command}
-    with suppress(OSError):  # a full disk: the lock holds all the same
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "command": command}
+    with suppress(OSError):  # a full disk: the lock works without it
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(who, file)
+            json.dump(holder, file)
         os.replace(file.name, holder_file(path))
 
 
-def _unsign(path: Path) -> None:
+def _remove_holder(path: Path) -> None:
     with suppress(OSError):
         holder_file(path).unlink()
 
 
-def holder(path: Path) -> dict[str, Any]:
-    """host, pid, since and command of the holder of `path`; empty where it has not said."""
-    try:
-        who = json.loads(holder_file(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return who if isinstance(who, dict) else {}
-
-
-def _name(who: Mapping[str, Any]) -> str:
-    return printable(f"process {who.get('pid')} on {who.get('host')}, since {who.get('since')}")
+def _describe(holder: Mapping[str, Any]) -> str:
+    return printable(f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}")
 
 
 def _refusal(path: Path) -> InputError:
-    who = holder(path)
-    return InputError(study_in_use(str(path), _name(who) if who else "", str(who.get("command", ""))))
+    holder = read_holder(path)
+    description = _describe(holder) if holder else ""
+    return InputError(study_in_use(str(path), description, str(holder.get("command", ""))))

@@ -1,4 +1,4 @@
-"""Build the components of every arm once, so that what is wrong with them shows before anything is created."""
+"""Build the components of every arm once, so that an error in them shows before anything is created."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.planning import plan
 from ablate.scheduler.loaded_study import LoadedStudy, context_of
+from ablate.scheduler.shutdown import Interrupted
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, Problem, Study, components
 from ablate.untrusted.wording import nearest, place
@@ -21,146 +22,156 @@ if TYPE_CHECKING:
 
 
 def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
-    """Build every arm's data, model and loss once, so that what is wrong shows before anything is created.
+    """Build every arm's data, model and loss once. Raises InputError with every problem found.
 
-    Components may leave the working folder: it is the old one again afterwards, but not between two of them, as
-    processes that do one run each do not change it either. Call it where Ctrl-C raises `signals.Interrupted`: a
-    KeyboardInterrupt is then a component's.
+    Components may change the working folder and the environment: both are restored at the end, but not between two
+    components, as they are not restored between the components of a run. Call it inside
+    `StopRequest.handling_signals`, where Ctrl-C raises Interrupted: a KeyboardInterrupt then comes from a component.
     """
-    with _unmoved(workspace.here):
+    with _process_state_restored(workspace.working_folder):
         problems = list(dict.fromkeys(_problems(loaded, workspace)))
     if problems:
         raise InputError(*problems)
 
 
 def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
-    """What is wrong with the arms' components."""
+    """Everything that is wrong with the arms' components."""
     context = context_of(loaded, workspace, Path(), Path())
     file = str(loaded.path)
-    made: dict[str, Any] = {}  # by section and settings; None where it could not be built
+    built: dict[str, Any] = {}  # components by section and settings; None for one that could not be built
     problems: list[Problem] = []
     for arm in loaded.study.arms:
         settings = plan.compare_spec(loaded.study, arm, loaded.study.seeds[0]).settings
-        parts: list[Any] = []
-        for section, where in ((s, f"settings.{s} of arm {arm}") for s in ("data", "model", "loss")):
+        of_arm: dict[str, Any] = {}
+        for section in ("data", "model", "loss"):
+            location = f"settings.{section} of arm {arm}"
             identity = repr((section, settings[section]))
-            if identity not in made:
-                made[identity] = None
-                with _collected(problems, file, where):
-                    made[identity], found = _made(loaded, settings, section, context, where, workspace.here)
-                    problems += found
-            parts.append(made[identity])
+            if identity not in built:
+                built[identity] = None
+                with _collecting(problems, file, location):
+                    built[identity], wrong = _build(
+                        loaded, settings, section, context, location, workspace.working_folder
+                    )
+                    problems += wrong
+            of_arm[section] = built[identity]
         if "control" in settings:
-            problems += _misfit_control(settings, parts[0], parts[1], file, arm)
+            problems += _control_problems(settings, of_arm["data"], of_arm["model"], file, arm)
     return problems
 
 
 @contextmanager
-def _unmoved(here: Path) -> Iterator[None]:
-    """Afterwards the working folder is `here` and the environment what it was: cells take both over."""
+def _process_state_restored(working_folder: Path) -> Iterator[None]:
+    """Restore the working folder and the environment at the end: the processes of cells inherit both."""
     environment = dict(os.environ)
     try:
         yield
     finally:
-        os.chdir(here)
+        os.chdir(working_folder)
         os.environ.clear()
         os.environ.update(environment)
 
 
 @contextmanager
-def _collected(problems: list[Problem], file: str, where: str) -> Iterator[None]:
-    """Keep what a person's component says, or whatever else it raises, as a problem."""
-    from ablate.scheduler.shutdown import Interrupted
-
+def _collecting(problems: list[Problem], file: str, location: str) -> Iterator[None]:
+    """Turn whatever a component raises into a problem."""
     try:
         yield
     except InputError as error:
         problems += error.problems
-    except Interrupted:  # the person's Ctrl-C
+    except Interrupted:  # Ctrl-C
         raise
-    except BaseException as error:  # a person's constructor may raise anything, asyncio.CancelledError too
-        problems.append(Problem(file, where, f"{type(error).__name__}: {error}"))
+    except BaseException as error:  # a component's constructor may raise anything, asyncio.CancelledError too
+        problems.append(Problem(file, location, f"{type(error).__name__}: {error}"))
 
 
-def _made(
-    loaded: LoadedStudy, settings: Mapping[str, Any], section: str, context: Context, where: str, here: Path
+def _build(
+    loaded: LoadedStudy,
+    settings: Mapping[str, Any],
+    section: str,
+    context: Context,
+    location: str,
+    working_folder: Path,
 ) -> tuple[Any, list[Problem]]:
-    """One component of an arm, and what is wrong with what was made."""
+    """One component of an arm, None where it cannot be used; and what is wrong with it."""
     import torch
 
     from ablate.trainers.builtin.run import load_data
 
     file = str(loaded.path)
     if section == "data":
-        problems = list(_untaken(loaded.study, settings["data"], file, where))
+        problems = list(_missing_arguments(loaded.study, settings["data"], file, location))
         if problems:
             return None, problems
-        data = load_data(_located(settings["data"], context, here), context, torch.device("cpu"))
-        return data, list(_unknown_conditions(loaded, data))
-    component = components.bind(settings[section], place=where, file=file)()
-    problems = list(_misfit(section, component, where, file))
+        data = load_data(_with_file_path(settings["data"], context, working_folder), context, torch.device("cpu"))
+        return data, list(_unknown_columns(loaded, data))
+    component = components.bind(settings[section], place=location, file=file)()
+    problems = list(_wrong_type(section, component, location, file))
     return None if problems else component, problems
 
 
-def _located(section: Mapping[str, Any], context: Context, here: Path) -> Mapping[str, Any]:
-    """A data section with the path of its file, found from the working folder that the command was given in."""
+def _with_file_path(section: Mapping[str, Any], context: Context, working_folder: Path) -> Mapping[str, Any]:
+    """A data section with the path of its file, looked up as from the working folder in which the command started."""
     if "file" not in section:
         return section
-    found = components.find_data_file(
-        section["file"], data_root=context.data_root, study_dir=context.study_dir, working_folder=here
+    path = components.find_data_file(
+        section["file"], data_root=context.data_root, study_dir=context.study_dir, working_folder=working_folder
     )
-    return {**section, "file": str(found)}
+    return {**section, "file": str(path)}
 
 
-def _untaken(study: Study, section: Mapping[str, Any], file: str, where: str) -> Iterator[Problem]:
-    """A study that redraws the subjects' split needs a data factory that can."""
+def _missing_arguments(study: Study, section: Mapping[str, Any], file: str, location: str) -> Iterator[Problem]:
+    """A study that redraws the split of the subjects needs a data factory with the arguments for it."""
     factory = str(section["factory"])
     for argument in plan.drawn(study, study.seeds[0]):
         if not components.takes(factory, argument):
             rule = f"{factory} must take the argument {argument!r}, because every seed redraws the split (`vary`)"
-            yield Problem(file, f"{where}.factory", rule)
+            yield Problem(file, f"{location}.factory", rule)
 
 
-def _misfit_control(settings: Mapping[str, Any], data: Any, model: Any, file: str, arm: str) -> list[Problem]:
-    """What a control names must be there: inputs, joints and other subjects in the data, submodules, a width."""
+def _control_problems(settings: Mapping[str, Any], data: Any, model: Any, file: str, arm: str) -> list[Problem]:
+    """What a control names must exist: inputs, joints and other subjects in the data; submodules and a width in the
+    model."""
     from ablate.trainers.builtin import controls
 
     control = settings["control"]
+    location = place("arms", arm, "control")
     problems: list[Problem] = []
-    with _collected(problems, file, place("arms", arm, "control")):
+    with _collecting(problems, file, location):
         if model is not None:
             controls.freeze(copy.deepcopy(model), control.get("freeze", []))
-    with _collected(problems, file, place("arms", arm, "control")):
+    with _collecting(problems, file, location):
         if model is not None:
-            controls.matched_model(settings)
-    with _collected(problems, file, place("arms", arm, "control")):
+            controls.matched(settings)
+    with _collecting(problems, file, location):
         if data is not None:
-            shown = controls.controlled(data, control)
+            controlled = controls.controlled(data, control)
             for split in ("val", "test") if control.get("shuffle_input") else ():
-                shown.examples(split)
-    return [p._replace(file=file, place=f"{place('arms', arm)}.{p.place}") if _of_control(p) else p for p in problems]
+                controlled.examples(split)
+    return [_with_arm(problem, file, arm) if problem.place.startswith("control.") else problem for problem in problems]
 
 
-def _of_control(problem: Problem) -> bool:
-    return problem.place.startswith("control.")
+def _with_arm(problem: Problem, file: str, arm: str) -> Problem:
+    return problem._replace(file=file, place=f"{place('arms', arm)}.{problem.place}")
 
 
-def _misfit(section: str, made: object, where: str, file: str) -> Iterator[Problem]:
-    """What was built must at least be of the kind that `runs.contract` asks for."""
+def _wrong_type(section: str, component: object, location: str, file: str) -> Iterator[Problem]:
+    """A component must at least have the type that `trainers.contract` asks for."""
     import torch
 
-    if section == "model" and not isinstance(made, torch.nn.Module):
-        yield Problem(file, where, "its factory must make a torch.nn.Module", type(made).__name__)
-    if section == "loss" and not callable(made):
-        yield Problem(file, where, "its factory must make a function of output and targets", type(made).__name__)
+    if section == "model" and not isinstance(component, torch.nn.Module):
+        yield Problem(file, location, "its factory must make a torch.nn.Module", type(component).__name__)
+    if section == "loss" and not callable(component):
+        yield Problem(
+            file, location, "its factory must make a function of output and targets", type(component).__name__
+        )
 
 
-def _unknown_conditions(loaded: LoadedStudy, data: Data) -> Iterator[Problem]:
-    """A report condition must be a column of the scores: a metric, or a target that is one number an example."""
+def _unknown_columns(loaded: LoadedStudy, data: Data) -> Iterator[Problem]:
+    """A report condition must be a column of the scores: a metric, or a target with one number per example."""
     columns = {name for name, value in data.examples("val").targets.items() if value.ndim == 1} | set(loaded.catalogue)
     report = loaded.study.report
-    cut = [("conditions", name, report.column_of(name)) for name in report.conditions]
-    for kind, name, column in [*cut, *(("densities", name, name) for name in report.densities)]:
+    named = [("conditions", name, report.column_of(name)) for name in report.conditions]
+    for section, name, column in [*named, *(("densities", name, name) for name in report.densities)]:
         if column not in columns:
-            where = place("report", kind, name)
-            yield Problem(str(loaded.path), where, "no such per-example column", column, nearest(column, columns))
+            location = place("report", section, name)
+            yield Problem(str(loaded.path), location, "no such per-example column", column, nearest(column, columns))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.planning import plan
-from ablate.scheduler.workspace import Workspace, document
+from ablate.scheduler.workspace import Workspace, load_document
 from ablate.study import InputError, Metric, Problem, Record, Study, components, study_file, trust
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 class LoadedStudy:
     """A study file with all that is needed to plan it without torch or mlflow."""
 
-    path: Path  # as given: for people
+    path: Path  # as the person gave it, for messages
     folder: Path  # of the study file, absolute
     study: Study
     catalogue: Mapping[str, Metric]
     digests: Mapping[str, str]  # data digest by arm
 
-    def plan(self, known: Iterable[Record]) -> plan.Plan:
-        """Every run the study asks for, and how it stands by these records."""
+    def plan(self, records: Iterable[Record]) -> plan.Plan:
+        """Every run that the study asks for, and its state according to these records."""
         tuning = self.study.tuning
         direction = self.catalogue[tuning.metric.removeprefix("val/")].direction if tuning else None
-        return plan.make_plan(self.study, known, self.digests.__getitem__, direction=direction)
+        return plan.make_plan(self.study, records, self.digests.__getitem__, direction=direction)
 
     @property
     def curve_metrics(self) -> tuple[str, ...]:
@@ -48,26 +48,28 @@ class LoadedStudy:
 def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False) -> LoadedStudy:
     """Read and check a study file and find its data files. Raises InputError with every problem found.
 
-    Without `imports`, a catalogue that no installed subject offers is not imported (see `studyfile.load`): the store
-    then says what its metrics are, or nobody does. `rehash`: data files are read again, whatever is remembered of them.
+    Without `imports`, a catalogue that no installed subject offers is not imported (see `study_file.load`): its metrics
+    are then read from the store, if the store has the study. `rehash`: read data files again, even those whose digest
+    is cached.
     """
     folder = path.resolve().parent  # before a component is imported, which may change the working folder
     study = study_file.load(path, imports=imports)
     catalogue = _catalogue(study, path, workspace, imports=imports)
-    known: dict[str, str] = {}
+    digest_by_file: dict[str, str] = {}  # by the name that the settings give; "" for an arm without a file
     digests = {}
     problems: list[Problem] = []
     for arm in study.arms:
-        section = resolve(study, arm)
-        name = str(section["data"].get("file", ""))
-        if name not in known:
-            known[name] = ""
+        settings = resolve(study, arm)
+        name = str(settings["data"].get("file", ""))
+        if name not in digest_by_file:
+            digest_by_file[name] = ""
             try:
-                root = workspace.data_root
-                known[name] = components.data_digest(section, root, folder, workspace.here, rehash=rehash)
+                digest_by_file[name] = components.data_digest(
+                    settings, workspace.data_root, folder, workspace.working_folder, rehash=rehash
+                )
             except InputError as error:
                 problems += [problem._replace(file=str(path)) for problem in error.problems]
-        digests[arm] = known[name]
+        digests[arm] = digest_by_file[name]
     if problems:
         raise InputError(*problems)
     return LoadedStudy(path, folder, study, catalogue, digests)
@@ -77,47 +79,47 @@ def _catalogue(study: Study, path: Path, workspace: Workspace, *, imports: bool)
     if imports:
         return study_file.load_catalogue(study.catalogue, file=str(path))
     if trust.trusted(study.catalogue):
-        with suppress(InputError):  # named earlier, and no longer within reach
+        with suppress(InputError):  # trusted, but it cannot be imported any more
             return study_file.load_catalogue(study.catalogue, file=str(path))
-    return remembered(study, workspace)
+    return stored_metrics(study, workspace)
 
 
-def remembered(study: Study, workspace: Workspace) -> dict[str, Metric]:
-    """What the store knows of the metrics that a study names, for whoever must not import its catalogue.
+def stored_metrics(study: Study, workspace: Workspace) -> dict[str, Metric]:
+    """The study's metrics as its document in the store describes them, where the catalogue must not be imported.
 
-    Of a study that was never run, names alone: lower is then taken for better, and nothing depends on it.
+    Of a study that was never run only the names are known; lower then counts as better, which no result depends on.
     """
-    written = document(study.name, workspace)
-    known = checked(written, study.name)[1] if written else {}
+    document = load_document(study.name, workspace)
+    stored = checked(document, study.name)[1] if document else {}
     names = [*study.metrics, *(h.metric for h in study.hypotheses)]
     if study.tuning:
         names.append(study.tuning.metric.removeprefix("val/"))
-    facts = {name: {"label": name, "unit": "", "direction": "lower", **known.get(name, {})} for name in names}
-    return {n: Metric(n, fact["label"], fact["unit"], fact["direction"], _unimported) for n, fact in facts.items()}
+    facts = {name: {"label": name, "unit": "", "direction": "lower", **stored.get(name, {})} for name in names}
+    return {n: Metric(n, fact["label"], fact["unit"], fact["direction"], _not_imported) for n, fact in facts.items()}
 
 
-def _unimported(output: Any, targets: Mapping[str, Any]) -> Any:
+def _not_imported(output: Any, targets: Mapping[str, Any]) -> Any:
     raise RuntimeError("this metric's code was not imported")
 
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """What the store has of a study: what its document asks for and how its runs answer that."""
+    """A study as its document in the store describes it, and the state of its runs."""
 
     study: Study
     plan: plan.Plan
 
 
-def stored(name: str, workspace: Workspace, known: Sequence[Record]) -> StoredStudy | None:
-    """The study as its document in the store has it; None before its first run. `known`: its records.
+def load_stored_study(name: str, workspace: Workspace, records: Sequence[Record]) -> StoredStudy | None:
+    """The study as its document in the store describes it; None before its first run. `records`: the study's.
 
     Raises InputError for a damaged document.
     """
-    written = document(name, workspace)
-    if written is None:
+    document = load_document(name, workspace)
+    if document is None:
         return None
-    study, metrics = checked(written, name)
-    return StoredStudy(study, plan.plan_of_document(written, study, metrics, known))
+    study, metrics = checked(document, name)
+    return StoredStudy(study, plan.plan_of_document(document, study, metrics, records))
 
 
 def context_of(loaded: LoadedStudy, workspace: Workspace, work: Path, logs: Path) -> Context:
@@ -136,5 +138,5 @@ def context_of(loaded: LoadedStudy, workspace: Workspace, work: Path, logs: Path
 
 
 def study_name(study: str) -> str:
-    """The name of a study given by name or by file, of which nothing is imported."""
+    """The name of a study given by name or by file. Nothing that the file names is imported."""
     return study_file.load(Path(study), imports=False).name if study.endswith(".toml") else study

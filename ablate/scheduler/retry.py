@@ -1,4 +1,4 @@
-"""Wait for what does not work just now, say so, and give up after a stated time. Knows not what it waits for."""
+"""Repeat a call that fails for a while, report the outage, and give up after a stated time."""
 
 from __future__ import annotations
 
@@ -8,67 +8,79 @@ from typing import TypeVar
 
 from ablate.study import StoreUnavailable
 
-PATIENCE_S = 120.0  # a server that is started again, a disk that someone clears
-LONGEST_DELAY_S = 15.0  # between two tries, and between two notes
+PATIENCE_S = 120.0  # enough to restart a server or to clear a disk
+MAX_DELAY_S = 15.0  # between two tries, and between two messages
 FIRST_DELAY_S = 0.5
-STORE = ("the store does not answer", "the store answers again")  # what an Retry of it says
+STORE_MESSAGES = ("the store does not answer", "the store answers again")  # for a Retry of calls to the store
 
 T = TypeVar("T")
 
 
 class RetryTimeout(Exception):
-    """It did not come back in time."""
+    """It still fails after the time that the person allows for it."""
 
 
 class Retry:
-    """One thing that may fail for a while. `tell` hears `what` when it does, and `again` when it is over.
+    """The state of one thing that may fail for a while: whether to wait, for how long, and when to give up.
 
-    Only time spent waiting counts: a run that works for an hour between two failures has not been waited for.
+    `notify` gets the message `failure` when it fails, and `recovery` when it works again. Only the time spent waiting
+    counts towards `patience_s`: an hour of normal work between two failures does not.
     """
 
-    def __init__(self, what: str, again: str, tell: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
-        self.what, self.again, self.tell, self.patience_s = what, again, tell, patience_s
-        self.over()
+    def __init__(
+        self, failure: str, recovery: str, notify: Callable[[str], None], patience_s: float = PATIENCE_S
+    ) -> None:
+        self.failure, self.recovery, self.notify, self.patience_s = failure, recovery, notify, patience_s
+        self.failing = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._waited_s = 0.0
+        self._delay_s = FIRST_DELAY_S  # before the next try
+        self._next_try = 0.0  # monotonic time
+        self._notified_at_s = -MAX_DELAY_S  # the time waited when the last message was sent
 
     @property
-    def left_s(self) -> float:
+    def until_next_try_s(self) -> float:
         """Seconds until the next try."""
-        return max(0.0, self._next - time.monotonic())
+        return max(0.0, self._next_try - time.monotonic())
 
     @property
     def waiting(self) -> bool:
         """Too early to try again."""
-        return self.left_s > 0
+        return self.until_next_try_s > 0
 
-    def over(self) -> None:
-        """It works."""
-        if getattr(self, "failing", False):
-            self.tell(self.again)
+    def succeeded(self) -> None:
+        """Note that it works; after a failure, send the message `recovery`."""
+        if self.failing:
+            self.notify(self.recovery)
         self.failing = False
-        self._waited, self._delay, self._next, self._told = 0.0, FIRST_DELAY_S, 0.0, -LONGEST_DELAY_S
+        self._reset()
 
     def failed(self, reason: str) -> None:
-        """It does not: wait before the next try. Raises RetryTimeout when that was done long enough."""
+        """Note that it fails, and set the time of the next try. Raises RetryTimeout after `patience_s` of waiting."""
         self.failing = True
-        if self.waiting:  # others have met with it at the same time
+        if self.waiting:  # several calls failed during the same wait
             return
-        if self._waited >= self.patience_s:
-            raise RetryTimeout(f"{self.what}: {reason} (waited {self._waited:.0f} s)")
-        if self._waited - self._told >= LONGEST_DELAY_S:
-            self.tell(f"{self.what}: {reason}; waiting, for at most {self.patience_s - self._waited:.0f} s more")
-            self._told = self._waited
-        delay = min(self._delay, self.patience_s - self._waited)
-        self._waited, self._delay = self._waited + delay, min(2 * self._delay, LONGEST_DELAY_S)
-        self._next = time.monotonic() + delay
+        if self._waited_s >= self.patience_s:
+            raise RetryTimeout(f"{self.failure}: {reason} (waited {self._waited_s:.0f} s)")
+        if self._waited_s - self._notified_at_s >= MAX_DELAY_S:
+            remaining_s = self.patience_s - self._waited_s
+            self.notify(f"{self.failure}: {reason}; waiting, for at most {remaining_s:.0f} s more")
+            self._notified_at_s = self._waited_s
+        delay_s = min(self._delay_s, self.patience_s - self._waited_s)
+        self._waited_s += delay_s
+        self._delay_s = min(2 * self._delay_s, MAX_DELAY_S)
+        self._next_try = time.monotonic() + delay_s
 
-    def insist(self, call: Callable[[], T]) -> T:
-        """What `call` gives, once the store lets it. Raises RetryTimeout."""
+    def call(self, function: Callable[[], T]) -> T:
+        """Call `function` until it does not raise StoreUnavailable; returns its result. Raises RetryTimeout."""
         while True:
             try:
-                result = call()
+                result = function()
             except StoreUnavailable as error:
                 self.failed(str(error))
-                time.sleep(self.left_s)
+                time.sleep(self.until_next_try_s)
             else:
-                self.over()
+                self.succeeded()
                 return result

@@ -1,4 +1,4 @@
-"""A cell in the air, as its progress file shows it from outside. Knows no store and no worker."""
+"""A running cell, as far as its progress file shows it. Knows neither the store nor the worker."""
 
 from __future__ import annotations
 
@@ -8,50 +8,52 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.scheduler.cell_queue import CellId, cell_id
+from ablate.planning.counting import CellId, cell_id
 from ablate.study import RunSpec
 
 
 @dataclass
 class RunningCell:
-    """A cell in a worker, its run in the store and the file in which the worker tells of its epochs."""
+    """A cell that was submitted to a worker, its run in the store, and the file to which the worker adds its epochs."""
 
     spec: RunSpec
     run_id: str
-    progress: Path
-    read: int = 0  # bytes of the progress file that are logged
-    heard: float = field(default_factory=time.monotonic)  # the last sign of life
-    ended: str = ""  # why the driver has ended its worker
+    progress_file: Path
+    bytes_logged: int = 0  # of the progress file
+    last_sign_of_life: float = field(default_factory=time.monotonic)
+    end_reason: str = ""  # why the scheduler ended its worker; "" while it has not
     recorded: bool = False
-    _changed: int = 0  # the file's time of change, ns; compared with itself alone, for clocks differ
+    # Modification time of the progress file. Compared only with earlier values of itself: clocks of machines differ.
+    _modified_ns: int = 0
 
     @property
     def cell_id(self) -> CellId:
         return cell_id(self.spec)
 
-    def listen(self, *, begun: bool) -> None:
-        """Note a sign of life. A cell that has not `begun`, or that no worker has just now, cannot give one."""
+    def update_sign_of_life(self, *, running: bool) -> None:
+        """A change of the progress file is a sign of life. A cell that no worker runs now need not give one."""
         try:
-            changed = self.progress.stat().st_mtime_ns
+            modified_ns = self.progress_file.stat().st_mtime_ns
         except OSError:
-            changed = 0
-        if changed != self._changed or not begun:
-            self._changed, self.heard = changed, time.monotonic()
+            modified_ns = 0
+        if modified_ns != self._modified_ns or not running:
+            self._modified_ns, self.last_sign_of_life = modified_ns, time.monotonic()
 
-    def entries(self) -> tuple[list[dict[str, Any]], int]:
-        """The whole lines that the worker has added, and how far that is: what `read` is to be once they are logged."""
+    def new_entries(self) -> tuple[list[dict[str, Any]], int]:
+        """The complete lines after `bytes_logged`, and the value of `bytes_logged` once they are logged."""
         try:
-            with self.progress.open("rb") as file:
-                file.seek(self.read)
+            with self.progress_file.open("rb") as file:
+                file.seek(self.bytes_logged)
                 text = file.read()
         except FileNotFoundError:
-            return [], self.read
-        whole = text[: text.rfind(b"\n") + 1]
-        return [entry for line in whole.splitlines() if (entry := _entry(line))], self.read + len(whole)
+            return [], self.bytes_logged
+        complete = text[: text.rfind(b"\n") + 1]
+        entries = [entry for line in complete.splitlines() if (entry := _entry(line))]
+        return entries, self.bytes_logged + len(complete)
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """None for what was cut off by a full disk: the result has every epoch."""
+    """None for a line that a full disk cut off. Nothing is lost: the result has every epoch."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a request that a loop heeds at its next safe point. Knows nothing of runs."""
+"""Turn Ctrl-C, SIGTERM and SIGHUP into a stop request that a loop reads when it can stop. Knows nothing of runs."""
 
 from __future__ import annotations
 
@@ -14,92 +14,94 @@ from types import FrameType
 
 from ablate.trainers.errors import SAVE_STATE_S
 
-# A cluster manager that preempts sends SIGTERM and kills some seconds later: 10 s at the least.
-ALL_OVER_S = 9.0  # after which this process ends, whatever holds it up
+# A cluster manager that preempts a job sends SIGTERM and kills it some seconds later, after 10 s at the earliest.
+FORCED_EXIT_S = 9.0  # after SIGTERM or SIGHUP this process exits, even if something still blocks it
 EXIT_CODE = 1
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-HURRIED = tuple(number for number in SIGNALS if number != signal.SIGINT)
+TERMINATION_SIGNALS = tuple(number for number in SIGNALS if number != signal.SIGINT)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Work was stopped before its end. Whatever passes a KeyboardInterrupt on or cleans up after it serves this too."""
+    """Work was stopped before its end. A subclass, so that code which handles KeyboardInterrupt handles it too."""
 
 
 class StopRequest:
-    """Whether and why to stop. Within `heeded` the first signal is noted only; anywhere else it interrupts at once."""
+    """Whether to stop, why, and by when.
+
+    Inside `deferred` the first signal only sets `reason`; anywhere else it raises Interrupted at once.
+    """
 
     def __init__(self) -> None:
-        self.reason = ""  # "" as long as nobody asked
-        self._until = float("inf")  # monotonic
-        self._heeded = False
+        self.reason = ""  # "" while no stop is requested
+        self._deadline = float("inf")  # monotonic time
+        self._deferred = False
 
-    def ask(self, reason: str, within_s: float = float("inf")) -> None:
-        """Ask to stop, the sooner the better; a second request can only shorten the time left."""
+    def request(self, reason: str, within_s: float = float("inf")) -> None:
+        """Request a stop within so many seconds. The first reason stays; a later request can only shorten the time."""
         self.reason = self.reason or reason
-        self._until = min(self._until, time.monotonic() + within_s)
+        self._deadline = min(self._deadline, time.monotonic() + within_s)
 
     @property
-    def late(self) -> bool:
-        """The time to stop in has passed."""
-        return time.monotonic() > self._until
+    def deadline_passed(self) -> bool:
+        return time.monotonic() > self._deadline
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, the caller looks at `reason` again and again."""
-        self._heeded = True
+        """Inside, the first signal does not interrupt: the caller has to read `reason` regularly."""
+        self._deferred = True
         try:
             yield
         finally:
-            self._heeded = False
+            self._deferred = False
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear the signals, where this is the main thread; those that are ignored (nohup) stay ignored."""
+    def handling_signals(self) -> Iterator[None]:
+        """Handle the signals in here, in the main thread only. Signals that are ignored (`nohup`) stay ignored."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-        before = {number: signal.signal(number, self._hear) for number in heard}
+        handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        handlers_before = {number: signal.signal(number, self._handle) for number in handled}
         with _watchdog():
             try:
                 yield
             finally:
-                for number, handler in before.items():
+                for number, handler in handlers_before.items():
                     signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        again = bool(self.reason) and number == signal.SIGINT
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        ctrl_c_again = bool(self.reason) and number == signal.SIGINT  # after a request of any kind
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        self.ask(name, SAVE_STATE_S if number in HURRIED else float("inf"))
-        if again or not self._heeded:
+        self.request(name, SAVE_STATE_S if number in TERMINATION_SIGNALS else float("inf"))
+        if ctrl_c_again or not self._deferred:
             raise Interrupted(name)
 
 
 def end_this_process(reason: str) -> None:
-    """From any thread, as SIGTERM does: a loop that heeds it stops at its next safe point."""
+    """Send SIGTERM to this process, from any thread: a loop inside `StopRequest.deferred` then stops when it can."""
     print(f"error: {reason}", file=sys.stderr)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
 def _watchdog() -> Iterator[None]:
-    """End the process some seconds after SIGTERM or SIGHUP even where a handler never gets to run.
+    """Exit FORCED_EXIT_S after SIGTERM or SIGHUP, even where Python's signal handler never runs.
 
-    Python runs handlers between two of its own instructions; a database call may wait for a lock for 20 s. The wakeup
-    descriptor is written to at once.
+    Python runs a handler only between two of its instructions, and a database call may wait for a lock for 20 s. The
+    wakeup descriptor gets the number of a signal as soon as the signal arrives.
     """
-    ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        end.setblocking(end is ours)
-    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    over = threading.Event()
+    reader, writer = socket.socketpair()
+    reader.setblocking(True)
+    writer.setblocking(False)
+    descriptor_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
-            heard = ours.recv(64)
-            if not heard:
+        while not finished.is_set():
+            numbers = reader.recv(64)
+            if not numbers:
                 return
-            if any(number in HURRIED for number in heard) and not over.wait(ALL_OVER_S):
+            if any(number in TERMINATION_SIGNALS for number in numbers) and not finished.wait(FORCED_EXIT_S):
                 os._exit(EXIT_CODE)
 
     thread = threading.Thread(target=watch, daemon=True, name="watchdog")
@@ -107,8 +109,8 @@ def _watchdog() -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
-        signal.set_wakeup_fd(before)
-        theirs.close()
+        finished.set()
+        signal.set_wakeup_fd(descriptor_before)
+        writer.close()
         thread.join()
-        ours.close()
+        reader.close()

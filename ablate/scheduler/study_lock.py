@@ -13,19 +13,19 @@ from ablate.untrusted.addresses import database_file
 
 @contextmanager
 def hold(path: Path, study: str, *, command: str = "", store: str | None = None, new: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`, and where several machines may use the `store`, an MLflow address, a lock there.
+    """Hold the lock file `path`, and a second lock at the `store`, an MLflow address, where machines may share it.
 
-    A SQLite file has a lock file beside it, wherever `path` is; a server or another database has a tag of the study.
-    Raises InputError, naming host, process and time, while another process holds one of them. `command` is what the
-    next one is shown, so it must not hold a password. `new`: a store that does not know the study yet is made to.
+    For a SQLite file the second lock is a lock file beside it; for a server or another database, a tag of the study.
+    Raises InputError, naming host, process and time, while another process holds one of them. `command` is shown to a
+    person whose command is refused, so it must not hold a password. `new`: create the study in a store that lacks it.
     """
-    file = database_file(store) if store else None
-    beside = file.resolve().with_name(path.name) if file else path.resolve()
+    sqlite_file = database_file(store) if store else None
+    store_lock = sqlite_file.resolve().with_name(path.name) if sqlite_file else path.resolve()
     with ExitStack() as stack:
         stack.enter_context(file_lock.hold(path, command=command))
-        if beside != path.resolve() and beside.parent.is_dir():
-            stack.enter_context(file_lock.hold(beside, command=command))
-        if store and file is None:
+        if store_lock != path.resolve() and store_lock.parent.is_dir():
+            stack.enter_context(file_lock.hold(store_lock, command=command))
+        if store and sqlite_file is None:
             from ablate.tracking.mlflow import server_lock  # imports mlflow
 
             stack.enter_context(

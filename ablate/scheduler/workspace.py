@@ -1,6 +1,6 @@
-"""A study file and the machine it meets: checked, its data found and digested, its components built once.
+"""What belongs to the machine: the store, the data, the device, and which files can be written.
 
-Light until `build_all`: planning needs neither torch nor mlflow.
+Imports torch and mlflow only where a function needs them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ablate.study import InputError, Problem, Record, Tracker
+from ablate.untrusted import addresses
 
 
 @dataclass(frozen=True)
 class Workspace:
     """What belongs to the machine: where the store and the reports are, which data, which device.
 
-    Its folders, and files in addresses, are absolute: a component may change the working folder.
+    Its folders, and the files in its addresses, are absolute, because a component may change the working folder.
     """
 
     mlruns: Path = Path("mlruns")
@@ -27,87 +28,90 @@ class Workspace:
     data_root: Path | None = None
     device: str = "auto"
     workers: int | None = None
-    storage: str | None = None  # of Optuna, as SQLAlchemy writes addresses; default: SQLite inside mlruns
-    scheduler: str | None = None  # address of a Dask scheduler whose workers do the runs; default: processes here
+    storage: str | None = None  # SQLAlchemy address of Optuna's database; default: SQLite inside mlruns
+    scheduler: str | None = None  # address of a Dask scheduler whose workers do the runs; default: local processes
     stall_after: float = 1800.0  # seconds without a sign of life after which a worker is replaced
-    patience_s: float = 120.0  # how long to wait for a store, a disk or a scheduler that does not work
-    here: Path = field(default_factory=Path.cwd)  # the working folder that the command was given in
+    patience_s: float = 120.0  # how long to wait for a store, a disk or a scheduler that fails
+    working_folder: Path = field(default_factory=Path.cwd)  # when the command started
 
     def __post_init__(self) -> None:
-        from ablate.untrusted.addresses import absolute
-
         for name in ("mlruns", "reports", "data_root"):
             if (folder := getattr(self, name)) is not None:
-                object.__setattr__(self, name, self.here / folder)
+                object.__setattr__(self, name, self.working_folder / folder)
         for name in ("tracking_uri", "storage"):
             if address := getattr(self, name):
-                object.__setattr__(self, name, absolute(address, self.here))
+                object.__setattr__(self, name, addresses.absolute(address, self.working_folder))
 
     @property
     def database(self) -> Path:
+        """The SQLite file of the local store, which is used where no `tracking_uri` is given."""
         return self.mlruns / "mlflow.db"
 
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The SQLite file of the store; None for a server or another database."""
+        return addresses.database_file(self.tracking_uri) if self.tracking_uri else self.database
+
+    def lock_file(self, study: str) -> Path:
+        """The file that is locked by the command that writes the study."""
+        return self.mlruns / f"{study}.lock"
+
+    def check_store_exists(self) -> None:
+        """Raise InputError where the store would be a SQLite file that does not exist."""
+        if self.sqlite_file is not None and not self.sqlite_file.is_file():
+            shown = shown_path(self.sqlite_file if self.tracking_uri else self.mlruns)
+            raise InputError(Problem(shown, "", "there is no store here", nearest="`ablate run` makes one"))
+
     def tracker(self) -> Tracker:
-        """The store, initialised. Raises InputError when it cannot be reached or written."""
+        """The store, created where it does not exist. Raises InputError when it cannot be reached or written."""
         from ablate.tracking.mlflow.tracker import MlflowTracker
 
         return MlflowTracker(self.tracking_uri, self.mlruns)
 
     def existing_tracker(self) -> Tracker:
         """The store, never a new one. Raises InputError when there is none, or it cannot be reached or written."""
-        from ablate.untrusted import addresses
-
-        database = addresses.database_file(self.tracking_uri) if self.tracking_uri else self.database
-        if database is not None and not database.is_file():
-            where = shown_path(database if self.tracking_uri else self.mlruns)
-            raise InputError(Problem(where, "", "there is no store here", nearest="`ablate run` makes one"))
+        self.check_store_exists()
         return self.tracker()
 
 
-def records(study: str, workspace: Workspace) -> list[Record]:
-    """What the store remembers of a study; a SQLite store is read without mlflow and never created.
+def load_records(study: str, workspace: Workspace) -> list[Record]:
+    """The records of a study; a SQLite store is read without mlflow and never created.
 
     Raises InputError when the store cannot be read.
     """
     from ablate.tracking.mlflow import sqlite_reader
-    from ablate.untrusted import addresses
 
-    uri = workspace.tracking_uri
-    database = addresses.database_file(uri) if uri else workspace.database
-    if database is None:
+    if workspace.sqlite_file is None:
         return workspace.tracker().records(study)
-    return sqlite_reader.records_from_sqlite(database, study)
+    return sqlite_reader.records_from_sqlite(workspace.sqlite_file, study)
 
 
-def document(study: str, workspace: Workspace) -> dict[str, Any] | None:
+def load_document(study: str, workspace: Workspace) -> dict[str, Any] | None:
     """The study's document in the store; a SQLite store is read without mlflow and never created."""
     from ablate.tracking.mlflow import sqlite_reader
-    from ablate.untrusted import addresses
 
-    uri = workspace.tracking_uri
-    database = addresses.database_file(uri) if uri else workspace.database
-    if database is None:
+    if workspace.sqlite_file is None:
         return workspace.tracker().document(study)
-    return sqlite_reader.document_from_sqlite(database, study)
+    return sqlite_reader.document_from_sqlite(workspace.sqlite_file, study)
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Refuse, before any work is done, a folder that could not be made or written to."""
+    """Raise InputError, before any work is done, for a folder that could not be created or written to."""
     parent = next(p for p in (folder, *folder.resolve().parents) if p.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise InputError(Problem(option, "", "cannot be written", shown_path(folder)))
 
 
 def shown_path(path: object) -> str:
-    """A path as one would write it in the working folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if isinstance(path, Path) and path.is_relative_to(here) else path)
+    """A path as it is shown to a person: relative, where it lies in the working folder."""
+    folder = Path.cwd()
+    return str(path.relative_to(folder) if isinstance(path, Path) and path.is_relative_to(folder) else path)
 
 
 def check_file(option: str, file: Path) -> None:
-    """Refuse, before any work is done, a file that could not be written.
+    """Raise InputError, before any work is done, for a file that could not be written.
 
-    Devices and pipes are refused too: what is written beside its place and moved there would take theirs.
+    Devices and pipes are refused too: the file is written under another name and renamed, which would replace them.
     """
     if file.is_dir():
         raise InputError(Problem(option, "", "cannot be written: it is a folder", str(file)))

@@ -69,7 +69,7 @@ def test_forty_cells_on_three_workers_of_which_some_die(cluster: Cluster, tmp_pa
                 _kill_one(cluster, rng)
             running.result(PATIENCE_S)
         finally:
-            driver.stop.ask("the test is over", 0)  # the thread is waited for
+            driver.stop.request("the test is over", 0)  # the thread is waited for
     statuses = Counter((r.arm, r.seed) for r in tracker.records("cells") if r.status == "FINISHED")
     assert statuses == {(arm, seed): 1 for arm in "ab" for seed in range(1, 21)}
     assert {r.status for r in tracker.records("cells")} <= {"FINISHED", "KILLED"}

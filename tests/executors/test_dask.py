@@ -26,7 +26,7 @@ from toy_project import wait_until
 
 from ablate.executors.dask import cluster
 from ablate.executors.dask.worker import packed, unpacked
-from ablate.executors.local import Ends, Varies, WorkerLost
+from ablate.executors.local import CanEndCell, HasSlots, WorkerLost
 from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.scheduler import LOST
 from ablate.study import InputError, RunResult, RunSpec
@@ -122,11 +122,11 @@ class TestCells:
 
     def test_the_stop_file_reaches_the_cell_at_work_and_the_one_that_waits(self, dask: Cluster, place: Place) -> None:
         with cells_on(dask.address) as pool:
-            flying = [cell(pool, spec("waits", seed), place) for seed in (1, 2, 3)]
-            wait_until(lambda: sum(future.running() for future in flying) == 2)
+            cells = [cell(pool, spec("waits", seed), place) for seed in (1, 2, 3)]
+            wait_until(lambda: sum(future.running() for future in cells) == 2)
             place.work.mkdir(parents=True, exist_ok=True)
             place.stop_file.touch()
-            assert [type(error_of(future)) for future in flying] == [Stopped] * 3
+            assert [type(error_of(future)) for future in cells] == [Stopped] * 3
 
     def test_a_cell_whose_driver_is_gone_stops(self, dask: Cluster, place: Place) -> None:
         with cells_on(dask.address) as pool:
@@ -146,7 +146,7 @@ class TestCells:
                 assert not (place.traces / "begun").exists()
             assert future.result(PATIENCE_S).status == "FINISHED"
 
-    def test_an_errand_takes_its_folder_along(self, dask: Cluster, tmp_path: Path) -> None:
+    def test_a_call_takes_the_contents_of_its_folder_along(self, dask: Cluster, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"12345")
         with cells_on(dask.address, 1) as pool:
             assert pool.submit(toy_cluster.size, tmp_path, factor=3).result(PATIENCE_S) == 15
@@ -155,7 +155,7 @@ class TestCells:
         present = len(dask.present())
         for asked, slots in ((5, 5), (0, present + 1)):
             with cells_on(dask.address, asked) as pool:
-                assert isinstance(pool, Varies)
+                assert isinstance(pool, HasSlots)
                 assert pool.slots == slots
 
 
@@ -224,7 +224,7 @@ class TestLostWorkers:
             with cells_on(alone.address) as pool:
                 future = cell(pool, what, place)
                 pid = _pid(place, what)
-                assert isinstance(pool, Ends)
+                assert isinstance(pool, CanEndCell)
                 pool.end(future)
                 assert type(error_of(future)) is WorkerLost
                 assert cell(pool, spec(seed=2), place).result(PATIENCE_S).status == "FINISHED"
@@ -240,7 +240,7 @@ class TestLostWorkers:
                 _pid(place, spec("waits", 6))
                 place.stop_file.touch()
                 assert type(error_of(right)) is Stopped
-                assert isinstance(pool, Ends)
+                assert isinstance(pool, CanEndCell)
                 began = time.monotonic()
                 pool.end(left)
                 assert type(error_of(left)) is WorkerLost
@@ -274,11 +274,11 @@ class TestLostWorkers:
                 alone.workers[0].kill()
                 wait_until(lambda: not lost.running())
                 waiting = RunningCell(what, "", place.folder(what) / "progress.jsonl")
-                heard = waiting.heard
+                before = waiting.last_sign_of_life
                 for _ in range(2):  # the second time its file has not changed
-                    waiting.listen(begun=lost.running())
-                    assert waiting.heard > heard
-                    heard = waiting.heard
+                    waiting.update_sign_of_life(running=lost.running())
+                    assert waiting.last_sign_of_life > before
+                    before = waiting.last_sign_of_life
                 again = cell(pool, spec(seed=2), place)
                 alone.add(1)
                 assert type(error_of(lost)) is WorkerLost
@@ -313,12 +313,12 @@ def _pid(place: Place, what: RunSpec) -> int:
 
 
 class TestCheck:
-    """What is looked at before anything is created."""
+    """The checks before anything is created."""
 
     def check(self, address: str, device: str = "auto", *, of: RunSpec | None = None, place: Any = None) -> list[str]:
-        told: list[str] = []
-        told.append(cluster.check(address, device, [of or spec()], place, told.append))
-        return told
+        messages: list[str] = []
+        messages.append(cluster.check(address, device, [of or spec()], place, messages.append))
+        return messages
 
     @pytest.mark.parametrize(
         "address", ["", "8786", "127.0.0.1:8786", "http://127.0.0.1:80", "tcp://127.0.0.1", "tcp://a b:1"]
@@ -396,7 +396,7 @@ class TestCheck:
             mixed.add(1).add(1, "--resources", "GPU=1")
             assert self.check(mixed.address, place=place) == ["cuda"]
             with cells_on(mixed.address, device="cuda") as pool:
-                assert isinstance(pool, Varies)
+                assert isinstance(pool, HasSlots)
                 assert pool.slots == 2  # one worker, and one more
                 cells = [cell(pool, spec(seed=seed), place) for seed in range(1, 6)]
                 assert {future.result(PATIENCE_S).status for future in cells} == {"FINISHED"}

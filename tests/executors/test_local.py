@@ -1,4 +1,4 @@
-"""Cells in processes of their own: nothing is left from one to the next, and none that is killed holds anybody up."""
+"""Cells in processes of their own: no cell sees changes of another, and a killed process blocks nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from toy_project import PATIENCE_S, finish, group_members, wait_until
 
 from ablate.executors import local
 from ablate.executors.local import LocalPool, WorkerLost, local_pool
-from ablate.executors.processes import end_leftovers
+from ablate.executors.processes import kill_leftover_workers
 from ablate.trainers.errors import Unavailable
 
 FORKED = ("ablate.executors.cell_process",)  # preloaded in the fork server: no torch, which these cells do not need
@@ -39,9 +39,9 @@ def pool() -> Iterator[LocalPool]:
         yield pool
 
 
-def leaves_its_mark() -> dict[str, Any]:
-    """What a process looks like, and what it looks like to the next one if anything is left."""
-    found = {
+def changes_its_process() -> dict[str, Any]:
+    """The state of the process, which the next call would find changed if it ran in the same process."""
+    state = {
         "pid": os.getpid(),
         "folder": os.getcwd(),
         "environment": dict(os.environ),
@@ -52,7 +52,7 @@ def leaves_its_mark() -> dict[str, Any]:
     os.environ["ABLATE_MARK"] = "left"
     random.ours = True  # type: ignore[attr-defined]
     sys.modules["ablate_mark"] = sys
-    return found
+    return state
 
 
 def test_every_call_finds_a_fresh_process_in_the_folder_and_environment_of_the_driver(
@@ -61,18 +61,18 @@ def test_every_call_finds_a_fresh_process_in_the_folder_and_environment_of_the_d
     assert pool.submit(os.getpid).result(PATIENCE_S) != os.getpid()  # the fork server is there before the next lines
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ABLATE_OURS", "1")
-    found = [pool.submit(leaves_its_mark).result(PATIENCE_S) for _ in range(3)]
-    assert len({each.pop("pid") for each in found}) == 3
-    assert found == [{"folder": str(tmp_path), "environment": dict(os.environ), "random": None, "modules": False}] * 3
+    states = [pool.submit(changes_its_process).result(PATIENCE_S) for _ in range(3)]
+    assert len({each.pop("pid") for each in states}) == 3
+    assert states == [{"folder": str(tmp_path), "environment": dict(os.environ), "random": None, "modules": False}] * 3
 
 
 def concurrency(folder: Path) -> int:
-    """How many of us there are at once."""
-    mine = folder / str(os.getpid())
-    mine.touch()
+    """How many processes run this function at once."""
+    own_file = folder / str(os.getpid())
+    own_file.touch()
     time.sleep(0.5)
     count = len(list(folder.iterdir()))
-    mine.unlink()
+    own_file.unlink()
     return count
 
 
@@ -90,7 +90,7 @@ def test_a_result_of_any_size(pool: LocalPool, size: int) -> None:
 
 
 class Own(Exception):
-    """Needs an argument more than its message: unpickled, it raises."""
+    """Raises when it is unpickled: it needs another argument beside its message."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -109,7 +109,7 @@ def refuse() -> NoReturn:
 
 
 class Unreadable:
-    """What cannot be unpickled where it arrives."""
+    """Cannot be unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return refuse, ()
@@ -200,7 +200,7 @@ def test_one_that_is_ended_before_it_has_started(pool: LocalPool, tmp_path: Path
     assert [type(future.exception(PATIENCE_S)) for future in futures] == [WorkerLost] * 4
 
 
-def leaves_company(file: Path) -> str:
+def leaves_threads_and_children(file: Path) -> str:
     """Threads and child processes that do not end with the work."""
     threading.Thread(target=time.sleep, args=(600,)).start()
     child = multiprocessing.Process(target=time.sleep, args=(600,))
@@ -211,9 +211,9 @@ def leaves_company(file: Path) -> str:
 
 
 @pytest.mark.parametrize("preloaded", [FORKED, ()], ids=["forkserver", "spawn"])
-def test_threads_and_child_processes_that_are_left_hold_nobody_up(preloaded: tuple[str, ...], tmp_path: Path) -> None:
+def test_threads_and_child_processes_that_are_left_block_nothing(preloaded: tuple[str, ...], tmp_path: Path) -> None:
     with local_pool(1, preloaded=preloaded) as pool:
-        assert pool.submit(leaves_company, tmp_path / "children").result(PATIENCE_S) == "done"
+        assert pool.submit(leaves_threads_and_children, tmp_path / "children").result(PATIENCE_S) == "done"
         left = json.loads((tmp_path / "children").read_text())
         wait_until(lambda: all(not psutil.pid_exists(pid) or gone(psutil.Process(pid)) for pid in left))
 
@@ -232,7 +232,7 @@ def test_left_by_an_exception_it_ends_what_runs_and_drops_what_waits(tmp_path: P
 def test_workers_whose_fork_server_was_killed_are_gone_before_their_cells_begin_again(
     pool: LocalPool, tmp_path: Path
 ) -> None:
-    """They live on: two processes at one cell would write over each other."""
+    """They survive their fork server: two processes of one cell would write to the same files."""
     futures = [pool.submit(waits, tmp_path / name) for name in "ab"]
     workers = [pid_in(tmp_path / name) for name in "ab"]
     server = workers[0].parent()
@@ -258,11 +258,11 @@ def test_where_no_process_can_be_started_the_cell_can_wait(pool: LocalPool, monk
 DRIVER = """
 import sys, time
 from pathlib import Path
-import test_engines
+import test_local
 from ablate.executors.local import local_pool
 if __name__ == "__main__":
-    with local_pool(1, preloaded=test_engines.FORKED if sys.argv[1] == "forked" else ()) as pool:
-        future = pool.submit(test_engines.waits, Path(sys.argv[2]))
+    with local_pool(1, preloaded=test_local.FORKED if sys.argv[1] == "forked" else ()) as pool:
+        future = pool.submit(test_local.waits, Path(sys.argv[2]))
         while not future.done():
             time.sleep(0.1)
         print(repr(future.exception()))
@@ -326,9 +326,9 @@ def test_leftovers_of_a_driver_that_is_no_more_are_ended(pool: LocalPool, tmp_pa
     registered(os.getpid(), tmp_path / "work" / "mine")
     (tmp_path / "work" / "damaged").mkdir()
     (tmp_path / "work" / "damaged" / "worker.json").write_text("{")
-    assert end_leftovers(tmp_path / "work") == 0
+    assert kill_leftover_workers(tmp_path / "work") == 0
     registered(process.pid, tmp_path / "work" / "left")
-    assert end_leftovers(tmp_path / "work") == 1
+    assert kill_leftover_workers(tmp_path / "work") == 1
     assert gone(process)
     assert isinstance(left.exception(PATIENCE_S), WorkerLost)
     assert not gone(neighbour)

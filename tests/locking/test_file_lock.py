@@ -1,4 +1,4 @@
-"""One driver a study: the second is told who is at work, and the lock dies with its holder."""
+"""The lock of a study: the refusal names the holder, and the lock ends with the holder's process."""
 
 from __future__ import annotations
 
@@ -40,20 +40,24 @@ def test_the_second_is_told_host_process_and_time_until_the_first_is_killed(tmp_
                 pass
         finally:
             os.kill(first.pid, signal.SIGKILL)
-    said = str(refused.value)
-    assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in said
-    assert "it runs: ablate run toy.toml" in said
-    assert file_lock.holder(path)["pid"] == first.pid  # a killed holder cannot take its name away …
-    with file_lock.hold(path, command="ablate run again"):  # … and is in nobody's way
-        assert file_lock.holder(path) == {**file_lock.holder(path), "pid": os.getpid(), "command": "ablate run again"}
-    assert file_lock.holder(path) == {}
+    message = str(refused.value)
+    assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in message
+    assert "it runs: ablate run toy.toml" in message
+    assert file_lock.read_holder(path)["pid"] == first.pid  # a killed holder leaves its name …
+    with file_lock.hold(path, command="ablate run again"):  # … which does not matter
+        assert file_lock.read_holder(path) == {
+            **file_lock.read_holder(path),
+            "pid": os.getpid(),
+            "command": "ablate run again",
+        }
+    assert file_lock.read_holder(path) == {}
 
 
-@pytest.mark.parametrize("left", [b"", b"[1, 2]", b"\xff{", b"[" * 100_000])
-def test_a_damaged_note_costs_only_the_note(tmp_path: Path, left: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"\xff{", b"[" * 100_000])
+def test_a_damaged_note_costs_only_the_note(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "toy.lock"
     with file_lock.hold(path):
-        file_lock.holder_file(path).write_bytes(left)
+        file_lock.holder_file(path).write_bytes(content)
         with pytest.raises(InputError, match=r"is at work$"), file_lock.hold(path):
             pass
 
@@ -65,7 +69,7 @@ def test_a_lock_file_that_was_removed_lets_nobody_in_while_its_holder_lives(tmp_
             path.unlink()
             with pytest.raises(InputError, match=f"process {first.pid} on"), file_lock.hold(path):
                 pass
-            assert file_lock.holder(path)["pid"] == first.pid
+            assert file_lock.read_holder(path)["pid"] == first.pid
         finally:
             first.kill()
     with file_lock.hold(path):
@@ -82,7 +86,7 @@ def test_two_folders_with_one_sqlite_file_have_one_driver(tmp_path: Path) -> Non
     ):
         pass
     with study_lock.hold(tmp_path / "shared" / "toy.lock", "toy", store=address):  # the same file is locked once
-        assert file_lock.holder(tmp_path / "shared" / "toy.lock")["pid"] == os.getpid()
+        assert file_lock.read_holder(tmp_path / "shared" / "toy.lock")["pid"] == os.getpid()
 
 
 def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:

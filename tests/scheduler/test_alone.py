@@ -144,7 +144,7 @@ def test_ctrl_c_while_components_are_built_is_the_persons(odd: Path, monkeypatch
     def press(*_: object) -> None:
         raise Interrupted("Ctrl-C")
 
-    monkeypatch.setattr(workspace, "_made", press)
+    monkeypatch.setattr(component_checks, "_build", press)
     with pytest.raises(Interrupted):
         component_checks.build_all(loaded, workspace.Workspace())
 

@@ -121,7 +121,7 @@ class TestOneStudy:
         bench.run(toy_cells.study({"a": ""}, seeds=2), provenance={"commit": "abc"})
         assert [r.provenance for r in bench.tracker.records("cells")] == [{"commit": "abc"}] * 2
 
-    def test_a_network_that_was_not_kept_is_told_and_its_run_is_done(self, bench: Bench) -> None:
+    def test_a_network_that_was_not_kept_is_noted_and_its_run_is_finished(self, bench: Bench) -> None:
         def unloadable(spec: RunSpec, context: Any) -> RunResult:
             return RunResult(spec.key, "FINISHED", {"val/error": 1.0}, provenance={"model": "it cannot be loaded"})
 
@@ -142,7 +142,7 @@ class TestLostWorkers:
         assert reason == "the worker process died (killed, or out of memory?), 2 times"
         assert sum("starts again from its last checkpoint" in note for note in bench.view.notes) == 2
 
-    def test_a_worker_that_dies_after_its_last_word_is_no_fault_of_the_run_once(self, bench: Bench) -> None:
+    def test_a_worker_lost_after_its_run_has_finished_does_not_count_the_first_time(self, bench: Bench) -> None:
         bench.run(toy_cells.study({"unlucky": "dies late, then dies"}), engine=local_pool)
         assert bench.statuses() == {"unlucky-1": "FINISHED"}
         assert bench.begun() == {"unlucky-seed1": 3}
@@ -245,7 +245,7 @@ class Moody:
 
 
 class TestOutages:
-    def test_runs_wait_until_their_place_can_be_written(self, bench: Bench) -> None:
+    def test_runs_wait_until_their_folder_can_be_written(self, bench: Bench) -> None:
         bench.run(toy_cells.study({"a": "no room twice", "b": "", "c": "no room twice"}), workers=2)
         assert set(bench.statuses().values()) == {"FINISHED"}
         assert bench.begun() == {"a-seed1": 3, "b-seed1": 1, "c-seed1": 3}
@@ -300,14 +300,14 @@ class TestStopped:
     def test_asked_to_stop_it_waits_for_safe_points(self, bench: Bench) -> None:
         study = toy_cells.study({"a": "", "b": "long", "c": ""})
         driver = bench.driver(study)
-        bench.view.started = lambda spec: driver.stop.ask("SIGTERM") if spec.arm == "b" else None  # type: ignore[method-assign]
+        bench.view.started = lambda spec: driver.stop.request("SIGTERM") if spec.arm == "b" else None  # type: ignore[method-assign]
         with pytest.raises(Interrupted, match="SIGTERM"):
             driver.run()
         assert bench.statuses() == {"a-1": "FINISHED", "b-1": "KILLED"}
         assert "stopping once the runs have saved their state" in bench.view.notes[-1]
         assert not (bench.work / "stop").exists()
 
-    def test_whoever_makes_the_stop_file_stops_the_study(self, bench: Bench) -> None:
+    def test_a_stop_file_of_another_process_stops_the_study(self, bench: Bench) -> None:
         driver = bench.driver(toy_cells.study({"a": "long", "b": ""}))
         bench.view.started = lambda spec: driver.context.stop_file.touch()  # type: ignore[method-assign]
         with pytest.raises(Interrupted, match="stop"):
@@ -316,7 +316,7 @@ class TestStopped:
 
     def test_workers_that_do_not_stop_in_time_are_ended(self, bench: Bench) -> None:
         driver = bench.driver(toy_cells.study({"a": "hangs"}), engine=local_pool)
-        bench.view.started = lambda spec: driver.stop.ask("SIGTERM", 3.0)  # type: ignore[method-assign]
+        bench.view.started = lambda spec: driver.stop.request("SIGTERM", 3.0)  # type: ignore[method-assign]
         started = time.monotonic()
         with pytest.raises(Interrupted):
             driver.run()

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do, in processes of their own: noted in the loop, at once elsewhere, never too late."""
+"""What Ctrl-C and SIGTERM do, in separate processes: in a deferring loop, elsewhere, and in code that ignores them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 
 LOOP = """
 import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a script does not hear it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a script ignores it
 from ablate.scheduler.shutdown import Interrupted, StopRequest
 stop = StopRequest()
 try:
-    with stop.listening():
-        if sys.argv[1] == "heeding":
-            with stop.heeded():
+    with stop.handling_signals():
+        if sys.argv[1] == "deferring":
+            with stop.deferred():
                 print("ready", flush=True)
                 while not stop.reason:
                     time.sleep(0.01)
                 print(stop.reason, flush=True)
                 time.sleep(600)
-        while sys.argv[1] == "deaf":
+        while sys.argv[1] == "ignoring":
             try:
                 print("ready", flush=True)
                 time.sleep(600)
@@ -36,10 +36,10 @@ except Interrupted as error:
 """
 
 
-def begin(way: str) -> subprocess.Popen[str]:
+def begin(mode: str) -> subprocess.Popen[str]:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` a child would ignore it
     try:
-        process = subprocess.Popen([sys.executable, "-c", LOOP, way], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-c", LOOP, mode], stdout=subprocess.PIPE, text=True)
     finally:
         signal.signal(signal.SIGHUP, before)
     assert line(process) == "ready"
@@ -51,8 +51,8 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_a_loop_hears_the_first_and_is_interrupted_by_the_second() -> None:
-    with begin("heeding") as process:
+def test_a_deferring_loop_reads_the_first_and_is_interrupted_by_the_second() -> None:
+    with begin("deferring") as process:
         process.send_signal(signal.SIGINT)
         assert line(process) == "Ctrl-C"
         process.send_signal(signal.SIGINT)
@@ -68,13 +68,13 @@ def test_elsewhere_the_first_interrupts(number: signal.Signals) -> None:
 
 
 def test_what_does_not_end_by_itself_is_ended_within_ten_seconds_of_sigterm() -> None:
-    with begin("deaf") as process:
-        told = time.monotonic()
+    with begin("ignoring") as process:
+        sent = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert line(process) == "not now"
         assert line(process) == "ready"  # it goes on
         assert process.wait(timeout=60) == 1
-        assert 5 < time.monotonic() - told < 10
+        assert 5 < time.monotonic() - sent < 10
 
 
 def test_what_is_ignored_stays_ignored() -> None:

@@ -1,6 +1,6 @@
-"""The Dask cluster behind `--scheduler`: reached, looked at before anything is created, and used as an engine.
+"""Connect to the Dask cluster of `--scheduler`, and check its workers before anything is created.
 
-Knows nothing of how a cell gets there and back.
+Knows nothing of how cells are sent.
 """
 
 from __future__ import annotations
@@ -27,66 +27,68 @@ SECURE = ("tls", "wss")
 
 
 def connect(address: str) -> Client:
-    """Raises InputError when `address` is none, or nothing answers there that is a Dask scheduler."""
+    """Raises InputError when `address` is malformed, or no Dask scheduler answers there."""
     if not ADDRESS.fullmatch(address):
         rule = "must be the address of a Dask scheduler"
         raise InputError(Problem("--scheduler", "", rule, shown(redacted(address)), "such as tcp://127.0.0.1:8786"))
     for name in ("distributed.client", "distributed.comm", "distributed.core"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they would print is raised here in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the same error is raised below, in one line
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of versions: `check` compares those that matter
+        warnings.simplefilter("ignore")  # about versions: `check` compares those that matter
         try:
             return _client(address)
-        except Exception as error:  # whatever answered made it raise anything
+        except Exception as error:  # depends on what answered
             reason = next(iter(str(error).splitlines()), type(error).__name__)
-        gc.collect()  # of a client that failed, which then closes; as the process ends it would wait for that in vain
+        gc.collect()  # closes the client that failed: otherwise the process hangs on it when it exits
     certificate = ", its certificate named in Dask's configuration (docs/clusters)" if address[:3] in SECURE else ""
     hint = f"start one with `dask scheduler`{certificate}; {reason}"
     raise InputError(Problem("--scheduler", "", "no Dask scheduler answers", address, hint))
 
 
 def _client(address: str) -> Client:
-    with suppress(AssertionError):  # news of a worker came together with the greeting, which the client takes amiss
+    with suppress(AssertionError):  # a bug of the client, when a worker connects just before it does
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
 
 
-def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, tell: Callable[[str], None]) -> str:
-    """Look at every worker there is; returns the device of the cells, which "auto" leaves to what the workers offer.
+def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, notify: Callable[[str], None]) -> str:
+    """Check every connected worker; returns the device of the cells: "auto" is cuda where a worker offers a GPU.
 
-    Raises InputError when the scheduler does not answer, or a worker would not do one of `specs` as the driver does.
+    Raises InputError when the scheduler does not answer, or a worker would run one of `specs` otherwise than the driver
+    would: with other versions, code or data.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise InputError(Problem("--device", "", "no device", shown(device), "valid: auto, cpu, cuda, cuda:N"))
     with connect(address) as client:
         needs = {needs_of(spec, data_root=context.data_root, study_dir=context.study_dir): None for spec in specs}
-        workers, answers = _ask(client, address, list(needs))
-    problems = [Problem("--scheduler", name, text) for name, answer in answers.items() for text in _said(answer)]
+        workers, answers = _worker_faults(client, address, list(needs))
+    problems = [Problem("--scheduler", name, fault) for name, answer in answers.items() for fault in _faults(answer)]
     if problems:
         raise InputError(*problems)
     for name, worker in workers.items():
-        if worker["nthreads"] > 1:
-            tell(f"worker {name} has {worker['nthreads']} threads and runs one cell: --nworkers N --nthreads 1 runs N")
+        threads = worker["nthreads"]
+        if threads > 1:
+            notify(f"worker {name} has {threads} threads and runs one cell: --nworkers N --nthreads 1 runs N")
     gpus = sum(GPU in worker["resources"] for worker in workers.values())
     if device == "auto":
         device = "cuda" if gpus else "cpu"
     if not (gpus if device.startswith("cuda") else workers):
-        tell(f"no worker for {device} is there yet; the cells wait for one")
+        notify(f"no worker for {device} is there yet; the cells wait for one")
     return device
 
 
-def _ask(client: Client, address: str, needs: Sequence[Needs]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The workers there are, and what each says of `needs`, by address."""
+def _worker_faults(client: Client, address: str, needs: Sequence[Needs]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The connected workers and their answers to `all_faults`, both by address."""
     try:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         return workers, client.run(all_faults, needs, on_error="return")
-    except Exception as error:  # it ended a moment ago: Dask raises anything then, an AttributeError of its own too
+    except Exception as error:  # the scheduler has just ended: Dask raises various errors then, AttributeError too
         rule = "the scheduler stopped answering while its workers were asked"
         raise InputError(Problem("--scheduler", "", rule, address, "start it again, and its workers")) from error
 
 
-def _said(answer: object) -> list[str]:
-    """Faults of a worker, also of one that cannot even say them."""
+def _faults(answer: object) -> list[str]:
+    """The faults in one worker's answer, which is an exception where the worker could not even look for them."""
     if isinstance(answer, BaseException):
         reason = str(answer) if type(answer) is Exception else f"{type(answer).__name__}: {answer}"
         return [f"cannot run cells ({reason}); install ablate with its extra 'cluster' there"]

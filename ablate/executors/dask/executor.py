@@ -1,6 +1,6 @@
-"""An executor over a Dask client whose futures resolve to what the local pool's would.
+"""An executor over a Dask client, whose futures have the same results and exceptions as those of the local pool.
 
-The driver's side of `cluster_worker`. Knows nothing of studies; who runs what is the scheduler's business.
+Runs at the driver; `worker` is its counterpart on the workers. Knows nothing of studies.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ from ablate.trainers.atomic_write import write_whole
 from ablate.trainers.errors import Stopped, Unavailable
 from ablate.trainers.progress_log import LOG, PROGRESS
 
-LOOK_SECONDS = 0.5  # between two looks for the stop file and at the list of workers
+POLL_SECONDS = 0.5  # between two checks of the stop file and of the list of workers
 
 
 class _Cell(Future[Any]):
-    """A cell that is out. It runs, as `running()` has it, while the worker that has begun it is there."""
+    """The future of a submitted cell. `running()` is true while the worker that started the cell is connected."""
 
     def __init__(self) -> None:
         super().__init__()
         self.key = f"ablate-{uuid.uuid4().hex}"
         self.folder, self.log = Path(), Path()
-        self.theirs: Future[Any] | None = None
-        self.worker = ""  # where it was last heard to be at work
-        self.at_work = False
+        self.dask_future: Future[Any] | None = None
+        self.worker = ""  # the address of the last worker that started it
+        self.worker_connected = False
 
     def running(self) -> bool:
-        return self.at_work and not self.done()
+        return self.worker_connected and not self.done()
 
     def end(self, error: BaseException) -> None:
-        """Raise `error`, unless it has ended, and let go of the task."""
+        """Raise `error`, unless the cell has ended, and cancel the Dask task."""
         with suppress(InvalidStateError):
             self.set_exception(error)
-        if self.theirs is not None:
-            self.theirs.cancel()
+        if self.dask_future is not None:
+            self.dask_future.cancel()
 
 
 class ClusterExecutor(Executor):
-    """`submit(execute, spec, context)` as to a local pool: what a cell leaves is in `context.folder(spec)`.
+    """`submit(execute, spec, context)` as to a local pool: the files of a cell end up in `context.folder(spec)`.
 
-    Futures raise WorkerLost when the worker or the cell's process on it went away, Unavailable when the scheduler did
-    or a worker would not do the cell as it is done here, and Stopped after `context.stop_file` appeared. `engine` makes
-    the process on the worker.
+    Futures raise WorkerLost when the worker or the cell's process on it died, Unavailable when the scheduler went away
+    or a worker has not the same versions, code and data as the driver, and Stopped after `context.stop_file` appeared.
+    `engine` starts the process on the worker.
     """
 
     def __init__(self, address: str, workers: int, resources: Mapping[str, float], engine: Engine) -> None:
@@ -69,25 +69,30 @@ class ClusterExecutor(Executor):
         self._cells: dict[str, _Cell] = {}
         self._needs: dict[tuple[object, ...], Needs] = {}
         self._probe = uuid.uuid4().hex
-        self._work: Path | None = None
+        self._work: Path | None = None  # where the probe is written; None before the first cell
         self._stop_file: Path | None = None
         self._closed = threading.Event()
         self._client: Client | None = None
         self._session = ""
-        self._there: Mapping[str, Any] = {}
-        with suppress(Unavailable):  # the cells will say so
-            self._there = self._workers(self._connected())
+        self._connected_workers: Mapping[str, Any] = {}  # by address
+        with suppress(Unavailable):  # the cells raise it
+            self._connected_workers = _workers(self._connected_client())
         threading.Thread(target=self._watch, daemon=True, name="cluster").start()
 
     @property
     def slots(self) -> int:
-        """Cells to have out at once. One more than there are workers: none idles, and a cluster that adapts grows."""
-        return self.workers or 1 + sum(
-            self.resources.keys() <= each["resources"].keys() for each in self._there.values()
-        )
+        """The number of cells to submit at once. By default one more than there are workers: no worker waits for its
+        next cell, and an adaptive cluster starts more workers."""
+        if self.workers:
+            return self.workers
+        required = self.resources.keys()
+        return 1 + sum(bool(required <= worker["resources"].keys()) for worker in self._connected_workers.values())
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Send `fn(spec, context)`; of any other call, the folders among its arguments travel too. Never raises."""
+        """Send `fn(spec, context)`, or any other call, with the contents of the folders among its arguments.
+
+        Raises nothing: errors are raised by the future.
+        """
         cell = _Cell()
         try:
             if args and isinstance(args[0], RunSpec):
@@ -96,16 +101,16 @@ class ClusterExecutor(Executor):
                 self._send(cell, worker.run_call, *_packed(fn, args, kwargs))
         except (Unavailable, OSError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile
             self._cells.pop(cell.key, None)
-            cell.set_exception(_of_the_disk(error) or self._away())
+            cell.set_exception(_disk_error(error) or self._scheduler_gone())
         return cell
 
     def end(self, future: Future[Any]) -> None:
-        """Have the worker kill the process that works at `future`, which then raises WorkerLost."""
+        """Have the worker kill the process of `future`, which then raises WorkerLost."""
         if isinstance(future, _Cell):
             future.end(WorkerLost(f"its process on {future.worker or 'a worker'} was ended"))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """See `concurrent.futures.Executor`. Cells left out are asked to stop, since nobody waits for them."""
+        """See `concurrent.futures.Executor`. Cells that still run are stopped by their workers."""
         if wait and not cancel_futures:
             concurrent.futures.wait(list(self._cells.values()))
         self._closed.set()
@@ -124,7 +129,7 @@ class ClusterExecutor(Executor):
         if self._work is None:
             write_whole(context.work / PROBE, [self._probe.encode()])
             self._work = context.work
-        # pickled here: Dask would look into the settings for tasks of its own
+        # pickled here, because Dask searches arguments for its own tasks
         self._send(cell, worker.run_cell, pickle.dumps((execute, spec, context)), self._needs_of(spec, context))
 
     def _needs_of(self, spec: RunSpec, context: Any) -> Needs:
@@ -135,15 +140,15 @@ class ClusterExecutor(Executor):
         return self._needs[identity]
 
     def _send(self, cell: _Cell, function: Callable[..., Any], *args: Any) -> None:
-        client = self._connected()
-        ticket = CellRequest(cell.key, self._session, self._probe, self.engine)
-        self._cells[cell.key] = cell  # before it can be heard of
+        client = self._connected_client()
+        request = CellRequest(cell.key, self._session, self._probe, self.engine)
+        self._cells[cell.key] = cell  # before its first event can arrive
         executor = client.get_executor(pure=False, retries=0, resources=self.resources)
-        cell.theirs = executor.submit(function, *args, ticket, key=cell.key)
-        cell.theirs.add_done_callback(partial(self._land, cell))
+        cell.dask_future = executor.submit(function, *args, request, key=cell.key)
+        cell.dask_future.add_done_callback(partial(self._on_done, cell))
 
-    def _connected(self) -> Client:
-        """The client, a new one where the scheduler went away: started again, it knows nothing of us."""
+    def _connected_client(self) -> Client:
+        """The client; a new one where the scheduler went away, because a restarted scheduler does not know the old."""
         if self._client is None or self._client.status != "running":
             self._disconnect()
             try:
@@ -151,7 +156,7 @@ class ClusterExecutor(Executor):
             except InputError as error:
                 raise Unavailable(f"the scheduler at {self.address} does not answer") from error
             self._session = f"ablate-{uuid.uuid4().hex}"
-            self._client.subscribe_topic(self._session, self._hear)
+            self._client.subscribe_topic(self._session, self._on_event)
         return self._client
 
     def _disconnect(self) -> None:
@@ -160,60 +165,62 @@ class ClusterExecutor(Executor):
             with suppress(Exception):
                 client.close(timeout=5)
 
-    def _away(self) -> Unavailable:
+    def _scheduler_gone(self) -> Unavailable:
         return Unavailable(f"the scheduler at {self.address} went away")
 
     # From the cluster
 
-    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        """A worker says that a cell has begun or is alive: its progress file, which the driver looks at, shows it."""
+    def _on_event(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """A worker has started a cell, or the cell shows a sign of life. The driver sees it at the progress file."""
         cell = self._cells.get(event[1]["cell"])
         if cell is not None and not cell.done():
-            cell.worker, cell.at_work = event[1]["worker"], True
+            cell.worker, cell.worker_connected = event[1]["worker"], True
             with suppress(OSError):  # a full disk
                 cell.folder.mkdir(parents=True, exist_ok=True)
                 (cell.folder / PROGRESS).touch()
 
-    def _land(self, cell: _Cell, theirs: Future[Any]) -> None:
-        """Pass on how it ended, unless that is known already."""
+    def _on_done(self, cell: _Cell, dask_future: Future[Any]) -> None:
+        """Pass on the result or the exception of the Dask task, unless the cell has been ended."""
         self._cells.pop(cell.key, None)
         if cell.done():
             return
         try:
-            outcome = theirs.result()
-            cell.set_result(_unpacked(cell, *outcome) if cell.log.name else outcome)
+            outcome = dask_future.result()
+            cell.set_result(_with_files(cell, *outcome) if cell.log.name else outcome)
         except (CancelledError, CommClosedError):
-            cell.end(self._away())
+            cell.end(self._scheduler_gone())
         except KilledWorker as error:
-            cell.end(WorkerLost(f"workers died at it, {error.last_worker.address} the last"))
-        except ImportError as error:  # not of the cell, which would have failed: of what came before it
+            cell.end(WorkerLost(f"its workers died, the last one at {error.last_worker.address}"))
+        except ImportError as error:  # raised before the run: an ImportError of the run makes a FAILED result
             cell.end(Unavailable(f"a worker cannot import what it needs: {error}"))
         except Exception as error:
             cell.end(error)
 
-    # What nobody submits
+    # In a thread of its own
 
     def _watch(self) -> None:
-        while not self._closed.wait(LOOK_SECONDS):
+        while not self._closed.wait(POLL_SECONDS):
             client = self._client
-            with suppress(Exception):  # the connection failed: the cells that it carried say so themselves
+            with suppress(Exception):  # the connection failed: the cells that it carried raise that themselves
                 if client is not None:
                     self._pass_on_stop(client)
-                    self._there = self._workers(client)
+                    self._connected_workers = _workers(client)
                     for cell in list(self._cells.values()):
-                        cell.at_work = cell.worker in self._there
-
-    def _workers(self, client: Client) -> Mapping[str, Any]:
-        workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-        return workers
+                        cell.worker_connected = cell.worker in self._connected_workers
 
     def _pass_on_stop(self, client: Client) -> None:
         if self._stop_file is None or not self._stop_file.exists():
             return
         Event(self._session, client).set()
         for cell in list(self._cells.values()):
-            if not cell.worker:
+            if not cell.worker:  # no worker has started it
                 cell.end(Stopped())
+
+
+def _workers(client: Client) -> Mapping[str, Any]:
+    """The connected workers, by address."""
+    workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return workers
 
 
 def _packed(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[bytes, list[bytes]]:
@@ -222,8 +229,8 @@ def _packed(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
     return pickle.dumps((fn, rest, kwargs)), folders
 
 
-def _unpacked(cell: _Cell, result: RunResult, files: bytes) -> RunResult:
-    """The result, with the files that came with it where a local cell would have left them."""
+def _with_files(cell: _Cell, result: RunResult, files: bytes) -> RunResult:
+    """The result, with the files that came with it written where a local cell would have written them."""
     if not files:
         return result
     try:
@@ -238,8 +245,8 @@ def _unpacked(cell: _Cell, result: RunResult, files: bytes) -> RunResult:
     return replace(result, artifacts=out)
 
 
-def _of_the_disk(error: Exception) -> Unavailable | None:
-    """A file that cannot be written; None where the connection failed."""
+def _disk_error(error: Exception) -> Unavailable | None:
+    """The error as Unavailable, where it is one or a file cannot be written; None where the connection failed."""
     if isinstance(error, Unavailable):
         return error
     if isinstance(error, OSError) and error.filename:
@@ -248,15 +255,15 @@ def _of_the_disk(error: Exception) -> Unavailable | None:
 
 
 def engine_for(address: str, device: str) -> Engine:
-    """The cluster as an engine; asked for 0 workers, it takes as many cells as it has workers at the time."""
+    """The cluster as an engine. With 0 workers it takes as many cells as there are workers at any time."""
     return partial(dask_cluster, address=address, device=device)
 
 
 @contextmanager
 def dask_cluster(workers: int, *, address: str, device: str = "cpu", inner: Engine | None = None) -> Iterator[Executor]:
-    """The cluster as an executor. Once left, cells still at work there stop at their next safe point.
+    """The cluster as an executor. Cells that still run at the end of the block stop at their next safe point.
 
-    On its worker a cell runs in an engine of one, `inner`; by default as it would here.
+    On a worker, a cell runs in the engine `inner`, with one process; by default in the local pool.
     """
     executor = ClusterExecutor(
         address, workers, {GPU: 1} if device.startswith("cuda") else {}, inner or pool_for(device)

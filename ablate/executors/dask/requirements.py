@@ -1,4 +1,4 @@
-"""What a worker must have so that a cell gives there what it would give at the driver: versions, code, data.
+"""What a worker must have so that a cell has the same result as at the driver: versions, code, data.
 
 Knows nothing of Dask.
 """
@@ -16,16 +16,16 @@ from pathlib import Path
 
 from ablate.study import InputError, RunSpec, components, data_digests
 
-# Results depend on these; the bytes of a run differ between two versions of one of them.
+# Results depend on the versions of these.
 PACKAGES = ("ablate", "torch", "numpy", "scipy", "distributed")
 
 
 @dataclass(frozen=True)
 class Needs:
-    """A cell's needs, as the driver has them."""
+    """The versions, code and data that a cell uses, as the driver has them."""
 
     factories: tuple[str, ...]  # of model, data and loss
-    sources: tuple[str, str]  # digests of the training loop, and of it with what the factories import
+    sources: tuple[str, str]  # digests of the training loop, and of the loop with all that the factories import
     data_file: str | None
     data_digest: str  # of the file's bytes
     data_root: Path | None
@@ -34,8 +34,8 @@ class Needs:
 
 
 def needs_of(spec: RunSpec, *, data_root: Path | None, study_dir: Path) -> Needs:
-    """What is here, of which a worker must have the same."""
-    from ablate.trainers.provenance import source_digest  # not the remembered one: what is on disk now
+    """What this process has and a worker must have as well."""
+    from ablate.trainers.provenance import source_digest  # not the cached one below: of what is on disk now
 
     factories = tuple(str(spec.settings[section]["factory"]) for section in ("model", "data", "loss"))
     file = spec.settings["data"].get("file")
@@ -44,9 +44,9 @@ def needs_of(spec: RunSpec, *, data_root: Path | None, study_dir: Path) -> Needs
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the libraries that results depend on; a build's local part ("+cu126") does not count."""
-    found = {name: _version(name) for name in PACKAGES}
-    return {"python": ".".join(platform.python_version_tuple()[:2]), **found}
+    """Versions of Python and of PACKAGES, without the local part of a build ("+cu126")."""
+    packages = {name: _version(name) for name in PACKAGES}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **packages}
 
 
 def _version(name: str) -> str:
@@ -56,12 +56,12 @@ def _version(name: str) -> str:
         return "missing"
 
 
-@functools.cache  # for the life of the process: what was imported stays as it was when the file changes
+@functools.cache  # as long as the process lives: an imported module does not change with its file
 def _source_digest(factories: tuple[str, ...], study_dir: Path) -> str:
     from ablate.trainers import provenance
 
-    # Dask calls code of its own from garbage collections. It lets other threads in while `ast.parse` makes its tree,
-    # and where one of them parses too, CPython 3.11 raises SystemError: measured, 3 of 42 cells.
+    # A garbage collection runs code of Dask, which may switch threads inside `ast.parse`. If the other thread calls
+    # `ast.parse` too, CPython 3.11 raises SystemError: measured, 3 of 42 cells.
     gc.disable()
     try:
         return provenance.source_digest(factories, study_dir)
@@ -75,16 +75,16 @@ def _file_digest(path: Path, modified_ns: int, size: int) -> str:
 
 
 async def all_faults(needs: Sequence[Needs]) -> list[str]:
-    """Why this process could not run such cells, looked up beside its event loop: importing torch takes seconds."""
+    """Why this process could not run such cells. In a thread beside the event loop: importing torch takes seconds."""
     return await asyncio.to_thread(lambda: list(dict.fromkeys(fault for each in needs for fault in faults(each))))
 
 
 def faults(needs: Needs) -> Iterator[str]:
-    """What this process lacks; imports what the cell names."""
-    here = versions()
+    """What this process lacks. Imports the factories that the cell names."""
+    own_versions = versions()
     for name, version in needs.versions:
-        if here.get(name) != version:
-            yield f"has {name} {here.get(name)}, the driver {version}"
+        if own_versions.get(name) != version:
+            yield f"has {name} {own_versions.get(name)}, the driver {version}"
     components.importable([needs.study_dir, Path.cwd()])
     for factory in needs.factories:
         try:

@@ -1,6 +1,7 @@
-"""A cell on a Dask worker: a process of its own, in the study's work folder where this machine sees it.
+"""Run a cell on a Dask worker, in a process of its own.
 
-Elsewhere it works in a scratch folder, and what it leaves goes back as bytes. Knows nothing of tracking.
+The process writes to the study's work folder where that is shared with the driver's machine, and else to a scratch
+folder whose files are sent back as bytes. Knows nothing of tracking.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from ablate.study import RunResult, RunSpec, components
 from ablate.trainers.errors import SAVE_STATE_S, Stopped, Unavailable
 from ablate.trainers.progress_log import PROGRESS, WORKER
 
-LOOK_SECONDS = 0.5  # between two looks at a cell and at whether it is still wanted
-TRIES = 3  # to reach the scheduler from a worker
-PROBE = "shared"  # a file in the study's work folder, with a text that only those read who see the same folder
+POLL_SECONDS = 0.5  # between two checks of a cell, and of whether its result is still needed
+MAX_CLIENT_TRIES = 3
+PROBE = "shared"  # a file in the study's work folder: a worker that reads the driver's text in it shares the folder
 CLOSING = (Status.closing, Status.closing_gracefully, Status.closed)
 
 _one_cell = threading.Lock()  # for a worker with several threads
@@ -40,61 +41,66 @@ _one_cell = threading.Lock()  # for a worker with several threads
 
 @dataclass(frozen=True)
 class CellRequest:
-    """One attempt at a cell. `session` names what the driver hears and the event by which it asks cells to stop."""
+    """One submission of a cell. `session` is the name of the topic that the driver subscribes to, and of the event that
+    it sets to stop the cells."""
 
     key: str  # of the Dask task
     session: str
-    probe: str  # what the driver has written into PROBE
-    engine: Engine  # makes the process in which the cell runs
+    probe: str  # the text that the driver has written into PROBE
+    engine: Engine  # starts the process in which the cell runs
 
 
-def run_cell(payload: bytes, needs: Needs, ticket: CellRequest) -> tuple[RunResult, bytes]:
-    """Run the pickled (execute, spec, context). The bytes are the result's files, where the driver sees none of them.
+def run_cell(payload: bytes, needs: Needs, request: CellRequest) -> tuple[RunResult, bytes]:
+    """Run the pickled (execute, spec, context). Returns the result and, where the work folder is not shared, its files.
 
     Raises WorkerLost when an earlier worker was lost at this task or the cell's process died, Unavailable when this
-    worker cannot do it as the driver would, and whatever `execute` raises. A worker that closes gives the cell back.
+    worker has not what the cell needs, and whatever `execute` raises. A worker that closes has Dask run the cell on
+    another one.
     """
     components.importable([Path.cwd()])
     with _one_cell:
-        task = _Task(ticket)
-        task.begin()
+        task = _Task(request)
+        task.announce()
         execute, spec, context = task.unpickled(payload)
-        if wrong := list(faults(needs)):
-            raise Unavailable(f"{task.name} {'; '.join(wrong)}")
-        with task.home(spec, context) as (context, shared):
-            progress = None if shared else context.folder(spec) / PROGRESS
-            result: RunResult = task.run(execute, spec, context, stop=context.stop_file, progress=progress)
+        if missing := list(faults(needs)):
+            raise Unavailable(f"{task.name} {'; '.join(missing)}")
+        with task.local_context(spec, context) as (context, shared):
+            progress_file = None if shared else context.folder(spec) / PROGRESS
+            result: RunResult = task.run(
+                execute, spec, context, stop_file=context.stop_file, progress_file=progress_file
+            )
             if shared or result.artifacts is None:
                 return result, b""
             return replace(result, artifacts=None), packed(result.artifacts)
 
 
-def run_call(payload: bytes, folders: Sequence[bytes], ticket: CellRequest) -> Any:
-    """Call the pickled (function, arguments, keywords); the packed `folders` come first among the arguments."""
+def run_call(payload: bytes, folders: Sequence[bytes], request: CellRequest) -> Any:
+    """Make the pickled call (function, arguments, keywords); the packed `folders` are its first arguments."""
     with _one_cell, tempfile.TemporaryDirectory() as scratch:
-        task = _Task(ticket)
+        task = _Task(request)
         function, arguments, keywords = task.unpickled(payload)
-        places = [unpacked(content, Path(scratch, str(i))) for i, content in enumerate(folders)]
-        return task.run(function, *places, *arguments, stop=Path(scratch, "stop"), **keywords)
+        paths = [unpacked(content, Path(scratch, str(i))) for i, content in enumerate(folders)]
+        return task.run(function, *paths, *arguments, stop_file=Path(scratch, "stop"), **keywords)
 
 
 class _Task:
-    """The Dask task that this thread is at."""
+    """The Dask task that this thread runs."""
 
-    def __init__(self, ticket: CellRequest) -> None:
-        self.ticket, self.worker, self.client = ticket, get_worker(), _client()
+    def __init__(self, request: CellRequest) -> None:
+        self.request, self.worker, self.client = request, get_worker(), _client()
         self.name = f"worker {self.worker.address} on {socket.gethostname()}"
 
-    def begin(self) -> None:
-        """Tell that the cell begins here. A worker that began it before and did not close in good order was lost."""
-        for _, last in self.client.get_events(self.ticket.key)[-1:]:
-            if not _closed(self.client.get_events(last["worker"])):
+    def announce(self) -> None:
+        """Log that this worker starts the cell. Raises WorkerLost where an earlier worker started it and was not
+        closed in good order."""
+        for _, last in self.client.get_events(self.request.key)[-1:]:
+            if not _was_told_to_close(self.client.get_events(last["worker"])):
                 raise WorkerLost(f"{last['name']} was lost")
-        self._tell(self.ticket.session, self.ticket.key)
+        self._log_event(self.request.session, self.request.key)
 
-    def _tell(self, *topics: str) -> None:
-        news = {"cell": self.ticket.key, "worker": self.worker.address, "name": self.name}
-        self.worker.log_event(list(topics), news)
+    def _log_event(self, *topics: str) -> None:
+        event = {"cell": self.request.key, "worker": self.worker.address, "name": self.name}
+        self.worker.log_event(list(topics), event)
 
     def unpickled(self, payload: bytes) -> Any:
         try:
@@ -103,108 +109,114 @@ class _Task:
             raise Unavailable(f"{self.name}: {error}") from None
 
     @contextmanager
-    def home(self, spec: RunSpec, context: Any) -> Iterator[tuple[Any, bool]]:
-        """The context in which the cell works here, and whether it does so in the folder that the driver sees."""
+    def local_context(self, spec: RunSpec, context: Any) -> Iterator[tuple[Any, bool]]:
+        """The context with the folders that the cell uses on this machine, and whether the driver shares them."""
         with ExitStack() as stack:
             try:
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.worker.local_directory)))
-                shared = _sees(context.work, self.ticket.probe)
+                shared = _is_shared(context.work, self.request.probe)
                 context = replace(context, stop=scratch / "stop")
                 if not shared:
                     context = replace(context, work=scratch, logs=scratch)
-                stack.enter_context(self._alone_in(context.folder(spec)))
+                stack.enter_context(self._locked(context.folder(spec)))
             except OSError as error:
                 raise Unavailable(f"{self.name}: {error}") from error
             yield context, shared
 
     @contextmanager
-    def _alone_in(self, folder: Path) -> Iterator[None]:
-        """Wait until no cell is at work in `folder`: one that nobody waits for may take seconds to stop."""
+    def _locked(self, folder: Path) -> Iterator[None]:
+        """Wait until no other cell uses `folder`: one whose result is no longer needed may take seconds to stop."""
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock")
         while not lock.is_locked:
             try:
-                lock.acquire(timeout=LOOK_SECONDS)
+                lock.acquire(timeout=POLL_SECONDS)
             except Timeout:
-                if not self._wanted() or self._asked_to_stop():
+                if not self._is_needed() or self._stop_requested():
                     raise Stopped from None
         try:
             yield
         finally:
             with suppress(OSError):
-                (folder / WORKER).unlink()  # its process is no longer there
+                (folder / WORKER).unlink()  # the process that it names has ended
             lock.release()
 
     def run(
-        self, function: Callable[..., Any], *args: Any, stop: Path, progress: Path | None = None, **keywords: Any
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        stop_file: Path,
+        progress_file: Path | None = None,
+        **keywords: Any,
     ) -> Any:
-        """Call it in a process of its own, which is asked to stop by the file `stop` and ended when it does not.
+        """Call the function in a process of its own, which `stop_file` asks to stop, and which is killed if it does
+        not.
 
-        Every change of the file `progress` is told to the driver as a sign of life.
+        Every change of the progress file is logged as an event, which the driver takes as a sign of life.
         """
-        multiprocessing.current_process().daemon = False  # under a nanny it is one, which may start no process
+        multiprocessing.current_process().daemon = False  # under a nanny it is True, and forbids child processes
         try:
-            with self.ticket.engine(1) as pool:
+            with self.request.engine(1) as pool:
                 future = pool.submit(function, *args, **keywords)
-                self._follow(future, stop, progress)
+                self._wait(future, stop_file, progress_file)
                 return future.result()
         except Exception:
             if self.worker.status in CLOSING:
                 raise Reschedule from None
             raise
 
-    def _follow(self, future: Future[Any], stop: Path, progress: Path | None) -> None:
-        latest, changed = float("inf"), 0
-        while not wait([future], timeout=LOOK_SECONDS).done:
-            before, changed = changed, _changed(progress)
-            if changed != before:
-                self._tell(self.ticket.session)
-            unwanted = not self._wanted()
-            if unwanted or self._asked_to_stop():
-                with suppress(OSError):  # a full disk: then it is ended
-                    stop.touch()
-            latest = min(latest, time.monotonic() + SAVE_STATE_S) if unwanted else float("inf")
-            if time.monotonic() > latest:
+    def _wait(self, future: Future[Any], stop_file: Path, progress_file: Path | None) -> None:
+        deadline, modified_ns = float("inf"), 0
+        while not wait([future], timeout=POLL_SECONDS).done:
+            modified_before, modified_ns = modified_ns, _modified_ns(progress_file)
+            if modified_ns != modified_before:
+                self._log_event(self.request.session)
+            needed = self._is_needed()
+            if not needed or self._stop_requested():
+                with suppress(OSError):  # a full disk: the process is then killed
+                    stop_file.touch()
+            deadline = float("inf") if needed else min(deadline, time.monotonic() + SAVE_STATE_S)
+            if time.monotonic() > deadline:
                 raise WorkerLost("the cell did not stop when nobody waited for it any more")
 
-    def _wanted(self) -> bool:
-        """Not once the driver has let go of the task or died, or this worker was told to close."""
+    def _is_needed(self) -> bool:
+        """False once the driver has cancelled the task or died, or this worker was told to close."""
         if self.worker.status in CLOSING:
             return False
         try:
-            mine = self.client.processing([self.worker.address])
-        except Exception:  # the scheduler is away; Dask then closes this worker, or gets another connection
+            processing = self.client.processing([self.worker.address])
+        except Exception:  # the scheduler is away; Dask then closes this worker, or reconnects it
             return True
-        return any(self.ticket.key in keys for keys in mine.values())
+        return any(self.request.key in keys for keys in processing.values())
 
-    def _asked_to_stop(self) -> bool:
+    def _stop_requested(self) -> bool:
         with suppress(Exception):
-            return bool(Event(self.ticket.session, self.client).is_set())
+            return bool(Event(self.request.session, self.client).is_set())
         return False
 
 
 def _client() -> Client:
-    """Of this worker. News that come together with the scheduler's greeting make it raise AssertionError."""
-    for _ in range(TRIES - 1):
+    """This worker's client. It raises AssertionError when another message comes together with the scheduler's first."""
+    for _ in range(MAX_CLIENT_TRIES - 1):
         with suppress(AssertionError):
             return get_client()
     return get_client()
 
 
-def _closed(events: Sequence[tuple[float, Any]]) -> bool:
-    """Whether a worker, by the events that the scheduler knows of it, was told to close: preempted, not killed."""
-    return any(isinstance(what, dict) and what.get("action") == "closing-worker" for _, what in events)
+def _was_told_to_close(events: Sequence[tuple[float, Any]]) -> bool:
+    """Whether a worker was told to close, by the scheduler's events of it: it was preempted and not killed."""
+    return any(isinstance(event, dict) and event.get("action") == "closing-worker" for _, event in events)
 
 
-def _sees(work: Path, probe: str) -> bool:
-    """Whether the folder of this name is here the one in which the driver has left its probe."""
+def _is_shared(work: Path, probe: str) -> bool:
+    """Whether `work` on this machine is the folder in which the driver has written its probe."""
     try:
         return (work / PROBE).read_text(encoding="utf-8") == probe and os.access(work, os.W_OK)
     except OSError:
         return False
 
 
-def _changed(file: Path | None) -> int:
+def _modified_ns(file: Path | None) -> int:
     with suppress(OSError):
         return file.stat().st_mtime_ns if file else 0
     return 0
@@ -224,7 +236,7 @@ def packed(folder: Path) -> bytes:
 
 
 def unpacked(content: bytes, folder: Path) -> Path:
-    """Write what was packed below `folder`, wherever its names point. Returns `folder`. Raises OSError."""
+    """Write the packed files below `folder`, wherever their names point. Returns `folder`. Raises OSError."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(folder)
     return folder
