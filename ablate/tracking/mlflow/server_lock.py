@@ -27,7 +27,7 @@ from ablate.study import InputError, Problem, StoreUnavailable, printable, study
 from ablate.tracking.mlflow.errors import passing_faults
 from ablate.untrusted.addresses import redacted
 
-TAG = "ablate.scheduler.scheduler"
+TAG = "ablate.driver"
 RENEW_S = 30.0  # a read and a write: one small request in 15 s
 STALE_S = 90.0  # three renewals
 PAUSE_S = 0.5  # between writing and reading back
