@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ablate.archive.bundle import Came, counted
+from ablate.archive.bundle import Added, summary
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
 from ablate.scheduler.workspace import Workspace, records, shown_path
@@ -57,7 +57,7 @@ def snapshot(name: str, workspace: Workspace, tell: Tell, *, reports_only: bool 
     check_repository(Path.cwd())
     _ended(name, workspace, "FINISHED")
     with _disk(local=not workspace.tracking_uri):
-        return repository.snapshot(name, Path.cwd(), _collected(name, workspace, tell), slim=reports_only)
+        return repository.snapshot(name, Path.cwd(), _collected(name, workspace, tell), reports_only=reports_only)
 
 
 def restore(workspace: Workspace, tell: Tell) -> str:
@@ -78,7 +78,7 @@ def _restored(study: str, folder: Path, tracker: Tracker, workspace: Workspace, 
             held.enter_context(_lock(study, workspace, "ablate restore"))
         except InputError as error:
             return f"{study}: left alone: {error.problems[0].rule}"
-        return f"{study}: {counted(deliver(study, folder, tracker, tell))} restored"
+        return f"{study}: {summary(deliver(study, folder, tracker, tell))} restored"
 
 
 def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
@@ -90,7 +90,7 @@ def export(name: str, workspace: Workspace, out: Path, tell: Tell) -> str:
         came = _collected(name, workspace, tell)(Path(scratch, "study"))
         pack(name, Path(scratch, "study"), out)
     size = out.stat().st_size / 1e6
-    return f"{name}: {counted(came)} in {out} ({size:.1f} MB); `ablate import` reads it"
+    return f"{name}: {summary(came)} in {out} ({size:.1f} MB); `ablate import` reads it"
 
 
 def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
@@ -102,7 +102,7 @@ def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
     from ablate.archive.zip_archive import unpacked
 
     heard, insist = _patiently(workspace, tell)
-    came: Came = {}
+    came: Added = {}
     with (
         _disk(local=not workspace.tracking_uri),
         unpacked(file) as (study, folder),
@@ -111,7 +111,7 @@ def bring_in(file: Path, workspace: Workspace, tell: Tell) -> str:
         tracker = workspace.tracker()
         insist(lambda: deliver(study, folder, tracker, heard, came))
     nothing = "" if came else ": what the file holds is here already, or was discarded here"
-    return f"{study}: {counted(came)} imported{nothing}"
+    return f"{study}: {summary(came)} imported{nothing}"
 
 
 def _collected(study: str, workspace: Workspace, tell: Tell) -> Collect:
@@ -119,9 +119,9 @@ def _collected(study: str, workspace: Workspace, tell: Tell) -> Collect:
     tracker = workspace.existing_tracker()
     heard, insist = _patiently(workspace, tell)
 
-    def collected(folder: Path, **choices: Any) -> Came:
-        came: Came = {}
-        insist(lambda: collect(study, tracker, folder, heard, **choices, came=came))
+    def collected(folder: Path, **choices: Any) -> Added:
+        came: Added = {}
+        insist(lambda: collect(study, tracker, folder, heard, **choices, added=came))
         return came
 
     return collected
@@ -186,11 +186,11 @@ def clean(workspace: Workspace, say: Callable[[str], None], *, days: float = OLD
     from ablate.archive import clean
 
     if not workspace.tracking_uri:
-        relocation.settle(workspace.mlruns)
+        relocation.update_addresses(workspace.mlruns)
     known = _all_records(workspace)
     orphans = list(_shared_orphans(workspace, say) if workspace.tracking_uri else clean.orphans(workspace.mlruns))
     freed = 0
-    for study in sorted({*clean.studies_at_work(workspace.mlruns), *(study for study, _ in orphans)}):
+    for study in sorted({*clean.studies_with_work(workspace.mlruns), *(study for study, _ in orphans)}):
         try:
             with _lock(study, workspace, "ablate gc"):
                 found = list(clean.unneeded_states(study, workspace.mlruns, known.get(study), days=days))
@@ -210,14 +210,14 @@ def _shared_orphans(workspace: Workspace, say: Callable[[str], None]) -> Iterato
     from ablate.tracking.mlflow import discarded
 
     uri = str(workspace.tracking_uri)
-    kept = discarded.kept(uri, workspace.mlruns)
-    if uri.startswith("http") and kept:
-        studies = ", ".join(sorted({run.study for run in kept}))
-        say(f"{len(kept)} discarded runs of {studies} stay on the server until its operator runs")
+    runs = discarded.discarded_runs(uri, workspace.mlruns)
+    if uri.startswith("http") and runs:
+        studies = ", ".join(sorted({run.study for run in runs}))
+        say(f"{len(runs)} discarded runs of {studies} stay on the server until its operator runs")
         say(discarded.advice(uri))
         return
-    places = [(run.study, what, place) for run in kept for what, place in run.places]
-    yield from clean.discarded(places, workspace.mlruns)
+    folders = [(run.study, kind, folder) for run in runs for kind, folder in run.folders]
+    yield from clean.discarded(folders, workspace.mlruns)
 
 
 def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
