@@ -115,7 +115,7 @@ def _located(section: Mapping[str, Any], context: Context, here: Path) -> Mappin
 def _untaken(study: Study, section: Mapping[str, Any], file: str, where: str) -> Iterator[Problem]:
     """A study that redraws the subjects' split needs a data factory that can."""
     factory = str(section["factory"])
-    for argument in plan.drawn(study, study.seeds[0]):
+    for argument in plan.split_settings(study, study.seeds[0]):
         if not components.takes(factory, argument):
             rule = f"{factory} must take the argument {argument!r}, because every seed redraws the split (`vary`)"
             yield Problem(file, f"{where}.factory", rule)

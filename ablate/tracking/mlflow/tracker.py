@@ -76,7 +76,7 @@ class MlflowTracker:
     def _database(self) -> Path | None:
         """The file of a SQLite store, which is read by SQL: MLflow takes 18 s to list ten thousand runs."""
         file = database_file(self.uri)
-        return file if file and file.is_file() else None  # not where the address has options after the file name
+        return file if file and file.is_file() else None
 
     @cached_property
     def _cache(self) -> FinishedCache | None:
