@@ -14,9 +14,7 @@ from ablate.study import SCHEMA, InputError, Problem, Record, printable
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 FAILURES = "ablate.failures"  # tag: how many tries of the run's cell have failed, if any
 DOCUMENT = "study.json"  # artifact of the parent run
-MAX_DOCUMENT_BYTES = (
-    20_000_000  # a study of ten thousand arms has 5 MB; a larger file is cut off, so that it is no JSON
-)
+MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; a larger file is cut off, so invalid JSON
 MODEL = "model"  # name of the LoggedModel of a run
 MODEL_DATA = "data/model"  # folder with weights and settings, inside the LoggedModel's folder
 

@@ -107,9 +107,8 @@ class TestSweep:
         done = toy.run(tracker, toy.spec(STUDY, "done"), toy.artifacts(tmp_path / "out"))
         running = [tracker.start(toy.spec(STUDY, "left")), tracker.start(toy.trial(STUDY, 0))]
         experiment = tracker.client.get_run(done).info.experiment_id
-        tracker.client.create_logged_model(
-            experiment, "model", running[0]
-        )  # as if killed before the model was linked to the run
+        # As if the process was killed before it had linked the model to the run.
+        tracker.client.create_logged_model(experiment, "model", running[0])
         later = MlflowTracker(None, tracker.root)
         assert later.sweep("another") == 0
         assert later.sweep(STUDY) == 2

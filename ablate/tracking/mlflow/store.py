@@ -161,9 +161,7 @@ def _check_database(uri: str) -> None:
     if file is None:
         _open_database(uri).dispose()
         return
-    if (
-        file.is_symlink() and not file.exists()
-    ):  # for example to a disk that is not mounted: MLflow would create a new store there
+    if file.is_symlink() and not file.exists():  # to a disk that is not mounted: the link would be replaced by a file
         raise _refusal(uri, "the database cannot be opened", "it is a link to a file that does not exist")
     if file.exists() and not file.is_file():
         raise _refusal(uri, "the database cannot be opened", "it is no plain file")

@@ -79,9 +79,7 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
     """See `Tracker.files`. Files of a server are downloaded and stay until the next call."""
     address = reader.client.get_run(run_id).info.artifact_uri
     folder = local_path(address)
-    if (
-        folder is not None
-    ):  # only the folder that MLflow makes, inside one with the run's id: an address may lead anywhere
+    if folder is not None:  # only the folder that MLflow makes: an address may lead anywhere
         return folder if folder.parent.name == run_id and folder.is_dir() else None
     target = reader.downloads / "files"
     shutil.rmtree(target, ignore_errors=True)

@@ -258,9 +258,7 @@ class MlflowTracker:
         if "commit" in result.provenance:
             tags["mlflow.source.git.commit"] = result.provenance["commit"]
         self._log(run_id, metrics, run_tags({name: value for name, value in tags.items() if value}))
-        self.client.set_terminated(
-            run_id, "KILLED" if failures else result.status
-        )  # last, so that a FINISHED run is complete
+        self.client.set_terminated(run_id, "KILLED" if failures else result.status)  # last: a FINISHED run is complete
         if self._cache and spec.phase == "compare" and result.status == "FINISHED":
             local = local_path(self._artifact_uris.get(run_id, "")) is not None
             self._cache.keep(run_id, result.history, result.artifacts, tables=not local)
