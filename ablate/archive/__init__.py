@@ -1,5 +1,5 @@
 """Run bundles: an ended run as a folder of plain files, the one form in which runs travel between stores.
 
-`collect` makes them of any store, `deliver` brings them into any; `zip_archive` and `snapshot` are the two ways in
-between. It knows stores by the Tracker protocol alone.
+`collect` writes the bundles of a store, `deliver` adds them to another. In between they travel as one file
+(`zip_archive`) or under DVC (`snapshot`). Stores are used through the Tracker protocol.
 """

@@ -1,13 +1,13 @@
-"""What a bundle is: one ended run in plain files. What is read may come from a stranger.
+"""Read and write bundles: one ended run as plain files. They may come from strangers, so reading checks everything.
 
-The folder of a study holds its document, `study.json`, and a folder a run, `runs/<id>/`, with
+The folder of a study holds its document, `study.json`, and one folder per run, `runs/<id>/`, with
 
-    run.json         who it is, how it ended, its settings, scores, provenance and times: a `StoredRun`
-    curves.parquet   a row an epoch, a column a metric; what an epoch did not measure is null
-    artifacts/       the run's own files
-    model/           weights.safetensors and model.json, where the network is kept
+    run.json         identity, status, settings, scores, provenance and times: a `StoredRun`
+    curves.parquet   one row per epoch, one column per metric; null where an epoch has no value
+    artifacts/       the run's files
+    model/           weights.safetensors and model.json, where the run has a model
 
-Beside the document of a snapshot for reports alone lies `reports_only.json`: the ids of the runs that are kept in part.
+A snapshot made with `--reports-only` has `reports_only.json` beside the document: the ids of its reduced runs.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ from ablate.study.rules import NAME
 from ablate.tracking.record_format import read_document
 from ablate.trainers.atomic_write import write_whole
 
-DOCUMENT, RUNS, SLIM = "study.json", "runs", "reports_only.json"
+DOCUMENT, RUNS, REDUCED = "study.json", "runs", "reports_only.json"
 RUN, CURVES, ARTIFACTS, MODEL = "run.json", "curves.parquet", "artifacts", "model"
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-ENDED = ("FINISHED", "FAILED")  # how a run stands that is whole
+ENDED = ("FINISHED", "FAILED")  # the statuses of runs that become bundles
 MOST_JSON_BYTES = 20_000_000
-MOST_VALUES = 2_000_000  # of one run's curves
-LATEST_MS = 2**53
-TABLES = ("scores.parquet", "conditions.parquet")  # a run's examples
+MOST_VALUES = 2_000_000  # in one run's curves
+LATEST_MS = 2**53  # a later time would not be exact as a float
+TABLES = ("scores.parquet", "conditions.parquet")  # one row per example
 
 History = Sequence[Mapping[str, float]]
-Came = dict[str, bool]  # the runs that came, by their ids, and whether with a model
+Added = dict[str, bool]  # ids of the runs that were added, and whether a model was added with them
 
 
-def counted(came: Came) -> str:
-    """How many came, in words."""
-    return f"{len(came)} runs and {sum(came.values())} models"
+def summary(added: Added) -> str:
+    """`3 runs and 2 models`."""
+    return f"{len(added)} runs and {sum(added.values())} models"
 
 
-def places(folder: Path) -> dict[str, Path]:
-    """The folders of the whole bundles in the folder of a study, by the ids of their runs."""
-    return {place.name: place for place in sorted((folder / RUNS).glob("*")) if (place / RUN).is_file()}
+def run_folders(folder: Path) -> dict[str, Path]:
+    """The complete bundles in the folder of a study, by run id. `run.json` is written last, so it marks them."""
+    return {path.name: path for path in sorted((folder / RUNS).glob("*")) if (path / RUN).is_file()}
 
 
 def write(folder: Path, run: StoredRun, history: History, files: Callable[[Path], None], model: Path | None) -> None:
-    """Add a bundle to the folder of a study. `files` puts the run's files into a folder. `run.json` comes last."""
-    place = folder / RUNS / run.origin
-    shutil.rmtree(place, ignore_errors=True)  # of one that was not completed
-    (place / ARTIFACTS).mkdir(parents=True)
-    files(place / ARTIFACTS)
+    """Add a bundle to the folder of a study. `files` copies the run's files into a folder."""
+    run_folder = folder / RUNS / run.origin
+    shutil.rmtree(run_folder, ignore_errors=True)  # an incomplete bundle of an earlier call
+    (run_folder / ARTIFACTS).mkdir(parents=True)
+    files(run_folder / ARTIFACTS)
     if model is not None:
-        (place / MODEL).mkdir()
+        (run_folder / MODEL).mkdir()
         for name in (WEIGHTS, DESCRIPTION):
-            shutil.copyfile(model / name, place / MODEL / name)
+            shutil.copyfile(model / name, run_folder / MODEL / name)
     if history:
-        write_table(place / CURVES, _columns(history))
-    write_run(place, replace(run, model=model is not None, record=replace(run.record, run_id=run.origin)))
+        write_table(run_folder / CURVES, _columns(history))
+    write_run(run_folder, replace(run, model=model is not None, record=replace(run.record, run_id=run.origin)))
 
 
-def write_run(place: Path, run: StoredRun) -> None:
+def write_run(run_folder: Path, run: StoredRun) -> None:
     """Write `run.json` into the folder of a bundle."""
-    write_whole(place / RUN, [(json.dumps(asdict(run), indent=1, sort_keys=True) + "\n").encode()])
+    write_whole(run_folder / RUN, [(json.dumps(asdict(run), indent=1, sort_keys=True) + "\n").encode()])
 
 
 def write_document(folder: Path, document: Mapping[str, Any]) -> None:
@@ -78,41 +78,41 @@ def write_document(folder: Path, document: Mapping[str, Any]) -> None:
 
 
 def document(folder: Path) -> dict[str, Any]:
-    """The document of a study. Raises InputError where it is no JSON table, or a newer version's."""
+    """The document of a study. Raises InputError unless it is a JSON table that this version can read."""
     return read_document(folder / DOCUMENT)
 
 
-def slim_ones(folder: Path) -> set[str]:
-    """The ids of the runs of which a snapshot for reports alone has left parts out."""
-    file = folder / SLIM
+def reduced_runs(folder: Path) -> set[str]:
+    """The ids of the runs from which a reports-only snapshot has left files or columns out."""
+    file = folder / REDUCED
     try:
         return set(map(str, json.loads(file.read_bytes()))) if file.is_file() else set()
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(Problem(SLIM, "", "is damaged", str(error)[:200])) from None
+        raise InputError(Problem(REDUCED, "", "is damaged", str(error)[:200])) from None
 
 
-def write_slim_ones(folder: Path, origins: Collection[str]) -> None:
-    """Note these ids, and no others."""
+def write_reduced_runs(folder: Path, origins: Collection[str]) -> None:
+    """Replace the recorded ids by these."""
     if origins:
-        write_whole(folder / SLIM, [(json.dumps(sorted(origins), indent=1) + "\n").encode()])
+        write_whole(folder / REDUCED, [(json.dumps(sorted(origins), indent=1) + "\n").encode()])
     else:
-        (folder / SLIM).unlink(missing_ok=True)
+        (folder / REDUCED).unlink(missing_ok=True)
 
 
-def read(place: Path, study: str) -> StoredRun:
-    """The run of a bundle. Raises InputError where it is no ended run of this study with this id."""
+def read(run_folder: Path, study: str) -> StoredRun:
+    """The run of a bundle. Raises InputError unless it is an ended run of this study with the folder's id."""
     try:
-        if (place / RUN).stat().st_size > MOST_JSON_BYTES:
+        if (run_folder / RUN).stat().st_size > MOST_JSON_BYTES:
             raise ValueError("too large")
-        run = _adapter().validate_json((place / RUN).read_bytes(), strict=True)
-        wrong = run.study != study or run.origin != place.name or run.record.status not in ENDED or run.discarded
-        if wrong or not all(0 <= when < LATEST_MS for when in (run.started, run.ended, *run.later.values())):
+        run = _adapter().validate_json((run_folder / RUN).read_bytes(), strict=True)
+        wrong = run.study != study or run.origin != run_folder.name or run.record.status not in ENDED or run.discarded
+        if wrong or not all(0 <= time_ms < LATEST_MS for time_ms in (run.started, run.ended, *run.later.values())):
             raise ValueError("no ended run of this study")
     except ValidationError as error:
         first = error.errors()[0]
-        raise _damaged(place, RUN, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise _damaged(run_folder, RUN, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(place, RUN, error) from None
+        raise _damaged(run_folder, RUN, error) from None
     return run
 
 
@@ -121,38 +121,44 @@ def _adapter() -> TypeAdapter[StoredRun]:
     return TypeAdapter(StoredRun)
 
 
-def model(place: Path) -> Path | None:
-    """The folder of a bundle's model, where all of it is there."""
-    found = place / MODEL
-    return found if all((found / name).is_file() for name in (WEIGHTS, DESCRIPTION)) else None
+def model(run_folder: Path) -> Path | None:
+    """The folder of a bundle's model; None where a file of it is missing."""
+    return complete_model(run_folder / MODEL)
 
 
-def curves(place: Path) -> list[dict[str, float]]:
-    """A run's history, as `Tracker.history` gives it. Raises InputError for a table that is damaged or none."""
-    if not (place / CURVES).is_file():
+def complete_model(folder: Path) -> Path | None:
+    """`folder`, if it holds both files of a model."""
+    return folder if all((folder / name).is_file() for name in (WEIGHTS, DESCRIPTION)) else None
+
+
+def curves(run_folder: Path) -> list[dict[str, float]]:
+    """A run's history, as `Tracker.history` gives it. Raises InputError for a damaged table."""
+    file = run_folder / CURVES
+    if not file.is_file():
         return []
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(place / CURVES) as file:
-            _check(file.metadata.num_rows, file.schema_arrow)
-            rows = file.read(use_threads=False).to_pylist()
+        with pyarrow.parquet.ParquetFile(file) as table:
+            _check_curves(table.metadata.num_rows, table.schema_arrow)
+            rows = table.read(use_threads=False).to_pylist()
         if any(row["epoch"] is None or row["epoch"] < 1 for row in rows):
             raise ValueError("must count epochs from 1")
         return [{name: float(value) for name, value in row.items() if value is not None} for row in rows]
-    except Exception as error:  # Arrow raises OSError, its own types and whatever its readers meet
-        raise _damaged(place, CURVES, error) from None
+    except Exception as error:  # Arrow's readers raise OSError, Arrow's own types and others
+        raise _damaged(run_folder, CURVES, error) from None
 
 
-def _check(rows: int, schema: Any) -> None:
+def _check_curves(rows: int, schema: Any) -> None:
+    """Raises ValueError for a header that announces too many values, or other columns than epochs and numbers."""
     import pyarrow
 
     if not 0 <= rows * len(schema) <= MOST_VALUES:
         raise ValueError(f"announces {rows:,} rows of {len(schema):,} columns")
-    kinds = {field.name: field.type for field in schema}
-    if kinds.pop("epoch", None) != pyarrow.int32() or set(kinds.values()) - {pyarrow.float64()}:
+    types = {field.name: field.type for field in schema}
+    if types.pop("epoch", None) != pyarrow.int32() or set(types.values()) - {pyarrow.float64()}:
         raise ValueError("must hold epochs and numbers")
-    if len(kinds) + 1 != len(schema):
+    if len(types) + 1 != len(schema):
         raise ValueError("names a column twice")
 
 
@@ -165,10 +171,10 @@ def _columns(history: History) -> dict[str, Any]:
 
 
 def write_table(file: Path, columns: Mapping[str, Any]) -> None:
-    """Write a Parquet file for an archive, which compresses by itself and sees what the runs have in common."""
+    """Write an uncompressed Parquet file: an archive compresses all runs together, which makes it smaller."""
     import pyarrow.parquet
 
-    split = {name: "BYTE_STREAM_SPLIT" for name, array in columns.items() if pyarrow.types.is_floating(array.type)}
+    encoding = {name: "BYTE_STREAM_SPLIT" for name, array in columns.items() if pyarrow.types.is_floating(array.type)}
     pyarrow.parquet.write_table(
         pyarrow.table(dict(columns)),
         file,
@@ -176,53 +182,57 @@ def write_table(file: Path, columns: Mapping[str, Any]) -> None:
         use_dictionary=False,
         write_statistics=False,
         store_schema=False,
-        column_encoding=split or None,
+        column_encoding=encoding or None,
     )
 
 
-def rewrite_tables(place: Path, columns: Collection[str] | None = None) -> None:
-    """Put the tables of a run's examples into the form that an archive packs best, with these columns alone.
+def rewrite_tables(run_folder: Path, columns: Collection[str] | None = None) -> None:
+    """Rewrite a run's per-example tables by `write_table`, with these columns only; None keeps all.
 
-    Raises InputError where one is damaged.
+    Raises InputError for a damaged table.
     """
     import pyarrow
 
     from ablate.analysis.example_tables import read_columns  # imports pandas
 
-    for file in (place / ARTIFACTS / name for name in TABLES):
+    for file in (run_folder / ARTIFACTS / name for name in TABLES):
         if file.is_file():
-            found = {name: pyarrow.array(values) for name, values in read_columns(file).items()}
-            write_table(file, {name: found[name] for name in found if columns is None or name in columns})
+            stored = read_columns(file)
+            kept = {name: values for name, values in stored.items() if columns is None or name in columns}
+            write_table(file, {name: pyarrow.array(values) for name, values in kept.items()})
 
 
 def check(folder: Path, study: str) -> None:
-    """Raises InputError unless the folder is a study's, with nothing in it but what belongs there.
+    """Raises InputError unless the folder holds bundles of this study and no other files.
 
-    Every run is read once: what is wrong with one shows before any is delivered.
+    Every run is read once, so a damaged one is reported before any is delivered.
     """
-    told = document(folder).get("study")
-    if not NAME.fullmatch(study) or not isinstance(told, dict) or told.get("name") != study:
+    settings = document(folder).get("study")
+    if not NAME.fullmatch(study) or not isinstance(settings, dict) or settings.get("name") != study:
         raise InputError(Problem(DOCUMENT, "study.name", "is not that of the study", study[:200]))
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         if path.is_file() and not _belongs(parts):
             raise InputError(Problem("/".join(parts)[:200], "", "is no file of a study's bundles"))
-    slim_ones(folder)
-    for place in (folder / RUNS).glob("*"):
-        read(place, study)
-        curves(place)
+    reduced_runs(folder)
+    for run_folder in (folder / RUNS).glob("*"):
+        read(run_folder, study)
+        curves(run_folder)
 
 
 def _belongs(parts: tuple[str, ...]) -> bool:
+    """Whether a study's folder may hold a file at this relative path."""
     if len(parts) == 1:
-        return parts[0] in (DOCUMENT, SLIM)
+        return parts[0] in (DOCUMENT, REDUCED)
     if parts[0] != RUNS or len(parts) < 3 or not RUN_ID.fullmatch(parts[1]):
         return False
-    kept = parts[2:]
-    return kept in ((RUN,), (CURVES,), (MODEL, WEIGHTS), (MODEL, DESCRIPTION)) or (
-        kept[0] == ARTIFACTS and len(kept) > 1
+    inside = parts[2:]
+    return inside in ((RUN,), (CURVES,), (MODEL, WEIGHTS), (MODEL, DESCRIPTION)) or (
+        inside[0] == ARTIFACTS and len(inside) > 1
     )
 
 
-def _damaged(place: Path, name: str, reason: object) -> InputError:
-    return InputError(Problem(f"{RUNS}/{place.name}/{name}", "", "is damaged", " ".join(str(reason).split())[:200]))
+def _damaged(run_folder: Path, name: str, reason: object) -> InputError:
+    return InputError(
+        Problem(f"{RUNS}/{run_folder.name}/{name}", "", "is damaged", " ".join(str(reason).split())[:200])
+    )

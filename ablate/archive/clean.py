@@ -1,6 +1,7 @@
-"""Find what a store keeps and nobody needs: states of ended runs, files of discarded ones. Finds only; no mlflow.
+"""Find files in `mlruns` that nobody needs: work folders of ended runs, artifacts of discarded ones. Deletes nothing.
 
-It deletes by knowledge alone: what another store may own, because no row here tells of it, stays.
+Artifacts are listed only where the database has a deleted row for them: a folder without one may belong to another
+store. Imports no mlflow.
 """
 
 from __future__ import annotations
@@ -16,32 +17,33 @@ from ablate.tracking.mlflow.sqlite_reader import reading
 from ablate.untrusted.addresses import local_path
 
 DAY_S = 86_400
-KEY = re.compile(r"-([0-9a-f]{16})$")  # of a cell's work folder: see runs.execution.Context.folder
+# At the end of the name of a cell's work folder: see `trainers.builtin.run.Context.folder`.
+KEY = re.compile(r"-([0-9a-f]{16})$")
 
 
 class Leftover(NamedTuple):
-    """A folder that may go."""
+    """A folder that may be deleted."""
 
     path: Path
     reason: str
     size: int  # bytes
 
 
-def studies_at_work(mlruns: Path) -> list[str]:
+def studies_with_work(mlruns: Path) -> list[str]:
     """Names of the studies that have work folders or logs."""
     folders = [path for kind in ("work", "logs") for path in (mlruns / kind).glob("*") if path.is_dir()]
     return sorted({folder.name for folder in folders})
 
 
 def unneeded_states(study: str, mlruns: Path, records: list[Record] | None, *, days: float) -> Iterator[Leftover]:
-    """Work folders of finished cells, and those that nobody has touched for `days`.
+    """Work folders of finished cells, and those in which no file has changed for `days`.
 
-    `records` are the study's; None when the store does not know it: then its folders and logs go by age alone.
+    `records` are the study's; None when it is not in the store: then its work folders and logs are judged by age.
     """
-    done = {record.key for record in records or [] if record.status == "FINISHED"}
+    finished = {record.key for record in records or [] if record.status == "FINISHED"}
     for folder in sorted((mlruns / "work" / study).glob("*/")):
         key = KEY.search(folder.name)
-        if key and key[1] in done:
+        if key and key[1] in finished:
             yield _leftover(folder, "state of a finished run")
         elif _age_s(folder) > days * DAY_S:
             yield _leftover(folder, f"state of an unfinished run, untouched for {_age_s(folder) / DAY_S:.0f} days")
@@ -51,31 +53,31 @@ def unneeded_states(study: str, mlruns: Path, records: list[Record] | None, *, d
 
 
 def orphans(mlruns: Path) -> Iterator[tuple[str, Leftover]]:
-    """Artifacts of discarded runs and models in the store's own folder, each with its study."""
+    """Artifact folders of discarded runs and models under `mlruns/artifacts`, each with its study."""
     db = mlruns / "mlflow.db"
     if not db.is_file():
         return
     tables = (("run", "runs", "artifact_uri"), ("model", "logged_models", "artifact_location"))
-    for what, table, address_column in tables:
+    for kind, table, address_column in tables:
         query = f"""SELECT study, {table}.{address_column} FROM {table}
             JOIN (SELECT experiment_id, name AS study FROM experiments) USING (experiment_id)
             WHERE {table}.lifecycle_stage = 'deleted'"""
         with reading(db) as store:
-            places = [(study, local_path(address)) for study, address in store.execute(query)]
-        yield from discarded([(study, what, place) for study, place in places if place], mlruns)
+            folders = [(study, local_path(address)) for study, address in store.execute(query)]
+        yield from discarded([(study, kind, folder) for study, folder in folders if folder], mlruns)
 
 
-def discarded(places: Iterable[tuple[str, str, Path]], mlruns: Path) -> Iterator[tuple[str, Leftover]]:
-    """Those of the folders, each of a discarded "run" or "model" of a study, that are there and our own."""
+def discarded(folders: Iterable[tuple[str, str, Path]], mlruns: Path) -> Iterator[tuple[str, Leftover]]:
+    """Those artifact folders that exist under `mlruns/artifacts`. Each comes as (study, "run" or "model", folder)."""
     root = (mlruns / "artifacts").resolve()
-    for study, what, place in places:
-        if place.is_dir() and _of_one_run(place.resolve(), root):
-            yield study, _leftover(place.parent, f"files of a discarded {what}")
+    for study, kind, folder in folders:
+        if folder.is_dir() and _of_one_run(folder.resolve(), root):
+            yield study, _leftover(folder.parent, f"files of a discarded {kind}")
 
 
-def _of_one_run(place: Path, root: Path) -> bool:
+def _of_one_run(folder: Path, root: Path) -> bool:
     """Whether this is <root>/<study>/<run>/artifacts or <root>/<study>/models/<model>/artifacts."""
-    return place.is_relative_to(root) and place.name == "artifacts" and len(place.relative_to(root).parts) in (3, 4)
+    return folder.is_relative_to(root) and folder.name == "artifacts" and len(folder.relative_to(root).parts) in (3, 4)
 
 
 def _leftover(path: Path, reason: str) -> Leftover:

@@ -1,4 +1,4 @@
-"""Make bundles of a study's ended runs, out of any store. It only reads the store, which may be at work."""
+"""Write the ended runs of a study as bundles, from any store. Only reads the store; runs may be going on in it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ablate.archive import bundle
-from ablate.archive.bundle import ENDED, Came, History
+from ablate.archive.bundle import ENDED, Added, History
 from ablate.study import InputError, Problem, StoredRun, Tracker
 from ablate.study.amend import supersedes
 from ablate.study.rules import NAME
 from ablate.tracking.record_format import MODEL
 
-AT_ONCE = 500  # runs whose curves are in memory
-RESUME = ("checkpoint*", "*.partial")  # what a run needs to go on, and no longer when it has ended
+RUNS_AT_ONCE = 500  # whose curves are in memory together
+RESUME_FILES = ("checkpoint*", "*.partial")  # needed to resume a run, not after it has ended
 
 T = TypeVar("T")
-Tell = Callable[[int, int], None]  # runs done, runs in all
-Choose = Callable[[Sequence[StoredRun]], Collection[str]]  # the ids of those whose model is taken
+OnProgress = Callable[[int, int], None]  # called with the number of runs done and of all runs
+ChooseModels = Callable[[Sequence[StoredRun]], Collection[str]]  # runs → ids of those whose model is copied
 
 
-def every(runs: Sequence[StoredRun]) -> Collection[str]:
-    """All models."""
+def all_models(runs: Sequence[StoredRun]) -> Collection[str]:
+    """Choose the model of every run."""
     return [run.origin for run in runs]
 
 
@@ -34,102 +34,105 @@ def collect(
     study: str,
     tracker: Tracker,
     folder: Path,
-    tell: Tell,
+    on_progress: OnProgress,
     *,
-    models: Choose = every,
+    models: ChooseModels = all_models,
     without: Collection[str] = (),
-    again: Collection[str] = (),
-    came: Came | None = None,
-) -> Came:
-    """Add to `folder` what it lacks of a study, and take out the runs that were discarded since.
+    rewrite: Collection[str] = (),
+    added: Added | None = None,
+) -> Added:
+    """Add the ended runs of a study that `folder` lacks, and remove those that were discarded since.
 
-    Files that match a pattern of `without` stay behind; of runs in `again` the bundle is made anew. `came` is what an
-    interrupted call has given: then this one goes on. Raises InputError when the study is not there.
+    Files that match a pattern of `without` are not copied. Bundles of the runs in `rewrite` are written again. To
+    continue an interrupted call, pass the `added` that it was given. Raises InputError when the store does not have
+    the study.
     """
-    came = {} if came is None else came
-    found = asked(lambda: tracker.document(study), study, tracker)
-    if found is None or not NAME.fullmatch(study):
+    added = {} if added is None else added
+    document = read_checked(lambda: tracker.document(study), study, tracker)
+    if document is None or not NAME.fullmatch(study):
         raise InputError(Problem("tracking store", "study", "not in the store", study))
     folder.mkdir(parents=True, exist_ok=True)
-    _settle_document(folder, found)
-    runs = tracker.stored(study)
-    ended = {run.origin: run for run in reversed(runs) if run.record.status in ENDED and not run.discarded}
-    _drop(folder, {run.origin for run in runs if run.discarded} - ended.keys())
-    for origin, place in bundle.places(folder).items():
-        if origin in ended:
-            _rescore(place, study, ended[origin])
-    wanted = models([run for run in runs if ended.get(run.origin) is run])
-    known = bundle.places(folder).keys() - (set(again) - came.keys())
-    new = [run for run in runs if ended.get(run.origin) is run and run.origin not in known]
-    for done, (run, history) in enumerate(_histories(study, tracker, new), 1):
-        model = _model(study, tracker, run) if run.origin in wanted else None
-        bundle.write(folder, run, history, partial(_put_files, tracker.files(run.record.run_id), without), model)
-        came[run.origin] = model is not None
-        tell(done, len(new))
-    return came
+    _update_document(folder, document)
+    stored = tracker.stored(study)
+    by_origin = {run.origin: run for run in reversed(stored) if run.record.status in ENDED and not run.discarded}
+    ended = [run for run in stored if by_origin.get(run.origin) is run]
+    _remove(folder, {run.origin for run in stored if run.discarded} - by_origin.keys())
+    for origin, run_folder in bundle.run_folders(folder).items():
+        if origin in by_origin:
+            _add_later_scores(run_folder, study, by_origin[origin])
+    with_model = models(ended)
+    present = bundle.run_folders(folder).keys() - (set(rewrite) - added.keys())
+    missing = [run for run in ended if run.origin not in present]
+    for done, (run, history) in enumerate(_histories(study, tracker, missing), 1):
+        model = _model(study, tracker, run) if run.origin in with_model else None
+        bundle.write(folder, run, history, partial(_copy_files, tracker.files(run.record.run_id), without), model)
+        added[run.origin] = model is not None
+        on_progress(done, len(missing))
+    return added
 
 
-def _settle_document(folder: Path, document: Mapping[str, Any]) -> None:
-    """The store's own, unless the one in the folder has been amended since."""
+def _update_document(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write the store's document, unless the one in the folder has newer amendments."""
     if (folder / bundle.DOCUMENT).is_file() and supersedes(bundle.document(folder), document, closed_later=False):
         return
     bundle.write_document(folder, document)
 
 
-def _drop(folder: Path, origins: Collection[str]) -> None:
-    for origin, place in bundle.places(folder).items():
+def _remove(folder: Path, origins: Collection[str]) -> None:
+    for origin, run_folder in bundle.run_folders(folder).items():
         if origin in origins:
-            shutil.rmtree(place)
+            shutil.rmtree(run_folder)
 
 
-def newer_scores(theirs: StoredRun, ours: StoredRun) -> dict[str, float]:
-    """The scores of a run that were measured after it had ended, and after those of the same run elsewhere."""
-    known = ours.record.scores
+def newer_scores(source: StoredRun, target: StoredRun) -> dict[str, float]:
+    """The scores that were measured in `source` after the run ended, and later than those in `target`, a copy of it."""
+    scores = source.record.scores
     return {
-        name: theirs.record.scores[name]
-        for name, when in theirs.later.items()
-        if name in theirs.record.scores
-        and when > ours.later.get(name, ours.ended)
-        and repr(theirs.record.scores[name]) != repr(known.get(name))
+        name: scores[name]
+        for name, time_ms in source.later.items()
+        if name in scores
+        and time_ms > target.later.get(name, target.ended)
+        and repr(scores[name]) != repr(target.record.scores.get(name))
     }
 
 
-def _rescore(place: Path, study: str, run: StoredRun) -> None:
-    """Add to a bundle the scores that came since."""
-    known = bundle.read(place, study)
-    came = newer_scores(run, known)
-    if came:
-        scores = dict(sorted({**known.record.scores, **came}.items()))
-        later = {**known.later, **{name: run.later[name] for name in came}}
-        bundle.write_run(place, replace(known, record=replace(known.record, scores=scores), later=later))
+def _add_later_scores(run_folder: Path, study: str, run: StoredRun) -> None:
+    """Add to a bundle the scores that the store has got since it was written."""
+    copy = bundle.read(run_folder, study)
+    newer = newer_scores(run, copy)
+    if newer:
+        scores = dict(sorted({**copy.record.scores, **newer}.items()))
+        later = {**copy.later, **{name: run.later[name] for name in newer}}
+        bundle.write_run(run_folder, replace(copy, record=replace(copy.record, scores=scores), later=later))
 
 
 def _histories(study: str, tracker: Tracker, runs: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, History]]:
-    """Each with its curves. A few at a time, and those at once: while a store is being read, nobody writes to it."""
-    for start in range(0, len(runs), AT_ONCE):
-        some = runs[start : start + AT_ONCE]
-        told = dict(tracker.histories(study, [run.record.run_id for run in some]))
-        yield from ((run, told.get(run.record.run_id, ())) for run in some)
+    """Each run with its curves. Each batch is read completely before it is used: an open read blocks writers."""
+    for start in range(0, len(runs), RUNS_AT_ONCE):
+        batch = runs[start : start + RUNS_AT_ONCE]
+        histories = dict(tracker.histories(study, [run.record.run_id for run in batch]))
+        yield from ((run, histories.get(run.record.run_id, ())) for run in batch)
 
 
-def asked(ask: Callable[[], T | None], study: str, tracker: Tracker) -> T | None:
-    """What a store answers. A file that is not there may be one of a server that has just gone away."""
-    found = ask()
-    if found is None:
-        tracker.records(study)  # raises StoreUnavailable
-        found = ask()
-    return found
+def read_checked(read: Callable[[], T | None], study: str, tracker: Tracker) -> T | None:
+    """What `read` gives. None may also mean that the server went away during a download: then it raises or retries."""
+    value = read()
+    if value is None:
+        tracker.records(study)  # raises StoreUnavailable while the server is away
+        value = read()
+    return value
 
 
 def _model(study: str, tracker: Tracker, run: StoredRun) -> Path | None:
-    found = asked(lambda: tracker.artifact(run.record.run_id, MODEL), study, tracker) if run.model else None
-    whole = found and all((found / name).is_file() for name in (bundle.WEIGHTS, bundle.DESCRIPTION))
-    return found if whole else None
+    if not run.model:
+        return None
+    folder = read_checked(lambda: tracker.artifact(run.record.run_id, MODEL), study, tracker)
+    return bundle.complete_model(folder) if folder else None
 
 
-def _put_files(source: Path | None, without: Collection[str], target: Path) -> None:
-    """Copy a run's files; links, the model and what it needed to go on stay behind."""
-    patterns = (*RESUME, *without)
+def _copy_files(source: Path | None, without: Collection[str], target: Path) -> None:
+    """Copy a run's files, without links, its model, RESUME_FILES and what matches a pattern of `without`."""
+    patterns = (*RESUME_FILES, *without)
     for path in sorted(source.rglob("*")) if source else ():
         inside = path.relative_to(source) if source else path
         skipped = inside.parts[0] == MODEL or any(fnmatch(part, p) for part in inside.parts for p in patterns)

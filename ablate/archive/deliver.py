@@ -1,7 +1,7 @@
-"""Bring the bundles of a study into any store: what is there stays, each run comes whole, and once.
+"""Add the bundles of a study to any store. Runs that the store has stay as they are; each other run is added once.
 
-A run that was begun and did not come to its end, because the store or this process went away, is done again by the
-next delivery. It must be called while no driver of the study is at work.
+When the store or this process stops while a run is being added, the next delivery discards that run and adds it again.
+No `ablate run` of the study may be going on meanwhile: the caller holds the study's lock.
 """
 
 from __future__ import annotations
@@ -11,90 +11,92 @@ from pathlib import Path
 from typing import Any
 
 from ablate.archive import bundle
-from ablate.archive.bundle import ENDED, Came
-from ablate.archive.collect import Tell, asked, newer_scores
+from ablate.archive.bundle import ENDED, Added
+from ablate.archive.collect import OnProgress, newer_scores, read_checked
 from ablate.study import Record, StoredRun, Tracker
 from ablate.study.amend import supersedes
 
 
-def deliver(study: str, folder: Path, tracker: Tracker, tell: Tell, came: Came | None = None) -> Came:
-    """Add to the store what it lacks of the study in `folder`: see `check` for what that must be.
+def deliver(study: str, folder: Path, tracker: Tracker, on_progress: OnProgress, added: Added | None = None) -> Added:
+    """Add to the store the runs in `folder` that it lacks; the folder has passed `bundle.check`.
 
-    Runs that it knows stay as they are, discarded ones too, but for scores measured since and a model that was absent.
-    A study's document takes the place of one that was amended less. `came` is what an interrupted call has brought;
-    gives that and what this one brings. Raises InputError for what the store does not take, and StoreUnavailable: then
-    the next call goes on.
+    Runs that the store has, discarded ones too, stay as they are, but for scores measured later and a missing model,
+    which are added. The study's document replaces the store's where it has more amendments. To continue an interrupted
+    call, pass the `added` that it was given. Raises InputError for a run that the store refuses, and StoreUnavailable:
+    then call again.
     """
-    came = {} if came is None else came
-    places, stored = bundle.places(folder), tracker.stored(study)
+    added = {} if added is None else added
+    run_folders, stored = bundle.run_folders(folder), tracker.stored(study)
     known = _known(stored)
-    new = [origin for origin in places if origin not in known]
+    new = [origin for origin in run_folders if origin not in known]
     if not new and all(run.discarded for run in known.values()):
-        return came  # all of it was discarded there
-    tracker.discard([run.record.run_id for run in stored if _is_half_made(run) and not run.discarded])
-    document = _settled(study, bundle.document(folder), tracker)
+        return added  # the whole study was discarded in this store
+    tracker.discard([run.record.run_id for run in stored if _is_half_added(run) and not run.discarded])
+    document = _newer_document(study, bundle.document(folder), tracker)
     tracker.open(study, document)
-    ordered = sorted((bundle.read(places[origin], study) for origin in new), key=lambda run: (run.started, run.origin))
-    for done, run in enumerate(ordered, 1):
-        _add(run, places[run.origin], tracker)
-        came[run.origin] = bundle.model(places[run.origin]) is not None
-        tell(done, len(new))
-    for origin, place in places.items():
+    runs = sorted(
+        (bundle.read(run_folders[origin], study) for origin in new), key=lambda run: (run.started, run.origin)
+    )
+    for done, run in enumerate(runs, 1):
+        _add(run, run_folders[run.origin], tracker)
+        added[run.origin] = bundle.model(run_folders[run.origin]) is not None
+        on_progress(done, len(new))
+    for origin, run_folder in run_folders.items():
         if origin in known:
-            _complete(place, known[origin], tracker)
+            _complete(run_folder, known[origin], tracker)
     tracker.close(study, finished=_finished(document, tracker.records(study)))
-    return came
+    return added
 
 
 def absent_models(study: str, folder: Path, tracker: Tracker) -> set[str]:
-    """The runs in `folder` of which a model is kept elsewhere and not in the store."""
+    """The runs in `folder` that have a model somewhere, but none in the store."""
     known = _known(tracker.stored(study))
-    there = {origin for origin, run in known.items() if run.model or run.discarded}
-    places = bundle.places(folder).items()
-    return {origin for origin, place in places if origin not in there and bundle.read(place, study).model}
+    not_needed = {origin for origin, run in known.items() if run.model or run.discarded}
+    run_folders = bundle.run_folders(folder).items()
+    return {origin for origin, path in run_folders if origin not in not_needed and bundle.read(path, study).model}
 
 
 def _known(stored: Sequence[StoredRun]) -> dict[str, StoredRun]:
-    """The runs that the store has or had, by their ids there and where they were made. Half-made ones do not count."""
-    found: dict[str, StoredRun] = {}
-    for run in sorted(stored, key=lambda run: not run.discarded):  # of one that is there twice the one that is kept
-        if not _is_half_made(run):
-            found[run.record.run_id] = found[run.origin] = run
-    return found
+    """The runs that the store has or had, by their id there and by their origin; half-added ones left out."""
+    known: dict[str, StoredRun] = {}
+    for run in sorted(stored, key=lambda run: not run.discarded):  # discarded first: of two copies the active one wins
+        if not _is_half_added(run):
+            known[run.record.run_id] = known[run.origin] = run
+    return known
 
 
-def _is_half_made(run: StoredRun) -> bool:
+def _is_half_added(run: StoredRun) -> bool:
     return run.origin != run.record.run_id and run.record.status not in ENDED
 
 
-def _settled(study: str, theirs: Mapping[str, Any], tracker: Tracker) -> Mapping[str, Any]:
-    """The document that the study has from now on."""
-    ours = asked(lambda: tracker.document(study), study, tracker)
-    return theirs if ours is None or supersedes(theirs, ours, closed_later=False) else ours
+def _newer_document(study: str, delivered: Mapping[str, Any], tracker: Tracker) -> Mapping[str, Any]:
+    """Of the delivered document and the store's, the one that supersedes the other."""
+    stored = read_checked(lambda: tracker.document(study), study, tracker)
+    return delivered if stored is None or supersedes(delivered, stored, closed_later=False) else stored
 
 
-def _add(run: StoredRun, place: Path, tracker: Tracker) -> None:
-    files = place / bundle.ARTIFACTS
-    tracker.add(run, bundle.curves(place), files if files.is_dir() else None, bundle.model(place))
+def _add(run: StoredRun, run_folder: Path, tracker: Tracker) -> None:
+    files = run_folder / bundle.ARTIFACTS
+    tracker.add(run, bundle.curves(run_folder), files if files.is_dir() else None, bundle.model(run_folder))
 
 
-def _complete(place: Path, ours: StoredRun, tracker: Tracker) -> None:
-    """Add what came to a known run since, or what was absent then."""
-    if ours.discarded or ours.record.status != "FINISHED":
+def _complete(run_folder: Path, stored: StoredRun, tracker: Tracker) -> None:
+    """Add to a run of the store the scores and the model that it lacks."""
+    if stored.discarded or stored.record.status != "FINISHED":
         return
-    theirs, model = bundle.read(place, ours.study), bundle.model(place)
-    scores = newer_scores(theirs, ours)
+    delivered, model = bundle.read(run_folder, stored.study), bundle.model(run_folder)
+    scores = newer_scores(delivered, stored)
     if scores:
-        tracker.add_scores([ours.record.run_id], scores)
-    if model and not ours.model:
-        tracker.add_model(ours.record.run_id, model)
+        tracker.add_scores([stored.record.run_id], scores)
+    if model and not stored.model:
+        tracker.add_model(stored.record.run_id, model)
 
 
 def _finished(document: Mapping[str, Any], records: Sequence[Record]) -> bool:
-    """Whether every run that the study asks for is there and no run failed. The document may be a stranger's."""
+    """Whether every comparison run of the study has finished and no run failed. The document may be a stranger's."""
     study = document.get("study")
-    arms, seeds = (study.get(part) if isinstance(study, dict) else None for part in ("arms", "seeds"))
+    arms, seeds = (study.get(key) if isinstance(study, dict) else None for key in ("arms", "seeds"))
     if not isinstance(arms, dict) or not isinstance(seeds, list) or any(r.status == "FAILED" for r in records):
         return False
-    done = {(r.arm, str(r.seed)) for r in records if r.phase == "compare" and r.status == "FINISHED"}
-    return all((arm, seed) in done for arm in arms for seed in set(map(str, seeds)))
+    finished = {(r.arm, str(r.seed)) for r in records if r.phase == "compare" and r.status == "FINISHED"}
+    return all((arm, seed) in finished for arm in arms for seed in set(map(str, seeds)))

@@ -1,6 +1,7 @@
-"""The folder of a study in one .zip file, or for a snapshot in one .zip.xz. What comes in is not trusted.
+"""Pack the folder of a study into one .zip file, or for a snapshot one .zip.xz, and unpack it with full checks.
 
-Inside: `manifest.json`, with a SHA-256 of every other file, and the bundles as `bundle` describes them.
+The archive holds `manifest.json`, with a SHA-256 of every other file, and the bundles that `bundle` describes. Files to
+unpack may come from strangers.
 """
 
 from __future__ import annotations
@@ -28,35 +29,36 @@ MANIFEST = "manifest.json"
 FORMAT, OLD_FORMAT = 2, 1
 MOST_FILES = 100_000
 MOST_BYTES = 50 * 2**30  # unpacked
-MOST_RATIO = {".zip": 100, ".xz": 1000}  # of unpacked to packed bytes, above the first RATIO_FREE_BYTES
+MOST_RATIO = {".zip": 100, ".xz": 1000}  # of unpacked to packed bytes, RATIO_FREE_BYTES not counted
 RATIO_FREE_BYTES = 64 * 2**20
 MOST_MANIFEST_BYTES = 32 * 2**20
-COMPRESSED = (".safetensors", ".npz", ".png")  # deflating them gains nothing
+STORED = (".safetensors", ".npz", ".png")  # not deflated: it makes them hardly smaller
 UNREADABLE = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, OSError),
-    *(NotImplementedError, RuntimeError, ValueError),  # an unknown compression, encrypted, names in no encoding
+    *(NotImplementedError, RuntimeError, ValueError),  # an unknown compression, encrypted, names in an unknown encoding
 )
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # of the temporary folder, not of the file
-EPOCH = (1980, 1, 1, 0, 0, 0)  # no times: the same bundles give the same bytes
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # faults of the temporary folder, not of the file
+EPOCH = (1980, 1, 1, 0, 0, 0)  # one time for all entries, so that the same bundles give the same bytes
 
 
 def pack(study: str, folder: Path, file: Path) -> None:
-    """Write the folder of a study into `file`: deflated, or where its name ends in .xz compressed as a whole.
+    """Write the folder of a study into `file`: each entry deflated, or the whole compressed where the name ends in .xz.
 
-    It is there whole or not at all. Raises InputError where it cannot be written.
+    The file appears complete or not at all. Raises InputError where it cannot be written.
     """
     partial = file.with_name(f"{file.name}.partial")
     try:
-        with _writing(partial, whole=file.suffix == ".xz") as stream:
-            _write(study, folder, stream, zipfile.ZIP_STORED if file.suffix == ".xz" else zipfile.ZIP_DEFLATED)
+        xz = file.suffix == ".xz"
+        with _open_new(partial, xz=xz) as stream:
+            _write(study, folder, stream, zipfile.ZIP_STORED if xz else zipfile.ZIP_DEFLATED)
         os.replace(partial, file)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise InputError(Problem(str(file), "", "cannot be written", str(error))) from None
 
 
-def _writing(file: Path, *, whole: bool) -> IO[bytes]:
-    return lzma.open(file, "wb", preset=9) if whole else file.open("wb")
+def _open_new(file: Path, *, xz: bool) -> IO[bytes]:
+    return lzma.open(file, "wb", preset=9) if xz else file.open("wb")
 
 
 def _write(study: str, folder: Path, stream: IO[bytes], compression: int) -> None:
@@ -69,20 +71,23 @@ def _write(study: str, folder: Path, stream: IO[bytes], compression: int) -> Non
         for name, path in names.items():
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
-            entry.compress_type = zipfile.ZIP_STORED if path.suffix in COMPRESSED else compression
+            entry.compress_type = zipfile.ZIP_STORED if path.suffix in STORED else compression
             with path.open("rb") as content, archive.open(entry, "w", force_zip64=True) as target:
                 shutil.copyfileobj(content, target)
 
 
 @contextmanager
 def unpacked(file: Path) -> Iterator[tuple[str, Path]]:
-    """Name of the study and its bundles in a temporary folder, every byte and every run checked. Raises InputError."""
+    """The study's name and the temporary folder with its bundles, see `unpack`."""
     with tempfile.TemporaryDirectory(prefix="ablate-import-") as scratch:
         yield unpack(file, Path(scratch, "study")), Path(scratch, "study")
 
 
 def unpack(file: Path, folder: Path) -> str:
-    """Unpack into the folder, which is made; the name of the study. Raises InputError for what `pack` did not write."""
+    """Unpack into the new folder `folder`, checking every byte and every run. Returns the study's name.
+
+    Raises InputError for a file that `pack` did not write. Faults of the disk are raised as OSError.
+    """
     folder.mkdir(parents=True)
     try:
         if file.suffix == ".xz":
@@ -93,7 +98,7 @@ def unpack(file: Path, folder: Path) -> str:
             with file.open("rb") as packed:
                 study = _unpack(file, packed, folder)
     except UNREADABLE as error:
-        if getattr(error, "errno", None) in OF_THE_DISK:
+        if getattr(error, "errno", None) in DISK_ERRORS:
             raise
         raise _refused(file, "", "cannot be read as an exported study", error) from None
     bundle.check(folder, study)
@@ -101,16 +106,17 @@ def unpack(file: Path, folder: Path) -> str:
 
 
 def _decompress(file: Path, plain: IO[bytes]) -> None:
-    left = _most(file.stat().st_size, file)
+    remaining = _most_unpacked(file.stat().st_size, file)
     with lzma.open(file) as packed:
         while block := packed.read(2**20):
-            left -= len(block)
-            if left < 0:
-                raise _refused(file, "", "unpacks to more than is believable")
+            remaining -= len(block)
+            if remaining < 0:
+                raise _refused(file, "", "unpacks to more bytes than allowed")
             plain.write(block)
 
 
-def _most(packed: int, file: Path) -> int:
+def _most_unpacked(packed: int, file: Path) -> int:
+    """How many bytes a file with so many packed bytes may unpack to."""
     return min(MOST_BYTES, RATIO_FREE_BYTES + MOST_RATIO.get(file.suffix, MOST_RATIO[".zip"]) * packed)
 
 
@@ -130,25 +136,25 @@ def _manifest(file: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
         raise _refused(file, MANIFEST, "is missing: this is no file that `ablate export` wrote")
     try:
         manifest = json.loads(archive.read(entries[0]))
-        known = (manifest["format"], manifest["schema"])
-        whole = isinstance(manifest["study"], str) and all(isinstance(d, str) for d in manifest["files"].values())
+        version, schema = manifest["format"], manifest["schema"]
+        valid = isinstance(manifest["study"], str) and all(isinstance(d, str) for d in manifest["files"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _refused(file, MANIFEST, "cannot be read", error) from None
-    if not whole:
+    if not valid:
         raise _refused(file, MANIFEST, "cannot be read")
-    if known[0] == OLD_FORMAT:
-        raise InputError(Problem(str(file), MANIFEST, "was exported by ablate 0.1", "format 1", OLD_ONES))
-    if known != (FORMAT, SCHEMA) and not (known[0] == FORMAT and known[1] in range(SCHEMA)):
-        rule = f"is of format {known[0]}, schema {known[1]}; this version of ablate reads {FORMAT} and {SCHEMA}"
+    if version == OLD_FORMAT:
+        raise InputError(Problem(str(file), MANIFEST, "was exported by ablate 0.1", "format 1", OLD_FORMAT_HINT))
+    if version != FORMAT or schema not in range(SCHEMA + 1):
+        rule = f"is of format {version}, schema {schema}; this version of ablate reads {FORMAT} and {SCHEMA}"
         raise InputError(Problem(str(file), MANIFEST, rule, nearest="a newer version of ablate reads it"))
     return dict(manifest)
 
 
-OLD_ONES = "`ablate import` it with that version into a store, then `ablate export` the study with this one"
+OLD_FORMAT_HINT = "`ablate import` it with that version into a store, then `ablate export` the study with this one"
 
 
 def _check_entries(file: Path, archive: zipfile.ZipFile, digests: Mapping[str, str]) -> None:
-    """Before anything is written: plain files inside the folder, each once, of a bearable size."""
+    """Before anything is written: only plain files inside the folder, each once, not too many, not too large."""
     entries = [entry for entry in archive.infolist() if entry.filename != MANIFEST]
     for entry in entries:
         path = PurePosixPath(entry.filename)
@@ -161,19 +167,18 @@ def _check_entries(file: Path, archive: zipfile.ZipFile, digests: Mapping[str, s
     if sorted(entry.filename for entry in entries) != sorted(digests):
         raise _refused(file, MANIFEST, "does not name the files that are there, each once")
     size, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
-    if size > _most(packed, file):
-        raise _refused(
-            file, "", "unpacks to more than is believable", f"{size / 1e9:.1f} GB from {packed / 1e6:.1f} MB"
-        )
+    if size > _most_unpacked(packed, file):
+        sizes = f"{size / 1e9:.1f} GB from {packed / 1e6:.1f} MB"
+        raise _refused(file, "", "unpacks to more bytes than allowed", sizes)
 
 
 def _extract(file: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, digest: str) -> None:
-    """Never more bytes than the entry says it has: zipfile stops there."""
-    place = folder / entry.filename
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(entry) as content, place.open("xb") as target:
-        shutil.copyfileobj(content, target)
-    if _digest(place) != digest:
+    """Extract one file and check its digest. zipfile reads no more bytes than the entry's header announces."""
+    target = folder / entry.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(entry) as packed, target.open("xb") as unpacked_file:
+        shutil.copyfileobj(packed, unpacked_file)
+    if _digest(target) != digest:
         raise _refused(file, entry.filename, "is damaged: its bytes are not those exported")
 
 
@@ -182,5 +187,5 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _refused(file: Path, place: str, rule: str, value: object = "") -> InputError:
-    return InputError(Problem(str(file), place, rule, str(value)[:200]))
+def _refused(file: Path, member: str, rule: str, value: object = "") -> InputError:
+    return InputError(Problem(str(file), member, rule, str(value)[:200]))

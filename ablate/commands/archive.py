@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ablate.archive.bundle import Came, counted
+from ablate.archive.bundle import Added, summary
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
 from ablate.scheduler.workspace import Workspace, load_records, shown_path
@@ -57,7 +57,9 @@ def snapshot(name: str, workspace: Workspace, progress: Progress, *, reports_onl
     check_repository(Path.cwd())
     _check_has_runs(name, workspace, "FINISHED")
     with _disk_errors(local=not workspace.tracking_uri):
-        return repository.snapshot(name, Path.cwd(), _collect_function(name, workspace, progress), slim=reports_only)
+        return repository.snapshot(
+            name, Path.cwd(), _collect_function(name, workspace, progress), reports_only=reports_only
+        )
 
 
 def restore(workspace: Workspace, progress: Progress) -> str:
@@ -78,7 +80,7 @@ def _restore_study(study: str, folder: Path, tracker: Tracker, workspace: Worksp
             stack.enter_context(_lock(study, workspace, "ablate restore"))
         except InputError as error:
             return f"{study}: left alone: {error.problems[0].rule}"
-        return f"{study}: {counted(deliver(study, folder, tracker, progress))} restored"
+        return f"{study}: {summary(deliver(study, folder, tracker, progress))} restored"
 
 
 def export(name: str, workspace: Workspace, out: Path, progress: Progress) -> str:
@@ -94,7 +96,7 @@ def export(name: str, workspace: Workspace, out: Path, progress: Progress) -> st
         runs = _collect_function(name, workspace, progress)(folder)
         pack(name, folder, out)
     size = out.stat().st_size / 1e6
-    return f"{name}: {counted(runs)} in {out} ({size:.1f} MB); `ablate import` reads it"
+    return f"{name}: {summary(runs)} in {out} ({size:.1f} MB); `ablate import` reads it"
 
 
 def import_archive(file: Path, workspace: Workspace, progress: Progress) -> str:
@@ -106,7 +108,7 @@ def import_archive(file: Path, workspace: Workspace, progress: Progress) -> str:
     from ablate.archive.zip_archive import unpacked
 
     show, call = _with_retries(workspace, progress)
-    runs: Came = {}
+    runs: Added = {}
     with (
         _disk_errors(local=not workspace.tracking_uri),
         unpacked(file) as (study, folder),
@@ -115,7 +117,7 @@ def import_archive(file: Path, workspace: Workspace, progress: Progress) -> str:
         tracker = workspace.tracker()
         call(lambda: deliver(study, folder, tracker, show, runs))
     nothing = "" if runs else ": what the file holds is here already, or was discarded here"
-    return f"{study}: {counted(runs)} imported{nothing}"
+    return f"{study}: {summary(runs)} imported{nothing}"
 
 
 def _collect_function(study: str, workspace: Workspace, progress: Progress) -> Collect:
@@ -123,9 +125,9 @@ def _collect_function(study: str, workspace: Workspace, progress: Progress) -> C
     tracker = workspace.existing_tracker()
     show, call = _with_retries(workspace, progress)
 
-    def collect_study(folder: Path, **choices: Any) -> Came:
-        runs: Came = {}
-        call(lambda: collect(study, tracker, folder, show, **choices, came=runs))
+    def collect_study(folder: Path, **choices: Any) -> Added:
+        runs: Added = {}
+        call(lambda: collect(study, tracker, folder, show, **choices, added=runs))
         return runs
 
     return collect_study
@@ -199,11 +201,11 @@ def clean(workspace: Workspace, notify: Callable[[str], None], *, days: float = 
     from ablate.archive import clean
 
     if not workspace.tracking_uri:
-        relocation.settle(workspace.mlruns)
+        relocation.update_addresses(workspace.mlruns)
     records = _all_records(workspace)
     orphans = list(_shared_orphans(workspace, notify) if workspace.tracking_uri else clean.orphans(workspace.mlruns))
     freed = 0
-    for study in sorted({*clean.studies_at_work(workspace.mlruns), *(study for study, _ in orphans)}):
+    for study in sorted({*clean.studies_with_work(workspace.mlruns), *(study for study, _ in orphans)}):
         try:
             with _lock(study, workspace, "ablate gc"):
                 states = list(clean.unneeded_states(study, workspace.mlruns, records.get(study), days=days))
@@ -226,13 +228,13 @@ def _shared_orphans(workspace: Workspace, notify: Callable[[str], None]) -> Iter
     from ablate.tracking.mlflow import discarded
 
     uri = str(workspace.tracking_uri)
-    runs = discarded.kept(uri, workspace.mlruns)
+    runs = discarded.discarded_runs(uri, workspace.mlruns)
     if uri.startswith("http") and runs:
         studies = ", ".join(sorted({run.study for run in runs}))
         notify(f"{len(runs)} discarded runs of {studies} stay on the server until its operator runs")
         notify(discarded.advice(uri))
         return
-    folders = [(run.study, kind, folder) for run in runs for kind, folder in run.places]
+    folders = [(run.study, kind, folder) for run in runs for kind, folder in run.folders]
     yield from clean.discarded(folders, workspace.mlruns)
 
 

@@ -1,1 +1,1 @@
-"""Which runs a study asks for, and which stored record counts for each. Pure: no I/O."""
+"""Which runs a study consists of, and which stored record counts for each. Pure: no I/O."""

@@ -1,14 +1,11 @@
-"""Finished runs that no longer count, and what changed since. Pure: no I/O.
-
-Another data content or other settings than the study asks for now are another key (see `counting`).
-"""
+"""Finished runs that no longer count because data or settings changed, and what changed. Pure: no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ablate.planning.counting import answers, place_of
+from ablate.planning.counting import coordinates_of, matches
 from ablate.planning.plan import Cell, Plan
 from ablate.study import DATASET_CHARS, Record
 from ablate.untrusted.wording import shown
@@ -18,7 +15,7 @@ DATA, SETTINGS, UNTUNED = "data content", "settings", "tuned settings: the arm's
 
 @dataclass(frozen=True)
 class Outdated:
-    """A finished run of a cell of the study, and what of it is not what the study asks for, in words."""
+    """A finished run of a cell of the study, and how it differs from the study now, in words."""
 
     record: Record
     changed: str
@@ -29,16 +26,16 @@ def outdated(
 ) -> list[Outdated]:
     """The finished runs of the plan's cells that do not count, oldest first.
 
-    `edits`: what was changed in the settings of a run's arm since, where that is known. Runs of arms, seeds and trials
-    that the study has no more are no cell's: its amendments tell of those.
+    `edits` gives the changes of the settings of a run's arm, where they are known. Runs of removed arms, seeds and
+    trials are left out: the study's amendments list those.
     """
     cells = {(c.phase, c.arm, c.trial, c.seed): c for c in planned.cells}
-    found = []
+    outdated_runs = []
     for record in records:
-        cell = cells.get(place_of(record))
-        if record.status == "FINISHED" and cell and not (cell.spec and answers(record, cell.spec)):
-            found.append(Outdated(record, _changed(record, cell, planned, edits(record))))
-    return found
+        cell = cells.get(coordinates_of(record))
+        if record.status == "FINISHED" and cell and not (cell.spec and matches(record, cell.spec)):
+            outdated_runs.append(Outdated(record, _changed(record, cell, planned, edits(record))))
+    return outdated_runs
 
 
 def _changed(record: Record, cell: Cell, planned: Plan, edits: Sequence[str]) -> str:
@@ -54,9 +51,9 @@ def _changed(record: Record, cell: Cell, planned: Plan, edits: Sequence[str]) ->
     return " and ".join(changed) or SETTINGS
 
 
-def _differing(was: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    paths = [path for path in dict.fromkeys([*was, *now]) if was.get(path) != now.get(path)]
-    return [f"{path} was {_value(was, path)}, is {_value(now, path)}" for path in paths]
+def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    paths = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
+    return [f"{path} was {_value(old, path)}, is {_value(new, path)}" for path in paths]
 
 
 def _value(table: Mapping[str, object], path: str) -> str:

@@ -1,4 +1,4 @@
-"""Which runs does a study ask for, and which of them are done? Pure: no I/O, no torch, optuna or mlflow."""
+"""The runs of a study and which of them are done. Pure: no I/O, no torch, optuna or mlflow."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ STATES: tuple[State, ...] = get_args(State)
 
 @dataclass(frozen=True)
 class Cell:
-    """One run the study asks for. `spec` is None exactly while its settings depend on results still to come.
+    """One run of the study. `spec` is None while its settings depend on unfinished tuning.
 
-    `record` is the one that counts for it.
+    `record` is the record that counts for it.
     """
 
     spec: RunSpec | None
@@ -46,12 +46,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every run of a study: tuning first, then comparison; arms in the order of the file. `trials` by tuned arm."""
+    """Every run of a study: tuning first, then comparison; arms in the order of the file."""
 
     study: str
     cells: Sequence[Cell]
-    digests: Mapping[str, str] = field(default_factory=dict)  # of the data, by arm
-    trials: Mapping[str, Sequence[TrialOutcome]] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)  # arm → digest of its data
+    trials: Mapping[str, Sequence[TrialOutcome]] = field(default_factory=dict)  # of every tuned arm
     counts: Mapping[State, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def compared(self) -> dict[tuple[str, int], Record]:
-        """The finished comparison runs that count, by arm and seed: what tables and claims are made of."""
+        """The finished comparison runs that count, by arm and seed: the input of tables and verdicts."""
         cells = (cell for cell in self.cells if cell.phase == "compare" and cell.state == "done")
         return {(cell.arm, cell.seed): cell.record for cell in cells if cell.record is not None}
 
@@ -84,7 +84,7 @@ def compare_specs(
     data_digest: str = "",
     seeds: Sequence[int] | None = None,
 ) -> list[RunSpec]:
-    """The comparison runs of `arm`, one a seed of the study; they share what settings do not depend on the seed."""
+    """The comparison runs of `arm`, one per seed; `seeds` defaults to all of the study."""
     settings = resolve(study, arm, overrides)
     return [
         RunSpec(
@@ -92,7 +92,7 @@ def compare_specs(
             arm=arm,
             seed=seed,
             phase="compare",
-            settings={**settings, "data": {**settings["data"], **drawn(study, seed)}},
+            settings={**settings, "data": {**settings["data"], **split_settings(study, seed)}},
             data_digest=data_digest,
             replicate=study.arms[arm].replicate,
             overrides=dict(overrides or {}),
@@ -101,8 +101,8 @@ def compare_specs(
     ]
 
 
-def drawn(study: Study, seed: int) -> dict[str, int]:
-    """The data settings that a comparison seed brings with it, by what the study varies: the same for every arm."""
+def split_settings(study: Study, seed: int) -> dict[str, int]:
+    """The data settings that depend on a comparison run's seed, where the study varies the split or the fold."""
     if "split" in study.vary:
         return {"split_seed": seed}
     if "fold" in study.vary:
@@ -117,12 +117,12 @@ def make_plan(
     *,
     direction: Direction | None = None,
 ) -> Plan:
-    """Every run of the study and how it stands. `direction` is the tuning metric's; default: the catalogue's.
+    """Every run of the study with its state. `direction` is the tuning metric's; default: the catalogue's.
 
-    A FAILED record counts as failed: it is run again only when someone asks. Trials not proposed yet, and the
-    comparison runs of an arm whose tuning is unfinished, wait.
+    A run with a FAILED record is "failed" and is run again only on request. Trials that are not proposed yet are
+    "waiting", and so are the comparison runs of an arm whose tuning is not finished.
     """
-    known = records if isinstance(records, RecordIndex) else RecordIndex(records)
+    index = records if isinstance(records, RecordIndex) else RecordIndex(records)
     if study.tuning is not None and direction is None:
         direction = tuning_direction(study)
     tuning: list[Cell] = []
@@ -131,21 +131,21 @@ def make_plan(
     digests = {arm: digest_of_arm(arm) for arm in study.arms}
     for arm, data_digest in digests.items():
         if arm not in tuned_arms(study):
-            comparison += [_cell(spec, known) for spec in compare_specs(study, arm, {}, data_digest)]
+            comparison += [_cell(spec, index) for spec in compare_specs(study, arm, {}, data_digest)]
             continue
-        outcomes = trials[arm] = trial_outcomes(study, arm, known, data_digest)
-        tuning += _trial_cells(study, arm, outcomes, known)
-        comparison += _comparison_cells(study, arm, outcomes, known, data_digest, direction or "lower")
+        outcomes = trials[arm] = trial_outcomes(study, arm, index, data_digest)
+        tuning += _trial_cells(study, arm, outcomes, index)
+        comparison += _comparison_cells(study, arm, outcomes, index, data_digest, direction or "lower")
     return Plan(study.name, [*tuning, *comparison], digests, trials)
 
 
 def plan_of_document(
     document: Mapping[str, Any], study: Study, metrics: Mapping[str, Mapping[str, Any]], records: Sequence[Record]
 ) -> Plan:
-    """What a stored document asks for, by its own data digests; `study` and `metrics` as `document.checked` gives them.
+    """The plan of a stored document, with its own data digests; `study` and `metrics` as `document.checked` gives them.
 
-    This is what a report and all else that reads results back goes by: it needs neither study file nor data.
-    Raises InputError where no runs can be made of the document, which may come from anywhere.
+    Reports and other readers of results use it: it needs neither the study file nor the data. Raises InputError for a
+    document, which may come from a stranger, whose settings cannot be resolved.
     """
     name = study.tuning.metric.removeprefix("val/") if study.tuning else ""
     direction: Direction = metrics.get(name, {}).get("direction", "lower")
@@ -153,26 +153,26 @@ def plan_of_document(
         digests = document_digests(document, study, records)
         return make_plan(study, records, digests.__getitem__, direction=direction)
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        rule = "the settings of its runs cannot be worked out"
+        rule = "the settings of its runs cannot be resolved"
         raise InputError(
             Problem("tracking store", f"document of {shown(study.name)}", rule, shown(str(error)))
         ) from None
 
 
 def counted_by(document: Mapping[str, Any], name: str, records: Sequence[Record]) -> Collection[str]:
-    """Ids of the runs that count by the stored document of the study `name`; none by one that is damaged."""
+    """Ids of the runs that count by the stored document of the study `name`; none for a damaged document."""
     try:
         return plan_of_document(document, *checked(document, name), records).counted
     except InputError:
         return ()
 
 
-def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], known: RecordIndex) -> list[Cell]:
+def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], index: RecordIndex) -> list[Cell]:
     proposed = {o.index: o for o in outcomes}
     cells = []
     for trial in range(tuning_of(study).trials):
         if trial in proposed:
-            cells += [_cell(spec, known) for spec in proposed[trial].specs]
+            cells += [_cell(spec, index) for spec in proposed[trial].specs]
         else:
             cells += [Cell(None, arm, seed, "tune", trial, "waiting") for seed in tuning_of(study).seeds]
     return cells
@@ -182,7 +182,7 @@ def _comparison_cells(
     study: Study,
     arm: str,
     outcomes: Sequence[TrialOutcome],
-    known: RecordIndex,
+    index: RecordIndex,
     data_digest: str,
     direction: Direction,
 ) -> list[Cell]:
@@ -192,11 +192,11 @@ def _comparison_cells(
         tuned = best(outcomes, direction)
     except TuningFailed as error:
         return [Cell(None, arm, seed, "compare", None, "failed", str(error)) for seed in study.seeds]
-    return [_cell(spec, known) for spec in compare_specs(study, arm, tuned, data_digest)]
+    return [_cell(spec, index) for spec in compare_specs(study, arm, tuned, data_digest)]
 
 
-def _cell(spec: RunSpec, known: RecordIndex) -> Cell:
-    record = known.of(spec)
+def _cell(spec: RunSpec, index: RecordIndex) -> Cell:
+    record = index.counted(spec)
     states: dict[str, State] = {"FINISHED": "done", "FAILED": "failed", "RUNNING": "running"}
     state: State = "missing" if record is None else states.get(record.status, "interrupted")
     error = record.error if record is not None and state == "failed" else ""
@@ -204,10 +204,10 @@ def _cell(spec: RunSpec, known: RecordIndex) -> Cell:
 
 
 def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[RunSpec | Cell | Record], bool]:
-    """Whether a run is one of `only` ("ARM" or "ARM:SEED"); the tuning of the arms named always is.
+    """A function that tells whether a run is selected by `only` ("ARM" or "ARM:SEED"); all are by an empty `only`.
 
-    An arm that runs through a factor's levels stands for all of them. Nothing named means every run.
-    Raises InputError for arms and seeds that the study does not have.
+    The tuning of a named arm is always selected. The name of a factor's family selects all of its arms. Raises
+    InputError for arms and seeds that the study does not have.
     """
     problems = []
     wanted: set[tuple[str, int | None]] = set()

@@ -1,4 +1,4 @@
-"""The trials of a tuned arm: what they are, what each was worth, and which was the best. Pure: no I/O, no optuna."""
+"""The tuning trials of an arm: their runs, their values and the best of them. Pure: no I/O, no optuna."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ablate.study.space_rules import contains
 
 
 class TuningFailed(Exception):
-    """Every trial of an arm failed: there is nothing to choose."""
+    """Every trial of an arm failed, so there are no best settings."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class TrialOutcome:
     value: float | None
     done: bool  # every tuning seed has FINISHED or FAILED
     specs: Sequence[RunSpec]
-    records: Sequence[Record | None]  # that count for them
+    records: Sequence[Record | None]  # those that count for `specs`
 
 
 def tuning_seed(study: str, arm: str, trial: int) -> int:
-    """Seed of the sampler that proposes this trial: the same however often the chain is stopped and resumed."""
+    """Seed of the sampler that proposes this trial. It does not depend on interruptions of the tuning."""
     return int(digest(["tuning", study, arm, trial])[:8], 16)
 
 
@@ -40,35 +40,35 @@ def tuned_arms(study: Study) -> list[str]:
 
 
 def tuning_direction(study: Study) -> Direction:
-    """Whether a lower or a higher trial value is better, as the study's catalogue says."""
+    """Whether a lower or a higher trial value is better, from the study's catalogue of metrics."""
     catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
     return catalogue[tuning_of(study).metric.removeprefix("val/")].direction
 
 
 def setting_values(study: Study, arm: str) -> dict[str, Scalar]:
-    """The arm's settings as written, dotted path → value: what its first trial is."""
+    """The arm's settings as written, dotted path → value. Its first trial has these values."""
     return dict(scalars(resolve(study, arm)))
 
 
 def trial_specs(
     study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], data_digest: str = ""
 ) -> list[RunSpec]:
-    """The runs of one trial, one a tuning seed, each for `tuning.epochs` where the study gives it.
+    """The runs of one trial, one per tuning seed, each for `tuning.epochs` where the study gives it.
 
-    Folds are the comparison's: tuning keeps the split that the study's own settings make.
+    A study that varies the fold varies it only in the comparison: tuning uses the split of the study's settings.
     """
     tuning = tuning_of(study)
     settings = resolve(study, arm, overrides)
     if tuning.epochs is not None:
         settings["training"]["epochs"] = tuning.epochs
-    redrawn = "split" in study.vary
+    varies_split = "split" in study.vary
     return [
         RunSpec(
             study=study.name,
             arm=arm,
             seed=seed,
             phase="tune",
-            settings={**settings, "data": {**settings["data"], "split_seed": seed}} if redrawn else settings,
+            settings={**settings, "data": {**settings["data"], "split_seed": seed}} if varies_split else settings,
             data_digest=data_digest,
             replicate=study.arms[arm].replicate,
             trial=trial,
@@ -82,23 +82,23 @@ def trial_outcomes(
     study: Study, arm: str, records: Iterable[Record] | RecordIndex, data_digest: str = ""
 ) -> list[TrialOutcome]:
     """The trials of `arm` proposed so far, in order. Records of other settings or data (another key) do not count."""
-    known = records if isinstance(records, RecordIndex) else RecordIndex(records)
-    found = (trial_outcome(study, arm, trial, known, data_digest) for trial in range(tuning_of(study).trials))
-    return [outcome for outcome in found if outcome is not None]
+    index = records if isinstance(records, RecordIndex) else RecordIndex(records)
+    outcomes = (trial_outcome(study, arm, trial, index, data_digest) for trial in range(tuning_of(study).trials))
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
-def trial_outcome(study: Study, arm: str, trial: int, known: RecordIndex, data_digest: str = "") -> TrialOutcome | None:
-    """One trial of `arm`, None before it is proposed. Proposed again, the newest replaces the old one."""
-    proposed = [dict(record.overrides) for record in reversed(known.trial(arm, trial))]
+def trial_outcome(study: Study, arm: str, trial: int, index: RecordIndex, data_digest: str = "") -> TrialOutcome | None:
+    """One trial of `arm`, None before it is proposed. If it was proposed several times, the newest proposal."""
+    proposed = [dict(record.overrides) for record in reversed(index.trial(arm, trial))]
     distinct = [overrides for i, overrides in enumerate(proposed) if overrides not in proposed[:i]]
-    found = (_outcome(study, arm, trial, overrides, known, data_digest) for overrides in distinct)
-    return next((outcome for outcome in found if outcome is not None), None)
+    outcomes = (_outcome(study, arm, trial, overrides, index, data_digest) for overrides in distinct)
+    return next((outcome for outcome in outcomes if outcome is not None), None)
 
 
 def _outcome(
-    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], known: RecordIndex, data_digest: str
+    study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], index: RecordIndex, data_digest: str
 ) -> TrialOutcome | None:
-    """What the records say of a trial with these overrides; None when none of them is of its runs."""
+    """The outcome of a trial with these overrides; None when the index has no record of its runs."""
     tuning = tuning_of(study)
     if not all(path in tuning.space and contains(tuning.space[path], value) for path, value in overrides.items()):
         return None
@@ -106,13 +106,13 @@ def _outcome(
         specs = trial_specs(study, arm, trial, overrides, data_digest)
     except (InputError, ValueError):  # proposed for settings that this study no longer has
         return None
-    found = [known.of(spec) for spec in specs]
-    if not any(found):
+    records = [index.counted(spec) for spec in specs]
+    if not any(records):
         return None
-    done = all(r is not None and r.status in ("FINISHED", "FAILED") for r in found)
-    scores = [r.scores.get(tuning.metric, math.nan) for r in found if r is not None and r.status == "FINISHED"]
+    done = all(r is not None and r.status in ("FINISHED", "FAILED") for r in records)
+    scores = [r.scores.get(tuning.metric, math.nan) for r in records if r is not None and r.status == "FINISHED"]
     value = sum(scores) / len(scores) if done and len(scores) == len(specs) else math.nan
-    return TrialOutcome(trial, overrides, value if math.isfinite(value) else None, done, specs, found)
+    return TrialOutcome(trial, overrides, value if math.isfinite(value) else None, done, specs, records)
 
 
 def best(outcomes: Sequence[TrialOutcome], direction: Direction) -> dict[str, Scalar]:
@@ -124,7 +124,7 @@ def best(outcomes: Sequence[TrialOutcome], direction: Direction) -> dict[str, Sc
 
 
 def tuning_done(study: Study, outcomes: Sequence[TrialOutcome]) -> bool:
-    """Whether the whole allotted budget of an arm has been used."""
+    """Whether all trials of an arm's tuning budget have ended."""
     return len(outcomes) == tuning_of(study).trials and all(o.done for o in outcomes)
 
 

@@ -122,7 +122,7 @@ def _with_file_path(section: Mapping[str, Any], context: Context, working_folder
 def _missing_arguments(study: Study, section: Mapping[str, Any], file: str, location: str) -> Iterator[Problem]:
     """A study that redraws the split of the subjects needs a data factory with the arguments for it."""
     factory = str(section["factory"])
-    for argument in plan.drawn(study, study.seeds[0]):
+    for argument in plan.split_settings(study, study.seeds[0]):
         if not components.takes(factory, argument):
             rule = f"{factory} must take the argument {argument!r}, because every seed redraws the split (`vary`)"
             yield Problem(file, f"{location}.factory", rule)
@@ -141,7 +141,7 @@ def _control_problems(settings: Mapping[str, Any], data: Any, model: Any, file: 
             controls.freeze(copy.deepcopy(model), control.get("freeze", []))
     with _collecting(problems, file, location):
         if model is not None:
-            controls.matched(settings)
+            controls.matched_model(settings)
     with _collecting(problems, file, location):
         if data is not None:
             controlled = controls.controlled(data, control)

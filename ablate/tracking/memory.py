@@ -1,4 +1,4 @@
-"""A Tracker that remembers in this process alone: for tests. Of files it copies those of added runs alone."""
+"""A Tracker in memory, for tests. Files of added runs are copied; those of other runs stay where they are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Run:
     record: Record
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     artifacts: Path | None = None
-    added: StoredRun | None = None  # of a run that was made elsewhere
+    added: StoredRun | None = None  # as it was given to `add`, if it was
     started: int = 0  # ms
     ended: int = 0
     params: dict[str, str] = field(default_factory=dict)
@@ -31,13 +31,13 @@ class _Run:
 
 
 class MemoryTracker:
-    """See `study.Tracker`. Artifacts stay where the run left them."""
+    """Implements `study.Tracker`."""
 
     def __init__(self) -> None:
         self._documents: dict[str, dict[str, Any]] = {}
         self._runs: dict[str, _Run] = {}
         self._discarded: list[_Run] = []
-        self._clock = 0
+        self._last_ms = 0
         self.closed: dict[str, bool] = {}  # study → finished
 
     def studies(self) -> list[str]:
@@ -58,28 +58,28 @@ class MemoryTracker:
         return [run.record for run in sorted(runs, key=lambda run: run.started)]
 
     def sweep(self, study: str) -> int:
-        left = [record.run_id for record in self.records(study) if record.status == "RUNNING"]
-        for run_id in left:
+        running = [record.run_id for record in self.records(study) if record.status == "RUNNING"]
+        for run_id in running:
             self.kill(run_id)
-        return len(left)
+        return len(running)
 
     def start(self, spec: RunSpec, failures: int = 0) -> str:
         if spec.study not in self._documents:
             raise LookupError(f"study {spec.study}: open it before starting a run")
-        place = (spec.key, spec.phase, spec.arm, spec.trial)
+        cell = (spec.key, spec.phase, spec.arm, spec.trial)
         self.discard(
             [
                 r.run_id
                 for r in self.records(spec.study)
-                if (r.key, r.phase, r.arm, r.trial) == place and r.status != "FINISHED"
+                if (r.key, r.phase, r.arm, r.trial) == cell and r.status != "FINISHED"
             ]
         )
         run_id = uuid4().hex
-        place_of = (spec.arm, spec.seed, spec.phase, spec.key)
+        identity = (spec.arm, spec.seed, spec.phase, spec.key)
         tuned = (dict(spec.overrides), spec.trial)
-        record = Record(run_id, *place_of, "RUNNING", {}, *tuned, dataset=spec.dataset, failures=failures)
+        record = Record(run_id, *identity, "RUNNING", {}, *tuned, dataset=spec.dataset, failures=failures)
         params = {"arm": spec.arm, "seed": str(spec.seed)}
-        self._runs[run_id] = _Run(spec.study, record, started=self._now(), params=params)
+        self._runs[run_id] = _Run(spec.study, record, started=self._now_ms(), params=params)
         return run_id
 
     def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
@@ -102,16 +102,16 @@ class MemoryTracker:
         run.record = replace(run.record, status=result.status, error=result.error, provenance=dict(result.provenance))
         if failures:
             run.record = replace(run.record, status="KILLED", failures=failures)
-        run.ended = self._now()
+        run.ended = self._now_ms()
 
     def kill(self, run_id: str) -> None:
         run = self._run(run_id)
         run.record = replace(run.record, status="KILLED")
 
-    def _now(self) -> int:
-        """Milliseconds since the epoch, strictly rising."""
-        self._clock = max(self._clock + 1, time.time_ns() // 1_000_000)
-        return self._clock
+    def _now_ms(self) -> int:
+        """Milliseconds since 1970, strictly increasing."""
+        self._last_ms = max(self._last_ms + 1, time.time_ns() // 1_000_000)
+        return self._last_ms
 
     def _run(self, run_id: str) -> _Run:
         if run_id not in self._runs:
@@ -132,7 +132,7 @@ class MemoryTracker:
             run = self._run(run_id)
             run.record = replace(run.record, scores=dict(sorted({**run.record.scores, **scores}.items())))
             if run.record.status == "FINISHED":
-                run.later |= dict.fromkeys(scores, self._now())
+                run.later |= dict.fromkeys(scores, self._now_ms())
 
     def history(self, run_id: str) -> list[dict[str, float]]:
         epochs = self._runs[run_id].epochs
@@ -143,14 +143,15 @@ class MemoryTracker:
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         folder = self._runs[run_id].artifacts
-        found = folder / path if folder else None
-        if path == MODEL and found and not found.is_dir():
+        if folder is None:
             return None
-        return found if found and found.exists() else None
+        artifact = folder / path
+        exists = artifact.is_dir() if path == MODEL else artifact.exists()
+        return artifact if exists else None
 
     def stored(self, study: str) -> list[StoredRun]:
-        kept = [(run, False) for run in self._runs.values()] + [(run, True) for run in self._discarded]
-        return [_stored(run, gone) for run, gone in kept if run.study == study]
+        runs = [(run, False) for run in self._runs.values()] + [(run, True) for run in self._discarded]
+        return [_stored(run, discarded) for run, discarded in runs if run.study == study]
 
     def files(self, run_id: str) -> Path | None:
         return self._run(run_id).artifacts
@@ -162,22 +163,22 @@ class MemoryTracker:
             raise LookupError(f"study {run.study}: open it before adding a run")
         run_id = uuid4().hex
         epochs = {int(e["epoch"]): {name: v for name, v in e.items() if name != "epoch"} for e in history}
-        kept = _Run(run.study, replace(run.record, run_id=run_id), epochs, None, run, run.started, run.ended)
-        kept.params, kept.later = dict(run.params), dict(run.later)
-        self._runs[run_id] = kept
-        for source, place in ((files, ""), (model, MODEL)):
+        added = _Run(run.study, replace(run.record, run_id=run_id), epochs, None, run, run.started, run.ended)
+        added.params, added.later = dict(run.params), dict(run.later)
+        self._runs[run_id] = added
+        for source, subfolder in ((files, ""), (model, MODEL)):
             if source:
-                self._keep(kept, source, place)
+                self._copy(added, source, subfolder)
         return run_id
 
     def add_model(self, run_id: str, model: Path) -> None:
-        self._keep(self._run(run_id), model, MODEL)
+        self._copy(self._run(run_id), model, MODEL)
 
-    def _keep(self, run: _Run, source: Path, place: str) -> None:
+    def _copy(self, run: _Run, source: Path, subfolder: str) -> None:
         if run.artifacts is None:
             run.artifacts = Path(tempfile.mkdtemp(prefix="ablate-memory-"))
             weakref.finalize(self, shutil.rmtree, run.artifacts, ignore_errors=True)
-        shutil.copytree(source, run.artifacts / place, dirs_exist_ok=True)
+        shutil.copytree(source, run.artifacts / subfolder, dirs_exist_ok=True)
 
 
 def _stored(run: _Run, discarded: bool) -> StoredRun:

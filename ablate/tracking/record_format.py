@@ -1,4 +1,4 @@
-"""How a store of runs keeps a Record and a study's document: tags, metrics, artifacts. Knows no MLflow, no database."""
+"""The tags, metrics and artifacts in which a store keeps Records and documents. Imports no mlflow."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from typing import Any, cast
 from ablate.study import SCHEMA, InputError, Problem, Record, printable
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
-FAILURES = "ablate.failures"  # tag: tries of a run's cell that have failed, where there were any
+FAILURES = "ablate.failures"  # tag: how many tries of the run's cell have failed, if any
 DOCUMENT = "study.json"  # artifact of the parent run
-MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; more is cut off and then no JSON
+MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; a larger file is cut off, so invalid JSON
 MODEL = "model"  # name of the LoggedModel of a run
-MODEL_DATA = "data/model"  # our model folder inside a LoggedModel's own folder
+MODEL_DATA = "data/model"  # folder with weights and settings, inside the LoggedModel's folder
 
 
 def score(value: float) -> float:
-    """Undo MLflow's database encoding: it stores ±∞ as the largest float."""
+    """Undo MLflow's encoding of ±∞, which its database stores as ± the largest float."""
     return value if abs(value) < sys.float_info.max else value * 2
 
 
-def check_version(version: object, place: str) -> None:
-    """Refuse, by InputError, records that a newer version of the package has written; those without one are of 0."""
+def check_version(version: object, item: str) -> None:
+    """Raises InputError where `item` was written by a newer version of the package, with a higher schema."""
     if int(str(version)) > SCHEMA:
         rule = f"was written by a newer version of ablate: records of schema {version}, this one reads up to {SCHEMA}"
-        raise InputError(Problem("tracking store", place, rule, nearest="`pip install --upgrade ablate`"))
+        raise InputError(Problem("tracking store", item, rule, nearest="`pip install --upgrade ablate`"))
 
 
 def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mapping[str, float], dataset: str) -> Record:
-    """The Record that a run's tags, latest metrics and the digest of its data amount to."""
-    check_version(tags.get("ablate.schema", 0), f"run {run_id}")
+    """The Record of a run, from its tags, its latest metrics and the digest of its data.
+
+    Raises KeyError, ValueError or TypeError for damaged tags, and InputError for those of a newer version.
+    """
+    check_version(tags.get("ablate.schema", 0), f"run {run_id}")  # the first version wrote none
     trial = tags.get("ablate.trial", "")
     overrides, provenance = (json.loads(tags.get(f"ablate.{name}", "{}")) for name in ("overrides", "provenance"))
     if not isinstance(overrides, dict) or not isinstance(provenance, dict):
@@ -56,8 +59,8 @@ def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mappin
 
 
 def record_tags(record: Record, study: str) -> dict[str, str]:
-    """The tags of which `record_of` makes this record, in the store of a study."""
-    plain = {
+    """The tags from which `record_of` makes this record."""
+    values = {
         "study": study,
         "arm": record.arm,
         "seed": str(record.seed),
@@ -70,14 +73,14 @@ def record_tags(record: Record, study: str) -> dict[str, str]:
         "error": record.error,
         "failures": str(record.failures or ""),
     }
-    return {ROLE: "run", **{f"ablate.{name}": value for name, value in plain.items() if value}}
+    return {ROLE: "run", **{f"ablate.{name}": value for name, value in values.items() if value}}
 
 
 def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, float]]:
     """Per-epoch entries from (metric, value, step, timestamp) points.
 
-    Steps count epochs from 1; what is not a curve stands at step 0. Of two values at one step the earlier is the
-    curve's: the later one is the final score, which may be computed at another precision.
+    Steps count epochs from 1; values without a curve are at step 0. Of two values at one step the earlier belongs to
+    the curve: the later one is the final score, which may be computed at another precision.
     """
     epochs: dict[int, dict[str, float]] = defaultdict(dict)
     for name, value, step, _ in sorted(points, key=lambda point: (point[2], point[3])):
@@ -87,7 +90,7 @@ def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, floa
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """A study's document. Raises InputError where it is no JSON table."""
+    """A study's document. Raises InputError where it is no JSON table, or a newer version wrote it."""
     try:
         with path.open("rb") as stream:
             document = json.loads(stream.read(MAX_DOCUMENT_BYTES))

@@ -1,1 +1,1 @@
-"""Which settings a tuning trial tries, by Optuna, and a copy of all trials for its dashboard."""
+"""Tuning by Optuna: the settings of each trial, and a copy of all trials for optuna-dashboard."""

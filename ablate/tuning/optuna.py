@@ -1,4 +1,4 @@
-"""Propose tuning trials and mirror finished work for optuna-dashboard. The only module that knows Optuna."""
+"""Propose tuning trials, and copy finished runs to a database for optuna-dashboard. The only module with Optuna."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from ablate.study.components import load_component
 from ablate.study.space_rules import Entry, by_dependence, contains
 from ablate.untrusted.addresses import checked, is_postgres, unreachable, with_driver
 
-Finished = Sequence[tuple[Mapping[str, Scalar], float | None]]
-KEY = "ablate.key"  # user attribute that makes mirroring idempotent
-CONNECT_S = 5
-TRIES, PAUSE_S = 3, 1.0  # to open a database: of two machines that make its tables at once one fails
-STARTUP_TRIALS = 10  # optuna's default of random trials before TPE takes over; a third of smaller budgets
+Finished = Sequence[tuple[Mapping[str, Scalar], float | None]]  # (overrides, value) of trials; None: failed
+KEY = "ablate.key"  # user attribute that identifies a trial, so that it is copied once
+CONNECT_TIMEOUT_S = 5
+TRIES, PAUSE_S = 3, 1.0  # to open a database: of two machines that create its tables at once one fails
+STARTUP_TRIALS = 10  # random trials before TPE starts, Optuna's default; of smaller budgets a third
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -52,12 +52,12 @@ def propose(
     defaults: Mapping[str, Scalar],
     index: int | None = None,
 ) -> dict[str, Scalar]:
-    """The values of trial `index` (from 0; default: the next), path → value, entries whose `when` fails left out.
+    """The values of trial `index` (from 0; default: the next), path → value, without entries whose `when` fails.
 
-    A pure function of its arguments. Trial 0 is the settings as written (`defaults`) where they lie in the space.
-    `tpe` and `random` draw from `seed`, which should differ from trial to trial (`tuning_seed`); `qmc` takes
-    point `index` of a scrambled Sobol sequence that the space alone fixes, so that every arm is tried at the same
-    points and no trial depends on another's result. `finished`: overrides and value (None = failed), in trial order.
+    A pure function of its arguments. Trial 0 has the settings as written (`defaults`) if they lie in the space. `tpe`
+    and `random` draw from `seed`, which should differ from trial to trial (`tuning_seed`). `qmc` takes point `index` of
+    a scrambled Sobol sequence that depends only on the space, so that every arm is tried at the same points and no
+    trial depends on another's result. `finished`: the trials so far, in order.
     """
     index = len(finished) if index is None else index
     written = _as_written(space, defaults)
@@ -91,35 +91,36 @@ def _sampler(name: str, seed: int, total: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
 
 
-def _optuna_study(sampler: optuna.samplers.BaseSampler, direction: Direction, **where: Any) -> optuna.Study:
-    # NopPruner is named because the default is MedianPruner, and pruned trials depend on timing.
-    way: Literal["minimize", "maximize"] = "minimize" if direction == "lower" else "maximize"
-    return optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner(), direction=way, **where)
+def _optuna_study(sampler: optuna.samplers.BaseSampler, direction: Direction, **storage: Any) -> optuna.Study:
+    # NopPruner, because the default is MedianPruner, whose pruned trials depend on timing.
+    optuna_direction: Literal["minimize", "maximize"] = "minimize" if direction == "lower" else "maximize"
+    pruner = optuna.pruners.NopPruner()
+    return optuna.create_study(sampler=sampler, pruner=pruner, direction=optuna_direction, **storage)
 
 
 def _quasi_random(space: Mapping[str, Entry], index: int) -> dict[str, Scalar]:
-    """Every entry has its own coordinate, so a conditional one is drawn always and dropped where it does not exist."""
+    """Point `index` of the sequence. Conditional entries have a coordinate too; absent ones are dropped afterwards."""
     scramble = int(digest({path: entry.model_dump() for path, entry in space.items()})[:8], 16)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # QMCSampler, unchanged since 3.0
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # QMCSampler has not changed since 3.0
         sampler = optuna.samplers.QMCSampler(scramble=True, seed=scramble)
     optuna_study = _optuna_study(sampler, "lower")
     distributions = {path: _distribution(space[path]) for path in sorted(space)}
-    # The sampler takes its space from a first trial; what that trial was does not matter.
+    # The sampler takes its space from the first trial, whatever its values.
     first = {path: _some_value(space[path]) for path in distributions}
     optuna_study.add_trial(optuna.trial.create_trial(params=first, distributions=distributions, value=0.0))
     for _ in range(index):
         optuna_study.ask(distributions)
-    drawn = optuna_study.ask(distributions).params
+    point = optuna_study.ask(distributions).params
     values: dict[str, Scalar] = {}
     for path in by_dependence(space):
         if _exists(space[path], values):
-            values[path] = drawn[path]
+            values[path] = point[path]
     return _in_order(space, values)
 
 
 def _as_written(space: Mapping[str, Entry], defaults: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
-    """The settings as written as a trial; None when one of them lies outside the space."""
+    """The settings as written, as a trial's values; None when one of them lies outside the space."""
     values: dict[str, Scalar] = {}
     for path in by_dependence(space):
         if _exists(space[path], values):
@@ -163,44 +164,45 @@ def _frozen(
 
 
 def check_storage(address: str) -> None:
-    """Reach the storage at this address and make its tables. Raises InputError when that cannot be done."""
+    """Connect to the storage at this address and create its tables. Raises InputError when that fails."""
     with _storage(checked("--storage", address)):
         return
 
 
 @contextmanager
 def _storage(address: str) -> Iterator[optuna.storages.RDBStorage]:
-    """An open storage of Optuna's. Raises InputError, without a password in it, when it cannot be opened."""
-    storage = _opened(address)
+    """An Optuna storage, closed afterwards. Raises InputError, without the password, when it cannot be opened."""
+    storage = _open(address)
     try:
         yield storage
     finally:
         storage.engine.dispose()  # otherwise the file stays open
 
 
-def _opened(address: str) -> optuna.storages.RDBStorage:
-    for left in reversed(range(TRIES)):
+def _open(address: str) -> optuna.storages.RDBStorage:
+    for tries_left in reversed(range(TRIES)):
         try:
-            return optuna.storages.RDBStorage(with_driver(address), _patience(address))
-        except Exception as error:  # of SQLAlchemy, of the driver, or Optuna's for the tables of another version
-            made_at_once = isinstance(error, (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError))
-            made_at_once = made_at_once and not isinstance(error, sqlalchemy.exc.OperationalError)  # it is not there
-            if not (left and made_at_once):
+            return optuna.storages.RDBStorage(with_driver(address), _engine_options(address))
+        except Exception as error:  # from SQLAlchemy, the driver, or Optuna for tables of another version
+            # OperationalError: the database cannot be reached. Another one: two machines may be creating the tables.
+            retry = isinstance(error, (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError))
+            retry = retry and not isinstance(error, sqlalchemy.exc.OperationalError)
+            if not (tries_left and retry):
                 raise InputError(unreachable(address, error)) from None
         time.sleep(PAUSE_S)
     raise AssertionError("the last try returns or raises")
 
 
-def _patience(address: str) -> dict[str, Any]:
-    return {"connect_args": {"connect_timeout": CONNECT_S}} if is_postgres(address) else {}
+def _engine_options(address: str) -> dict[str, Any]:
+    return {"connect_args": {"connect_timeout": CONNECT_TIMEOUT_S}} if is_postgres(address) else {}
 
 
 def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:
     """Copy the tuning trials and comparison runs that count into the database at `address`, for optuna-dashboard.
 
-    Optuna studies: `<study>/<arm>`, one a tuned arm, and `<study>/compare` with the arm and the seed as parameters
-    and the primary metric as value. Idempotent; only trials that have ended are ever written. Raises StoreUnavailable
-    when the database cannot be used.
+    Writes an Optuna study `<study>/<arm>` for every tuned arm, and `<study>/compare` with arm and seed as parameters
+    and the primary metric as value. Idempotent; writes only trials that have ended. Raises StoreUnavailable when the
+    database cannot be used.
     """
     catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
     planned = plan.make_plan(study, records, digest_of_arm)
@@ -223,7 +225,7 @@ def _tuning_trials(study: Study, outcomes: Iterable[TrialOutcome]) -> list[Froze
             study.tuning.space,
             outcome.overrides,
             outcome.value,
-            # The index tells trials with equal values apart: their runs have equal keys.
+            # With the index, because the runs of trials with equal values have equal keys.
             {KEY: f"{outcome.index} {digest([spec.key for spec in outcome.specs])[:16]}", "trial": outcome.index},
         )
         for outcome in outcomes
@@ -248,18 +250,17 @@ def _finite(score: float | None) -> float | None:
 
 
 def _add(storage: optuna.storages.BaseStorage, name: str, trials: Sequence[FrozenTrial], direction: Direction) -> None:
-    """Add what is not there.
+    """Add the trials that the Optuna study lacks.
 
-    A study of another space, with trials that are no more, or with keys as older versions wrote them, is written
-    afresh.
+    It is deleted and written again if it has another space, trials that no longer count, or keys of older versions.
     """
     optuna_study = _optuna_study(
         optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name, load_if_exists=True
     )
-    there = {t.user_attrs.get(KEY): t for t in optuna_study.trials}
+    present = {t.user_attrs.get(KEY): t for t in optuna_study.trials}
     wanted = {t.user_attrs[KEY]: t for t in trials}
-    if any(key not in wanted or t.distributions != wanted[key].distributions for key, t in there.items()):
+    if any(key not in wanted or t.distributions != wanted[key].distributions for key, t in present.items()):
         optuna.delete_study(study_name=name, storage=storage)
-        there = {}
+        present = {}
         optuna_study = _optuna_study(optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name)
-    optuna_study.add_trials([trial for key, trial in wanted.items() if key not in there])
+    optuna_study.add_trials([trial for key, trial in wanted.items() if key not in present])

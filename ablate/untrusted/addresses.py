@@ -1,4 +1,4 @@
-"""What is said about the addresses of servers and databases: never a password. Knows no library and no store."""
+"""Addresses of servers and databases: check and convert them, and remove passwords from texts. Opens nothing."""
 
 from __future__ import annotations
 
@@ -12,62 +12,63 @@ from urllib.parse import unquote, urlsplit
 from ablate.untrusted.problems import InputError, Problem
 
 HIDDEN = "***"
-# `user:password@` up to the last @ of the word, as a password may hold / and @; but host:port/…@ is no password.
+# `user:password@` up to the last @ of the word, because a password may contain / and @; host:port/…@ has no password.
 _USERINFO = r"(?<=://)(?:[^/\s:@]*:(?!\d{1,5}(?:[/\s]|$))%s*|[^/\s@]*)@"
 IN_TEXT = re.compile(_USERINFO % r"\S")
-IN_ARGUMENT = re.compile(_USERINFO % r"[\s\S]")  # all of an argument is one address: its password may hold blanks
+IN_ARGUMENT = re.compile(_USERINFO % r"[\s\S]")  # an argument is one address, whose password may contain blanks
 _VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&;'"]+)"""
 NAMED = re.compile(rf"""(?i)([\w-]*(?:password|passwd|passphrase|pwd)["']?\s*[=:]\s*){_VALUE}""")
 IN_QUERY = re.compile(r"(?i)([?&][\w.-]*(?:token|secret|key|signature|credential)[\w-]*=)[^&\s'\"]+")
-RESERVED = "@ : / ? # and blanks in a user name or password are written %40 %3A %2F %3F %23 %20"
+ESCAPES_HINT = "@ : / ? # and blanks in a user name or password are written %40 %3A %2F %3F %23 %20"
 
 
 def redacted(text: object) -> str:
     """`text` without passwords: user:password@ of addresses, password=… of connection strings, keys in queries.
 
-    In doubt it hides too much.
+    Where it is unclear what the password is, more than the password is hidden.
     """
-    return _named(IN_TEXT.sub(f"{HIDDEN}@", str(text)))
+    return _without_named(IN_TEXT.sub(f"{HIDDEN}@", str(text)))
 
 
-def _named(text: str) -> str:
+def _without_named(text: str) -> str:
+    """`text` without values of names like "password" and "token"."""
     return IN_QUERY.sub(rf"\1{HIDDEN}", NAMED.sub(rf"\1{HIDDEN}", text))
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """The arguments as a shell takes them, without passwords."""
-    return shlex.join(_named(IN_ARGUMENT.sub(f"{HIDDEN}@", argument)) for argument in arguments)
+    """The arguments as a shell command, without passwords."""
+    return shlex.join(_without_named(IN_ARGUMENT.sub(f"{HIDDEN}@", argument)) for argument in arguments)
 
 
 def checked(option: str, address: str) -> str:
-    """`address`, where libraries agree on which part of it is the password.
+    """`address`, if every library takes the same part of it as the password.
 
-    Raises InputError where they do not: one of them would take a part of it for the host, and name it in an error.
+    Raises InputError otherwise: a library could take part of the password for the host and show it in an error.
     """
     scheme, separator, rest = address.partition("://")
     authority = rest.partition("/")[0]
-    name, at, _ = authority.rpartition("@")
+    login, at, _ = authority.rpartition("@")
     port = authority.rpartition(":")[2] if ":" in authority.rpartition("]")[2] else ""
-    may_follow = port.isdigit() and scheme.startswith("http")  # an @ in the path of a page, not of a database
-    cut_off = not at and "@" in rest and bool(port) and not may_follow
-    if separator and (cut_off or re.search(r"[@?#\s]", name)):
-        raise InputError(Problem(option, "", "is not a well-formed address", f"{scheme}://{HIDDEN}", RESERVED))
+    at_in_path = port.isdigit() and scheme.startswith("http")  # only the path of a web page may have an @
+    cut_off = not at and "@" in rest and bool(port) and not at_in_path
+    if separator and (cut_off or re.search(r"[@?#\s]", login)):
+        raise InputError(Problem(option, "", "is not a well-formed address", f"{scheme}://{HIDDEN}", ESCAPES_HINT))
     try:
         urlsplit(address)
-    except ValueError as error:  # an IPv6 address without its bracket
+    except ValueError as error:  # for example an IPv6 address without its bracket
         raise InputError(Problem(option, "", "is not a well-formed address", redacted(address), str(error))) from None
     return address
 
 
 def with_driver(address: str) -> str:
-    """`postgresql://…` with the driver that the extra `postgres` installs: what SQLAlchemy takes by itself varies."""
+    """`postgresql://…` with psycopg, which the extra `postgres` installs: SQLAlchemy's default driver varies."""
     if address.startswith("postgresql://") and importlib.util.find_spec("psycopg"):
         return address.replace("://", "+psycopg://", 1)
     return address
 
 
 def sqlite_address(file: Path) -> str:
-    """The address of a SQLite database: SQLAlchemy takes %41 in it for A, and what follows ? for options."""
+    """The address of a SQLite database, with % and ? escaped: SQLAlchemy reads %41 as A, and options after ?."""
     return f"sqlite:///{_quoted(file.absolute())}"
 
 
@@ -79,7 +80,7 @@ def default_uri(mlruns: Path) -> str:
 def database_file(uri: str) -> Path | None:
     """The file of an `sqlite:///…` address; None for any other store.
 
-    Raises InputError for one that names no file, or more than it: whoever took it for a file would find another store.
+    Raises InputError for one without a file name or with options: taken for a file name, it would be another store.
     """
     scheme, _, rest = uri.partition(":")
     if scheme.partition("+")[0] != "sqlite":
@@ -98,12 +99,12 @@ def local_path(address: str) -> Path | None:
     return None if parts.scheme else Path(address)
 
 
-def absolute(address: str, here: Path) -> str:
-    """An address of a SQLite file below the folder `here`, the working folder, with its whole path; others as is."""
+def absolute(address: str, folder: Path) -> str:
+    """The address with the absolute path, where it names a SQLite file relative to `folder`; other addresses as is."""
     scheme, _, file = address.partition(":///")
     if scheme.partition("+")[0] != "sqlite" or not file or file.startswith(("/", ":", "file:")):
         return address
-    return f"{scheme}:///{_quoted(here)}/{file}"
+    return f"{scheme}:///{_quoted(folder)}/{file}"
 
 
 def _quoted(path: Path) -> str:
@@ -116,7 +117,7 @@ def is_postgres(address: str | None) -> bool:
 
 
 def without_login(address: str) -> tuple[str, str, str]:
-    """An address without its `user:password@`, then the user and the password; "" where there is none."""
+    """(address without `user:password@`, user, password); the last two are "" where the address has no login."""
     parts = urlsplit(address)
     login, at, host = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
@@ -124,7 +125,7 @@ def without_login(address: str) -> tuple[str, str, str]:
 
 
 def unreachable(address: str, error: Exception) -> Problem:
-    """What to say of a database that cannot be opened: one line, no password."""
+    """The problem of a database that cannot be opened, with a reason of one line and without the password."""
     reason = getattr(error, "orig", None) or error
     first_line = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
     hint = "install ablate with its extra 'postgres'" if isinstance(error, ImportError) else ""

@@ -1,6 +1,6 @@
-"""Plain arrays of .npz archives, from anywhere: no pickles, no more memory than is allowed. No torch.
+"""Read arrays from .npz archives of strangers: without unpickling, and within a limit of memory. Imports no torch.
 
-`numpy.load` believes what a member says of itself: 60 bytes that announce 10¹² texts of no length make it hang.
+`numpy.load` trusts the headers: 60 bytes that announce 10¹² strings of length 0 make it hang.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ablate.untrusted.problems import InputError, Problem
 
 MAX_MEMBERS = 1000
-PLAIN = "biufcSU"  # dtype kinds without objects, fields or raw bytes
-# numpy writes no other: one read of a bz2 or xz member can unpack gigabytes at once.
+PLAIN = "biufcSU"  # dtype kinds; not objects, fields or raw bytes
+# numpy writes no others. One read of a bz2 or xz member can unpack gigabytes at once.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -26,10 +26,10 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Archive:
-    """An open .npz. Its arrays have `most_bytes` in all."""
+    """An open .npz, from which arrays of at most `most_bytes` in all can be read."""
 
     def __init__(self, members: zipfile.ZipFile, most_bytes: int) -> None:
-        self._zip, self._left = members, most_bytes
+        self._zip, self._bytes_left = members, most_bytes
         self._members = {info.filename.removesuffix(".npy"): info for info in members.infolist()}
 
     @property
@@ -37,10 +37,10 @@ class Archive:
         return list(self._members)
 
     def read(self, name: str) -> NDArray[Any]:
-        """One array. Raises ValueError with the reason when it is damaged, too large or not plain, KeyError without."""
+        """One array. Raises ValueError when it is damaged, too large or not plain, KeyError when there is none."""
         info = self._members[name]
-        if info.file_size > self._left:
-            raise ValueError(f"arrays must have at most {self._left:,} bytes more; it has {info.file_size:,}")
+        if info.file_size > self._bytes_left:
+            raise ValueError(f"arrays must have at most {self._bytes_left:,} bytes more; it has {info.file_size:,}")
         try:
             with self._zip.open(info) as stream:
                 _check_header(stream, info)
@@ -48,15 +48,15 @@ class Archive:
                 array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
         except ValueError:
             raise
-        except Exception as error:  # what zipfile, zlib and numpy raise for damaged members is no list of types
+        except Exception as error:  # for damaged members zipfile, zlib and numpy raise many types
             raise ValueError(str(error) or type(error).__name__) from error
-        self._left -= info.file_size
+        self._bytes_left -= info.file_size
         return array
 
 
 @contextmanager
 def open_npz(file: Path, *, most_bytes: int) -> Iterator[Archive]:
-    """The archive, for as long as the context lasts. Raises InputError for a file that is none."""
+    """Open an archive. Raises InputError for a file that is no .npz archive."""
     if not file.is_file():
         raise InputError(Problem(str(file), "", "is a folder, not an .npz file" if file.is_dir() else "no such file"))
     try:
@@ -67,33 +67,33 @@ def open_npz(file: Path, *, most_bytes: int) -> Iterator[Archive]:
         members = zipfile.ZipFile(file)
     except InputError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # as in `Archive.read`
         raise InputError(Problem(str(file), "", f"is damaged: {str(error)[:200]}")) from error
     with members:
         if len(members.infolist()) > MAX_MEMBERS:
             raise InputError(Problem(str(file), "", f"must have at most {MAX_MEMBERS} arrays"))
         if any(info.compress_type not in _COMPRESSIONS for info in members.infolist()):
-            raise InputError(Problem(str(file), "", "must be packed as numpy does: deflated, or not at all"))
+            raise InputError(Problem(str(file), "", "must be compressed as numpy does: deflated, or not at all"))
         yield Archive(members, most_bytes)
 
 
 def read_npz(file: Path, *, most_bytes: int) -> Arrays:
-    """Every array of the archive. Raises InputError naming each that cannot be read."""
-    found: Arrays = {}
+    """Every array of the archive. Raises InputError for all that cannot be read."""
+    arrays: Arrays = {}
     problems = []
     with open_npz(file, most_bytes=most_bytes) as archive:
         for name in archive.names:
             try:
-                found[name] = archive.read(name)
+                arrays[name] = archive.read(name)
             except ValueError as error:
                 problems.append(Problem(str(file), name[:100], f"cannot be read as a plain array: {error}"))
     if problems:
         raise InputError(*problems)
-    return found
+    return arrays
 
 
 def array_names(file: Path) -> frozenset[str]:
-    """Names of the arrays, whatever is in them; none in a file that is no archive."""
+    """Names of the arrays, without reading them; none for a file that is no archive."""
     try:
         with open_npz(file, most_bytes=0) as archive:
             return frozenset(archive.names)
@@ -102,7 +102,7 @@ def array_names(file: Path) -> frozenset[str]:
 
 
 def _check_header(stream: IO[bytes], info: zipfile.ZipInfo) -> None:
-    """Raises ValueError unless what the header announces is plain and there."""
+    """Raises ValueError unless the header announces a plain array that the member has bytes for."""
     version = npy.read_magic(stream)
     if version not in _HEADERS:
         raise ValueError(f"is of version {version[0]}.{version[1]}, which plain arrays do not need")

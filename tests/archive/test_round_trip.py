@@ -1,4 +1,4 @@
-"""A study goes from store to store as bundles: whole, once, and the same again wherever it was stopped."""
+"""A study goes from store to store as bundles: every run complete and once, also after an interruption anywhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import toy_runs as toy
-from toy_study import DOCUMENT, bundles, contents, ended, fill, filled, nobody
+from toy_study import DOCUMENT, bundles, contents, ended, fill, filled, no_progress
 
 from ablate.archive import bundle
 from ablate.archive.collect import collect
@@ -54,9 +54,9 @@ def store(request: pytest.FixtureRequest) -> Open:
 
 def test_a_bundle_is_plain_files(source: MemoryTracker, folder: Path) -> None:
     first = ended(source)[0]
-    place = folder / "runs" / first.origin
-    said = json.loads((place / "run.json").read_text())
-    assert (said["study"], said["record"]["arm"], said["record"]["status"]) == ("toy", "plain", first.record.status)
+    run_folder = folder / "runs" / first.origin
+    run = json.loads((run_folder / "run.json").read_text())
+    assert (run["study"], run["record"]["arm"], run["record"]["status"]) == ("toy", "plain", first.record.status)
     finished = next(run for run in ended(source) if run.model)
     files = contents(folder / "runs" / finished.origin)
     assert sorted(files) == [
@@ -68,9 +68,9 @@ def test_a_bundle_is_plain_files(source: MemoryTracker, folder: Path) -> None:
 
 
 def test_there_and_back_it_is_the_same(source: MemoryTracker, folder: Path, store: Open, tmp_path: Path) -> None:
-    came = deliver("toy", folder, store(), nobody)
-    assert (len(came), sum(came.values())) == (4, 2)
-    assert deliver("toy", folder, store(), nobody) == {}
+    added = deliver("toy", folder, store(), no_progress)
+    assert (len(added), sum(added.values())) == (4, 2)
+    assert deliver("toy", folder, store(), no_progress) == {}
     there = store()
     for copy, run in zip(ended(there), ended(source), strict=True):
         assert copy.record.run_id != run.record.run_id
@@ -79,11 +79,11 @@ def test_there_and_back_it_is_the_same(source: MemoryTracker, folder: Path, stor
     assert [record.seed for record in there.records("toy")] == [1, 2, 101, 3]  # as they began
     assert there.document("toy") == DOCUMENT
     assert contents(bundles(there, tmp_path / "back")) == contents(folder)
-    assert deliver("toy", tmp_path / "back", source, nobody) == {}
+    assert deliver("toy", tmp_path / "back", source, no_progress) == {}
 
 
 def test_mlflow_sees_what_a_run_of_its_own_has(folder: Path, sqlite: Open) -> None:
-    deliver("toy", folder, sqlite(), nobody)
+    deliver("toy", folder, sqlite(), no_progress)
     tracker = sqlite()
     assert isinstance(tracker, MlflowTracker)
     copy = next(run for run in tracker.stored("toy") if run.model)
@@ -100,85 +100,83 @@ def test_mlflow_sees_what_a_run_of_its_own_has(folder: Path, sqlite: Open) -> No
     assert [p.value for p in tracker.client.get_metric_history(copy.record.run_id, "train/loss")] == [1.0, 0.5, 1 / 3]
 
 
-def test_runs_that_are_known_stay_and_what_came_later_joins_them(
-    source: MemoryTracker, folder: Path, store: Open, tmp_path: Path
-) -> None:
+def test_known_runs_stay_and_get_later_scores(source: MemoryTracker, folder: Path, store: Open, tmp_path: Path) -> None:
     tracker = store()
-    deliver("toy", folder, tracker, nobody)
+    deliver("toy", folder, tracker, no_progress)
     first, second = (run for run in ended(tracker) if run.model)
     tracker.discard([second.record.run_id])
-    assert deliver("toy", folder, tracker, nobody) == {}
+    assert deliver("toy", folder, tracker, no_progress) == {}
     assert second.origin not in {run.origin for run in ended(tracker)}
     theirs = MemoryTracker()
-    deliver("toy", folder, theirs, nobody)
+    deliver("toy", folder, theirs, no_progress)
     same = next(run for run in ended(theirs) if run.origin == first.origin)
     theirs.add_scores([same.record.run_id], {"external/error": 4.5})
     amended = {**DOCUMENT, "amendments": [{"date": "2025-02-03", "what": "seed 9"}]}
     theirs.open("toy", amended)
     toy.run(theirs, toy.spec("toy", "plain", 9))
     later = bundles(theirs, tmp_path / "later")
-    assert len(deliver("toy", later, tracker, nobody)) == 1
+    assert len(deliver("toy", later, tracker, no_progress)) == 1
     known = {run.origin: run.record for run in ended(tracker)}
     scores = dict(sorted({**same.record.scores, "external/error": 4.5}.items()))
     assert repr(known[first.origin].scores) == repr(scores)  # one is undefined
     assert tracker.document("toy") == amended
-    deliver("toy", folder, tracker, nobody)  # the earlier one again
+    deliver("toy", folder, tracker, no_progress)  # the earlier one again
     assert tracker.document("toy") == amended
     assert {run.origin: run.record for run in ended(tracker)}[first.origin].scores["external/error"] == 4.5
 
 
 def test_bundles_follow_their_store(folder: Path, tmp_path: Path) -> None:
-    """Of what was collected before, discarded runs go, and later scores and documents come."""
+    """A second collection removes discarded runs and adds later scores and documents."""
     tracker = MemoryTracker()
-    deliver("toy", folder, tracker, nobody)
+    deliver("toy", folder, tracker, no_progress)
     first, second = (run for run in ended(tracker) if run.model)
     tracker.discard([first.record.run_id])
     tracker.add_scores([second.record.run_id], {"external/error": 4.5})
-    assert collect("toy", tracker, folder, nobody) == {}
-    assert first.origin not in bundle.places(folder)
+    assert collect("toy", tracker, folder, no_progress) == {}
+    assert first.origin not in bundle.run_folders(folder)
     assert bundle.read(folder / "runs" / second.origin, "toy").record.scores["external/error"] == 4.5
     with pytest.raises(InputError, match="not in the store"):
-        collect("other", tracker, tmp_path / "other", nobody)
+        collect("other", tracker, tmp_path / "other", no_progress)
 
 
 def test_a_model_that_was_absent_joins_its_run(folder: Path, store: Open, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "poor")
-    for place in bundle.places(tmp_path / "poor").values():
-        shutil.rmtree(place / "model", ignore_errors=True)
-    with_models = {origin for origin, place in bundle.places(folder).items() if bundle.model(place)}
+    for run_folder in bundle.run_folders(tmp_path / "poor").values():
+        shutil.rmtree(run_folder / "model", ignore_errors=True)
+    with_models = {origin for origin, run_folder in bundle.run_folders(folder).items() if bundle.model(run_folder)}
     assert absent_models("toy", tmp_path / "poor", store()) == with_models
-    deliver("toy", tmp_path / "poor", store(), nobody)
+    deliver("toy", tmp_path / "poor", store(), no_progress)
     assert absent_models("toy", tmp_path / "poor", store()) == with_models
-    deliver("toy", folder, store(), nobody)
+    deliver("toy", folder, store(), no_progress)
     assert absent_models("toy", folder, store()) == set()
     for run in ended(store()):
         if run.origin in with_models:
-            found = store().artifact(run.record.run_id, "model")
-            assert found
+            model = store().artifact(run.record.run_id, "model")
+            assert model
             weights = folder / "runs" / run.origin / "model" / "weights.safetensors"
-            assert (found / "weights.safetensors").read_bytes() == weights.read_bytes()
+            assert (model / "weights.safetensors").read_bytes() == weights.read_bytes()
 
 
 # Stopped
 
 
 class Stopping:
-    """Something whose methods stop everything at their n-th call: before it is made, or once it is."""
+    """A wrapper whose methods raise at their n-th call, before or after the call is made."""
 
     def __init__(self, inner: Any, calls: int, after: bool, error: type[BaseException]) -> None:
-        self.inner, self.left, self.after, self.error = inner, calls, after, error
+        self.inner, self.remaining, self.after, self.error = inner, calls, after, error
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.inner, name)
-        return self._counted(found) if callable(found) else found
+        attribute = getattr(self.inner, name)
+        return self._counted(attribute) if callable(attribute) else attribute
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **options: Any) -> Any:
-            self.left -= 1
-            if self.left == 0 and not self.after:
+            self.remaining -= 1
+            if self.remaining == 0 and not self.after:
                 raise self.error
             answer = call(*arguments, **options)
-            if self.left == 0:
+            if self.remaining == 0:
                 raise self.error
             return answer
 
@@ -193,10 +191,10 @@ def test_a_delivery_that_was_stopped_anywhere_goes_on(folder: Path, sqlite: Open
     assert isinstance(tracker, MlflowTracker)
     tracker.__dict__["client"] = Stopping(tracker.client, rng.randint(1, 60), rng.random() < 0.5, error)
     with suppress(error):
-        deliver("toy", folder, tracker, nobody)
+        deliver("toy", folder, tracker, no_progress)
     if error is StoreUnavailable:  # an outage is waited for by the same process
-        deliver("toy", folder, tracker, nobody)
-    deliver("toy", folder, sqlite(), nobody)
+        deliver("toy", folder, tracker, no_progress)
+    deliver("toy", folder, sqlite(), no_progress)
     there = sqlite()
     assert contents(bundles(there, tmp_path / "back")) == contents(folder)
     assert sorted(record.status for record in there.records("toy")) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
@@ -211,51 +209,51 @@ def test_a_delivery_that_was_stopped_anywhere_goes_on(folder: Path, sqlite: Open
 def test_a_collection_that_was_stopped_anywhere_goes_on(source: MemoryTracker, seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     stopping: Any = Stopping(source, rng.randint(1, 12), rng.random() < 0.5, StoreUnavailable)
-    came: dict[str, bool] = {}
+    added: dict[str, bool] = {}
     with suppress(StoreUnavailable):
-        collect("toy", stopping, tmp_path / "bundles", nobody, came=came)
-    collect("toy", source, tmp_path / "bundles", nobody, came=came)
+        collect("toy", stopping, tmp_path / "bundles", no_progress, added=added)
+    collect("toy", source, tmp_path / "bundles", no_progress, added=added)
     assert contents(tmp_path / "bundles") == contents(bundles(source, tmp_path / "at once"))
-    assert (len(came), sum(came.values())) == (4, 2)
+    assert (len(added), sum(added.values())) == (4, 2)
 
 
-def test_a_half_written_bundle_is_none(source: MemoryTracker, folder: Path) -> None:
-    origin, place = next(iter(bundle.places(folder).items()))
+def test_a_half_written_bundle_is_written_again(source: MemoryTracker, folder: Path) -> None:
+    origin, run_folder = next(iter(bundle.run_folders(folder).items()))
     whole = contents(folder)
-    (place / "run.json").unlink()
-    (place / "artifacts" / "left.partial").write_text("half")
-    assert origin not in bundle.places(folder)
-    assert list(collect("toy", source, folder, nobody)) == [origin]
+    (run_folder / "run.json").unlink()
+    (run_folder / "artifacts" / "left.partial").write_text("half")
+    assert origin not in bundle.run_folders(folder)
+    assert list(collect("toy", source, folder, no_progress)) == [origin]
     assert contents(folder) == whole
 
 
 def test_while_a_driver_records_runs(sqlite: Open, tmp_path: Path) -> None:
-    """Only what has ended is taken, and it is whole; the store itself is left as it was."""
+    """Only ended runs are collected, and completely; the store itself does not change."""
     tracker = sqlite()
     fill(tracker, tmp_path)
     before = [record for record in tracker.records("toy") if record.status in ("RUNNING", "KILLED")]
     assert len(before) == 2
-    at_work = toy.spec("toy", "plain", 7)
-    run_id = tracker.start(at_work)
-    taken = bundles(sqlite(), tmp_path / "first")
-    assert len(bundle.places(taken)) == 4
-    tracker.finish(run_id, at_work, toy.finished(at_work, toy.artifacts(tmp_path / "7", 7)))
-    assert list(collect("toy", sqlite(), taken, nobody)) == [run_id]
-    assert bundle.model(taken / "runs" / run_id) is not None
+    started = toy.spec("toy", "plain", 7)
+    run_id = tracker.start(started)
+    collected = bundles(sqlite(), tmp_path / "first")
+    assert len(bundle.run_folders(collected)) == 4
+    tracker.finish(run_id, started, toy.finished(started, toy.artifacts(tmp_path / "7", 7)))
+    assert list(collect("toy", sqlite(), collected, no_progress)) == [run_id]
+    assert bundle.model(collected / "runs" / run_id) is not None
     assert [record for record in tracker.records("toy") if record.status in ("RUNNING", "KILLED")] == before
 
 
-def test_what_a_store_does_not_take_is_told_and_comes_once_it_does(folder: Path, sqlite: Open) -> None:
-    origin, place = next((o, p) for o, p in bundle.places(folder).items() if bundle.model(p))
-    run, described = bundle.read(place, "toy"), (place / "model" / "model.json").read_text()
-    bundle.write_run(place, replace(run, params={**run.params, "a\n;b": "1"}))
-    with pytest.raises(InputError, match="is not taken"):
-        deliver("toy", folder, sqlite(), nobody)
-    bundle.write_run(place, run)
-    (place / "model" / "model.json").write_text("[]")
-    with pytest.raises(InputError, match=f"run {origin}: is not taken"):
-        deliver("toy", folder, sqlite(), nobody)
-    (place / "model" / "model.json").write_text(described)
-    deliver("toy", folder, sqlite(), nobody)
+def test_a_run_that_a_store_refuses_is_reported_and_added_once_it_is_valid(folder: Path, sqlite: Open) -> None:
+    origin, run_folder = next((o, p) for o, p in bundle.run_folders(folder).items() if bundle.model(p))
+    run, described = bundle.read(run_folder, "toy"), (run_folder / "model" / "model.json").read_text()
+    bundle.write_run(run_folder, replace(run, params={**run.params, "a\n;b": "1"}))
+    with pytest.raises(InputError, match="is refused"):
+        deliver("toy", folder, sqlite(), no_progress)
+    bundle.write_run(run_folder, run)
+    (run_folder / "model" / "model.json").write_text("[]")
+    with pytest.raises(InputError, match=f"run {origin}: is refused"):
+        deliver("toy", folder, sqlite(), no_progress)
+    (run_folder / "model" / "model.json").write_text(described)
+    deliver("toy", folder, sqlite(), no_progress)
     assert len(ended(sqlite())) == 4
-    assert deliver("toy", folder, sqlite(), nobody) == {}
+    assert deliver("toy", folder, sqlite(), no_progress) == {}

@@ -12,7 +12,7 @@ import pytest
 import torch
 import toy_runs as toy
 from servers import Postgres, TrackingServer
-from toy_study import bundles, contents, ended, filled, nobody
+from toy_study import bundles, contents, ended, filled, no_progress
 
 from ablate.archive import clean
 from ablate.archive.deliver import deliver
@@ -40,9 +40,9 @@ def test_to_a_server_and_back(
     def there() -> MlflowTracker:
         return MlflowTracker(tracking_server.address, tmp_path / "unused")
 
-    came = deliver("toy", folder, there(), nobody)
-    assert (len(came), sum(came.values())) == (4, 2)
-    assert deliver("toy", folder, there(), nobody) == {}
+    added = deliver("toy", folder, there(), no_progress)
+    assert (len(added), sum(added.values())) == (4, 2)
+    assert deliver("toy", folder, there(), no_progress) == {}
     tracker = MlflowTracker(tracking_server.address, tmp_path / "unused before")  # nothing of it is cached there
     for copy, run in zip(ended(tracker), ended(source), strict=True):
         assert repr(replace(copy.record, run_id="")) == repr(replace(run.record, run_id=""))
@@ -57,24 +57,24 @@ def test_to_a_server_and_back(
     answer = toy.linear(first.record.seed)(torch.ones(2, 17, 6)).detach().numpy()
     np.testing.assert_array_equal(network.predict(np.ones((2, 17, 6), np.float32)), answer)
     tracker.forget("toy")
-    assert deliver("toy", folder, there(), nobody) == {}  # what somebody has discarded stays so
+    assert deliver("toy", folder, there(), no_progress) == {}  # the study was discarded there and is not added again
 
 
-def test_files_of_a_database_s_discarded_runs_are_known(
+def test_artifact_folders_of_discarded_runs_of_a_database_are_found(
     folder: Path, new_database: Callable[..., str], tmp_path: Path
 ) -> None:
     database = new_database(with_mlflow=True)
     tracker = MlflowTracker(database, tmp_path / "shared")
-    deliver("toy", folder, tracker, nobody)
+    deliver("toy", folder, tracker, no_progress)
     assert contents(bundles(tracker, tmp_path / "back")) == contents(folder)
     run = next(run for run in ended(tracker) if run.model)
     model = tracker.artifact(run.record.run_id, "model")
     assert model
     tracker.discard([run.record.run_id])
-    gone = [each for each in discarded.kept(database, tmp_path / "shared") if each.study == "toy"]
-    assert [each.run_id for each in gone] == [run.record.run_id]
-    places = [("toy", what, place) for what, place in gone[0].places]
-    assert [leftover.path for _, leftover in clean.discarded(places, tmp_path / "shared")] == [
+    runs = [each for each in discarded.discarded_runs(database, tmp_path / "shared") if each.study == "toy"]
+    assert [each.run_id for each in runs] == [run.record.run_id]
+    folders = [("toy", kind, folder) for kind, folder in runs[0].folders]
+    assert [leftover.path for _, leftover in clean.discarded(folders, tmp_path / "shared")] == [
         tmp_path / "shared" / "artifacts" / "toy" / run.record.run_id,
         model.parent.parent.parent,
     ]

@@ -1,4 +1,4 @@
-"""A study travels by git alone to another path, models by the remote that a person has chosen; nothing is lost."""
+"""A study is restored in a clone at another path by git alone, models from the remote of the user; nothing is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import toy_runs as toy
-from toy_study import nobody
+from toy_study import no_progress
 
 from ablate.archive import bundle, dvc_storage
 from ablate.archive import snapshot as snapshots
@@ -60,17 +60,21 @@ def add(tracker: Tracker, study: str, scratch: Path, *cells: tuple[str, int]) ->
     return ids
 
 
-def take(root: Path, study: str, tracker: Tracker, *, slim: bool = False) -> str:
-    return snapshots.snapshot(study, root, partial(collect, study, tracker, tell=nobody), slim=slim)
+def take(root: Path, study: str, tracker: Tracker, *, reports_only: bool = False) -> str:
+    bound = partial(collect, study, tracker, on_progress=no_progress)
+    return snapshots.snapshot(study, root, bound, reports_only=reports_only)
 
 
 def restore(root: Path, tracker: Tracker) -> str:
-    """What `ablate restore` does. What it says, in one line."""
+    """Do what `ablate restore` does; its message in one line."""
     with snapshots.opened(root) as studies:
         wanted = {study: absent_models(study, folder, tracker) for study, folder in studies.items()}
-        said = snapshots.put_models(root, studies, wanted)
-        came = {study: bundle.counted(deliver(study, folder, tracker, nobody)) for study, folder in studies.items()}
-    return "; ".join([*(f"{study}: {count}" for study, count in came.items()), *([said] if said else [])])
+        message = snapshots.put_models(root, studies, wanted)
+        added = [
+            f"{study}: {bundle.summary(deliver(study, folder, tracker, no_progress))}"
+            for study, folder in studies.items()
+        ]
+    return "; ".join([*added, *([message] if message else [])])
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -96,7 +100,7 @@ def new_repository(root: Path) -> Path:
 
 
 def stored(root: Path) -> dict[str, Path]:
-    """What lies in git, by digest."""
+    """The objects in git, by digest."""
     files = [file for file in (root / ".dvc" / "storage").rglob("*") if file.is_file()]
     return {file.parent.name + file.name: file for file in files}
 
@@ -119,12 +123,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> MemoryTracker:
 
 @pytest.fixture(scope="module")
 def repository(home: MemoryTracker, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With one study whole and another for its reports only, committed."""
+    """With one complete study and one for reports only, committed."""
     root = new_repository(tmp_path_factory.mktemp("there") / "repository")
     said = take(root, "whole", home)
     assert said.startswith("whole: 3 runs and 2 models were added to the snapshot, which now holds whole in ")
     assert said.endswith("To share it: git add mlruns.dvc mlruns-models.dvc .dvc && git commit")
-    said = take(root, "slim", home, slim=True)
+    said = take(root, "slim", home, reports_only=True)
     assert said.startswith("slim: 4 runs and 0 models were added to the snapshot, which now holds slim, whole in ")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "snapshot")
@@ -148,7 +152,7 @@ def test_the_repository_holds_an_archive_a_study_and_the_models(repository: Path
     assert sum(file.stat().st_size for file in stored(repository).values()) < 100_000
 
 
-def test_a_clone_at_another_path_has_it_all(clone: Path, home: MemoryTracker) -> None:
+def test_a_clone_at_another_path_has_every_run(clone: Path, home: MemoryTracker) -> None:
     there = MemoryTracker()
     assert restore(clone, there) == "slim: 4 runs and 0 models; whole: 3 runs and 2 models"
     assert restore(clone, there) == "slim: 0 runs and 0 models; whole: 0 runs and 0 models"
@@ -165,7 +169,7 @@ def test_a_clone_at_another_path_has_it_all(clone: Path, home: MemoryTracker) ->
         assert (there.artifact(copy.run_id, "model") is None) == (copy.name == "hybrid-seed2")  # one an arm
 
 
-def test_for_reports_only_what_they_read_comes(clone: Path) -> None:
+def test_reports_only_keeps_what_reports_read(clone: Path) -> None:
     there = MemoryTracker()
     restore(clone, there)
     runs = {(record.phase, record.name): record.run_id for record in there.records("slim")}
@@ -205,17 +209,17 @@ def test_a_clone_adds_its_runs_without_losing_others(clone: Path, tmp_path: Path
     there = MemoryTracker()
     assert restore(clone, there) == "slim: 4 runs and 0 models; whole: 5 runs and 2 models"
     add(there, "whole", tmp_path / "more", ("plain", 8))
-    take(clone, "whole", there, slim=True)
-    gone = [run for run in there.stored("whole") if run.record.name in ("plain-seed8", "hybrid-seed1")]
-    there.discard([run.record.run_id for run in gone])
+    take(clone, "whole", there, reports_only=True)
+    discarded = [run for run in there.stored("whole") if run.record.name in ("plain-seed8", "hybrid-seed1")]
+    there.discard([run.record.run_id for run in discarded])
     take(clone, "whole", there)
-    (left,) = {path.split("/")[1] for path in listed(clone, MODELS)}
-    assert left not in {run.origin for run in gone}
+    (remaining,) = {path.split("/")[1] for path in listed(clone, MODELS)}
+    assert remaining not in {run.origin for run in discarded}
     assert restore(clone, MemoryTracker()).endswith("whole: 4 runs and 1 models")
 
 
-def test_what_was_kept_in_part_is_had_whole_later(clone: Path, home: MemoryTracker) -> None:
-    assert take(clone, "slim", home, slim=True).startswith("slim: 0 runs and 0 models")
+def test_reduced_runs_are_replaced_by_complete_ones_later(clone: Path, home: MemoryTracker) -> None:
+    assert take(clone, "slim", home, reports_only=True).startswith("slim: 0 runs and 0 models")
     assert take(clone, "slim", home).startswith("slim: 4 runs and 2 models")
     assert take(clone, "slim", home).startswith("slim: 0 runs and 0 models")
     there = MemoryTracker()
@@ -226,7 +230,7 @@ def test_what_was_kept_in_part_is_had_whole_later(clone: Path, home: MemoryTrack
 
 
 def test_two_at_once_keep_both(home: MemoryTracker, tmp_path: Path) -> None:
-    """The first of a repository, which also declare its storage."""
+    """The first two snapshots of a repository, which also add its storage to the configuration."""
     root = new_repository(tmp_path / "root")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda study: take(root, study, home), ("whole", "slim")))
@@ -235,7 +239,7 @@ def test_two_at_once_keep_both(home: MemoryTracker, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["publish", "clean"])
-def test_killed_in_between_the_snapshot_before_is_whole(
+def test_killed_in_between_the_snapshot_before_is_intact(
     clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     mine = MemoryTracker()
@@ -243,15 +247,15 @@ def test_killed_in_between_the_snapshot_before_is_whole(
     with monkeypatch.context() as patched:
         patched.setattr(dvc_storage, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            take(clone, "whole", mine, slim=True)
-    came = 3 if step == "publish" else 4
-    assert restore(clone, MemoryTracker()).endswith(f"whole: {came} runs and 2 models")
-    take(clone, "whole", mine, slim=True)
+            take(clone, "whole", mine, reports_only=True)
+    runs = 3 if step == "publish" else 4
+    assert restore(clone, MemoryTracker()).endswith(f"whole: {runs} runs and 2 models")
+    take(clone, "whole", mine, reports_only=True)
     named = {*listed(clone, ARCHIVES).values(), *listed(clone, MODELS).values()}
     assert {digest for digest in stored(clone) if not digest.endswith(".dir")} == named
 
 
-def test_a_flipped_byte_is_found_and_named_and_nothing_comes(clone: Path) -> None:
+def test_a_flipped_byte_is_reported_and_nothing_is_restored(clone: Path) -> None:
     digests = listed(clone, ARCHIVES)
     listing = stored(clone)[(clone / "mlruns.dvc").read_text().split("md5: ")[1].split("\n")[0]]
     archive = stored(clone)[digests["slim.zip.xz"]]
@@ -290,7 +294,7 @@ def test_models_go_to_the_remote_a_person_has_chosen(home: MemoryTracker, tmp_pa
     there = MemoryTracker()
     said = restore(tmp_path / "clone", there)
     assert said.startswith("whole: 3 runs and 0 models; 2 models are absent: ")
-    assert said.endswith("`ablate restore` brings them once they can be had")
+    assert said.endswith("`ablate restore` adds them once they are available")
     (tmp_path / "away").rename(remote)
     assert restore(tmp_path / "clone", there) == "whole: 0 runs and 0 models"
     assert sum(run.model for run in there.stored("whole")) == 2
@@ -308,8 +312,10 @@ class TestRefusals:
         assert "dvc init" in str(caught.value)
         assert list(tmp_path.iterdir()) == []
 
-    def test_another_at_work_for_long(self, root: Path, home: MemoryTracker, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(dvc_storage, "OTHERS_S", 0.01)
+    def test_another_snapshot_that_is_still_running(
+        self, root: Path, home: MemoryTracker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dvc_storage, "LOCK_TIMEOUT_S", 0.01)
         with dvc_storage.alone(root), pytest.raises(InputError, match="another `ablate snapshot`"):
             take(root, "whole", home)
         assert not (root / "mlruns.dvc").exists()

@@ -1,4 +1,4 @@
-"""A study in one file: the same bytes for the same runs, and a file that was damaged or made to do harm is refused."""
+"""A study in one file: the same bytes for the same runs, and a damaged or malicious file is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def exported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["toy.zip", "toy.zip.xz"])
-def test_it_comes_out_as_it_went_in_and_the_bytes_are_the_same(folder: Path, tmp_path: Path, name: str) -> None:
+def test_unpacking_gives_what_was_packed_and_packing_the_same_bytes(folder: Path, tmp_path: Path, name: str) -> None:
     for number in "12":
         (tmp_path / number).mkdir()
         zip_archive.pack("toy", folder, tmp_path / number / name)
@@ -54,7 +54,7 @@ def test_anyone_can_open_it(exported: Path) -> None:
     assert sorted(run["record"]["seed"] for run in runs) == [1, 2, 3, 101]
 
 
-def test_a_place_that_cannot_be_written_is_told(folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         zip_archive.pack("toy", folder, tmp_path / "no" / "where.zip")
 
@@ -86,7 +86,7 @@ def first(content: dict[str, bytes], name: str) -> str:
 
 
 def run_with(**changes: object) -> Change:
-    """A run of which something is otherwise."""
+    """The first run, with these values replaced."""
 
     def change(content: dict[str, bytes]) -> None:
         name = first(content, "run.json")
@@ -124,15 +124,15 @@ class TestRefused:
             archive.writestr(link, "/etc/passwd")
         assert "no plain file" in self.refused(file, tmp_path)
 
-    def test_one_that_explodes(self, exported: Path, tmp_path: Path) -> None:
+    def test_a_zip_bomb(self, exported: Path, tmp_path: Path) -> None:
         file = rewritten(exported, tmp_path / "a.zip", lambda c: c.update({"runs/zeros": bytes(128 * 2**20)}))
         assert file.stat().st_size < 2**20
-        assert "more than is believable" in self.refused(file, tmp_path)
+        assert "more bytes than allowed" in self.refused(file, tmp_path)
 
-    def test_a_compressed_one_that_explodes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_xz_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(zip_archive, "RATIO_FREE_BYTES", 2**20)
         (tmp_path / "a.zip.xz").write_bytes(lzma.compress(bytes(20 * 2**20), preset=0))
-        assert "more than is believable" in self.refused(tmp_path / "a.zip.xz", tmp_path)
+        assert "more bytes than allowed" in self.refused(tmp_path / "a.zip.xz", tmp_path)
         (tmp_path / "b.zip.xz").write_bytes(b"no xz")
         assert "cannot be read as an exported study" in self.refused(tmp_path / "b.zip.xz", tmp_path)
 
@@ -172,7 +172,7 @@ class TestRefused:
             # half of it may end in a run's own archive of arrays, which is a whole zip without a manifest
             assert "cannot be read as an exported study" in said or "manifest.json: is missing" in said
 
-    def test_any_byte_that_was_changed_is_an_error_of_the_file_or_changes_nothing(
+    def test_any_changed_byte_is_an_input_error_or_changes_nothing(
         self, exported: Path, folder: Path, tmp_path: Path
     ) -> None:
         whole, rng = exported.read_bytes(), random.Random(0)
@@ -239,7 +239,7 @@ class TestRefused:
             ),
         ],
     )
-    def test_runs_that_are_none(self, exported: Path, tmp_path: Path, change: Change) -> None:
+    def test_damaged_runs(self, exported: Path, tmp_path: Path, change: Change) -> None:
         assert "is damaged" in self.refused(rewritten(exported, tmp_path / "a.zip", change), tmp_path)
 
     def test_curves_that_announce_more_than_memory_holds(
@@ -248,7 +248,7 @@ class TestRefused:
         monkeypatch.setattr(bundle, "MOST_VALUES", 3)
         assert "announces 3 rows of 3 columns" in self.refused(exported, tmp_path)
 
-    def test_runs_at_work_and_without_their_document(self, exported: Path, tmp_path: Path) -> None:
+    def test_running_runs_and_a_missing_document(self, exported: Path, tmp_path: Path) -> None:
         def running(content: dict[str, bytes]) -> None:
             name = first(content, "run.json")
             said = json.loads(content[name])

@@ -1,4 +1,4 @@
-"""A study in memory whose runs have ended in every way, and what its bundles say."""
+"""A study in memory whose runs have ended in every way, and its bundles."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def filled(scratch: Path) -> MemoryTracker:
     return tracker
 
 
-def nobody(done: int, total: int) -> None:
-    """Hears how far it is."""
+def no_progress(done: int, total: int) -> None:
+    """Ignore the progress."""
 
 
 def bundles(tracker: Tracker, folder: Path, **choices: Any) -> Path:
-    collect("toy", tracker, folder, nobody, **choices)
+    collect("toy", tracker, folder, no_progress, **choices)
     return folder
 
 
@@ -52,6 +52,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def ended(tracker: Tracker) -> list[StoredRun]:
-    """What a store has that travels, by origin."""
+    """The runs of a store that become bundles, by origin."""
     runs = [run for run in tracker.stored("toy") if run.record.status in ("FINISHED", "FAILED") and not run.discarded]
     return sorted(runs, key=lambda run: run.origin)

@@ -125,7 +125,7 @@ def test_other_packings_are_refused(reader: Any, tmp_path: Path, method: int) ->
     """One read of theirs may unpack gigabytes; numpy writes neither."""
     read, name = reader
     content = header("<f4", (10, 17, 3)) + bytes(2040)
-    assert "must be packed as numpy does" in refusal(read, archive(tmp_path / "x.npz", name, content, method))
+    assert "must be compressed as numpy does" in refusal(read, archive(tmp_path / "x.npz", name, content, method))
 
 
 def test_many_small_arrays_are_bounded_in_all(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which runs a study asks for and how they stand, from records written by hand."""
+"""The runs of a study and their states, from records written by hand."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_only_selects_arms_and_seeds(study: Study) -> None:
     assert [some(s) for s in [*specs, trial]] == [False, True, True, False, True]
 
 
-def test_only_refuses_what_the_study_has_not(study: Study) -> None:
+def test_only_refuses_unknown_arms_and_seeds(study: Study) -> None:
     with pytest.raises(InputError) as caught:
         plan.selector(study, ["plane", "extra:9", "plain:", "wide:one"], file="toy.toml")
     assert str(caught.value).splitlines() == [
@@ -236,15 +236,15 @@ def test_every_seed_takes_a_fold_and_tuning_the_studys_own_split(tmp_path: Path)
     assert own == {"factory": "design_toy:data", "examples": 10}
 
 
-class TestKnown:
-    """Records found by cell, against looking through all of them."""
+class TestRecordIndex:
+    """Against a search through all records."""
 
-    def answer(self, spec: RunSpec, records: list[Record]) -> Record | None:
-        mine = [r for r in records if counting.cell_id(r) == counting.cell_id(spec)]
-        return next(reversed([r for r in mine if r.status == "FINISHED"] or mine), None)
+    def counted(self, spec: RunSpec, records: list[Record]) -> Record | None:
+        of_cell = [r for r in records if counting.cell_id(r) == counting.cell_id(spec)]
+        return next(reversed([r for r in of_cell if r.status == "FINISHED"] or of_cell), None)
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_the_newest_finished_record_answers_else_the_newest(self, study: Study, seed: int) -> None:
+    def test_the_newest_finished_record_counts_else_the_newest(self, study: Study, seed: int) -> None:
         rng = random.Random(seed)
         specs = [plan.compare_spec(study, arm, s) for arm in ("plain", "wide") for s in (1, 2)]
         specs += [spec for trial in (0, 1) for spec in trials.trial_specs(study, "plain", trial, ADAM)]
@@ -252,12 +252,12 @@ class TestKnown:
         records = [
             replace(record(rng.choice(specs), status=rng.choice(statuses)), run_id=str(number)) for number in range(12)
         ]
-        known = counting.RecordIndex(records[:5])
+        index = counting.RecordIndex(records[:5])
         for each in records[5:]:
-            known.add(each)
-        assert [known.of(spec) for spec in specs] == [self.answer(spec, records) for spec in specs]
+            index.add(each)
+        assert [index.counted(spec) for spec in specs] == [self.counted(spec, records) for spec in specs]
         ended = {counting.cell_id(r) for r in records if r.status in ("FINISHED", "FAILED")}
-        assert [known.ended(spec) for spec in specs] == [counting.cell_id(spec) in ended for spec in specs]
+        assert [index.ended(spec) for spec in specs] == [counting.cell_id(spec) in ended for spec in specs]
 
     def test_a_plan_of_them_is_the_plan_of_the_records(self, study: Study) -> None:
         records = tuned(study, "plain", FOUR)

@@ -19,13 +19,13 @@ SGD: dict[str, Scalar] = {"training.learning_rate": 0.002, "model.optimizer": "s
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     """Untuned, and reading a file."""
-    made = design_toy.study(tmp_path, ("examples = 10", 'examples = 10\nfile = "a.npz"'))
-    return made.model_copy(update={"tuning": None})
+    study = design_toy.study(tmp_path, ("examples = 10", 'examples = 10\nfile = "a.npz"'))
+    return study.model_copy(update={"tuning": None})
 
 
 def record(spec: RunSpec, status: str = "FINISHED", run_id: str = "id") -> Record:
-    place = (spec.arm, spec.seed, spec.phase, spec.key)
-    return Record(run_id, *place, status, {}, spec.overrides, spec.trial, dataset=spec.dataset)  # type: ignore[arg-type]
+    identity = (spec.arm, spec.seed, spec.phase, spec.key)
+    return Record(run_id, *identity, status, {}, spec.overrides, spec.trial, dataset=spec.dataset)  # type: ignore[arg-type]
 
 
 def runs(study: Study, arm: str, digest: str) -> list[Record]:
@@ -35,10 +35,9 @@ def runs(study: Study, arm: str, digest: str) -> list[Record]:
 def test_runs_of_other_data_do_not_count_and_are_outdated(study: Study) -> None:
     records = [*runs(study, "plain", OLD), *runs(study, "extra", OLD), *runs(study, "extra", NEW)]
     planned = plan.make_plan(study, records, lambda arm: NEW)
-    assert {place for place in planned.compared if place[0] != "extra"} == set()
+    assert {arm for arm, _ in planned.compared if arm != "extra"} == set()
     assert [r.run_id for r in planned.compared.values()] == ["extra-seed1-b", "extra-seed2-b", "extra-seed3-b"]
-    found = outdated(planned, records)
-    assert [(o.record.run_id, o.changed) for o in found] == [
+    assert [(o.record.run_id, o.changed) for o in outdated(planned, records)] == [
         (r.run_id, "data content") for r in (*runs(study, "plain", OLD), *runs(study, "extra", OLD))
     ]
 
@@ -53,23 +52,23 @@ def test_the_newest_of_one_key_counts_whatever_is_outdated(study: Study) -> None
     other = plan.compare_spec(study, "plain", 1, {}, NEW)
     records = [record(spec, run_id="1"), record(spec, run_id="2"), record(other, run_id="3")]
     records += [record(spec, "FAILED", "4"), record(spec, "RUNNING", "5")]
-    found = plan.make_plan(study, records, lambda arm: OLD).compared["plain", 1]
-    assert found.run_id == "2"
+    counted = plan.make_plan(study, records, lambda arm: OLD).compared["plain", 1]
+    assert counted.run_id == "2"
     assert [o.record.run_id for o in outdated(plan.make_plan(study, records, lambda arm: OLD), records)] == ["3"]
 
 
-def test_what_changed_in_the_settings_is_told_where_it_is_known(study: Study, tmp_path: Path) -> None:
+def test_changed_settings_are_listed_where_they_are_known(study: Study, tmp_path: Path) -> None:
     records = runs(study, "plain", OLD)[:1]
     changed = study.model_copy(update={"settings": {**study.settings, "loss": {"factory": "design_toy:data"}}})
     planned = plan.make_plan(changed, records, lambda arm: OLD)
     assert [o.changed for o in outdated(planned, records)] == ["settings"]
-    told = outdated(planned, records, lambda record: ["loss.factory was 1, is 2"])
-    assert [o.changed for o in told] == ["settings (loss.factory was 1, is 2)"]
+    with_edits = outdated(planned, records, lambda record: ["loss.factory was 1, is 2"])
+    assert [o.changed for o in with_edits] == ["settings (loss.factory was 1, is 2)"]
     both = outdated(plan.make_plan(changed, records, lambda arm: NEW), records, lambda record: ["a was 1, is 2"])
     assert [o.changed for o in both] == ["data content and settings (a was 1, is 2)"]
     tuned = [record(plan.compare_spec(study, "plain", 1, SGD, OLD))]
-    (found,) = outdated(plan.make_plan(study, tuned, lambda arm: OLD), tuned)
-    assert found.changed.startswith("tuned settings (training.learning_rate was 0.002, is absent, model.optimizer was")
+    (run,) = outdated(plan.make_plan(study, tuned, lambda arm: OLD), tuned)
+    assert run.changed.startswith("tuned settings (training.learning_rate was 0.002, is absent, model.optimizer was")
 
 
 def test_comparison_runs_of_an_arm_whose_tuning_is_not_finished_do_not_count(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_comparison_runs_of_an_arm_whose_tuning_is_not_finished_do_not_count(tmp
     assert [o.changed for o in outdated(planned, records)] == ["tuned settings: the arm's tuning is not finished"]
 
 
-def test_runs_of_arms_and_seeds_that_are_no_more_are_not_told_of(study: Study) -> None:
+def test_runs_of_removed_arms_and_seeds_are_not_listed(study: Study) -> None:
     records = [*runs(study, "plain", OLD), *runs(study, "extra", OLD)]
     fewer = study.model_copy(update={"seeds": [1, 2], "arms": {"plain": study.arms["plain"]}})
     planned = plan.make_plan(fewer, records, lambda arm: OLD)
@@ -89,7 +88,7 @@ def test_runs_of_arms_and_seeds_that_are_no_more_are_not_told_of(study: Study) -
 
 
 class TestDocument:
-    """What a stored document asks for."""
+    """The plan of a stored document."""
 
     def test_it_names_the_data(self, study: Study) -> None:
         assert counting.document_digests({"data_digests": dict.fromkeys(study.arms, NEW)}, study, []) == dict.fromkeys(
@@ -107,7 +106,7 @@ class TestDocument:
         assert [r.run_id for r in planned.compared.values()] == ["plain-seed1-b", *(r.run_id for r in records[4:7])]
         assert [o.record.run_id for o in outdated(planned, records)] == [r.run_id for r in records[:3]]
 
-    def test_without_a_file_there_is_nothing_to_know(self, tmp_path: Path) -> None:
+    def test_an_arm_without_a_data_file_has_no_digest(self, tmp_path: Path) -> None:
         study = design_toy.study(tmp_path).model_copy(update={"tuning": None})
         records = runs(study, "plain", "")
         assert set(counting.document_digests({}, study, records).values()) == {""}
@@ -121,5 +120,5 @@ class TestDocument:
         ("2:ab", "2:ab", "same"), ("2:ab", "2:cd", "changed"), ("3:ab", "2:ab", "unknown"),
     ],
 )  # fmt: skip
-def test_code_is_compared_within_one_way_to_take_its_digest(recorded: str, current: str, answer: str) -> None:
+def test_code_digests_are_compared_within_one_version(recorded: str, current: str, answer: str) -> None:
     assert counting.same_code(recorded, current) == answer

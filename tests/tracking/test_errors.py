@@ -1,4 +1,4 @@
-"""What is left of a driver that died, calls that are made twice, and faults that pass: in a real MLflow database."""
+"""Runs of a process that died, repeated calls, and faults that may pass, in a real MLflow database."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ READY, PENDING = 2, 1
 
 
 class FailsOnce:
-    """A client that does what `call` asks for, once without an answer; everything else as ever."""
+    """A client whose method `call` does its work and then raises, the first time; everything else works."""
 
     def __init__(self, client: Any, call: str) -> None:
         self.client, self.call = client, call
@@ -64,7 +64,7 @@ class TestRepeatedCalls:
         self, tracker: MlflowTracker, tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files = FailsOnce(store, call)
-        monkeypatch.setattr(models, "artifacts", lambda *place: files.artifacts(*place))
+        monkeypatch.setattr(models, "artifacts", lambda *address: files.artifacts(*address))
         spec = toy.spec(STUDY)
         result = toy.finished(spec, toy.artifacts(tmp_path / "out"))
         run_id = tracker.start(spec)
@@ -103,18 +103,19 @@ class TestRepeatedCalls:
 
 
 class TestSweep:
-    def test_what_a_dead_driver_left_at_work_is_killed(self, tracker: MlflowTracker, tmp_path: Path) -> None:
+    def test_running_runs_of_a_dead_process_are_killed(self, tracker: MlflowTracker, tmp_path: Path) -> None:
         done = toy.run(tracker, toy.spec(STUDY, "done"), toy.artifacts(tmp_path / "out"))
-        left = [tracker.start(toy.spec(STUDY, "left")), tracker.start(toy.trial(STUDY, 0))]
+        running = [tracker.start(toy.spec(STUDY, "left")), tracker.start(toy.trial(STUDY, 0))]
         experiment = tracker.client.get_run(done).info.experiment_id
-        tracker.client.create_logged_model(experiment, "model", left[0])  # it died before it had linked the two
+        # As if the process was killed before it had linked the model to the run.
+        tracker.client.create_logged_model(experiment, "model", running[0])
         later = MlflowTracker(None, tracker.root)
         assert later.sweep("another") == 0
         assert later.sweep(STUDY) == 2
         assert {r.run_id: r.status for r in later.records(STUDY)} == {
-            done: "FINISHED", **dict.fromkeys(left, "KILLED"),
+            done: "FINISHED", **dict.fromkeys(running, "KILLED"),
         }  # fmt: skip
-        assert sorted(query(tracker, MODELS)) == sorted([(done, READY, "active"), (left[0], PENDING, "deleted")])
+        assert sorted(query(tracker, MODELS)) == sorted([(done, READY, "active"), (running[0], PENDING, "deleted")])
         assert later.sweep(STUDY) == 0
 
     def test_a_failed_trial_keeps_its_log(self, tracker: MlflowTracker, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ class TestFaults:
             (MlflowException("try later", error_code=8), "try later"),
         ],
     )
-    def test_what_passes_is_told_in_a_line(self, fault: Exception, reason: str) -> None:
+    def test_a_passing_fault_is_reported_in_one_line(self, fault: Exception, reason: str) -> None:
         with pytest.raises(StoreUnavailable, match=reason) as caught, passing_faults():
             raise fault
         assert "\n" not in str(caught.value)
@@ -159,7 +160,7 @@ class TestFaults:
         assert str(caught.value) == f"{server.replace('user:secret', '***')}: Connection refused"
 
     @pytest.mark.parametrize("fault", [FileNotFoundError(errno.ENOENT, "no"), ValueError("no"), KeyError("no")])
-    def test_what_stays_is_raised_as_it_is(self, fault: Exception) -> None:
+    def test_a_lasting_fault_is_raised_unchanged(self, fault: Exception) -> None:
         with pytest.raises(type(fault)), passing_faults():
             raise fault
 

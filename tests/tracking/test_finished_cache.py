@@ -1,4 +1,4 @@
-"""The local cache of a server's finished runs: it says what the store says, and is asked for once."""
+"""The local cache of a server's finished runs: it returns what the server returns, without a second request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import toy_runs as toy
 from servers import TrackingServer
 
-from ablate.tracking.mlflow.finished_cache import CURVES, FOLDER, TABLES, Cache
+from ablate.tracking.mlflow.finished_cache import CURVES, FOLDER, TABLES, FinishedCache
 from ablate.tracking.mlflow.tracker import MlflowTracker
 
 ODD = {"test/-inf": -math.inf, "test/inf": math.inf, "test/nan": math.nan, "val/error": 0.1 + 0.2}
@@ -23,51 +23,51 @@ RUN = "a" * 32
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "mlruns", "http://host:5000")
+def cache(tmp_path: Path) -> FinishedCache:
+    return FinishedCache(tmp_path / "mlruns", "http://host:5000")
 
 
-def test_what_is_kept_is_read_back(cache: Cache, tmp_path: Path) -> None:
+def test_what_is_kept_is_read_back(cache: FinishedCache, tmp_path: Path) -> None:
     assert cache.history(RUN) is None
     assert cache.table(RUN, "scores.parquet") == (False, None)
     pd.DataFrame({"error": [0.5, 2.0]}).to_parquet(tmp_path / "scores.parquet")
     cache.keep(RUN, HISTORY, tmp_path)
     assert repr(cache.history(RUN)) == repr(HISTORY)
-    known, table = cache.table(RUN, "scores.parquet")
-    assert known
+    is_cached, table = cache.table(RUN, "scores.parquet")
+    assert is_cached
     assert table is not None
     assert table.read_bytes() == (tmp_path / "scores.parquet").read_bytes()
     assert cache.table(RUN, "conditions.parquet") == (True, None)
 
 
-def test_an_id_cannot_lead_out_of_the_folder(cache: Cache, tmp_path: Path) -> None:
+def test_an_id_cannot_lead_out_of_the_folder(cache: FinishedCache, tmp_path: Path) -> None:
     for run_id in ("../../../out", str(tmp_path / "out")):
         cache.keep_history(run_id, HISTORY)
         assert repr(cache.history(run_id)) == repr(HISTORY)
     assert [path.name for path in tmp_path.iterdir()] == ["mlruns"]
 
 
-def test_servers_do_not_mix(cache: Cache, tmp_path: Path) -> None:
+def test_servers_do_not_mix(cache: FinishedCache, tmp_path: Path) -> None:
     cache.keep_history(RUN, HISTORY)
-    assert Cache(tmp_path / "mlruns", "http://other:5000").history(RUN) is None
+    assert FinishedCache(tmp_path / "mlruns", "http://other:5000").history(RUN) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '[{"epoch": "x"}]', "null", '{"a": 1}', "[" * 100_000])
-def test_damage_is_as_if_nothing_were_there(cache: Cache, text: str) -> None:
+def test_a_damaged_file_counts_as_absent(cache: FinishedCache, text: str) -> None:
     cache.keep_history(RUN, HISTORY)
-    (place,) = cache.folder.rglob(CURVES)
-    place.write_text(text)
+    (file,) = cache.folder.rglob(CURVES)
+    file.write_text(text)
     assert cache.history(RUN) is None
 
 
-def test_what_cannot_be_written_is_not_kept(cache: Cache, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_not_kept(cache: FinishedCache, tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("no folder")
     cache.keep(RUN, HISTORY, tmp_path)
     assert cache.history(RUN) is None
 
 
-class ProgressCount:
-    """A client that counts what it is asked."""
+class CountingClient:
+    """A client that counts the calls of each method."""
 
     def __init__(self, client: Any) -> None:
         self.client, self.calls = client, Counter[str]()
@@ -98,27 +98,27 @@ def tracker(tracking_server: TrackingServer, study: str, tmp_path: Path) -> Mlfl
     return tracker
 
 
-UsesTargets = tuple[str, Counter[str]]
+Answer = tuple[str, Counter[str]]  # what was read, as text, and the calls
 
 
 @pytest.fixture
-def ask(tracker: MlflowTracker, study: str) -> Callable[[Path], UsesTargets]:
-    """What a fresh reader with this `mlruns` says of all finished runs, and what it asked the server for that."""
+def ask(tracker: MlflowTracker, study: str) -> Callable[[Path], Answer]:
+    """What a new reader with this `mlruns` returns for all finished runs, and its calls of the client."""
 
-    def answer(mlruns: Path) -> UsesTargets:
+    def answer(mlruns: Path) -> Answer:
         reader = MlflowTracker(tracker.uri, mlruns)
-        counting = ProgressCount(reader.client)
+        counting = CountingClient(reader.client)
         vars(reader)["client"] = counting
         records = reader.records(study)
         compared = [r.run_id for r in records if r.phase == "compare" and r.status == "FINISHED"]
-        told = dict(reader.histories(study, compared))
+        histories = dict(reader.histories(study, compared))
         tables = {
             (run, name): path and path.read_bytes()
             for run in compared
             for name in TABLES
             for path in [reader.artifact(run, name)]
         }
-        return repr((records, told, tables)), counting.calls
+        return repr((records, histories, tables)), counting.calls
 
     return answer
 
@@ -128,30 +128,30 @@ REQUESTS = {"get_metric_history", "list_artifacts", "get_run"}
 
 class TestOnAServer:
     def test_the_second_answer_is_that_of_the_server_without_asking(
-        self, ask: Callable[[Path], UsesTargets], tracker: MlflowTracker, tmp_path: Path
+        self, ask: Callable[[Path], Answer], tracker: MlflowTracker, tmp_path: Path
     ) -> None:
-        first, asked = ask(tmp_path / "elsewhere")
-        assert asked.keys() >= REQUESTS
-        for mlruns in (tmp_path / "elsewhere", tracker.root):  # and the driver that did the runs need not ask at all
-            again, asked = ask(mlruns)
+        first, calls = ask(tmp_path / "elsewhere")
+        assert calls.keys() >= REQUESTS
+        for mlruns in (tmp_path / "elsewhere", tracker.root):  # the second is of the process that recorded the runs
+            again, calls = ask(mlruns)
             assert again == first
-            assert not asked.keys() & REQUESTS
+            assert not calls.keys() & REQUESTS
         shutil.rmtree(tmp_path / "elsewhere" / FOLDER)
         assert ask(tmp_path / "elsewhere")[0] == first
 
     def test_what_changes_in_the_records_is_seen(
-        self, ask: Callable[[Path], UsesTargets], tracker: MlflowTracker, study: str, tmp_path: Path
+        self, ask: Callable[[Path], Answer], tracker: MlflowTracker, study: str, tmp_path: Path
     ) -> None:
         ask(tmp_path / "elsewhere")
-        gone, scored = [r.run_id for r in tracker.records(study) if r.phase == "compare"][:2]
-        tracker.discard([gone])
+        discarded, scored = [r.run_id for r in tracker.records(study) if r.phase == "compare"][:2]
+        tracker.discard([discarded])
         tracker.add_scores([scored], {"cost/latency_ms_p50": 1.5})
         toy.run(tracker, toy.spec(study, "plain", 3))
-        told, _ = ask(tmp_path / "elsewhere")
-        assert told == ask(tmp_path / "without")[0]
-        assert gone not in told
-        assert "'cost/latency_ms_p50': 1.5" in told
-        assert told.count("Record(") == 4
+        text, _ = ask(tmp_path / "elsewhere")
+        assert text == ask(tmp_path / "without")[0]
+        assert discarded not in text
+        assert "'cost/latency_ms_p50': 1.5" in text
+        assert text.count("Record(") == 4
 
     def test_an_unfinished_run_is_not_kept(self, tracker: MlflowTracker, study: str, tmp_path: Path) -> None:
         spec = toy.spec(study, "hybrid", 7)

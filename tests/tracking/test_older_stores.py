@@ -110,8 +110,8 @@ def test_an_export_of_it_joins_a_newer_store(store: Path, new_mlruns: Callable[[
     collect("toy", MlflowTracker(None, store), tmp_path / "bundles", lambda done, total: None)
     newest = new_mlruns(tmp_path / "newest")
     deliver("toy", tmp_path / "bundles", MlflowTracker(None, newest), lambda done, total: None)
-    came = sqlite_reader.records_from_sqlite(newest / "mlflow.db", "toy")
-    assert [replace(record, run_id="") for record in came] == [replace(record, run_id="") for record in wanted]
+    records = sqlite_reader.records_from_sqlite(newest / "mlflow.db", "toy")
+    assert [replace(record, run_id="") for record in records] == [replace(record, run_id="") for record in wanted]
 
 
 def test_a_store_of_a_newer_mlflow_is_refused_and_left_as_it_is(store: Path) -> None:

@@ -1,4 +1,4 @@
-"""A local store that was moved or copied: its artifacts are those beside its database, to read and to write."""
+"""A local store that was moved or copied: artifacts are read from and written to the folder beside its database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STUDY = "toy"
 
 @pytest.fixture
 def store(mlruns: Path, tmp_path: Path) -> Path:
-    """A study with one finished run, in `mlruns` of a folder that holds no more than it."""
+    """A study with one finished run, in `mlruns` of a folder with nothing else in it."""
     tracker = MlflowTracker(None, mlruns)
     tracker.open(STUDY, toy.DOCUMENT)
     toy.run(tracker, toy.spec(STUDY, seed=3), toy.artifacts(tmp_path / "out", seed=3))
@@ -48,9 +48,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def moved_or_copied(store: Path, how: str) -> Path:
-    place = store.parent / "elsewhere ü" / "mlruns"
-    place.parent.mkdir()
-    return Path(shutil.move(store, place) if how == "moved" else shutil.copytree(store, place))
+    target = store.parent / "elsewhere ü" / "mlruns"
+    target.parent.mkdir()
+    return Path(shutil.move(store, target) if how == "moved" else shutil.copytree(store, target))
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
@@ -62,9 +62,9 @@ def test_what_is_read_lies_beside_the_database_and_nothing_is_written(store: Pat
     assert folder is not None
     assert folder.is_relative_to(here)
     for name in ("scores.parquet", "model"):
-        found = sqlite_reader.artifact_from_sqlite(db, run_id(here), name)
-        assert found is not None
-        assert found.is_relative_to(here)
+        artifact = sqlite_reader.artifact_from_sqlite(db, run_id(here), name)
+        assert artifact is not None
+        assert artifact.is_relative_to(here)
     assert files(here) == before
 
 
@@ -98,9 +98,9 @@ def test_a_copy_of_the_database_alone_keeps_the_artifacts_that_it_names(store: P
     shutil.copy(store / "mlflow.db", tmp_path / "alone")
     before = addresses(tmp_path / "alone")
     tracker = MlflowTracker(None, tmp_path / "alone")
-    found = tracker.artifact(run_id(store), "model")
-    assert found is not None
-    assert found.is_relative_to(store)
+    model = tracker.artifact(run_id(store), "model")
+    assert model is not None
+    assert model.is_relative_to(store)
     assert [address for address in addresses(tmp_path / "alone") if STUDY in address] == [
         a for a in before if STUDY in a
     ]
@@ -114,21 +114,21 @@ def test_addresses_of_other_peoples_experiments_stay(store: Path, tmp_path: Path
     assert theirs in addresses(here)
 
 
-def test_settling_is_whole_or_not_at_all_and_done_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_are_updated_in_one_transaction_and_once(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = moved_or_copied(store, "moved")
     before = addresses(here)
     with monkeypatch.context() as broken:
         broken.setattr(relocation, "ADDRESSES", (*relocation.ADDRESSES, ("tags", "no such column")))
         with pytest.raises(Exception, match="cannot be rewritten"):
-            relocation.settle(here)
+            relocation.update_addresses(here)
     assert addresses(here) == before
-    relocation.settle(here)
+    relocation.update_addresses(here)
     after = (here / "mlflow.db").read_bytes()
     assert all(address.startswith(here.as_uri()) for address in addresses(here))
-    relocation.settle(here)
+    relocation.update_addresses(here)
     assert (here / "mlflow.db").read_bytes() == after
 
 
 def test_where_there_is_no_store_nothing_is_made(tmp_path: Path) -> None:
-    relocation.settle(tmp_path / "mlruns")
+    relocation.update_addresses(tmp_path / "mlruns")
     assert list(tmp_path.iterdir()) == []

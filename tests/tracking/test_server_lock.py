@@ -1,4 +1,4 @@
-"""A lock on a real `mlflow server`: who holds it is named, and it ends with its holder, once that can be known."""
+"""The lock on a real `mlflow server`: an error names its holder, and it ends when its holder is known to be dead."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def client(address: str) -> MlflowClient:
 
 @pytest.fixture
 def write(client: MlflowClient, study: str) -> Iterator[Callable[..., None]]:
-    """The sign of a driver on another machine, as it stands in the study's tag."""
+    """A function that writes the entry of a process on another machine into the study's tag."""
     experiment_id = client.create_experiment(study)
-    sign = LockHolder("f00d", "far-away", 7, "2026-01-01T00:00:00+00:00", "another machine", 0.0, time.time())
+    holder = LockHolder("f00d", "far-away", 7, "2026-01-01T00:00:00+00:00", "another machine", 0.0, time.time())
 
-    def stand(**changes: object) -> None:
-        client.set_experiment_tag(experiment_id, TAG, json.dumps(asdict(replace(sign, **changes))))  # type: ignore[arg-type]
+    def write_entry(**changes: object) -> None:
+        client.set_experiment_tag(experiment_id, TAG, json.dumps(asdict(replace(holder, **changes))))  # type: ignore[arg-type]
 
-    yield stand
+    yield write_entry
     client.delete_experiment(experiment_id)
 
 
@@ -74,23 +74,23 @@ def refusal(address: str, study: str, **more: float) -> str:
     return str(caught.value)
 
 
-def test_the_second_is_told_who_where_and_since_when_until_the_first_is_killed(address: str, study: str) -> None:
+def test_a_second_process_is_refused_with_host_pid_and_time_until_the_first_is_killed(address: str, study: str) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, address, study], stdout=subprocess.PIPE, text=True) as first:
         try:
             assert first.stdout is not None
             assert first.stdout.readline() == "held\n"
-            said = refusal(address, study)
+            message = refusal(address, study)
         finally:
             os.kill(first.pid, signal.SIGKILL)
-    assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in said
-    assert "it runs: ablate run toy.toml" in said
-    begun = time.monotonic()
-    with hold(address, study):  # its sign is fresh, but here it is known to be gone
-        assert time.monotonic() - begun < 20
+    assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in message
+    assert "it runs: ablate run toy.toml" in message
+    start = time.monotonic()
+    with hold(address, study):  # its entry is fresh, but on the same machine its process is known to be dead
+        assert time.monotonic() - start < 20
         assert f"process {os.getpid()} on" in refusal(address, study)
 
 
-def test_once_let_go_nothing_is_left(address: str, study: str, client: MlflowClient) -> None:
+def test_the_tag_is_deleted_on_release(address: str, study: str, client: MlflowClient) -> None:
     with hold(address, study):
         experiment = client.get_experiment_by_name(study)
         assert experiment is not None
@@ -100,37 +100,35 @@ def test_once_let_go_nothing_is_left(address: str, study: str, client: MlflowCli
         assert client.get_experiment_by_name(f"{study} unknown") is None
 
 
-def test_a_driver_elsewhere_is_believed_while_its_sign_is_fresh(
-    address: str, study: str, write: Callable[..., None]
-) -> None:
+def test_a_fresh_entry_of_another_machine_holds_the_lock(address: str, study: str, write: Callable[..., None]) -> None:
     write()
     assert "process 7 on far-away, since 2026-01-01" in refusal(address, study)
 
 
-def test_a_sign_that_looks_stale_is_watched_for_clocks_differ(
+def test_an_entry_that_looks_stale_is_watched_because_clocks_differ(
     address: str, study: str, write: Callable[..., None]
 ) -> None:
-    over = threading.Event()
+    end = threading.Event()
 
-    def live_in_the_past() -> None:
+    def renew_with_a_late_clock() -> None:
         beat = time.time() - 3600
-        while not over.wait(0.1):
+        while not end.wait(0.1):
             beat += 0.1
             write(beat=beat)
 
     write(beat=time.time() - 3600)
-    other = threading.Thread(target=live_in_the_past)
+    other = threading.Thread(target=renew_with_a_late_clock)
     other.start()
     try:
         assert "far-away" in refusal(address, study, renew_s=1.0)
     finally:
-        over.set()
+        end.set()
         other.join(20)
     with hold(address, study, renew_s=0.2):
         pass
 
 
-def test_a_driver_that_is_gone_from_the_machine_of_the_future_is_replaced(
+def test_an_entry_from_the_future_that_is_not_renewed_is_replaced(
     address: str, study: str, write: Callable[..., None]
 ) -> None:
     write(beat=time.time() + 2 * STALE_S)
@@ -138,22 +136,22 @@ def test_a_driver_that_is_gone_from_the_machine_of_the_future_is_replaced(
         pass
 
 
-def test_who_finds_another_in_its_place_is_told(address: str, study: str, write: Callable[..., None]) -> None:
-    heard: list[str] = []
-    told = threading.Event()
+def test_a_holder_whose_entry_is_replaced_is_notified(address: str, study: str, write: Callable[..., None]) -> None:
+    reasons: list[str] = []
+    notified = threading.Event()
 
     def lost(reason: str) -> None:
-        heard.append(reason)
-        told.set()
+        reasons.append(reason)
+        notified.set()
 
     with hold(address, study, lost=lost, renew_s=0.2):
         write()
-        assert told.wait(20)
-    assert "process 7 on far-away" in heard[0]
-    assert "far-away" in refusal(address, study)  # it has not taken away what is not its own
+        assert notified.wait(20)
+    assert "process 7 on far-away" in reasons[0]
+    assert "far-away" in refusal(address, study)  # the release has not deleted the other's entry
 
 
-def test_of_two_at_once_the_later_sign_counts(
+def test_of_two_at_once_the_later_entry_counts(
     address: str, study: str, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_lock.time, "sleep", lambda seconds: write())  # between writing and reading back
@@ -161,13 +159,13 @@ def test_of_two_at_once_the_later_sign_counts(
         Lock(address, study, Path("mlruns")).take()
 
 
-def test_a_tag_that_somebody_has_spoilt_holds_nobody_up(address: str, study: str, client: MlflowClient) -> None:
+def test_a_damaged_tag_is_ignored(address: str, study: str, client: MlflowClient) -> None:
     experiment_id = client.create_experiment(study)
     for text in (
         "[1]",
         "{",
         '{"token": 1}',
-        json.dumps({**asdict(Lock(address, study, Path("mlruns")).sign), "pid": "x"}),
+        json.dumps({**asdict(Lock(address, study, Path("mlruns")).holder), "pid": "x"}),
     ):
         client.set_experiment_tag(experiment_id, TAG, text)
         with hold(address, study):

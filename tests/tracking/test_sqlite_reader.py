@@ -1,4 +1,4 @@
-"""The standard-library reader answers what MLflow answers, from the same file, and touches nothing."""
+"""The standard-library reader returns what MLflow returns, from the same file, and writes nothing."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ def test_answers_as_mlflow_does(tracker: MlflowTracker, db: Path) -> None:
     client = ClientReader(tracker.client, tracker.uri)
     for study in ("toy", "other"):
         expected = client.records(study)
-        found = sqlite_reader.records_from_sqlite(db, study)
-        assert repr(found) == repr(expected)  # nan differs from itself, its repr does not
-        assert [record.status for record in found][-1] == {"toy": "RUNNING", "other": "FINISHED"}[study]
+        records = sqlite_reader.records_from_sqlite(db, study)
+        assert repr(records) == repr(expected)  # nan differs from itself, its repr does not
+        assert [record.status for record in records][-1] == {"toy": "RUNNING", "other": "FINISHED"}[study]
         assert (
             sqlite_reader.document_from_sqlite(db, study)
             == tracker.document(study)
             == {**toy.DOCUMENT, "created": study}
         )
-        for record in found:
+        for record in records:
             assert repr(sqlite_reader.history_from_sqlite(db, record.run_id)) == repr(client.history(record.run_id))
             for path in ("model", "scores.parquet", "examples.npz", "provenance.json", "nothing"):
                 expected_path = client.artifact(record.run_id, path)
                 assert sqlite_reader.artifact_from_sqlite(db, record.run_id, path) == expected_path
                 assert tracker.artifact(record.run_id, path) == expected_path
         ids = [record.run_id for record in expected]
-        told, asked = sqlite_reader.histories_from_sqlite(db, study), client.histories(ids)
-        assert repr(dict(told)) == repr(dict(sorted(each for each in asked if each[1])))
+        from_file, from_client = sqlite_reader.histories_from_sqlite(db, study), client.histories(ids)
+        assert repr(dict(from_file)) == repr(dict(sorted(each for each in from_client if each[1])))
         assert repr(tracker.records(study)) == repr(expected)
         assert dict(tracker.histories(study, ids[:1])).keys() == {ids[0]}
     assert len(sqlite_reader.records_from_sqlite(db, "toy")) == 6
@@ -123,7 +123,7 @@ def test_database_files(uri: str, file: str | None) -> None:
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:////a/b.db?timeout=60"])
 def test_a_database_that_is_no_file_or_more_than_one_is_refused(uri: str) -> None:
-    """It was taken for a file of that name: a study with every run finished had all of them missing."""
+    """It was once taken for a file of that name, so that all finished runs seemed to be missing."""
     with pytest.raises(InputError, match="must name one file"):
         addresses.database_file(uri)
 

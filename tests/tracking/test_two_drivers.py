@@ -1,4 +1,4 @@
-"""Two drivers at one study in one database, as where a lock has failed: it costs time, and no cell counts twice."""
+"""Two schedulers of one study in one database, as after a failed lock: time is wasted, but no cell counts twice."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def test_every_cell_counts_once(mlruns: Path, tmp_path: Path, study: Study) -> N
     assert len(cells) > len(set(cells)) == COMPARED + TUNED, "some cell was done by both"
     planned = plan.make_plan(study, records, lambda arm: "", direction="lower")
     assert planned.counts["done"] == COMPARED + TUNED == len(planned.cells)
-    found = results.load(trackers[0], study.name)
-    assert len(found.done()) == COMPARED
-    assert not found.frame().duplicated(["arm", "seed"]).any()
-    assert {name: (tuning.finished, len(tuning.trials)) for name, tuning in found.tuning.items()} == {
+    loaded = results.load(trackers[0], study.name)
+    assert len(loaded.done()) == COMPARED
+    assert not loaded.frame().duplicated(["arm", "seed"]).any()
+    assert {name: (tuning.finished, len(tuning.trials)) for name, tuning in loaded.tuning.items()} == {
         "a": (3, 3),
         "b": (3, 3),
     }
@@ -84,7 +84,7 @@ def test_every_cell_counts_once(mlruns: Path, tmp_path: Path, study: Study) -> N
 
 @pytest.mark.parametrize("also", [False, True], ids=["the first alone begins again", "both begin again"])
 def test_neither_keeps_the_other_from_ending(mlruns: Path, also: bool) -> None:
-    """Each discarded what the other had begun of the same cell, and began it again, for ever."""
+    """Once, each discarded the run that the other had started of the same cell and started it again, without end."""
     one, other = (MlflowTracker(None, mlruns) for _ in range(2))
     one.open("toy", toy.DOCUMENT)
     spec, end = toy.spec("toy"), toy.finished(toy.spec("toy"))

@@ -1,4 +1,4 @@
-"""Proposals that depend on nothing but their arguments, and the copy for optuna-dashboard."""
+"""Proposals depend only on their arguments; and the copy for optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ Chain = list[tuple[dict[str, Scalar], float | None]]
 
 
 def propose(finished: Chain, *, sampler: Any = "tpe", seed: int = 0, **options: Any) -> dict[str, Scalar]:
-    given_options = {"total": 8, "direction": "lower", "defaults": WRITTEN, **options}
-    return tuning.propose(SPACE, finished, sampler=sampler, seed=seed, **given_options)
+    all_options = {"total": 8, "direction": "lower", "defaults": WRITTEN, **options}
+    return tuning.propose(SPACE, finished, sampler=sampler, seed=seed, **all_options)
 
 
 def bowl(values: Mapping[str, Scalar]) -> float | None:
@@ -65,7 +65,7 @@ def bowl(values: Mapping[str, Scalar]) -> float | None:
 
 
 def chain(length: int, sampler: str, finished: Chain | None = None) -> Chain:
-    """Tune the bowl, re-seeding from the trial's index as the driver does; goes on from `finished`."""
+    """Tune the bowl, re-seeding from the trial's index as the scheduler does; continues from `finished`."""
     finished = list(finished or [])
     while len(finished) < length:
         values = propose(finished, sampler=sampler, seed=tuning_seed("toy", "plain", len(finished)))
@@ -105,7 +105,7 @@ def test_a_whole_number_written_for_a_fraction_becomes_one() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
-def test_a_chain_stopped_anywhere_goes_on_as_it_would_have(sampler: str) -> None:
+def test_a_chain_stopped_anywhere_continues_with_the_same_trials(sampler: str) -> None:
     whole = chain(8, sampler)
     for stop in range(8):
         assert chain(8, sampler, whole[:stop]) == whole
@@ -119,7 +119,7 @@ def test_a_chain_is_the_same_in_another_process() -> None:
     assert output.stdout.strip() == str(chain(6, "tpe"))
 
 
-def test_tpe_learns_from_what_finished() -> None:
+def test_tpe_learns_from_finished_trials() -> None:
     finished = chain(24, "tpe")
     late = [value for _, value in finished[12:] if value is not None]
     random = [value for _, value in chain(24, "random")[12:] if value is not None]
@@ -128,7 +128,7 @@ def test_tpe_learns_from_what_finished() -> None:
 
 def test_the_direction_matters_to_tpe() -> None:
     finished = chain(12, "tpe")
-    lower, higher = (propose(finished, direction=way, seed=5) for way in ("lower", "higher"))
+    lower, higher = (propose(finished, direction=direction, seed=5) for direction in ("lower", "higher"))
     assert lower != higher
 
 
@@ -207,18 +207,18 @@ Reader = Callable[[str], list[tuple[str, dict[str, Any], float | None]]]
 def read(tmp_path: Path) -> Iterator[Reader]:
     opened = []
 
-    def trials(name: str) -> list[tuple[str, dict[str, Any], float | None]]:
+    def read_trials(name: str) -> list[tuple[str, dict[str, Any], float | None]]:
         storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
         opened.append(storage)
-        found = optuna.load_study(study_name=name, storage=storage).trials
-        return [(t.state.name, t.params, t.value) for t in found]
+        trials = optuna.load_study(study_name=name, storage=storage).trials
+        return [(t.state.name, t.params, t.value) for t in trials]
 
-    yield trials
+    yield read_trials
     for storage in opened:
         storage.engine.dispose()
 
 
-def test_the_mirror_holds_what_ended_and_nothing_twice(study: Study, tmp_path: Path, read: Reader) -> None:
+def test_the_mirror_has_every_ended_trial_once(study: Study, tmp_path: Path, read: Reader) -> None:
     for _ in range(2):
         tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
     assert read("mirrored/plain") == [
@@ -241,13 +241,13 @@ def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path
     six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
     for _ in range(2):
         tuning.mirror(sqlite_address(tmp_path / "optuna.db"), six, equal_trials(six), digest)
-    found = read("mirrored/plain")
-    assert [params["training.learning_rate"] for _, params, _ in found] == [0.001, 0.002] * 3
-    assert [value for *_, value in found] == [1.0, 2.0] * 3
+    trials = read("mirrored/plain")
+    assert [params["training.learning_rate"] for _, params, _ in trials] == [0.001, 0.002] * 3
+    assert [value for *_, value in trials] == [1.0, 2.0] * 3
 
 
-def test_a_mirror_by_older_code_gains_what_it_lacks(study: Study, tmp_path: Path, read: Reader) -> None:
-    """It took the keys of a trial's runs for the trial's name, so of equal trials it had the last alone."""
+def test_a_mirror_of_older_code_is_completed(study: Study, tmp_path: Path, read: Reader) -> None:
+    """Older code identified a trial by the keys of its runs alone, so of equal trials only the last was copied."""
     six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
     address, trials = sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
     storage = optuna.storages.RDBStorage(address)

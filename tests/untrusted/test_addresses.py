@@ -1,4 +1,4 @@
-"""No password gets out: of an address, a connection string, a command line or an error that quotes one."""
+"""No password is shown: of an address, a connection string, a command line or an error that quotes one."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_a_password_is_hidden_and_the_rest_is_not(text: str, shown: str) -> None
         "ask me@example.org about x://",
     ],
 )
-def test_what_holds_none_is_left_alone(text: str) -> None:
+def test_a_text_without_a_password_is_unchanged(text: str) -> None:
     assert redacted(text) == text
 
 
 @given(secret=st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.strip()))
-def test_no_command_line_shows_one(secret: str) -> None:
+def test_no_command_line_shows_a_password(secret: str) -> None:
     secret = f"<{secret}>"  # so that it is part of nothing else
     address = f"postgresql://me:{secret}@db/x"
     shown = command_line(["ablate", "run", "a b.toml", "--storage", address, f"--tracking-uri={address}"])
@@ -88,12 +88,12 @@ def test_a_well_formed_address_passes(address: str) -> None:
     assert checked("--storage", address) == address
 
 
-def test_the_login_of_a_server_is_taken_apart() -> None:
+def test_the_login_is_separated_from_the_address() -> None:
     assert without_login("http://me:p%40ss@host:5000/x") == ("http://host:5000/x", "me", "p@ss")
     assert without_login("http://host:5000/x") == ("http://host:5000/x", "", "")
 
 
-def test_the_driver_that_is_installed_is_named() -> None:
+def test_the_installed_driver_is_added() -> None:
     pytest.importorskip("psycopg")
     assert with_driver("postgresql://db/x") == "postgresql+psycopg://db/x"
     for other in ("postgresql+psycopg2://db/x", "sqlite:///x.db", "http://db/postgresql://x"):

@@ -1,7 +1,7 @@
-"""The reading half of a Tracker through MLflow's own client, for servers and databases other than SQLite.
+"""The reading half of a Tracker, through MLflow's client, for servers and databases other than SQLite. It never writes.
 
-A server has a request for every page of runs, every curve and every file; what a `Cache` has of finished runs is not
-asked for again. Imported by `tracking` alone; it must not write.
+Every page of runs, every curve and every file costs a request to a server; a `FinishedCache` saves those for finished
+runs.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from mlflow.exceptions import MlflowException
 
 from ablate.study import Record
 from ablate.tracking.mlflow.errors import passing_faults
-from ablate.tracking.mlflow.finished_cache import TABLES, Cache
+from ablate.tracking.mlflow.finished_cache import TABLES, FinishedCache
 from ablate.tracking.record_format import DOCUMENT, MODEL, MODEL_DATA, curves, record_of
 from ablate.untrusted.addresses import database_file, local_path
 
-# Scored once a run, so no curve: the store has a request for every name asked.
-ONCE = ("test/", "cost/", "count/", "time/", "external/")
+# Names with one value per run, so without a curve: each name would cost a request.
+WITHOUT_CURVE = ("test/", "cost/", "count/", "time/", "external/")
 RUNS_A_PAGE = EXPERIMENTS_A_PAGE = 1000
 
 
 class ClientReader:
-    """Answers of the store at `uri`. Files of a server are downloaded once, into a folder that goes with the reader."""
+    """Reads the store `uri`. Files of a server are downloaded once, into a folder that is deleted with the reader."""
 
-    def __init__(self, client: MlflowClient, uri: str, cache: Cache | None = None) -> None:
+    def __init__(self, client: MlflowClient, uri: str, cache: FinishedCache | None = None) -> None:
         self.client, self.uri, self.cache = client, uri, cache
 
     @cached_property
@@ -48,53 +48,55 @@ class ClientReader:
             return []
         runs = [run for run in self.search(experiment.experiment_id) if "ablate.key" in run.data.tags]
         runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
-        said = ((run.info, run.data, dataset_of(run)) for run in runs)
-        return [record_of(info.run_id, info.status, data.tags, data.metrics, of) for info, data, of in said]
+        return [
+            record_of(run.info.run_id, run.info.status, run.data.tags, run.data.metrics, dataset_of(run))
+            for run in runs
+        ]
 
     def history(self, run_id: str) -> list[dict[str, float]]:
-        known = self.cache.history(run_id) if self.cache else None
-        if known is not None:
-            return known
+        cached = self.cache.history(run_id) if self.cache else None
+        if cached is not None:
+            return cached
         run = self.client.get_run(run_id)
-        names = [name for name in run.data.metrics if not name.startswith(ONCE)]
+        names = [name for name in run.data.metrics if not name.startswith(WITHOUT_CURVE)]
         points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
-        found = curves((point.key, point.value, point.step, point.timestamp) for point in points)
+        history = curves((point.key, point.value, point.step, point.timestamp) for point in points)
         if self.cache and run.info.status == "FINISHED":
-            self.cache.keep_history(run_id, found)
-        return found
+            self.cache.keep_history(run_id, history)
+        return history
 
     def histories(self, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
         return ((run_id, self.history(run_id)) for run_id in run_ids)
 
     def artifact(self, run_id: str, path: str) -> Path | None:
-        cached = self.cache if path in TABLES else None
-        known, kept = cached.table(run_id, path) if cached else (False, None)
-        if known:
-            return kept
+        cache = self.cache if path in TABLES else None
+        is_cached, table = cache.table(run_id, path) if cache else (False, None)
+        if is_cached:
+            return table
         run = self.client.get_run(run_id)
         address, inside = run.info.artifact_uri, path
         if path == MODEL:
             outputs = run.outputs.model_outputs if run.outputs else []
             if not outputs:
                 return None
-            model = self._model(outputs[0].model_id)
+            model = self.model(outputs[0].model_id)
             if model is None:
                 return None
             address, inside = model.artifact_location, MODEL_DATA
         folder = local_path(address)
         if folder is None and database_file(self.uri) is not None:
-            return None  # a local store has its artifacts at hand: no address in it is asked for
+            return None  # a local store's artifacts are local files: other addresses in it are not fetched
         if folder is not None:
             return folder / inside if (folder / inside).exists() else None
-        if cached is None:
+        if cache is None:
             return self._download(run_id, address, inside)
-        found = self._listed(run, path)
+        table = self._download_listed(run, path)
         if run.info.status == "FINISHED":
-            cached.keep_table(run_id, path, found)
-        return found
+            cache.keep_table(run_id, path, table)
+        return table
 
-    def _listed(self, run: Run, name: str) -> Path | None:
-        """A file of a run of which the store says whether it is there. Raises StoreUnavailable when it does not."""
+    def _download_listed(self, run: Run, name: str) -> Path | None:
+        """A file of a run; None where the run's list of artifacts does not have it. Raises StoreUnavailable."""
         run_id = str(run.info.run_id)
         if name not in [file.path for file in self.client.list_artifacts(run_id)]:
             return None
@@ -102,13 +104,14 @@ class ClientReader:
         with passing_faults():
             return Path(download_artifacts(address, dst_path=target, tracking_uri=self.uri))
 
-    def _model(self, model_id: str) -> LoggedModel | None:
+    def model(self, model_id: str) -> LoggedModel | None:
+        """None for a deleted model."""
         try:
             return self.client.get_logged_model(model_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return None  # somebody has deleted it
+            return None
 
     def _download(self, run_id: str, address: str, inside: str) -> Path | None:
         target = self.downloads / run_id
@@ -116,8 +119,8 @@ class ClientReader:
             return target / inside
         try:
             return Path(download_artifacts(f"{address}/{inside}", dst_path=str(target), tracking_uri=self.uri))
-        except (MlflowException, OSError):  # what a server says of an artifact that is not there depends on its store
-            shutil.rmtree(target / inside, ignore_errors=True)  # a part of a folder must not be taken for the whole
+        except (MlflowException, OSError):  # for an absent artifact the error depends on the server's artifact store
+            shutil.rmtree(target / inside, ignore_errors=True)  # a later call must not return half a folder
             return None
 
     def experiments(self, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
@@ -131,7 +134,7 @@ class ClientReader:
                 return
 
     def search(self, experiment_id: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
-        """Every run that the condition holds for, oldest first, page by page."""
+        """Every run that meets the condition, oldest first, page by page."""
         token = None
         while True:
             page = self.client.search_runs(

@@ -1,4 +1,4 @@
-"""Tell what passes (a server away, a locked or full database) from what stays. Used by the `tracking` modules alone."""
+"""Translate MLflow's errors: faults that may pass (server away, database locked, disk full) become StoreUnavailable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ablate.study import InputError, RunDiscarded, StoreUnavailable
 from ablate.trainers.errors import PERMISSION_ERRNOS, STORAGE_ERRNOS
 from ablate.untrusted.addresses import redacted
 
-# MLflow's codes for a request that will never be answered otherwise. All others pass, or are worth a second try.
+# MLflow's error codes for requests that fail the same way every time. With any other code a second try may succeed.
 LASTING = {
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
@@ -32,26 +32,26 @@ LASTING = {
     "FEATURE_DISABLED",
     "NOT_IMPLEMENTED",
 }
-OF_THE_CALLER = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError, sqlalchemy.exc.ProgrammingError)
-# It says so with the same codes as much else.
+LASTING_SQL = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError, sqlalchemy.exc.ProgrammingError)
+# MLflow uses the same error codes for other faults, so only the message tells.
 DISCARDED = re.compile(r"The run \w+ must be in the 'active' state")
-LONGEST = 300  # characters of a reason: SQLAlchemy adds the whole statement
+REASON_LIMIT = 300  # characters
 
 
-class Translated:
-    """An MlflowClient whose calls raise StoreUnavailable for a fault that may pass, RunDiscarded for a deleted run."""
+class _Translated:
+    """An MlflowClient whose calls run inside `passing_faults`."""
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        return _translated(found) if callable(found) else found
+        attribute = getattr(self._client, name)
+        return _translated(attribute) if callable(attribute) else attribute
 
 
 def translated(client: MlflowClient) -> MlflowClient:
-    """`client`, its passing faults raised as StoreUnavailable."""
-    return cast(MlflowClient, Translated(client))
+    """`client` with StoreUnavailable for faults that may pass, and RunDiscarded for a deleted run."""
+    return cast(MlflowClient, _Translated(client))
 
 
 def _translated(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,10 +65,10 @@ def _translated(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def passing_faults() -> Iterator[None]:
-    """Raise StoreUnavailable, with one line of reason, in place of a fault that may pass; RunDiscarded, of its own."""
+    """Raise StoreUnavailable, with a one-line reason, for a fault that may pass, and RunDiscarded for a deleted run."""
     try:
         yield
-    except InputError as error:  # of the reader of SQLite files
+    except InputError as error:  # raised by sqlite_reader
         fault = error.__context__
         if isinstance(fault, sqlite3.OperationalError):
             raise StoreUnavailable(str(fault)) from fault
@@ -84,30 +84,30 @@ def passing_faults() -> Iterator[None]:
 def _passes(error: BaseException) -> bool:
     if isinstance(error, MlflowException):
         cause = error.__cause__
-        return error.error_code not in LASTING and not isinstance(cause, OF_THE_CALLER)
+        return error.error_code not in LASTING and not isinstance(cause, LASTING_SQL)
     if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
-        return not isinstance(error, OF_THE_CALLER)
+        return not isinstance(error, LASTING_SQL)
     if isinstance(error, requests.RequestException):
         return True
-    # shutil.copytree raises an OSError without a number, with one reason a file
+    # shutil.copytree raises an OSError without a number, which lists one reason per file
     number = getattr(error, "errno", None)
     return number is None or number in STORAGE_ERRNOS | PERMISSION_ERRNOS
 
 
 def _reason(error: BaseException) -> str:
-    """The first line: what follows is an SQL statement or a page of HTML."""
-    if unreached := reason_unreached(error):
-        return unreached
+    """The first line of the message; after it comes an SQL statement or a page of HTML."""
+    if unreachable := connection_failure(error):
+        return unreachable
     origin = error.__cause__ if isinstance(error, MlflowException) and error.__cause__ else error
     driver = getattr(origin, "orig", None) or origin
     line = next(iter(str(driver).strip().splitlines()), "") or type(driver).__name__
-    return redacted(line)[:LONGEST]
+    return redacted(line)[:REASON_LIMIT]
 
 
-def reason_unreached(error: BaseException | None) -> str:
-    """Server and reason, in the system's words, where no connection came about; "" for any other fault.
+def connection_failure(error: BaseException | None) -> str:
+    """`http://host:port: Connection refused` where no connection was made; "" for any other fault.
 
-    requests, urllib3 and MLflow wrap the reason four times, each with an address and a sentence of its own.
+    Walks the chain of causes: requests, urllib3 and MLflow wrap the operating system's error four times.
     """
     server = ""
     while error is not None:

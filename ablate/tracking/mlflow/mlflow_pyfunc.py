@@ -1,4 +1,4 @@
-"""The loader module of logged models: MLflow imports it and calls `_load_pyfunc`. It must not import mlflow."""
+"""The loader module of logged models: MLflow imports it and calls `_load_pyfunc`. Must not import mlflow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ServedModel:
         self.model = model
 
     def predict(self, inputs: Array) -> Any:
-        """Outputs for inputs (batch, …) float32, on the CPU: arrays in the shape the network answers in."""
+        """Outputs for inputs (batch, …) float32, on the CPU: arrays, or dicts or lists of arrays."""
         with torch.inference_mode():
             return _arrays(self.model(torch.as_tensor(np.asarray(inputs, dtype=np.float32))))
 
@@ -30,8 +30,8 @@ def _arrays(output: Any) -> Any:
     if isinstance(output, torch.Tensor):
         return output.float().numpy()
     if isinstance(output, dict):
-        return {name: _arrays(part) for name, part in output.items()}
-    return [_arrays(part) for part in output]
+        return {name: _arrays(value) for name, value in output.items()}
+    return [_arrays(item) for item in output]
 
 
 def _load_pyfunc(path: str) -> ServedModel:

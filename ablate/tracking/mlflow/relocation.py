@@ -1,4 +1,4 @@
-"""Put a local store right that was moved or copied: its database then names the folder where it stands. No mlflow."""
+"""Update the artifact addresses in the database of a local store that was moved or copied. Imports no mlflow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from filelock import FileLock
 from ablate.study import InputError, Problem
 from ablate.tracking.mlflow.sqlite_reader import INITIALISING, moved, reading
 
-# Where MLflow records absolute addresses of artifacts. Those of runs and models begin with their experiment's.
+# The columns with absolute artifact addresses. Those of runs and models begin with the address of their experiment.
 ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -19,8 +19,8 @@ ADDRESSES = (
 )
 
 
-def settle(mlruns: Path) -> None:
-    """`rewrite` the addresses of the store in the folder `mlruns`, if there is one, while nobody else opens it."""
+def update_addresses(mlruns: Path) -> None:
+    """Call `rewrite` for the store in the folder `mlruns`, if there is one, holding the lock that opening it takes."""
     db = mlruns / "mlflow.db"
     if not db.is_file():
         return
@@ -32,7 +32,7 @@ def settle(mlruns: Path) -> None:
 
 
 def rewrite(db: Path) -> None:
-    """Rewrite every address of a store that has moved, in one transaction. The caller holds the lock of opening it.
+    """Rewrite every artifact address of a store that has moved, in one transaction. The caller holds the opening lock.
 
     Raises InputError when the file is no MLflow database, or cannot be written.
     """
@@ -54,7 +54,7 @@ def _rename(store: sqlite3.Connection, old: str, new: str) -> None:
     values = {"old": old, "new": new, "length": len(old)}
     tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table, column in ADDRESSES:
-        if table in tables:  # of an older MLflow: no models
+        if table in tables:  # a store of an older MLflow has no table of models
             below = f"{column} = :old OR substr({column}, 1, :length + 1) = :old || '/'"
             renamed = f":new || substr({column}, :length + 1)"
             store.execute(f"UPDATE {table} SET {column} = {renamed} WHERE {below}", values)

@@ -1,4 +1,4 @@
-"""A RunSpec in MLflow's terms: tags, params and datasets, cut to what MLflow takes. Imported by `tracking` alone."""
+"""Convert a RunSpec to MLflow tags, params and datasets, within MLflow's length limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCE = {"mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
 
 
 def identity(spec: RunSpec) -> dict[str, str]:
-    """The tags that say which run of which study it is."""
+    """The tags that identify a run: study, arm, seed, phase, key, overrides, trial."""
     tags = {
         ROLE: "run",
         "ablate.study": spec.study,
@@ -33,7 +33,7 @@ def identity(spec: RunSpec) -> dict[str, str]:
 
 
 def settings_params(spec: RunSpec) -> dict[str, str]:
-    """The resolved settings by dotted path, with arm and seed, as MLflow takes them."""
+    """The resolved settings by dotted path, with arm and seed, as MLflow params."""
     params = {"arm": spec.arm, "seed": str(spec.seed)}
     for path, value in _flat(spec.settings):
         name = re.sub(r"[^\w\-. :/]", "_", path)[:NAME_LIMIT]
@@ -50,13 +50,13 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def datasets(spec: RunSpec) -> list[DatasetInput]:
-    """The data a run read, once per use: a tuning run never sees the test split."""
+    """The dataset of a run, one input per split that it reads; a tuning run reads no test split."""
     data = spec.settings["data"]
     return dataset_inputs(str(data.get("file") or data.get("factory")), spec.dataset, spec.phase)
 
 
 def dataset_inputs(name: str, digest: str, phase: Phase) -> list[DatasetInput]:
-    """The same of a data file or factory of this name."""
+    """Like `datasets`, for a data file or factory with this name and digest."""
     source = json.dumps({"uri": name})
     contexts = ("train", "validation" if phase == "tune" else "test")
     return [
@@ -68,31 +68,31 @@ def dataset_inputs(name: str, digest: str, phase: Phase) -> list[DatasetInput]:
     ]
 
 
-def tags_of(tags: Mapping[str, str]) -> list[RunTag]:
-    """As MLflow's batches take them."""
+def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    """The tags as `MlflowClient.log_batch` takes them."""
     return [RunTag(name, value) for name, value in tags.items()]
 
 
-def place_of(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """What tells a cell from the others of its study."""
+def cell_of(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The tags that identify a cell within its study: key, phase, arm and trial."""
     return tuple(tags.get(f"ablate.{name}", "") for name in ("key", "phase", "arm", "trial"))
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` characters: of an error both ends matter."""
+    """At most `limit` characters, cut in the middle: an error message is informative at both ends."""
     half = limit // 2 - 2
     return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
 
 
 def fitting(provenance: Mapping[str, str]) -> dict[str, str]:
-    """What of a run's provenance fits into one tag; the artifact provenance.json holds it whole."""
-    kept = dict(provenance)
-    while len(json.dumps(kept)) > TAG_LIMIT:
-        kept.pop(max(kept, key=lambda name: len(kept[name])))
-    return kept
+    """A run's provenance, its longest entries dropped until it fits into one tag; provenance.json has all of it."""
+    entries = dict(provenance)
+    while len(json.dumps(entries)) > TAG_LIMIT:
+        entries.pop(max(entries, key=lambda name: len(entries[name])))
+    return entries
 
 
-def parts(values: list[Any], size: int) -> Iterator[list[Any]]:
-    """Cut a list into as many as fit a batch."""
+def batches(values: list[Any], size: int) -> Iterator[list[Any]]:
+    """Cut a list into lists of at most `size` values."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

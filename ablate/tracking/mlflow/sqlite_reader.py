@@ -1,6 +1,6 @@
-"""Read an MLflow SQLite store with the standard library alone: no mlflow import, nothing is ever written.
+"""Read an MLflow SQLite store with the standard library alone: without importing mlflow, and without writing.
 
-It must know the tags and tables that `tracking` writes, and nothing of how runs are made.
+It knows MLflow's tables and the tags of `record_format`; it must not know how runs are trained.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from ablate.tracking.record_format import DOCUMENT, MODEL, MODEL_DATA, ROLE, cur
 from ablate.untrusted.addresses import local_path
 from ablate.untrusted.wording import shown
 
-INITIALISING = ".initialise.lock"  # in `mlruns`, of whoever makes the database
-MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # how `inputs` rows link a run to the model that it made
+INITIALISING = ".initialise.lock"  # in `mlruns`: held while the database is created, migrated or relocated
+MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # the types of `inputs` rows that link a run to its model
 
 
 def moved(store: sqlite3.Connection, db: Path) -> list[tuple[str, str]]:
-    """Recorded and present artifact address of every experiment whose store has been moved or copied since.
+    """(recorded, present) artifact address of every experiment whose store was moved or copied since.
 
-    MLflow records absolute addresses. An experiment's artifacts are the folder `artifacts/<its name or number>` beside
-    the database: where another is recorded, that holds only if it exists and the one beside the database does not, as
-    where a copy of the database alone was made.
+    MLflow records absolute addresses. The artifacts of an experiment are in `artifacts/<its name or id>` beside the
+    database. Another recorded address counts only if its folder exists and the one beside the database does not, as
+    for a copy of the database file alone.
     """
-    found, beside = [], db.absolute().parent.resolve() / "artifacts"
+    changes, artifacts = [], db.absolute().parent.resolve() / "artifacts"
     for number, name, address in store.execute("SELECT experiment_id, name, artifact_location FROM experiments"):
         recorded = local_path(str(address))
         if recorded is None or recorded.parent.name != "artifacts" or recorded.name not in (str(name), str(number)):
             continue
-        present = beside / recorded.name
+        present = artifacts / recorded.name
         if present != recorded and (present.is_dir() or not recorded.is_dir()):
-            found.append((str(address).rstrip("/"), present.as_uri()))
-    return found
+            changes.append((str(address).rstrip("/"), present.as_uri()))
+    return changes
 
 
 def _folders(store: sqlite3.Connection, db: Path) -> Callable[[str], Path | None]:
-    """What gives the folder of an artifact address in this database, wherever the store stands now."""
+    """A function from an artifact address in this database to its folder, also after the store was moved."""
     changes = moved(store, db)
 
     def folder(address: str) -> Path | None:
@@ -57,7 +57,7 @@ def _folders(store: sqlite3.Connection, db: Path) -> Callable[[str], Path | None
 @contextmanager
 def reading(db: Path) -> Iterator[sqlite3.Connection]:
     """A connection that only reads; the file must exist. Raises InputError when it is no MLflow database."""
-    # Not mode=ro: it cannot roll back what a driver killed in mid-write has left, and then nothing can be read.
+    # Not mode=ro, which cannot roll back the write of a killed process, so that nothing could be read.
     address = f"{db.resolve().as_uri()}?mode=rw"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
@@ -70,12 +70,12 @@ def reading(db: Path) -> Iterator[sqlite3.Connection]:
 
 
 def check_contents(db: Path) -> None:
-    """Raises InputError where a database holds what runs by itself; see `reading`."""
+    """Raises InputError for a database with triggers, views or virtual tables that MLflow does not make."""
     with reading(db):
         pass
 
 
-# MLflow's one trigger keeps a table from changes that ablate never writes to. A view can compute for ever.
+# MLflow's only trigger protects the table `secrets`, which ablate never writes to. A view can run without end.
 FOREIGN = """SELECT type, name FROM sqlite_master WHERE type = 'view' OR (type = 'trigger' AND tbl_name != 'secrets')
     OR (type = 'table' AND sql LIKE 'CREATE VIRTUAL%')"""
 
@@ -83,7 +83,7 @@ FOREIGN = """SELECT type, name FROM sqlite_master WHERE type = 'view' OR (type =
 def _refuse_foreign(connection: sqlite3.Connection, db: Path) -> None:
     row = connection.execute(FOREIGN).fetchone()
     if row is not None:
-        rule = "holds what no store of ours does, and what would run by itself"
+        rule = "has a trigger, view or virtual table that MLflow does not make, whose code would run on reading"
         raise InputError(Problem(str(db), "", rule, f"{row[0]} {shown(str(row[1]))}"))
 
 
@@ -92,21 +92,22 @@ ACTIVE_RUNS = """
     WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
 """
 
-
 DATASETS = f"""
     SELECT destination_id, digest FROM inputs JOIN datasets ON source_id = dataset_uuid
     WHERE source_type = 'DATASET' AND destination_id IN (SELECT run_uuid {ACTIVE_RUNS})
 """
 
+METRIC_VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"  # MLflow stores 0 for NaN
+
 
 def records_from_sqlite(db: Path, study: str) -> list[Record]:
-    """What `MlflowTracker.records` answers, from the database file; [] when there is no such file or study."""
+    """`MlflowTracker.records` from the database file; [] when there is no such file or study."""
     if not db.is_file():
         return []
     with reading(db) as connection:
         runs = connection.execute(f"SELECT run_uuid, status {ACTIVE_RUNS} ORDER BY start_time, run_uuid", (study,))
         statuses = dict(runs.fetchall())
-        tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, _metric)
+        tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, METRIC_VALUE)
         datasets = dict(connection.execute(DATASETS, (study,)).fetchall())
     records = []
     for run in (run for run in statuses if "ablate.key" in tags[run]):
@@ -117,19 +118,21 @@ def records_from_sqlite(db: Path, study: str) -> list[Record]:
     return records
 
 
-_metric = "CASE WHEN is_nan THEN NULL ELSE value END"
-
-
 def _rows(connection: sqlite3.Connection, table: str, study: str, value: str = "value") -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    """Run id → key → value of a table. A NULL is read as NaN."""
+    rows: dict[str, dict[str, Any]] = defaultdict(dict)
     query = f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {ACTIVE_RUNS})"
     for run, key, content in connection.execute(query, (study,)):
-        found[run][key] = float("nan") if content is None else content
-    return found
+        rows[run][key] = _number(content)
+    return rows
+
+
+def _number(value: Any) -> Any:
+    return float("nan") if value is None else value
 
 
 def studies_from_sqlite(db: Path) -> list[str]:
-    """What `MlflowTracker.studies` answers."""
+    """`MlflowTracker.studies` from the database file."""
     query = f"""SELECT DISTINCT experiments.name FROM experiments JOIN runs USING (experiment_id)
         JOIN tags USING (run_uuid) WHERE key = '{ROLE}' AND value = 'study'
         AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
@@ -138,7 +141,7 @@ def studies_from_sqlite(db: Path) -> list[str]:
 
 
 def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:
-    """What `MlflowTracker.document` answers, from the database file and the parent run's artifact beside it."""
+    """`MlflowTracker.document` from the database file and the parent run's artifact."""
     if not db.is_file():
         return None
     query = f"""SELECT runs.artifact_uri {ACTIVE_RUNS} AND run_uuid IN
@@ -152,28 +155,28 @@ def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:
 
 
 def history_from_sqlite(db: Path, run_id: str) -> list[dict[str, float]]:
-    """What `MlflowTracker.history` answers."""
+    """`MlflowTracker.history` from the database file."""
     if not db.is_file():
         return []
-    query = f"SELECT key, {_metric}, step, timestamp FROM metrics WHERE run_uuid = ?"
+    query = f"SELECT key, {METRIC_VALUE}, step, timestamp FROM metrics WHERE run_uuid = ?"
     with reading(db) as connection:
         rows = connection.execute(query, (run_id,)).fetchall()
-    return curves((key, float("nan") if value is None else value, step, when) for key, value, step, when in rows)
+    return curves((key, _number(value), step, time_ms) for key, value, step, time_ms in rows)
 
 
 def histories_from_sqlite(db: Path, study: str) -> Iterator[tuple[str, list[dict[str, float]]]]:
-    """What `MlflowTracker.histories` answers, one run after the other."""
+    """`MlflowTracker.histories` of the whole study from the database file, one run after the other."""
     if not db.is_file():
         return
-    query = f"""SELECT run_uuid, key, {_metric}, step, timestamp FROM metrics
+    query = f"""SELECT run_uuid, key, {METRIC_VALUE}, step, timestamp FROM metrics
         WHERE step >= 1 AND run_uuid IN (SELECT run_uuid {ACTIVE_RUNS}) ORDER BY run_uuid"""
     with reading(db) as connection:
         for run, rows in groupby(connection.execute(query, (study,)), key=itemgetter(0)):
-            yield run, curves((key, float("nan") if value is None else value, *rest) for _, key, value, *rest in rows)
+            yield run, curves((key, _number(value), *rest) for _, key, value, *rest in rows)
 
 
 def folders_from_sqlite(db: Path, study: str) -> dict[str, Path | None]:
-    """Where the artifacts of every run of a study lie; None for those that are not in a local folder."""
+    """Run id → artifact folder, for every run of a study; None where it is not a local folder."""
     if not db.is_file():
         return {}
     with reading(db) as connection:
@@ -183,7 +186,7 @@ def folders_from_sqlite(db: Path, study: str) -> dict[str, Path | None]:
 
 
 def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:
-    """What `MlflowTracker.artifact` answers, for artifacts that lie in a local folder."""
+    """`MlflowTracker.artifact` from the database file, for artifacts in local folders."""
     if not db.is_file():
         return None
     with reading(db) as connection:
@@ -194,5 +197,5 @@ def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:
             query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
         row = connection.execute(query, (run_id,)).fetchone()
         folder = _folders(connection, db)(row[0]) if row else None
-    found = folder / (MODEL_DATA if path == MODEL else path) if folder else None
-    return found if found and found.exists() else None
+    artifact = folder / (MODEL_DATA if path == MODEL else path) if folder else None
+    return artifact if artifact and artifact.exists() else None

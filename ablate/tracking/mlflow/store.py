@@ -1,6 +1,6 @@
-"""Reach the MLflow store: prepare a database once before anyone writes, or find out quickly that it cannot be reached.
+"""Connect to an MLflow store: create or migrate its database first, and fail quickly when it cannot be reached.
 
-Imported by `tracking` alone; it must not know what is stored.
+It must not know what is stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from ablate.study import InputError, Problem
 from ablate.tracking.mlflow import relocation
-from ablate.tracking.mlflow.errors import reason_unreached
+from ablate.tracking.mlflow.errors import connection_failure
 from ablate.tracking.mlflow.sqlite_reader import INITIALISING, check_contents
 from ablate.trainers.atomic_write import write_whole
 from ablate.untrusted.addresses import (
@@ -38,7 +38,7 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # The driver waits for a server that is away, and says so; MLflow would try for minutes in silence.
+    # `ablate` itself waits for a server that is away, with a message; MLflow would retry for minutes in silence.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
@@ -54,25 +54,25 @@ with warnings.catch_warnings():
     from mlflow.store.tracking import sqlalchemy_store
     from mlflow.utils import credentials, rest_utils
 
-# These parts of MLflow carry no annotations.
+# These parts of MLflow have no type annotations.
 stores: Any = sqlalchemy_store
 schema: Any = db
 rest: Any = rest_utils
 passwords: Any = credentials
 
-PATIENCE_S = 5  # for the first answer of a server or database; later requests keep MLflow's own retries
-TRIES, PAUSE_S = 5, 2.0  # to make the tables of a database at which another machine may be too
+CONNECT_TIMEOUT_S = 5  # of the first request to a server or database; later ones keep MLflow's own retries
+TRIES, PAUSE_S = 5, 2.0  # to create the tables of a database while another machine may be doing the same
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-SQLITE_MARK = b"SQLite format 3\0"  # how a file of SQLite's begins
+SQLITE_HEADER = b"SQLite format 3\0"  # the first bytes of every SQLite file
 logging.getLogger("alembic").setLevel(logging.WARNING)
-for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # faults that are raised are not to be logged too
+for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # they log what they also raise
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
 
 def usable(uri: str) -> str:
-    """The address as MLflow gets it: it repeats a server's in its errors, so a login goes into the environment.
+    """The address for MLflow. A login is moved into environment variables: MLflow repeats addresses in its errors.
 
-    Raises InputError for an address whose password cannot be told from its host.
+    Raises InputError for an address in which it is not clear where the password ends and the host begins.
     """
     uri = with_driver(checked("--tracking-uri", uri))
     if not uri.startswith(("http://", "https://")):
@@ -94,33 +94,33 @@ def connect(uri: str, root: Path) -> MlflowClient:
     elif scheme in DATABASES:
         _check_database(uri)
         _writable(root)
-        with FileLock(root / INITIALISING):  # two cold starts would both migrate, and both crash
-            if file := _written(uri):
-                check_contents(file)  # before anything is written to it
+        with FileLock(root / INITIALISING):  # two processes that migrate at once both crash
+            if file := _nonempty_file(uri):
+                check_contents(file)  # before MLflow writes to it
             _prepare_database(uri, root / "artifacts")
             if file:
                 relocation.rewrite(file)
     else:
-        known = "sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
-        raise _refusal(uri, "unknown kind of store", nearest=f"use {known}")
+        hint = "use sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
+        raise _refusal(uri, "unknown kind of store", nearest=hint)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def experiment_id(client: MlflowClient, uri: str, root: Path, name: str) -> str:
-    """The id of an experiment, made or brought back where need be."""
+    """The id of an experiment, which is created or restored where necessary."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        local = not uri.startswith("http")  # a server has a place of its own for artifacts
-        place = (root / "artifacts" / name).as_uri() if local else None
-        return str(client.create_experiment(name, artifact_location=place))
+        local = not uri.startswith("http")  # a server chooses the address of the artifacts itself
+        location = (root / "artifacts" / name).as_uri() if local else None
+        return str(client.create_experiment(name, artifact_location=location))
     if experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
 
 
-def artifacts(place: str, uri: str) -> ArtifactRepository:
-    """The artifacts at `place`, for whoever knows it: a client asks the store first, once for every run and model."""
-    return get_artifact_repository(place, tracking_uri=uri)
+def artifacts(address: str, uri: str) -> ArtifactRepository:
+    """The artifacts at a known address. MlflowClient would request the address first, once per run and model."""
+    return get_artifact_repository(address, tracking_uri=uri)
 
 
 def _refusal(address: str, rule: str, value: object = "", nearest: str = "") -> InputError:
@@ -143,12 +143,12 @@ def _probe_server(uri: str) -> None:
             "/api/2.0/mlflow/experiments/search",
             "POST",
             max_retries=0,
-            timeout=PATIENCE_S,
+            timeout=CONNECT_TIMEOUT_S,
             raise_on_status=False,
             json={"max_results": 1},
         )
     except MlflowException as error:
-        reason = reason_unreached(error).removeprefix(f"{redacted(uri.rstrip('/'))}: ") or error
+        reason = connection_failure(error).removeprefix(f"{redacted(uri.rstrip('/'))}: ") or error
         hint = "is `mlflow server` running there?"
         raise _refusal(uri, "the tracking server does not answer", reason, hint) from None
     if answer.status_code != 200:
@@ -156,38 +156,38 @@ def _probe_server(uri: str) -> None:
 
 
 def _check_database(uri: str) -> None:
-    """Refuse what is no database or not reachable while nothing has been made for it."""
+    """Raises InputError for what is no database, or cannot be reached, before any file is created for it."""
     file = database_file(uri)
     if file is None:
         _open_database(uri).dispose()
         return
-    if file.is_symlink() and not file.exists():  # a disk that is away: a new store would take the link's place
-        raise _refusal(uri, "the database cannot be opened", "it is a link that leads nowhere")
+    if file.is_symlink() and not file.exists():  # to a disk that is not mounted: the link would be replaced by a file
+        raise _refusal(uri, "the database cannot be opened", "it is a link to a file that does not exist")
     if file.exists() and not file.is_file():
         raise _refusal(uri, "the database cannot be opened", "it is no plain file")
     _writable(file.parent)
-    if file.exists():  # no connection yet: another process may be at the first migration, which takes long
+    if file.exists():  # read without SQLite, which would wait for another process's first migration
         try:
             with file.open("rb") as stream:
-                start = stream.read(len(SQLITE_MARK))
+                header = stream.read(len(SQLITE_HEADER))
         except OSError as error:
             raise _refusal(uri, "the database cannot be opened", error) from None
-        if start not in (b"", SQLITE_MARK):
+        if header not in (b"", SQLITE_HEADER):
             raise _refusal(uri, "the database cannot be opened", "file is not a database")
 
 
-def _written(uri: str) -> Path | None:
-    """The file of a SQLite store that has something in it."""
+def _nonempty_file(uri: str) -> Path | None:
+    """The file of a SQLite store; None where it does not exist, is empty, or the store is another database."""
     file = database_file(uri)
     return file if file is not None and file.is_file() and file.stat().st_size else None
 
 
 def _open_database(uri: str) -> sqlalchemy.Engine:
-    # MLflow's own way to an engine retries an unusable database for more than an hour.
+    # MLflow's own function retries an unusable database for more than an hour.
     try:
         url = sqlalchemy.make_url(uri)
-        patience = {"connect_timeout": PATIENCE_S} if url.get_backend_name() in ("postgresql", "mysql") else {}
-        engine = sqlalchemy.create_engine(url, connect_args=patience)
+        timeout = {"connect_timeout": CONNECT_TIMEOUT_S} if url.get_backend_name() in ("postgresql", "mysql") else {}
+        engine = sqlalchemy.create_engine(url, connect_args=timeout)
         sqlalchemy.inspect(engine).get_table_names()
     except ImportError as error:
         hint = "install ablate with its extra 'postgres'" if is_postgres(uri) else ""
@@ -199,15 +199,14 @@ def _open_database(uri: str) -> sqlalchemy.Engine:
 
 def _prepare_database(uri: str, artifacts: Path) -> None:
     file = database_file(uri)
-    if file is None or (file.exists() and file.stat().st_size):
+    if file is None or _nonempty_file(uri):
         _migrate(uri, artifacts)
         return
-    # Made elsewhere and put in its place whole: no migration gets on with a database that one was killed in.
+    # Created in a temporary folder and then moved: a database whose first migration was killed cannot be migrated.
     with tempfile.TemporaryDirectory(prefix="ablate-store-") as scratch:
-        made = Path(scratch, "mlflow.db")
         _migrate(default_uri(Path(scratch)), artifacts)
         try:
-            write_whole(file, [made.read_bytes()])
+            write_whole(file, [Path(scratch, "mlflow.db").read_bytes()])
         except OSError as error:
             raise _refusal(uri, "the database cannot be opened", error) from None
 
@@ -215,27 +214,27 @@ def _prepare_database(uri: str, artifacts: Path) -> None:
 def _migrate(uri: str, artifacts: Path) -> None:
     """Bring a database to this MLflow's schema, with a default experiment whose artifacts are in our folder.
 
-    Two machines that begin with one PostgreSQL at once both make its tables, and one of them fails: it tries again.
+    Of two machines that create the tables of one PostgreSQL at once, one fails: it tries again.
     """
-    _open_database(uri).dispose()  # MLflow would try for more than an hour
+    _open_database(uri).dispose()  # fails at once where MLflow would retry for more than an hour
     tries = 1 if database_file(uri) else TRIES
-    for left in reversed(range(tries)):
+    for tries_left in reversed(range(tries)):
         try:
             _make_tables(uri, artifacts)
             return
         except Exception as error:  # alembic: a schema of a newer MLflow, or tables that are not MLflow's
-            if not (left and isinstance(error, (sqlalchemy.exc.SQLAlchemyError, MlflowException))):
+            if not (tries_left and isinstance(error, (sqlalchemy.exc.SQLAlchemyError, MlflowException))):
                 raise _refusal(uri, "the database cannot be brought to this MLflow's schema", error) from None
         time.sleep(PAUSE_S)
 
 
 def _make_tables(uri: str, artifacts: Path) -> None:
-    place = artifacts.resolve().as_uri()
+    location = artifacts.resolve().as_uri()
     try:
-        store = stores.SqlAlchemyStore(uri, place)  # makes what is missing
+        store = stores.SqlAlchemyStore(uri, location)  # creates missing tables
     except MlflowException as error:
         if "out-of-date database schema" not in str(error):
             raise
         schema.upgrade.main([uri], standalone_mode=False)  # what `mlflow db upgrade` does
-        store = stores.SqlAlchemyStore(uri, place)
+        store = stores.SqlAlchemyStore(uri, location)
     store.engine.dispose()

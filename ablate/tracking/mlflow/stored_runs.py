@@ -1,6 +1,6 @@
-"""Whole runs out of an MLflow store and into one, through its client. Imported by `tracking` alone.
+"""Convert between MLflow runs and StoredRuns, the form in which runs go from store to store.
 
-A store makes ids of its own: the tag `ablate.origin` keeps the one that a run had where it was made.
+Every store gives a run a new id; the tag `ablate.origin` keeps the id that it had in the store where it was trained.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from ablate.tracking.record_format import record_of, record_tags
 from ablate.untrusted.addresses import local_path, redacted
 
 ORIGIN = "ablate.origin"
-RUN_ID = re.compile(r"[0-9a-f]{32}")  # what MLflow makes
-OF_THE_STORE = ("ablate.", "mlflow.parentRunId", "mlflow.runName")  # tags that are made anew, by their beginnings
-
-OF_A_MODEL = ("role", "study", "arm", "seed", "phase", "key", "schema", "overrides", "trial")
+RUN_ID = re.compile(r"[0-9a-f]{32}")  # as MLflow generates them
+STORE_TAGS = ("ablate.", "mlflow.parentRunId", "mlflow.runName")  # prefixes of the tags that each store writes itself
+MODEL_TAGS = ("role", "study", "arm", "seed", "phase", "key", "schema", "overrides", "trial")
 
 
 def runs(reader: ClientReader, study: str) -> list[StoredRun]:
@@ -33,16 +32,16 @@ def runs(reader: ClientReader, study: str) -> list[StoredRun]:
     experiment = reader.client.get_experiment_by_name(study)
     if experiment is None:
         return []
-    found = reader.search(experiment.experiment_id, view=ViewType.ALL)
-    return [_stored(run, study) for run in found if "ablate.key" in run.data.tags]
+    all_runs = reader.search(experiment.experiment_id, view=ViewType.ALL)
+    return [_stored(run, study) for run in all_runs if "ablate.key" in run.data.tags]
 
 
 def _stored(run: Run, study: str) -> StoredRun:
     try:
         return _read(run, study)
     except (KeyError, ValueError, TypeError, RecursionError) as error:  # ValueError: not JSON, or no number
-        place = f"run {run.info.run_id}"
-        raise InputError(Problem("tracking store", place, "its tags are damaged", str(error)[:200])) from None
+        rule = "its tags are damaged"
+        raise InputError(Problem("tracking store", f"run {run.info.run_id}", rule, str(error)[:200])) from None
 
 
 def _read(run: Run, study: str) -> StoredRun:
@@ -52,35 +51,35 @@ def _read(run: Run, study: str) -> StoredRun:
     return StoredRun(
         study=study,
         record=record_of(info.run_id, info.status, tags, run.data.metrics, dataset_of(run)),
-        origin=_checked(tags.get(ORIGIN, info.run_id), info.run_id),
+        origin=_origin(tags.get(ORIGIN, info.run_id), info.run_id),
         started=int(info.start_time),
         ended=ended,
         params=dict(sorted(run.data.params.items())),
-        tags=others(tags),
-        later={name: when for name, when in sorted(times.items()) if when > ended},
+        tags=other_tags(tags),
+        later={name: time_ms for name, time_ms in sorted(times.items()) if time_ms > ended},
         model=bool(run.outputs and run.outputs.model_outputs),
         discarded=info.lifecycle_stage != "active",
     )
 
 
-def others(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags that a person or MLflow has set, which mean the same in any store."""
-    return {name: value for name, value in sorted(tags.items()) if not name.startswith(OF_THE_STORE)}
+def other_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that a user or MLflow has set, which mean the same in every store."""
+    return {name: value for name, value in sorted(tags.items()) if not name.startswith(STORE_TAGS)}
 
 
-def _checked(origin: str, own: str) -> str:
-    """The id becomes the name of a folder. Raises InputError for one that is none."""
-    chosen = origin if RUN_ID.fullmatch(origin) else own
-    if not RUN_ID.fullmatch(chosen):
-        raise InputError(Problem("tracking store", "run id", "is not one that MLflow makes", chosen[:80]))
-    return chosen
+def _origin(tag: str, run_id: str) -> str:
+    """The tag, or the run's own id where the tag is no run id. Raises InputError for other text: it names a folder."""
+    origin = tag if RUN_ID.fullmatch(tag) else run_id
+    if not RUN_ID.fullmatch(origin):
+        raise InputError(Problem("tracking store", "run id", "must be 32 hexadecimal digits", origin[:80]))
+    return origin
 
 
 def files(reader: ClientReader, run_id: str) -> Path | None:
-    """See `Tracker.files`. A server's are downloaded, and stay until the next call."""
+    """See `Tracker.files`. Files of a server are downloaded and stay until the next call."""
     address = reader.client.get_run(run_id).info.artifact_uri
     folder = local_path(address)
-    if folder is not None:  # nothing but what MLflow itself keeps there
+    if folder is not None:  # only the folder that MLflow makes: an address may lead anywhere
         return folder if folder.parent.name == run_id and folder.is_dir() else None
     target = reader.downloads / "files"
     shutil.rmtree(target, ignore_errors=True)
@@ -93,45 +92,48 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
 
 
 def tags_of_run(run: StoredRun) -> dict[str, str]:
-    """The tags with which a run is added."""
-    return {**others(run.tags), **record_tags(run.record, run.study), ORIGIN: run.origin}
+    """All tags of a run that is added to a store."""
+    return {**other_tags(run.tags), **record_tags(run.record, run.study), ORIGIN: run.origin}
 
 
 def tags_of_model(tags: Mapping[str, str]) -> dict[str, str]:
-    """What a run's model says of it, as of one that was made here: see `tracking_terms.identity`."""
-    return {name: value for name, value in tags.items() if name.removeprefix("ablate.") in OF_A_MODEL}
+    """The tags of a run's model, the same as `schema.identity` gives a model of a run that was trained here."""
+    return {name: value for name, value in tags.items() if name.removeprefix("ablate.") in MODEL_TAGS}
 
 
 def params_of(run: StoredRun) -> list[Param]:
-    """Its settings as MLflow takes them."""
+    """Its settings as MLflow params."""
     return [Param(name, value) for name, value in run.params.items()]
 
 
 def metrics_of(run: StoredRun, history: Sequence[Mapping[str, float]], model_id: str | None) -> Iterator[Metric]:
-    """The points of the curves, then the scores that are not a curve's last: the latest value of each is its score."""
+    """The points of all curves, then each score that differs from its curve's last point or was measured later.
+
+    MLflow takes the latest point of a metric as its value, so the scores are read back as they were.
+    """
     scores = run.record.scores
-    ends = {name: (int(entry["epoch"]), value) for entry in history for name, value in entry.items()}
-    same = {name for name, (_, value) in ends.items() if repr(value) == repr(scores.get(name))} - run.later.keys()
-    last = {name: ends[name][0] for name in same}  # the epoch of the point that is the score
+    last_points = {name: (int(entry["epoch"]), value) for entry in history for name, value in entry.items()}
+    same = {name for name, (_, value) in last_points.items() if repr(value) == repr(scores.get(name))}
+    score_epochs = {name: last_points[name][0] for name in same - run.later.keys()}  # where the score is the last point
     steps: dict[str, int] = {}
     for entry in history:
         epoch = int(entry["epoch"])
         for name, value in entry.items():
             if name != "epoch":
                 steps[name] = max(steps.get(name, 0), epoch)
-                of = model_id if epoch == last.get(name) else None
-                yield Metric(name, float(value), run.started, epoch, model_id=of)
+                linked_model = model_id if epoch == score_epochs.get(name) else None
+                yield Metric(name, float(value), run.started, epoch, model_id=linked_model)
     ended = max(run.ended, run.started + 1)
-    for name in (name for name in scores if name not in last):
-        when, of = run.later.get(name, ended), None if name in run.later else model_id
-        yield Metric(name, float(scores[name]), when, steps.get(name, 0), model_id=of)
+    for name in (name for name in scores if name not in score_epochs):
+        time_ms, linked_model = run.later.get(name, ended), None if name in run.later else model_id
+        yield Metric(name, float(scores[name]), time_ms, steps.get(name, 0), model_id=linked_model)
 
 
 @contextmanager
-def taken(run: StoredRun) -> Iterator[None]:
-    """Raise an InputError for what a store will never take: names that are too long, a model that is none."""
+def refusals(run: StoredRun) -> Iterator[None]:
+    """Raise InputError for what a store always refuses: invalid or too long names, a damaged model."""
     try:
         yield
     except (MlflowException, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        said = redacted(next(iter(str(error).splitlines()), type(error).__name__))[:200]
-        raise InputError(Problem("tracking store", f"run {run.origin}", "is not taken", said)) from None
+        reason = redacted(next(iter(str(error).splitlines()), type(error).__name__))[:200]
+        raise InputError(Problem("tracking store", f"run {run.origin}", "is refused", reason)) from None
