@@ -273,7 +273,7 @@ def compare(
     if as_json:
         typer.echo(terminal_compare.document(name, found))
     else:
-        terminal_compare.print_versus(name, found)
+        terminal_compare.print_comparisons(name, found)
 
 
 @app.command(epilog="Example:  ablate evaluate mocap --data ~/data/balancing.npz")

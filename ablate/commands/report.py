@@ -41,7 +41,7 @@ def compare(
     from ablate.analysis import compare
 
     found = results(name, workspace)
-    known, arms = compare.scored(found), list(found.study.arms)
+    known, arms = compare.scored_metrics(found), list(found.study.arms)
     problems = [
         Problem(place, "", "no arm of this study", shown(value), nearest(value, arms))
         for place, value in (("ARM_A", arm), ("ARM_B", against))
@@ -56,7 +56,7 @@ def compare(
     ]
     if problems:
         raise InputError(*problems)
-    return compare.versus(found, arm, against, list(dict.fromkeys(metrics)) or found.study.metrics)
+    return compare.arm_comparisons(found, arm, against, list(dict.fromkeys(metrics)) or found.study.metrics)
 
 
 def write_report(found: Results, workspace: Workspace, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:

@@ -92,7 +92,7 @@ def external(table: ExternalTable) -> Table:
     """
     rows, metrics = table.rows, table.metrics
     trained = [row for row in rows if not row.reference]
-    places = {m.name: numbers.decimals((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
+    places = {m.name: numbers.decimals_for((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
     columns: list[Column] = [
         ("Arm", [Cell(row.label, strong=row.baseline, faint=row.reference) for row in rows]),
         ("Runs", [str(row.runs) for row in rows]),

@@ -41,7 +41,7 @@ def density(table: DensityTable) -> Table:
 def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
     """A row an arm: what it costs and how well it does; references last. In the records a row is an arm and metric."""
     scores = [point.scores[metric.name] for point in points]
-    places = numbers.decimals((p.scores[metric.name] for p in points if not p.reference), coarse=True)
+    places = numbers.decimals_for((p.scores[metric.name] for p in points if not p.reference), coarse=True)
     columns: list[Column] = [
         ("Arm", [Cell(point.label, faint=point.reference) for point in points]),
         ("Parameters", [parameters_cell(point.parameters, reference=point.reference) for point in points]),
@@ -58,7 +58,7 @@ def tuning(found: TuningHistory) -> Table:
     """A row an arm: whether its trials still found better values when they ended. In the records a row is a trial."""
     rows = found.arms
     trials = [trial.value for row in rows for trial in row.finished]
-    places = numbers.decimals([Estimate(value, None, None, 1) for value in trials])
+    places = numbers.decimals_for([Estimate(value, None, None, 1) for value in trials])
     score = f"{found.metric.short}, validation{numbers.in_brackets(found.metric.unit)}"
     best = [row.best or (None,) for row in rows]
     columns: list[Column] = [
@@ -161,7 +161,7 @@ def _score_cell(score: Estimate, curve: FactorCurve, *, faint: bool) -> Cell:
 
 
 def _share(arm: ArmDensity, place: int, arms: Sequence[ArmDensity]) -> str:
-    places = numbers.decimals((each.shares[place] for each in arms), coarse=True)
+    places = numbers.decimals_for((each.shares[place] for each in arms), coarse=True)
     return numbers.score(arm.shares[place], max(1, min(2, places)))
 
 

@@ -20,7 +20,7 @@ def matrix(analysis: Analysis) -> Table:
     """
     rows, metrics = analysis.matrix, analysis.metrics
     trained = [row for row in rows if not row.reference]
-    places = {m.name: numbers.decimals((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
+    places = {m.name: numbers.decimals_for((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
     columns: list[Column] = [
         ("Arm", [Cell(row.label, strong=row.baseline, faint=row.reference) for row in rows]),
         *(
@@ -113,8 +113,8 @@ def condition(table: ConditionTable, analysis: Analysis) -> Table:
     """
     labels, noted = analysis.labels, any(table.notes)
     compared = {arm: table.effects[arm] for arm in analysis.focus if arm in table.effects}
-    places = numbers.decimals((e for found in table.scores.values() for e in found), coarse=True)
-    gaps = numbers.decimals(e.difference for found in compared.values() for e in found)
+    places = numbers.decimals_for((e for found in table.scores.values() for e in found), coarse=True)
+    gaps = numbers.decimals_for(e.difference for found in compared.values() for e in found)
     columns: list[Column] = [
         (table.label, table.bins.labels),
         *([("Note", table.notes)] if noted else []),

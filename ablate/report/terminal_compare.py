@@ -19,7 +19,7 @@ from ablate.report.tables import Cell, TextTable
 SCORE_DIGITS = 4  # significant ones of a seed's score: enough to check a difference by hand
 
 
-def print_versus(study: str, found: Sequence[ArmComparison], console: Console | None = None) -> None:
+def print_comparisons(study: str, found: Sequence[ArmComparison], console: Console | None = None) -> None:
     """For each metric every seed's scores and difference, then what they say together."""
     console = console or Console()
     first = found[0]
@@ -107,7 +107,7 @@ def _row(
 def _score_places(pairs: Sequence[Pair]) -> int:
     values = [abs(v) for p in pairs for v in (p.arm, p.against) if v]
     largest = Estimate(max(values), None, None, 1) if values else Estimate(1.0, None, None, 1)
-    return numbers.decimals([largest]) + SCORE_DIGITS - 3
+    return numbers.decimals_for([largest]) + SCORE_DIGITS - 3
 
 
 def _sides(pairs: Sequence[Pair]) -> tuple[list[float | None], list[float | None]]:

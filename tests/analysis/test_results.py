@@ -247,19 +247,19 @@ def test_examples_are_read_once_as_far_as_there_is_room(tmp_path: Path) -> None:
     path, reads = tmp_path / "table.parquet", list[int]()
     pd.DataFrame({"error": np.zeros(10)}).to_parquet(path)  # 80 bytes
 
-    def read(place: int) -> np.ndarray:
+    def read(key: int) -> np.ndarray:
         def columns() -> dict[str, np.ndarray]:
-            reads.append(place)
+            reads.append(key)
             return example_tables.read_columns(path)
 
-        return tables_kept.get(place, columns)["error"]
+        return cache.get(key, columns)["error"]
 
-    tables_kept = example_tables.Kept(room=170)
-    for place in (1, 2, 1, 3, 1, 2):  # 3 takes the place of 2, which was asked for longest ago
-        assert read(place).tolist() == [0.0] * 10
+    cache = example_tables.TableCache(max_bytes=170)
+    for key in (1, 2, 1, 3, 1, 2):  # 3 replaces 2, the least recently used
+        assert read(key).tolist() == [0.0] * 10
     assert reads == [1, 2, 3, 2]
-    nothing = example_tables.Kept(room=10)
-    assert [nothing.get(1, lambda: example_tables.read_columns(path))["error"].size for _ in range(2)] == [10, 10]
+    small = example_tables.TableCache(max_bytes=10)
+    assert [small.get(1, lambda: example_tables.read_columns(path))["error"].size for _ in range(2)] == [10, 10]
 
 
 def test_columns_keep_their_kinds(tmp_path: Path) -> None:
