@@ -47,8 +47,8 @@ class TuningHistory:
     @property
     def ranked(self) -> tuple[str, ...]:
         """The settings that can be ranked: none when only one was tuned, or when no arm has enough trials."""
-        known = [s for s in self.settings if any(arm.correlations[s] is not None for arm in self.arms)]
-        return tuple(known) if len(self.settings) > 1 else ()
+        correlated = [s for s in self.settings if any(arm.correlations[s] is not None for arm in self.arms)]
+        return tuple(correlated) if len(self.settings) > 1 else ()
 
 
 def tuning_history(results: Results) -> TuningHistory | None:
@@ -79,8 +79,8 @@ def best_so_far(values: Sequence[float | None], *, lower: bool) -> tuple[float |
     """The best value up to and including each trial; a failed trial repeats the one before."""
     best: list[float | None] = []
     for value in values:
-        known = [v for v in (best[-1] if best else None, value) if v is not None]
-        best.append((min if lower else max)(known) if known else None)
+        candidates = [v for v in (best[-1] if best else None, value) if v is not None]
+        best.append((min if lower else max)(candidates) if candidates else None)
     return tuple(best)
 
 

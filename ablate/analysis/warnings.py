@@ -61,8 +61,8 @@ def _unequal(rows: Sequence[BudgetRow]) -> str:
 def _differ(values: Iterable[float | None]) -> bool:
     """Whether values differ by more than 2 %. Less is normal: a tuned batch size changes how many examples are dropped
     with the last, incomplete batch."""
-    known = [value for value in values if value is not None]
-    return bool(known) and max(known) - min(known) > SAME * max(known)
+    recorded = [value for value in values if value is not None]
+    return bool(recorded) and max(recorded) - min(recorded) > SAME * max(recorded)
 
 
 def _values_by_arm(by_arm: Mapping[str, float | None]) -> str:

@@ -211,7 +211,7 @@ def _print_cells(
     standing = plans.standing(loaded, workspace, known, planned)
     driver = plans.driver_of(loaded, workspace)
     said = None if power is None else plans.outlook(loaded, standing, **power)
-    shown = page.Shown(planned, standing.outdated, standing.differences, phases, driver)
+    shown = page.ShownPlan(planned, standing.outdated, standing.differences, phases, driver)
     if as_json:
         typer.echo(json.dumps(page.document(shown) | ({} if said is None else {"power": said.document()})))
         return page.cells(shown)
@@ -298,6 +298,7 @@ def evaluate(
     the scores replace the earlier ones. What STUDY.toml names is imported, as `ablate run` does; of what the store
     alone names, only components of installed subjects and of trusted packages.
     """
+    from ablate.cli.progress_count import ProgressCount
     from ablate.commands import evaluate
     from ablate.report import external as page
     from ablate.scheduler.workspace import Workspace, check_file
@@ -309,7 +310,7 @@ def evaluate(
         check_file("--out", out)
         out = out.absolute()  # a component may change the working folder
     workspace = Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
-    with stdout_to_stderr(), page.counted() as tell:
+    with stdout_to_stderr(), ProgressCount("runs scored", print_last=True) as tell:
         done = evaluate.evaluate(study, workspace, data, name=name, factory=factory, tell=tell)
     if out:
         done.scores.to_csv(out, index=False, lineterminator="\n")

@@ -130,7 +130,7 @@ def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -
 def test_a_broken_gallery_is_a_note(gallery: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trust, "_packages", {"nosuch", "json"})
     found = tables.load(Toy(tmp_path, seeds=(1,), gallery=gallery).store(), "toy")
-    picture, note = figures.gallery_of(analyse(found), found)
+    picture, note = figures.draw_gallery(analyse(found), found)
     assert picture is None
     assert reason in note
     assert reason in rendered(found, figures.Pictures(note=note)).replace("\\", "")
