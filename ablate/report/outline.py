@@ -23,7 +23,7 @@ from ablate.report.sections_results import (
 
 
 def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_file: str = "") -> list[Block]:
-    """The whole page. `study_file` names the study in the command to run it again, unless the store has that command."""
+    """The whole page. `study_file` names the study in the command to run it, unless the store has that command."""
     blocks = [
         *answer_section(analysis),
         *warnings_section(analysis),

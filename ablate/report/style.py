@@ -20,22 +20,8 @@ DPI = 250
 DECIMALS = 9  # to which positions, in shares of the figure, are rounded: far below a pixel
 # Okabe & Ito (2008), which colour-blind readers can distinguish, without the yellow that is invisible on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = (
-    "o",
-    "s",
-    "D",
-    "^",
-    "v",
-    "P",
-    "X",
-    "<",
-    ">",
-    "p",
-    "h",
-    "d",
-    "*",
-    "8",
-)  # as colours repeat, an eighth arm has the colour of the first and another marker
+# More markers than colours: an eighth arm has the colour of the first and a marker of its own.
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "d", "*", "8")
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 1.5)),
