@@ -30,8 +30,8 @@ EXPLORATORY = "Exploratory, no hypothesis was declared: "
 class Comparison:
     """One arm against another in one metric: a declared hypothesis with its verdict, or exploratory without one.
 
-    `p_adjusted` is Holm's over both sides of all declared hypotheses, of the side that the verdict is about; None
-    where the comparison is exploratory, and where it has no verdict.
+    `p_adjusted` is Holm-adjusted over both one-sided tests of all declared hypotheses, for the side that the verdict is
+    about. None where the comparison is exploratory or has no verdict.
     """
 
     arm: str
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def exploratory(self) -> bool:
-        """Not declared before the runs: it has an interval and no verdict."""
+        """No hypothesis declares it: it has an interval and no verdict."""
         return self.judgement is None
 
     @property
@@ -72,23 +72,24 @@ def answers(
 ) -> tuple[str, ...]:
     """A sentence for every pair of arms, in order; `parameters` maps arm → total count.
 
-    The first of declared hypotheses names what the verdicts hold for, the first of an exploratory study that it is.
+    The first sentence begins with what the verdicts hold for, or says that the comparison is exploratory.
     """
     pairs = dict.fromkeys((c.arm, c.against) for c in comparisons)
     if not pairs:
         return ("There is nothing to compare: the study has no arm beside its baseline.",)
     scope = f"{SCOPE if tuned else SCOPE_UNTUNED}, "
     sentences = []
-    for place, pair in enumerate(pairs):
+    for index, pair in enumerate(pairs):
         of_pair = [c for c in comparisons if (c.arm, c.against) == pair]
         exploratory = all(c.exploratory for c in of_pair)
-        text = (_explored if exploratory else _judged)(of_pair) + _cost(of_pair[0], _added(parameters, *pair))
-        named = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
-        sentences.append(sentence(text) if place else named)
+        text = _exploratory_answer(of_pair) if exploratory else _declared_answer(of_pair)
+        text += _cost(of_pair[0], _added(parameters, *pair))
+        opening = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
+        sentences.append(sentence(text) if index else opening)
     return tuple(sentences)
 
 
-def _judged(of_pair: Sequence[Comparison]) -> str:
+def _declared_answer(of_pair: Sequence[Comparison]) -> str:
     """`it is refuted that Hybrid improves on Existing by more than 0.5° in azimuth error (measured: …)`."""
     lead: Mapping[Outcome, str] = {
         "supported": "it is supported that",
@@ -96,14 +97,14 @@ def _judged(of_pair: Sequence[Comparison]) -> str:
         "inconclusive": "it stays open whether",
         "no verdict": "there is no verdict on whether",
     }
-    first = of_pair[0]
+    pair = of_pair[0]
     clauses: list[str] = []
     for outcome, words in lead.items():
-        found = [c for c in of_pair if c.verdict == outcome]
-        if found:
-            subject = f"{first.label} improves on {first.against_label}" if not clauses else "it improves"
+        matching = [c for c in of_pair if c.verdict == outcome]
+        if matching:
+            subject = f"{pair.label} improves on {pair.against_label}" if not clauses else "it improves"
             join = "and" if outcome == "supported" else "or"
-            clauses.append(f"{words} {subject} {listed([_claim(c) for c in found], join)}")
+            clauses.append(f"{words} {subject} {listed([_claim(c) for c in matching], join)}")
     return "; ".join(clauses)
 
 
@@ -119,51 +120,59 @@ def _measured(c: Comparison) -> str:
         return "not measured: no seed has both runs"
     better = (gap.mean < 0) == (c.metric.direction == "lower")
     value, details = unsigned(gap, c.metric, c.places)
-    none = numbers.number(gap.mean, c.places) == numbers.number(0.0, c.places)
-    way = "" if none else " better" if better else " worse"
+    rounds_to_zero = numbers.number(gap.mean, c.places) == numbers.number(0.0, c.places)
+    better_or_worse = "" if rounds_to_zero else " better" if better else " worse"
     reason = f"; {c.judgement.reason}" if c.judgement.outcome == "no verdict" else ""
-    return f"measured {value}{way}, {details}{reason}"
+    return f"measured {value}{better_or_worse}, {details}{reason}"
 
 
-def _explored(of_pair: Sequence[Comparison]) -> str:
-    first = of_pair[0]
+def _exploratory_answer(of_pair: Sequence[Comparison]) -> str:
+    pair = of_pair[0]
     if all(c.effect.difference.n == 0 for c in of_pair):
-        return f"there is no answer yet, for {first.label} and {first.against_label} have no finished seed in common"
+        return f"there is no answer yet, for {pair.label} and {pair.against_label} have no finished seed in common"
     clauses: list[str] = []
-    clause_of = {"better": _better, "worse": _worse, "not shown": _open, "equal": _open, "no interval": _unjudged}
-    for outcome, words in clause_of.items():
-        found = [c for c in of_pair if c.shown == outcome and c.effect.difference.n]
-        if found:
-            clauses.append(words(found, named=not clauses))
+    clause_of = {
+        "better": _better,
+        "worse": _worse,
+        "not shown": _not_shown,
+        "equal": _not_shown,
+        "no interval": _without_interval,
+    }
+    for outcome, clause_words in clause_of.items():
+        matching = [c for c in of_pair if c.shown == outcome and c.effect.difference.n]
+        if matching:
+            clauses.append(clause_words(matching, named=not clauses))
     return "; ".join(clauses)
 
 
-def _better(found: Sequence[Comparison], *, named: bool) -> str:
+def _better(comparisons: Sequence[Comparison], *, named: bool) -> str:
     """`Hybrid has a lower azimuth error than Existing by 0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`."""
-    parts = []
-    for c in found:
-        than = f" than {c.against_label}" if named and c is found[0] else ""
-        parts.append(f"a {lower_or_higher(c.effect.difference)} {c.metric.in_text}{than} by {_size(c)}")
-    return f"{found[0].label if named else 'it'} has {' and '.join(parts)}"
+    differences = []
+    for c in comparisons:
+        than = f" than {c.against_label}" if named and c is comparisons[0] else ""
+        differences.append(f"a {lower_or_higher(c.effect.difference)} {c.metric.in_text}{than} by {_size(c)}")
+    return f"{comparisons[0].label if named else 'it'} has {' and '.join(differences)}"
 
 
-def _worse(found: Sequence[Comparison], *, named: bool) -> str:
+def _worse(comparisons: Sequence[Comparison], *, named: bool) -> str:
     """`ElePose is worse than Existing in azimuth error by 8.2° (95 % interval 5.9° to 10.6°, 7 seeds)`."""
-    parts = " and ".join(f"in {c.metric.in_text} by {_size(c)}" for c in found)
-    return f"{found[0].label} is worse than {found[0].against_label} {parts}" if named else f"it is worse {parts}"
+    differences = " and ".join(f"in {c.metric.in_text} by {_size(c)}" for c in comparisons)
+    if not named:
+        return f"it is worse {differences}"
+    return f"{comparisons[0].label} is worse than {comparisons[0].against_label} {differences}"
 
 
-def _open(found: Sequence[Comparison], *, named: bool) -> str:
+def _not_shown(comparisons: Sequence[Comparison], *, named: bool) -> str:
     """`no difference could be shown in elevation error (−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds)`."""
-    between = f" between {found[0].label} and {found[0].against_label}" if named else ""
-    parts = " or ".join(f"in {c.metric.in_text} ({_signed(c)})" for c in found)
-    return f"no difference{between} could be shown {parts}"
+    between = f" between {comparisons[0].label} and {comparisons[0].against_label}" if named else ""
+    differences = " or ".join(f"in {c.metric.in_text} ({_signed(c)})" for c in comparisons)
+    return f"no difference{between} could be shown {differences}"
 
 
-def _unjudged(found: Sequence[Comparison], *, named: bool) -> str:
-    """One pair of runs has no interval, and equal differences have no spread: the difference alone is given."""
-    between = f" about {found[0].label} and {found[0].against_label}" if named else ""
-    values = " and ".join(f"{c.metric.in_text} {_signed(c)}" for c in found)
+def _without_interval(comparisons: Sequence[Comparison], *, named: bool) -> str:
+    """One pair of runs has no interval and equal differences have no spread, so only the difference is written."""
+    between = f" about {comparisons[0].label} and {comparisons[0].against_label}" if named else ""
+    values = " and ".join(f"{c.metric.in_text} {_signed(c)}" for c in comparisons)
     return f"nothing can be shown{between} ({values})"
 
 

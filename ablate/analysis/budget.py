@@ -1,4 +1,4 @@
-"""What tuning was allotted, used and chose, for every arm. Knows Records; reads no store."""
+"""What tuning was allotted, used and chose, for every arm. Works on Records; reads no store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ablate.study import Direction, Scalar, Study, Tuning
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of settings and what it gave on validation; None when it failed or has not finished."""
+    """One choice of settings and its score on validation, `value`; None when the trial failed or has not finished."""
 
     number: int  # from 0, as the study counts them
     value: float | None
@@ -21,9 +21,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class ArmTuning:
-    """What tuning was allotted, spent on one arm and chose. What no trial reports is None.
+    """What tuning was allotted for one arm, what it used and what it chose. A total that no trial reports is None.
 
-    A trial is finished when every tuning seed is, with a score that is a number; one that ran and is not is failed.
+    A trial is finished when every tuning seed has a finite score. A trial that ran without one is failed.
     """
 
     allotted: int
@@ -43,8 +43,7 @@ def tunings(
 ) -> dict[str, ArmTuning]:
     """The tuning of every arm that is tuned, by arm; empty when the study is untuned.
 
-    `trials`: every arm's, as the plan has them. The tuned values are those of the best; before all have ended, of the
-    best so far.
+    `trials`: those of every arm, from the plan. The tuned values are those of the best trial so far.
     """
     if study.tuning is None:
         return {}
@@ -54,24 +53,24 @@ def tunings(
 
 
 def _arm_tuning(study: Study, tuning: Tuning, outcomes: Sequence[TrialOutcome], direction: Direction) -> ArmTuning:
-    found = [[record for record in outcome.records if record] for outcome in outcomes]
+    records_by_trial = [[record for record in outcome.records if record] for outcome in outcomes]
     epochs = tuning.epochs or int(study.settings["training"]["epochs"])
-    runs = [record.scores for records in found for record in records]
+    scores_of_runs = [record.scores for records in records_by_trial for record in records]
     valued = [outcome for outcome in outcomes if outcome.value is not None]
     return ArmTuning(
         allotted=tuning.trials,
         finished=len(valued),
-        failed=sum(any(status(record) == "failed" for record in records) for records in found),
+        failed=sum(any(status(record) == "failed" for record in records) for records in records_by_trial),
         epochs=epochs,
         tuned=best(outcomes, direction) if valued else {},
-        seconds=_total(training_seconds(scores) for scores in runs),
+        seconds=_total(training_seconds(scores) for scores in scores_of_runs),
         trials=tuple(Trial(outcome.index, outcome.value, outcome.overrides) for outcome in outcomes),
         allotted_epochs=tuning.trials * len(tuning.seeds) * epochs,
-        used_epochs=_total(scores.get("count/epochs") for scores in runs),
-        used_examples=_total(scores.get("count/examples") for scores in runs),
+        used_epochs=_total(scores.get("count/epochs") for scores in scores_of_runs),
+        used_examples=_total(scores.get("count/examples") for scores in scores_of_runs),
     )
 
 
 def _total(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    reported = [value for value in values if value is not None]
+    return sum(reported) if reported else None

@@ -19,7 +19,7 @@ from ablate.analysis.study_analysis import compare
 
 @dataclass(frozen=True)
 class Pair:
-    """One seed: both scores, None where a run has none; `reason`: why, in words."""
+    """The scores of both arms with one seed, None where a run has none; `reason` says why it has none."""
 
     seed: int
     arm: float | None
@@ -52,21 +52,23 @@ class ArmComparison:
         return self.verdict != "exploratory"
 
 
-def versus(results: Results, arm: str, against: str, metrics: Sequence[str]) -> list[ArmComparison]:
-    """The comparison in each metric. All names are known ones; the arms differ."""
+def arm_comparisons(results: Results, arm: str, against: str, metrics: Sequence[str]) -> list[ArmComparison]:
+    """The comparison in each metric. The caller has checked that the names exist and that the arms differ."""
     declared = {(c.arm, c.against, c.metric.name): c for c in compare(results) if not c.exploratory}
-    return [_versus(results, arm, against, metric, declared.get((arm, against, metric))) for metric in metrics]
+    return [_arm_comparison(results, arm, against, metric, declared.get((arm, against, metric))) for metric in metrics]
 
 
-def scored(results: Results) -> list[str]:
-    """The metrics that some run has a score of on the test split, the study's own first."""
-    known = {str(key).removeprefix("test/") for key in results.scores.metric.unique() if str(key).startswith("test/")}
+def scored_metrics(results: Results) -> list[str]:
+    """The metrics that any run has a test score in, the study's own first."""
+    names = {str(key).removeprefix("test/") for key in results.scores.metric.unique() if str(key).startswith("test/")}
     own = list(results.study.metrics)
-    return [*own, *sorted(name for name in known & results.metrics.keys() if name not in own)]
+    return [*own, *sorted(name for name in names & results.metrics.keys() if name not in own)]
 
 
-def _versus(results: Results, arm: str, against: str, metric: str, declared: Comparison | None) -> ArmComparison:
-    found = effect(results, arm, against, metric)
+def _arm_comparison(
+    results: Results, arm: str, against: str, metric: str, declared: Comparison | None
+) -> ArmComparison:
+    arm_effect = effect(results, arm, against, metric)
     return ArmComparison(
         arm=arm,
         label=label(results, arm),
@@ -74,13 +76,13 @@ def _versus(results: Results, arm: str, against: str, metric: str, declared: Com
         against_label=label(results, against),
         metric=results.metrics[metric],
         pairs=_pairs(results, arm, against, metric),
-        effect=found,
+        effect=arm_effect,
         population=population(results, arm, against, metric),
         verdict=declared.verdict if declared else "exploratory",
         margin=declared.margin if declared else None,
         p_adjusted=declared.p_adjusted if declared else None,
         reason=declared.reason if declared else "",
-        places=numbers.decimals([found.difference]),
+        places=numbers.decimals_for([arm_effect.difference]),
     )
 
 
@@ -94,14 +96,16 @@ def _pairs(results: Results, arm: str, against: str, metric: str) -> tuple[Pair,
             _finite(theirs[seed]),
             _finite(ours[seed] - theirs[seed]),
             "; ".join(
-                filter(None, (_absence(results, each, seed, by) for each, by in ((arm, ours), (against, theirs))))
+                reason
+                for name, scores in ((arm, ours), (against, theirs))
+                if (reason := _missing_reason(results, name, seed, scores))
             ),
         )
         for seed in results.study.seeds
     )
 
 
-def _absence(results: Results, arm: str, seed: int, scores: Mapping[int, float]) -> str:
+def _missing_reason(results: Results, arm: str, seed: int, scores: Mapping[int, float]) -> str:
     """`Hybrid failed: loss is not finite`; empty when there is a number."""
     if math.isfinite(scores[seed]):
         return ""
@@ -109,8 +113,8 @@ def _absence(results: Results, arm: str, seed: int, scores: Mapping[int, float])
     run = runs[(runs.arm == arm) & (runs.seed == seed)].iloc[0]
     if run.status == "done":
         return f"{label(results, arm)} has no finite score"
-    why = f": {run.error}" if run.error else ""
-    return f"{label(results, arm)} {'failed' if run.status == 'failed' else 'has not been run'}{why}"
+    error = f": {run.error}" if run.error else ""
+    return f"{label(results, arm)} {'failed' if run.status == 'failed' else 'has not been run'}{error}"
 
 
 def _finite(value: float) -> float | None:

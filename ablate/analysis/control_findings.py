@@ -1,4 +1,4 @@
-"""What is known of a control: its differences to both arms, and the sentence that they come to."""
+"""The outcome of a control: its differences to both arms, and a sentence that states what they mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["match parameters", "shuffle input", "drop input", "drop joints",
 
 @dataclass(frozen=True)
 class ControlRow:
-    """One metric of a finding. A difference is its first arm minus its second, as everywhere."""
+    """One metric of a finding. A difference is the first arm minus the second."""
 
     metric: MetricInfo
     gain: Effect | None  # controlled arm minus baseline; None where the controlled arm is the baseline itself
@@ -31,16 +31,16 @@ class ControlRow:
 
 @dataclass(frozen=True)
 class ControlFinding:
-    """A control beside what it controls for. `of` is the controlled arm, `baseline` what both are measured by."""
+    """A control beside the arm it controls for. `of` is that arm; `baseline` is the arm both are compared with."""
 
     control: str
     label: str
     kinds: tuple[Kind, ...]
-    what: str  # what was done to it: "another example's pose_2d"
+    what: str  # what the control changes: "another example's pose_2d"
     of: str
     of_label: str
     baseline: str
     baseline_label: str
     parameters: Mapping[str, float | None]  # by arm: control, controlled, baseline
-    rows: tuple[ControlRow, ...]  # one a metric of the study, the primary one first
-    sentence: str  # the primary metric's
+    rows: tuple[ControlRow, ...]  # one for each metric of the study, the primary one first
+    sentence: str  # of the primary metric

@@ -1,6 +1,6 @@
-"""What the outcome of a control means, as sentences. Knows findings; computes no number.
+"""What the outcome of a control means, as sentences. Computes no number.
 
-An interval that includes 0 is "not shown", never "equal": equality takes a whole interval inside a margin.
+An interval that includes 0 is "not shown", never "equal": for "equal" the whole interval must lie inside the margin.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from ablate.analysis.phrasing import Shown, listed, margin_text, measure, senten
 from ablate.analysis.statistics import Effect
 from ablate.study import Control
 
-# The meaning for a gain of the controlled arm over {base}, by what is shown of its difference to the control.
+# What a control says about the gain of the controlled arm over {base}, by the outcome of the controlled arm's
+# difference to the control.
 EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
     "match parameters": {
         "better": "more parameters alone do not explain its gain over {base}",
@@ -59,19 +60,19 @@ NEEDS: Mapping[Shown, str] = {
     "not shown": "it is not shown that it needs {things}",
     "worse": "it does better without {things}",
 }
-# And where the control was given as many parameters as the baseline, or its information.
-EVEN: Mapping[Shown, str] = {
-    "better": "with {even}, {base} does better",
-    "equal": "with {even}, neither does better",
-    "not shown": "with {even}, neither is shown to do better",
-    "worse": "with {even}, {control} does better, so that {even} cannot be why",
+# The same where the controlled arm is the baseline and the control matches its parameters or its information.
+MATCHED_OUTCOMES: Mapping[Shown, str] = {
+    "better": "with {matched}, {base} does better",
+    "equal": "with {matched}, neither does better",
+    "not shown": "with {matched}, neither is shown to do better",
+    "worse": "with {matched}, {control} does better, so that {matched} cannot be why",
 }
-EVENED: Mapping[Kind, str] = {
+MATCHED: Mapping[Kind, str] = {
     "match parameters": "the same number of parameters",
     "same information": "the same information",
 }
-# The paragraph that puts the controls of one arm together: a clause for each of them, by its outcome.
-CLOSING: Mapping[str, Mapping[Shown, str]] = {
+# The paragraph that combines the controls of one arm: a clause for each control, by its outcome.
+COMBINED: Mapping[str, Mapping[Shown, str]] = {
     "parameters": {
         "better": "more parameters do not explain it alone ({of} is still better than {control} by {size})",
         "equal": "more parameters could give it ({of} and {control} differ by less than the margin)",
@@ -105,9 +106,9 @@ CLOSING: Mapping[str, Mapping[Shown, str]] = {
 
 
 def kinds_of(control: Control) -> dict[Kind, str]:
-    """What a control does, each with the things that it does it to, in words."""
+    """The kinds of change that a control makes, each with the names of what it changes."""
     match = control.match_parameters
-    found: dict[Kind, str] = {
+    things_by_kind: dict[Kind, str] = {
         "match parameters": match.by if match else "",
         "shuffle input": listed(control.shuffle_input),
         "drop input": listed(control.drop_input),
@@ -115,11 +116,11 @@ def kinds_of(control: Control) -> dict[Kind, str]:
         "freeze": listed(control.freeze),
         "same information": control.same_information,
     }
-    return {kind: things for kind, things in found.items() if things}
+    return {kind: things for kind, things in things_by_kind.items() if things}
 
 
 def what_was_done(kinds: Mapping[Kind, str], of: str) -> str:
-    """`as many parameters as Hybrid, by widening model.feedforward_dim`; several things are joined."""
+    """`as many parameters as Hybrid, by widening model.feedforward_dim`; several changes are joined."""
     words: Mapping[Kind, str] = {
         "match parameters": "as many parameters as {of}, by widening {things}",
         "shuffle input": "another example's {things}",
@@ -140,10 +141,12 @@ def meaning(finding: ControlFinding, row: ControlRow, things: str) -> str:
         return sentence(f"{unknown}: nothing can be said of what it rules out")
     difference = _difference(finding, row)
     if row.gain is None:
-        return sentence(f"{difference}: {_need(finding, row.remaining_shown, things)}")
+        return sentence(f"{difference}: {_needed(finding, row.remaining_shown, things)}")
     gain = size(row.gain.difference, row.metric, row.places)
-    own = f"; {finding.label} itself has a gain" if row.control_shown == "better" else ""
-    return sentence(f"{difference}: {_explained(finding, row.remaining_shown, things)}. That gain is {gain}{own}")
+    control_gain = f"; {finding.label} itself has a gain" if row.control_shown == "better" else ""
+    return sentence(
+        f"{difference}: {_explained(finding, row.remaining_shown, things)}. That gain is {gain}{control_gain}"
+    )
 
 
 def _explained(finding: ControlFinding, outcome: Shown, things: str) -> str:
@@ -153,62 +156,64 @@ def _explained(finding: ControlFinding, outcome: Shown, things: str) -> str:
     return EXPLAINS["drop input" if kind == "drop joints" else kind][outcome].format(base=base, things=things)
 
 
-def _need(finding: ControlFinding, outcome: Shown, things: str) -> str:
+def _needed(finding: ControlFinding, outcome: Shown, things: str) -> str:
     kind, base = finding.kinds[0], finding.baseline_label
-    if kind in EVENED:
-        return EVEN[outcome].format(even=EVENED[kind], base=base, control=finding.label)
+    if kind in MATCHED:
+        return MATCHED_OUTCOMES[outcome].format(matched=MATCHED[kind], base=base, control=finding.label)
     return NEEDS[outcome].format(things=f"trained features in {things}" if kind == "freeze" else things)
 
 
-def closing(found: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
-    """The three explanations of one arm's gain in one metric together; empty unless each has its control.
+def combined_explanation(outcomes: Sequence[tuple[ControlFinding, ControlRow]]) -> str:
+    """A sentence that combines the explanations of one arm's gain in one metric: parameters, information, design.
 
-    A control that changes several things at once is left out.
+    Empty unless a control matches the parameters and another gives the same information. Controls that change several
+    things at once are left out.
     """
-    by_kind = {finding.kinds[0]: (finding, row) for finding, row in reversed(found) if len(finding.kinds) == 1}
+    by_kind = {finding.kinds[0]: (finding, row) for finding, row in reversed(outcomes) if len(finding.kinds) == 1}
     if "match parameters" not in by_kind or "same information" not in by_kind:
         return ""
     finding, row = by_kind["match parameters"]
     gain = row.gain
-    of, base, where = finding.of_label, finding.baseline_label, f"in {row.metric.in_text}"
+    of, base, in_metric = finding.of_label, finding.baseline_label, f"in {row.metric.in_text}"
     if gain is None or row.gain_shown != "better":
-        return f"No gain of {of} over {base} is shown {where}: parameters, information and design have none to explain."
-    parts = [
+        no_gain = f"No gain of {of} over {base} is shown {in_metric}"
+        return f"{no_gain}: parameters, information and design have none to explain."
+    clauses = [
         _clause("parameters", *by_kind["match parameters"]),
         _clause("information", *by_kind["same information"]),
         *(_clause("input", *by_kind[kind]) for kind in ("shuffle input", "drop input") if kind in by_kind),
         _clause("design", *by_kind["same information"]),
     ]
-    return f"What {of}'s gain over {base} {where}, {_size(gain, row)}, comes from: {'; '.join(parts)}."
+    return f"What {of}'s gain over {base} {in_metric}, {_size(gain, row)}, comes from: {'; '.join(clauses)}."
 
 
 def _no_gain(finding: ControlFinding, row: ControlRow, gain: Effect) -> str:
-    where = f"in {row.metric.in_text}"
+    in_metric = f"in {row.metric.in_text}"
     of, base, gap = finding.of_label, finding.baseline_label, gain.difference
     if row.gain_shown == "no interval":
         return sentence(f"{_unknown(of, gain, row)}: there is no gain to explain yet")
     if row.gain_shown == "worse":
-        found = f"{where}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
+        clause = f"{in_metric}, {of} is worse than {base} by {size(gap, row.metric, row.places)}"
     else:
-        found = f"no gain of {of} over {base} is shown {where} ({signed_size(gap, row.metric, row.places)})"
-    text = sentence(f"{found}: there is no gain to explain")
+        clause = f"no gain of {of} over {base} is shown {in_metric} ({signed_size(gap, row.metric, row.places)})"
+    text = sentence(f"{clause}: there is no gain to explain")
     if row.control_shown != "better":
         return text
-    own = size(row.control.difference, row.metric, row.places)
-    return f"{text} {sentence(f'{finding.label} is itself better than {base} by {own}')}"
+    control_gain = size(row.control.difference, row.metric, row.places)
+    return f"{text} {sentence(f'{finding.label} is itself better than {base} by {control_gain}')}"
 
 
 def _difference(finding: ControlFinding, row: ControlRow) -> str:
     """`in azimuth error, Hybrid is better than Existing, wide by 0.25° (95 % interval …)`."""
     of, control, gap = finding.of_label, finding.label, row.remaining.difference
-    where = f"in {row.metric.in_text}"
+    in_metric = f"in {row.metric.in_text}"
     if row.remaining_shown in ("better", "worse"):
-        return f"{where}, {of} is {row.remaining_shown} than {control} by {size(gap, row.metric, row.places)}"
+        return f"{in_metric}, {of} is {row.remaining_shown} than {control} by {size(gap, row.metric, row.places)}"
     signed = signed_size(gap, row.metric, row.places)
     if row.remaining_shown == "equal":
         margin = margin_text(row.margin or 0.0, row.metric)
-        return f"{where}, {of} and {control} differ by less than the margin of {margin} ({signed})"
-    return f"{where}, no difference between {of} and {control} could be shown ({signed})"
+        return f"{in_metric}, {of} and {control} differ by less than the margin of {margin} ({signed})"
+    return f"{in_metric}, no difference between {of} and {control} could be shown ({signed})"
 
 
 def _unknown(arm: str, effect: Effect, row: ControlRow) -> str:
@@ -217,14 +222,14 @@ def _unknown(arm: str, effect: Effect, row: ControlRow) -> str:
 
 
 def _clause(part: str, finding: ControlFinding, row: ControlRow) -> str:
-    """Information is judged by what the control gains on the baseline, all else by what the arm has beyond it."""
+    """Information is judged by the control against the baseline, every other part by the arm against the control."""
     effect, outcome = (row.remaining, row.remaining_shown)
     if part == "information":
         effect, outcome = (row.control, row.control_shown)
     names = {"of": finding.of_label, "control": finding.label, "base": finding.baseline_label}
-    return CLOSING[part][outcome].format(**names, size=_size(effect, row))
+    return COMBINED[part][outcome].format(**names, size=_size(effect, row))
 
 
 def _size(effect: Effect, row: ControlRow) -> str:
-    """Without its interval, which stands in the control's own sentence."""
+    """The size without its interval, which the control's own sentence has."""
     return measure(abs(effect.difference.mean or 0.0), row.metric, row.places)

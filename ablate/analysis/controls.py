@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ablate.analysis.control_findings import ControlFinding, ControlRow, Kind
-from ablate.analysis.control_phrasing import closing, kinds_of, meaning, what_was_done
+from ablate.analysis.control_phrasing import combined_explanation, kinds_of, meaning, what_was_done
 from ablate.analysis.costs import count, label
-from ablate.analysis.effects import effect, effect_places
+from ablate.analysis.effects import effect, effect_decimals
 from ablate.analysis.phrasing import shown
 from ablate.analysis.results import Results
 
@@ -23,14 +23,14 @@ def control_findings(results: Results) -> tuple[ControlFinding, ...]:
 
 
 def explanations(findings: Sequence[ControlFinding]) -> tuple[str, ...]:
-    """A paragraph for every controlled arm and metric whose three explanations all have a control.
+    """A paragraph for every controlled arm and metric with a control for each of three explanations.
 
-    These are more parameters, more information, and the design.
+    The explanations of a gain are more parameters, more information, and the design.
     """
     paragraphs = []
     for of in dict.fromkeys(f.of for f in findings if f.of != f.baseline):
         group = [f for f in findings if f.of == of]
-        paragraphs += [closing([(f, f.rows[place]) for f in group]) for place in range(len(group[0].rows))]
+        paragraphs += [combined_explanation([(f, f.rows[index]) for f in group]) for index in range(len(group[0].rows))]
     return tuple(text for text in paragraphs if text)
 
 
@@ -55,7 +55,7 @@ def _finding(results: Results, name: str, kinds: Mapping[Kind, str]) -> ControlF
 
 
 def _controlled(results: Results, name: str) -> str:
-    """The arm it controls for: of `match_parameters`, `same_information` or `like`, else the baseline."""
+    """The arm it controls for: named by `match_parameters`, `same_information` or `like`, else the baseline."""
     arm = results.study.arms[name]
     match = arm.control.match_parameters if arm.control else None
     same = arm.control.same_information if arm.control else ""
@@ -75,7 +75,7 @@ def _row(results: Results, finding: ControlFinding, things: str, name: str) -> C
         gain_shown=shown(gain, metric, margin) if gain else None,
         remaining_shown=shown(remaining, metric, margin),
         control_shown=shown(own, metric, margin),
-        places=effect_places(results, name),
+        places=effect_decimals(results, name),
         margin=margin,
         sentence="",
     )

@@ -20,17 +20,17 @@ class ParameterRow:
     arm: str
     label: str
     total: float | None
-    parts: Mapping[str, float | None]  # the parts a model names, e.g. its angle path
+    parts: Mapping[str, float | None]  # parts that the model names, for example its angle path
     added: float | None
     flops: float | None  # of one example, theoretical
-    latency_ms: float | None  # median of batch 1, mean over the runs that were measured
+    latency_ms: float | None  # at batch size 1: the median of a run, averaged over the runs that measured it
 
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """Budget of one arm, allotted and used; what is allotted is None for an untuned arm.
+    """Budget of one arm, allotted and used. The allotted numbers are None for an untuned arm.
 
-    Epochs, examples and seconds of tuning are sums over its trials, as far as these report them.
+    Epochs, examples and seconds of tuning are sums over the trials that report them.
     """
 
     arm: str
@@ -57,7 +57,7 @@ class BudgetRow:
 
 
 def label(results: Results, arm: str) -> str:
-    """The arm's label, else its name; both where another arm has the same label."""
+    """The arm's label, or its name where it has no label; label and name where another arm has the same label."""
     arms = results.study.arms
     own = arms[arm].label or arm
     shared = sum((other.label or name) == own for name, other in arms.items()) > 1
@@ -65,27 +65,27 @@ def label(results: Results, arm: str) -> str:
 
 
 def family_label(results: Results, family: str) -> str:
-    """The label of a factor's family, without a level; of an arm outside the factor, its own label."""
+    """The label of a family of the factor, without a level. `family` may also name an arm outside the factor."""
     if family in results.study.arms:
         return label(results, family)
-    made = next((arm for arm in results.study.arms.values() if arm.family == family), None)
-    if made is None or made.level is None or not made.label:
+    member = next((arm for arm in results.study.arms.values() if arm.family == family), None)
+    if member is None or member.level is None or not member.label:
         return family
-    return made.label.removesuffix(f" @ {level_text(made.level)}")
+    return member.label.removesuffix(f" @ {level_text(member.level)}")
 
 
 def trained(results: Results) -> list[str]:
-    """The arms that are no references, in study order."""
+    """The arms that are not references, in study order."""
     return [name for name, arm in results.study.arms.items() if not arm.reference]
 
 
 def count(results: Results, arm: str, key: str = PARAMETERS) -> float | None:
-    """A count, which is the same for every seed; None before any run has it."""
+    """A count that is the same for every seed; None before any run has recorded it."""
     return next((v for v in results.by_seed(arm, key).values() if math.isfinite(v)), None)
 
 
 def parameter_rows(results: Results) -> list[ParameterRow]:
-    """A row for every trained arm, with a column for every part that any arm's model names."""
+    """A row for every trained arm; all rows have the parts that any arm's model names."""
     parts = sorted({str(m) for m in results.scores.metric if str(m).startswith(f"{PARAMETERS}_")})
     return [_parameter_row(results, arm, parts) for arm in trained(results)]
 

@@ -1,4 +1,4 @@
-"""True against predicted values: counts of each pair, and shares of small and large errors. Draws nothing."""
+"""True against predicted values: a two-dimensional histogram, and shares of small and large errors. Draws nothing."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ablate.analysis.statistics import Estimate, estimate
 from ablate.study import Density
 
 BINS = 36  # 10° of a full turn
-ROOM = 0.05  # of the true values' range, on either side: predictions reach a little beyond it
+ROOM = 0.05  # of the true values' range, added on either side: predictions reach a little beyond that range
 NICE = (5.0, 2.5, 2.0, 1.0)
 
 
 @dataclass(frozen=True)
 class ArmDensity:
-    """One arm, all its seeds together. `counts` (true, predicted) per cell of the table's edges."""
+    """One arm, all its seeds together. `counts[i][j]`: examples in true bin i and predicted bin j of the edges."""
 
     arm: str
     label: str
     counts: tuple[tuple[int, ...], ...]
-    outside: int  # predictions beyond the edges: counted in the shares only
+    outside: int  # examples beyond the edges: in the shares, but not in `counts`
     seeds: int
-    shares: tuple[Estimate, ...]  # per cent of the examples, mean over seeds; a value for each name of the table
+    shares: tuple[Estimate, ...]  # per cent of the examples, mean over seeds; one for each name of the table
 
 
 @dataclass(frozen=True)
 class DensityTable:
-    """True against predicted values of one column. `edges` cut both; `names` say what each share counts."""
+    """True against predicted values of one column. Both have the same `edges`; `names` say what each share counts."""
 
     column: str
     label: str
@@ -45,38 +45,38 @@ class DensityTable:
 
 
 def density_tables(results: Results) -> tuple[DensityTable, ...]:
-    """A table for every density the study's report asks for and whose values the runs have kept."""
-    wanted = results.study.report.densities.items()
-    found = (_table(results, column, density) for column, density in wanted if density.error in results.metrics)
-    return tuple(table for table in found if table is not None)
+    """A table for every density that the study's report asks for and that the runs have values of."""
+    densities = results.study.report.densities.items()
+    tables = (_table(results, column, density) for column, density in densities if density.error in results.metrics)
+    return tuple(table for table in tables if table is not None)
 
 
 def predicted(true: np.ndarray, error: np.ndarray, period: float | None) -> np.ndarray:
-    """What was predicted, from error = predicted − true; in [0, period) on a periodic scale."""
+    """Predicted values, from error = predicted − true; in [0, period) on a periodic scale."""
     values: np.ndarray = true + error
     return values if period is None else values % period
 
 
 def _table(results: Results, column: str, density: Density) -> DensityTable | None:
     runs = {arm: _runs(results, arm, column, density.error) for arm in trained(results)}
-    runs = {arm: found for arm, found in runs.items() if found}
+    runs = {arm: run_pairs for arm, run_pairs in runs.items() if run_pairs}
     if not runs:
         return None
-    pairs = [pair for found in runs.values() for pair in found]
+    pairs = [pair for run_pairs in runs.values() for pair in run_pairs]
     edges = _edges(pairs, density.period)
     scale = density.period or float(edges[-1] - edges[0])
     unit = results.metrics[density.error].unit
-    tests = _tests(scale, unit, periodic=density.period is not None)
+    ranges = _error_ranges(scale, unit, periodic=density.period is not None)
     return DensityTable(
         column=column,
         label=density.label or column,
         unit=unit,
         period=density.period,
         edges=tuple(edges.tolist()),
-        names=tuple(tests),
+        names=tuple(ranges),
         arms={
-            arm: _arm(arm, label(results, arm), found, edges, density.period, tuple(tests.values()))
-            for arm, found in runs.items()
+            arm: _arm(arm, label(results, arm), run_pairs, edges, density.period, tuple(ranges.values()))
+            for arm, run_pairs in runs.items()
         },
     )
 
@@ -92,12 +92,16 @@ def _runs(results: Results, arm: str, column: str, error: str) -> list[_Pair]:
         for table in tables
         if column in table and error in table
     )
-    kept = ((true[known], off[known]) for true, off in pairs if (known := np.isfinite(true) & np.isfinite(off)).any())
-    return list(kept)
+    finite_pairs = (
+        (true[finite], error_values[finite])
+        for true, error_values in pairs
+        if (finite := np.isfinite(true) & np.isfinite(error_values)).any()
+    )
+    return list(finite_pairs)
 
 
 def _edges(pairs: list[_Pair], period: float | None) -> np.ndarray:
-    """One period, or round numbers around the true values, whatever a stray prediction is."""
+    """Edges over one period, or at round numbers around the true values. Far predictions do not widen them."""
     if period is not None:
         return np.linspace(0.0, period, BINS + 1)
     low, high = min(float(true.min()) for true, _ in pairs), max(float(true.max()) for true, _ in pairs)
@@ -106,25 +110,28 @@ def _edges(pairs: list[_Pair], period: float | None) -> np.ndarray:
 
 
 def _arm(
-    arm: str, name: str, pairs: list[_Pair], edges: np.ndarray, period: float | None, tests: tuple[_Test, ...]
+    arm: str, name: str, pairs: list[_Pair], edges: np.ndarray, period: float | None, ranges: tuple[_ErrorRange, ...]
 ) -> ArmDensity:
     true = np.concatenate([t for t, _ in pairs])
-    guess = np.concatenate([predicted(t, e, period) for t, e in pairs])
-    counts = np.histogram2d(true if period is None else np.mod(true, period), guess, bins=(edges, edges))[0].astype(int)
-    shares = tuple(estimate([100 * float(np.mean(test(_size(e, period)))) for _, e in pairs]) for test in tests)
+    guesses = np.concatenate([predicted(t, e, period) for t, e in pairs])
+    true_in_period = true if period is None else np.mod(true, period)
+    counts = np.histogram2d(true_in_period, guesses, bins=(edges, edges))[0].astype(int)
+    shares = tuple(
+        estimate([100 * float(np.mean(error_range(_size(e, period)))) for _, e in pairs]) for error_range in ranges
+    )
     outside = len(true) - int(counts.sum())
     return ArmDensity(arm, name, tuple(tuple(row) for row in counts.tolist()), outside, len(pairs), shares)
 
 
 def _size(error: np.ndarray, period: float | None) -> np.ndarray:
-    """Absolute errors; around a circle the short way."""
+    """Absolute errors; on a periodic scale the distance the short way around the circle."""
     size: np.ndarray = np.abs(error if period is None else (error + period / 2) % period - period / 2)
     return size
 
 
 @dataclass(frozen=True)
-class _Test:
-    """Whether an absolute error lies in [low, high]."""
+class _ErrorRange:
+    """A range of absolute errors: called with errors, it says which lie in [low, high]."""
 
     low: float
     high: float
@@ -133,17 +140,17 @@ class _Test:
         return (error >= self.low) & (error <= self.high)
 
 
-def _tests(scale: float, unit: str, *, periodic: bool) -> dict[str, _Test]:
-    """Name → what is counted: near the truth, far from it, and (around a circle) at the opposite of it."""
+def _error_ranges(scale: float, unit: str, *, periodic: bool) -> dict[str, _ErrorRange]:
+    """Name → range that is counted: small errors, large errors and, around a circle, errors near half a turn."""
     text = partial(_with_unit, unit=unit)
     near = scale / 16 if periodic else _nice(scale / 16)
     far = 4 * near  # at most a quarter of the scale
-    tests = {f"Within {text(limit)}": _Test(0.0, limit) for limit in (near, 2 * near)}
-    tests[f"Off by over {text(far)}"] = _Test(math.nextafter(far, math.inf), math.inf)
+    ranges = {f"Within {text(limit)}": _ErrorRange(0.0, limit) for limit in (near, 2 * near)}
+    ranges[f"Off by over {text(far)}"] = _ErrorRange(math.nextafter(far, math.inf), math.inf)
     if periodic:
         half = scale / 2
-        tests[f"{text(half - scale / 16)} to {text(half)}"] = _Test(half - scale / 16, half)
-    return tests
+        ranges[f"{text(half - scale / 16)} to {text(half)}"] = _ErrorRange(half - scale / 16, half)
+    return ranges
 
 
 def _with_unit(value: float, *, unit: str) -> str:

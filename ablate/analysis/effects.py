@@ -1,4 +1,4 @@
-"""Scores and paired differences of a study's arms, computed in one way for every table. Reads Results."""
+"""Scores and paired differences of a study's arms, computed the same way for every table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ablate.analysis.statistics import Effect, Estimate, estimate, paired
 
 
 def baseline_of(results: Results, arm: str) -> str | None:
-    """What the arm is compared with: None for a baseline, and where the factor leaves none at the arm's level."""
+    """The arm that this one is compared with: None for a baseline, and where the arm's level has no baseline."""
     against = results.study.baseline_of(arm)
     return against if against != arm and against in results.study.arms else None
 
@@ -23,7 +23,7 @@ def effect(results: Results, arm: str, against: str, metric: str) -> Effect:
 
 
 def difference(results: Results, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Effect:
-    """The same of any two scores by seed; the interval allows for splits that share training examples."""
+    """The paired difference of any two scores by seed; the interval allows for splits that share training examples."""
     return paired(ours, theirs, overlap=results.overlap)
 
 
@@ -32,7 +32,7 @@ def score(results: Results, by_seed: Mapping[int, float]) -> Estimate:
     return estimate(list(by_seed.values()), overlap=results.overlap)
 
 
-def effect_places(results: Results, metric: str) -> int:
-    """Decimals for the differences in a metric, in tables and sentences: from those of the trained arms."""
+def effect_decimals(results: Results, metric: str) -> int:
+    """Decimals for all differences in a metric, in tables and sentences: from the differences of the trained arms."""
     pairs = [(arm, baseline_of(results, arm)) for arm in trained(results)]
-    return numbers.decimals(effect(results, arm, base, metric).difference for arm, base in pairs if base)
+    return numbers.decimals_for(effect(results, arm, base, metric).difference for arm, base in pairs if base)

@@ -1,4 +1,4 @@
-"""Read a run's table of examples from a Parquet file of any origin: numbers, in bounds, or an InputError."""
+"""Read a run's table of examples from a Parquet file of any origin, with limits on its size and column types."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ import pandas as pd
 
 from ablate.study import InputError, Problem
 
-MAX_VALUES = 500_000_000  # rows times columns: 4 GB. A few bytes of Parquet can announce more than any memory holds
+MAX_VALUES = 500_000_000  # rows times columns: 4 GB. A few bytes of Parquet can declare more than fits in memory
 MAX_COLUMNS = 10_000
-KEPT_BYTES = 500_000_000
+CACHE_BYTES = 500_000_000
 
 
 Columns = Mapping[str, np.ndarray]
 
 
-class Kept:
-    """A cache of the tables used last, of at most `room` bytes: every section of a report reads the same ones."""
+class TableCache:
+    """A cache of the most recently used tables, up to `max_bytes`: every section of a report reads the same tables."""
 
-    def __init__(self, room: int = KEPT_BYTES) -> None:
-        self.room, self.used = room, 0
-        self._kept: OrderedDict[Hashable, Columns] = OrderedDict()
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        self.max_bytes, self.bytes = max_bytes, 0
+        self._tables: OrderedDict[Hashable, Columns] = OrderedDict()
 
-    def get(self, place: Hashable, read: Callable[[], Columns]) -> Columns:
-        """The table of this place, read unless it is in the cache. Do not change it."""
-        if place in self._kept:
-            self._kept.move_to_end(place)
-            return self._kept[place]
-        columns = self._kept[place] = read()
-        self.used += _bytes(columns)
-        while self.used > self.room:
-            self.used -= _bytes(self._kept.popitem(last=False)[1])
+    def get(self, key: Hashable, read: Callable[[], Columns]) -> Columns:
+        """The table of this key; calls `read` where it is not in the cache. Do not change the arrays."""
+        if key in self._tables:
+            self._tables.move_to_end(key)
+            return self._tables[key]
+        columns = self._tables[key] = read()
+        self.bytes += _bytes(columns)
+        while self.bytes > self.max_bytes:
+            self.bytes -= _bytes(self._tables.popitem(last=False)[1])
         return columns
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table's columns, all numbers or truth values. Raises InputError where it is damaged or anything else.
+    """The table, with columns of numbers or truth values. Raises InputError for a damaged file or other columns.
 
-    The file's own metadata of pandas and Arrow types (extensions among them) is ignored.
+    Metadata of pandas and Arrow types in the file, extension types included, is ignored.
     """
     return pd.DataFrame(read_columns(path))
 
 
 def read_columns(path: Path) -> dict[str, np.ndarray]:
-    """The same, column by column: a quarter of the time for tables as small as those of one run (measured)."""
+    """The same as arrays by column name: takes a quarter of the time for the small table of one run (measured)."""
     import pyarrow.parquet
 
     try:
@@ -55,7 +55,7 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
             _check(file.metadata.num_rows, file.schema_arrow)
             table = file.read(use_threads=False)
         return {name: column.to_numpy() for name, column in zip(table.column_names, table.columns, strict=True)}
-    except Exception as error:  # Arrow raises OSError, its own types and whatever its readers meet
+    except Exception as error:  # Arrow raises OSError, its own exceptions and others from inside its readers
         reason = " ".join(str(error).split())[:200]
         raise InputError(Problem(str(path), "", "is damaged or no table of a run's examples", reason)) from None
 

@@ -1,4 +1,4 @@
-"""Scores on data from elsewhere that runs logged beside their test scores. Pure: Results in, dataclasses out."""
+"""Scores on external data that runs logged beside their test scores. Pure: Results in, dataclasses out."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ PREFIX, EXAMPLES = "external/", "examples"  # keys: external/<name>/<metric>, ex
 
 @dataclass(frozen=True)
 class ExternalRow:
-    """One arm on the other data."""
+    """One arm on the external data."""
 
     arm: str
     label: str
     baseline: bool
     reference: bool
     scores: Mapping[str, Estimate]  # by metric, over the seeds that logged it
-    effects: Mapping[str, Effect]  # to the baseline; empty for the baseline and where it logged nothing
+    effects: Mapping[str, Effect]  # to the baseline; empty for the baseline, and where the baseline logged nothing
     runs: int
 
 
 @dataclass(frozen=True)
 class ExternalTable:
-    """All arms on one other data set; `note` names its limits (one seed, differing examples)."""
+    """All arms on one external data set; `note` names limits of the comparison, such as one seed or other examples."""
 
     name: str
     metrics: tuple[MetricInfo, ...]
@@ -43,7 +43,7 @@ class ExternalTable:
 
 
 def external_tables(results: Results) -> tuple[ExternalTable, ...]:
-    """A table for every other data set that any run logged scores of, by name."""
+    """A table for every external data set that any run logged scores of, sorted by name."""
     keys = sorted({str(key) for key in results.scores.metric if str(key).startswith(PREFIX)})
     names = dict.fromkeys(key.removeprefix(PREFIX).rpartition("/")[0] for key in keys)
     return tuple(
@@ -53,8 +53,8 @@ def external_tables(results: Results) -> tuple[ExternalTable, ...]:
 
 def _table(results: Results, name: str, keys: Sequence[str]) -> ExternalTable:
     logged = [key.rpartition("/")[2] for key in keys]
-    own = [metric for metric in results.study.metrics if metric in logged]
-    metrics = own or [metric for metric in results.metrics if metric in logged]
+    study_metrics = [metric for metric in results.study.metrics if metric in logged]
+    metrics = study_metrics or [metric for metric in results.metrics if metric in logged]
     arms = [*trained(results), *(arm for arm, a in results.study.arms.items() if a.reference)]
     rows = tuple(row for row in (_row(results, name, arm, metrics) for arm in arms) if row.runs)
     counts = {
@@ -69,7 +69,8 @@ def _table(results: Results, name: str, keys: Sequence[str]) -> ExternalTable:
         examples=min(counts) if counts else None,
         rows=rows,
         places={
-            m: numbers.decimals(r.effects[m].difference for r in rows if r.effects and not r.reference) for m in metrics
+            m: numbers.decimals_for(r.effects[m].difference for r in rows if r.effects and not r.reference)
+            for m in metrics
         },
         note=_note(rows, counts, [label(results, arm) for arm in arms if arm not in {row.arm for row in rows}]),
     )

@@ -52,7 +52,7 @@ class FactorCurve:
     levels: tuple[Scalar, ...]
     level_labels: tuple[str, ...]
     positions: tuple[float, ...] | None
-    series: tuple[FactorSeries, ...]  # the baseline's first, where the factor has it
+    series: tuple[FactorSeries, ...]  # the baseline's first, where it has levels of the factor
     lines: tuple[FactorLine, ...]  # references last
     places: int  # decimals of the differences
     score_places: int
@@ -60,7 +60,7 @@ class FactorCurve:
 
 
 def factor_curves(results: Results) -> tuple[FactorCurve, ...]:
-    """A curve for every metric of the study; none without a factor."""
+    """A curve for every metric of the study; empty without a factor."""
     factor = results.study.factor
     return () if factor is None else tuple(_curve(results, factor, metric) for metric in results.study.metrics)
 
@@ -77,15 +77,15 @@ def _curve(results: Results, factor: Factor, metric: str) -> FactorCurve:
         positions=tuple(float(level) for level in factor.levels) if numeric else None,
         series=series,
         lines=_lines(results, metric),
-        places=numbers.decimals(e.difference for each in series for e in each.effects),
-        score_places=numbers.decimals((e for each in series for e in each.scores), coarse=True),
+        places=numbers.decimals_for(e.difference for each in series for e in each.effects),
+        score_places=numbers.decimals_for((e for each in series for e in each.scores), coarse=True),
         answer="",
     )
     return replace(draft, answer=_answer(draft, family_label(results, results.study.baseline)))
 
 
 def _all_series(results: Results, factor: Factor, metric: str) -> tuple[FactorSeries, ...]:
-    """The baseline's first, then in study order."""
+    """The baseline's family first, then the others in study order."""
     arms, baseline = results.study.arms, results.study.baseline
     families = dict.fromkeys(arm.family for arm in arms.values() if arm.family)
     ordered = sorted(families, key=lambda family: family != baseline)
@@ -97,7 +97,7 @@ def _series(results: Results, factor: Factor, family: str, metric: str) -> Facto
     arms = tuple(by_level[level] for level in factor.levels if level in by_level)
     pairs = [(arm, baseline_of(results, arm)) for arm in arms]
     effects = tuple(effect(results, arm, base, metric) for arm, base in pairs if base)
-    whole = len(effects) == len(arms) > 1
+    complete = len(effects) == len(arms) > 1
     key = results.metrics[metric].test
     return FactorSeries(
         family=family,
@@ -107,7 +107,7 @@ def _series(results: Results, factor: Factor, family: str, metric: str) -> Facto
         arms=arms,
         scores=tuple(score(results, results.by_seed(arm, key)) for arm in arms),
         effects=effects if len(effects) == len(arms) else (),
-        change=difference(results, effects[-1].by_seed, effects[0].by_seed) if whole else None,
+        change=difference(results, effects[-1].by_seed, effects[0].by_seed) if complete else None,
     )
 
 
@@ -130,7 +130,7 @@ def _answer(curve: FactorCurve, baseline_label: str) -> str:
 
 
 def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> str:
-    """Where the interval excludes 0, and how the difference moves from the first level to the last."""
+    """At which levels the interval excludes 0, and how the difference changes from the first level to the last."""
     outcomes = [shown(each, curve.metric) for each in series.effects]
     wordings: dict[tuple[Shown, ...], str] = {
         ("better",): "is better than {}",
@@ -139,13 +139,13 @@ def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> s
         ("no interval",): "has no interval against {}",
     }
     clauses: list[str] = []
-    for kinds, words in wordings.items():
+    for kinds, wording in wordings.items():
         levels = [name for name, each in zip(curve.level_labels, outcomes, strict=True) if each in kinds]
         if levels:
-            where = "at every level" if len(levels) == len(outcomes) else f"at {listed(levels)}"
-            clauses.append(f"{words.format('it' if clauses else baseline)} {where}")
-    found = f"in {curve.metric.in_text}, {series.label} {', '.join(clauses)}"
-    return sentence(f"along {numbers.in_text(curve.label)}, {found}{_moves(curve, series)}")
+            at_levels = "at every level" if len(levels) == len(outcomes) else f"at {listed(levels)}"
+            clauses.append(f"{wording.format('it' if clauses else baseline)} {at_levels}")
+    statement = f"in {curve.metric.in_text}, {series.label} {', '.join(clauses)}"
+    return sentence(f"along {numbers.in_text(curve.label)}, {statement}{_moves(curve, series)}")
 
 
 def _moves(curve: FactorCurve, series: FactorSeries) -> str:
@@ -155,8 +155,8 @@ def _moves(curve: FactorCurve, series: FactorSeries) -> str:
     first, last = (numbers.with_unit(numbers.signed(e.difference.mean, curve.places), curve.metric.unit)
                    for e in (series.effects[0], series.effects[-1]))  # fmt: skip
     gap = series.change.difference
-    moved = "" if gap.excludes_zero else ": that it changes is not shown"
+    unshown = "" if gap.excludes_zero else ": that it changes is not shown"
     return (
         f"; from {curve.level_labels[0]} to {curve.level_labels[-1]} the difference goes from {first} to {last}, "
-        f"a change of {signed_size(gap, curve.metric, curve.places)}{moved}"
+        f"a change of {signed_size(gap, curve.metric, curve.places)}{unshown}"
     )

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: decimals that fit the uncertainty, signs, units, counts. Knows no study."""
+"""Numbers as text: decimals that fit the uncertainty, signs, units, counts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 from ablate.analysis.statistics import Estimate
 
-GAP = "–"  # a missing number, everywhere
+GAP = "–"  # stands for a missing number in every format
 MINUS = "−"
 MAX_DECIMALS = 6
 
 
-def decimals(estimates: Iterable[Estimate], *, coarse: bool = False) -> int:
-    """Decimals for a column: two significant digits of the median half width, else three of the largest mean.
+def decimals_for(estimates: Iterable[Estimate], *, coarse: bool = False) -> int:
+    """Decimals for a column: enough for two significant digits of the median half width of the intervals.
 
-    `coarse` keeps only one digit of a half width that begins above 3.5, as physicists round.
+    Without any interval, enough for three significant digits of the largest mean. `coarse`: one digit for a half width
+    whose leading digits are above 3.5, as physicists round.
     """
     listed = list(estimates)
     widths = sorted(e.half_width for e in listed if e.half_width)
@@ -27,18 +28,18 @@ def decimals(estimates: Iterable[Estimate], *, coarse: bool = False) -> int:
     return _clip(2 - math.floor(math.log10(largest)))
 
 
-def number(value: float | None, places: int) -> str:
+def number(value: float | None, decimals: int) -> str:
     """`7.10`, `−0.41`, or the gap."""
     if value is None or not math.isfinite(value):
         return GAP
-    text = f"{abs(value):.{places}f}"
+    text = f"{abs(value):.{decimals}f}"
     return text if value >= 0 or float(text) == 0 else MINUS + text
 
 
-def signed(value: float | None, places: int) -> str:
+def signed(value: float | None, decimals: int) -> str:
     """`+0.41`, `−0.41`, `0.00`, or the gap."""
-    text = number(value, places)
-    return text if text in (GAP, f"{0:.{places}f}") or text.startswith(MINUS) else f"+{text}"
+    text = number(value, decimals)
+    return text if text in (GAP, f"{0:.{decimals}f}") or text.startswith(MINUS) else f"+{text}"
 
 
 def with_unit(text: str, unit: str) -> str:
@@ -47,33 +48,33 @@ def with_unit(text: str, unit: str) -> str:
 
 
 def unit_text(unit: str, *, spaced: bool = False) -> str:
-    """The unit's symbol; `spaced` puts the space before it that units other than ° want."""
+    """The unit's symbol; `spaced` puts a space before every symbol but °."""
     symbol = "°" if unit in ("deg", "degree", "degrees", "°") else unit
     return symbol if symbol in ("", "°") else f" {symbol}" if spaced else symbol
 
 
 def in_brackets(unit: str) -> str:
-    """The unit behind a label: ` (°)`; empty where there is none."""
+    """The unit as it follows a label: ` (°)`; empty where there is none."""
     text = unit_text(unit)
     return f" ({text})" if text else ""
 
 
-def score(estimate: Estimate, places: int) -> str:
+def score(estimate: Estimate, decimals: int) -> str:
     """`7.10 ± 0.21`, `7.10` when there is no interval, or the gap."""
     half = estimate.half_width
-    return number(estimate.mean, places) + ("" if half is None else f" ± {number(half, places)}")
+    return number(estimate.mean, decimals) + ("" if half is None else f" ± {number(half, decimals)}")
 
 
-def interval(estimate: Estimate, places: int) -> str:
+def interval(estimate: Estimate, decimals: int) -> str:
     """`[−0.72, −0.10]`, or nothing when there is no interval."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"[{signed(estimate.low, places)}, {signed(estimate.high, places)}]"
+    return f"[{signed(estimate.low, decimals)}, {signed(estimate.high, decimals)}]"
 
 
-def difference(estimate: Estimate, places: int) -> str:
+def difference(estimate: Estimate, decimals: int) -> str:
     """`−0.41 [−0.72, −0.10]`."""
-    return f"{signed(estimate.mean, places)} {interval(estimate, places)}".rstrip()
+    return f"{signed(estimate.mean, decimals)} {interval(estimate, decimals)}".rstrip()
 
 
 def count(value: float | None) -> str:
@@ -93,7 +94,7 @@ def signed_count(value: float | None) -> str:
 
 
 def capital(text: str) -> str:
-    """With a capital first letter; the rest stays as it is."""
+    """The text with a capital first letter; the rest stays as it is."""
     return text[:1].upper() + text[1:]
 
 
@@ -117,5 +118,5 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.1f} min" if value >= 90 else f"{value:.1f} s"
 
 
-def _clip(places: int) -> int:
-    return max(0, min(MAX_DECIMALS, places))
+def _clip(decimals: int) -> int:
+    return max(0, min(MAX_DECIMALS, decimals))

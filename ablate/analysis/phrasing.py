@@ -1,4 +1,4 @@
-"""Differences as words of a sentence: what an interval shows, and how large it is. Knows effects, no study."""
+"""Differences as parts of a sentence: what an interval shows, and how large the difference is."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ablate.analysis import numbers
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.statistics import Effect, Estimate
 
-# What an interval shows of a difference, for its first arm. `equal`: the whole interval lies inside the margin of a
+# What an interval shows for the first arm of a difference. `equal`: the whole interval lies inside the margin of a
 # hypothesis; `not shown`: it includes 0; `no interval`: fewer than two pairs, or no spread.
 Shown = Literal["better", "worse", "equal", "not shown", "no interval"]
 
 
 def shown(effect: Effect, metric: MetricInfo, margin: float | None = None) -> Shown:
-    """What the 95 % interval alone shows; an interval that includes 0 is never taken for equality."""
+    """What the 95 % interval alone shows. Without a margin, an interval that includes 0 is never "equal"."""
     gap = effect.difference
     if gap.mean is None or gap.low is None or gap.high is None or gap.low == gap.high:
         return "no interval"
@@ -25,32 +25,32 @@ def shown(effect: Effect, metric: MetricInfo, margin: float | None = None) -> Sh
 
 
 def lower_or_higher(gap: Estimate) -> str:
-    """The sign of a difference, whichever is better."""
+    """The sign of a difference in words, whether lower is better or not."""
     return "lower" if (gap.mean or 0.0) < 0 else "higher"
 
 
-def size(gap: Estimate, metric: MetricInfo, places: int, of: str = "seed") -> str:
+def size(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> str:
     """`0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`, for a sentence that names the better arm."""
-    value, details = unsigned(gap, metric, places, of)
+    value, details = unsigned(gap, metric, decimals, of)
     return f"{value} ({details})"
 
 
-def unsigned(gap: Estimate, metric: MetricInfo, places: int, of: str = "seed") -> tuple[str, str]:
-    """`0.41°` and `95 % interval 0.10° to 0.72°, 7 seeds`; an end on the other side of 0 has a minus."""
+def unsigned(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> tuple[str, str]:
+    """`0.41°` and `95 % interval 0.10° to 0.72°, 7 seeds`; an end whose sign is opposite to the mean's has a minus."""
     sign = -1 if (gap.mean or 0.0) < 0 else 1
     low, high = (None if end is None else sign * end for end in (gap.low, gap.high)[::sign])
-    return measure(abs(gap.mean or 0.0), metric, places), _details(gap, low, high, metric, places, of)
+    return measure(abs(gap.mean or 0.0), metric, decimals), _details(gap, low, high, metric, decimals, of)
 
 
-def signed_size(gap: Estimate, metric: MetricInfo, places: int, of: str = "seed") -> str:
+def signed_size(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> str:
     """`−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds`."""
-    mean = numbers.with_unit(numbers.signed(gap.mean, places), metric.unit)
-    return f"{mean}, {_details(gap, gap.low, gap.high, metric, places, of)}"
+    mean = numbers.with_unit(numbers.signed(gap.mean, decimals), metric.unit)
+    return f"{mean}, {_details(gap, gap.low, gap.high, metric, decimals, of)}"
 
 
-def measure(value: float, metric: MetricInfo, places: int) -> str:
+def measure(value: float, metric: MetricInfo, decimals: int) -> str:
     """`0.41°`."""
-    return numbers.with_unit(numbers.number(value, places), metric.unit)
+    return numbers.with_unit(numbers.number(value, decimals), metric.unit)
 
 
 def margin_text(margin: float, metric: MetricInfo) -> str:
@@ -69,13 +69,13 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital, and a full stop."""
+    """The text with a capital first letter and a full stop."""
     return f"{numbers.capital(text)}."
 
 
-def _details(gap: Estimate, low: float | None, high: float | None, metric: MetricInfo, places: int, of: str) -> str:
+def _details(gap: Estimate, low: float | None, high: float | None, metric: MetricInfo, decimals: int, of: str) -> str:
     if low is None or high is None:
         return f"{counted(gap.n, of)}, no interval"
     if low == high:
         return f"the same at {counted(gap.n, of)}, no spread to judge it by"
-    return f"95 % interval {measure(low, metric, places)} to {measure(high, metric, places)}, {counted(gap.n, of)}"
+    return f"95 % interval {measure(low, metric, decimals)} to {measure(high, metric, decimals)}, {counted(gap.n, of)}"

@@ -1,4 +1,4 @@
-"""Differences between two arms over the test people, not over the seeds. Reads Results; makes no verdicts."""
+"""Differences between two arms over the people of the test data, not over the seeds. Gives no verdict."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ablate.analysis.statistics import Estimate, estimate
 from ablate.study import Reduction
 
 MIN_SUBJECTS = 10
-_Run = tuple[str, int]  # arm and seed
+_Run = tuple[str, int]  # (arm, seed)
 REDUCE: Mapping[Reduction, Callable[[np.ndarray], float]] = {
-    "mean": lambda values: float(np.add.reduce(values) / values.size),  # what mean() does, at a third of its cost
+    "mean": lambda values: float(np.add.reduce(values) / values.size),  # same result as mean() in a third of the time
     "median": lambda values: float(np.median(values)),
     "rms": lambda values: math.sqrt(float((values**2).mean())),
 }
@@ -25,10 +25,10 @@ REDUCE: Mapping[Reduction, Callable[[np.ndarray], float]] = {
 
 @dataclass(frozen=True)
 class Population:
-    """The difference arm minus against over test subjects. It holds the trained networks fixed.
+    """The difference `arm` minus `against` over test subjects, with the trained networks fixed.
 
-    `difference` is the mean of the per-subject differences with its t interval, for other people of this kind; the
-    interval over seeds is for other seeds. `descriptive` with fewer than 10 subjects: a number, no claim.
+    `difference` is the mean of the differences by subject. Its t interval is about other people of this kind; an
+    interval over seeds is about other seeds. `descriptive`: with fewer than 10 subjects it supports no claim.
     """
 
     subjects: int
@@ -41,9 +41,9 @@ class Population:
 def population(results: Results, arm: str, against: str, metric: str, column: str = "subject") -> Population:
     """The difference of two arms in one metric over the values of `column` in the test examples.
 
-    A subject's score is its examples reduced as the metric says (mean, median or root mean square; NaN left out), in
-    every seed that both arms have; its difference is the mean over these seeds. Over few subjects of unequal size
-    this t interval covers 0.96, bootstraps of the subjects 0.76 (measured).
+    A subject's score with one seed reduces its examples as the metric does (mean, median or root mean square; NaN is
+    left out). Its difference is the mean over the seeds that both arms have. With few subjects of unequal size this t
+    interval covers the true difference in 0.96 of all cases, bootstraps of the subjects in 0.76 (measured).
     """
     return populations(results, arm, against, [metric], column)[metric]
 
@@ -51,20 +51,20 @@ def population(results: Results, arm: str, against: str, metric: str, column: st
 def populations(
     results: Results, arm: str, against: str, metrics: Sequence[str], column: str = "subject"
 ) -> dict[str, Population]:
-    """`population` of several metrics, by metric; the examples are read once for all."""
-    found = _Gaps({metric: defaultdict(list) for metric in metrics})
+    """`population` for several metrics, by metric; the examples are read once for all of them."""
+    differences = _SubjectDifferences({metric: defaultdict(list) for metric in metrics})
     for seed in _common_seeds(results, arm, against):
         if results.columns(arm, seed) is not None and results.columns(against, seed) is not None:
-            found.add(results, (arm, seed), (against, seed), column)
-    return {metric: _population(found, metric, column) for metric in metrics}
+            differences.add(results, (arm, seed), (against, seed), column)
+    return {metric: _population(differences, metric, column) for metric in metrics}
 
 
 @dataclass
-class _Gaps:
-    """Differences by subject, a value a seed; and why some are missing."""
+class _SubjectDifferences:
+    """Differences by subject, one for each seed, and why some are missing."""
 
-    gaps: Mapping[str, dict[float, list[float]]]  # by metric and subject
-    pairs: int = 0
+    gaps: Mapping[str, dict[float, list[float]]]  # metric → subject → a difference for each seed
+    pairs: int = 0  # seeds added
     without_metric: set[str] = field(default_factory=set)
     without_column: bool = False
 
@@ -73,20 +73,20 @@ class _Gaps:
         for metric, gaps in self.gaps.items():
             scores, others = (_by_subject(results, run, metric, column) for run in (ours, theirs))
             if scores is None or others is None:
-                self.note_absence(results, (ours, theirs), metric, column)
+                self.note_missing(results, (ours, theirs), metric, column)
                 continue
             for subject in scores.keys() & others.keys():
                 gaps[subject].append(scores[subject] - others[subject])
 
-    def note_absence(self, results: Results, runs: Sequence[_Run], metric: str, column: str) -> None:
-        tables = [results.columns(*run) or {} for run in runs]
-        if not all(metric in table for table in tables):
+    def note_missing(self, results: Results, runs: Sequence[_Run], metric: str, column: str) -> None:
+        columns_of_runs = [results.columns(*run) or {} for run in runs]
+        if not all(metric in table for table in columns_of_runs):
             self.without_metric.add(metric)
-        if not all(column in table for table in tables):
+        if not all(column in table for table in columns_of_runs):
             self.without_column = True
 
-    def absence(self, metric: str, column: str) -> str:
-        """Why there are no differences by subject, in words; empty when there are."""
+    def missing_reason(self, metric: str, column: str) -> str:
+        """Why a metric has no differences by subject, in words; empty when it has."""
         if not self.pairs:
             return "no seed has the examples of both arms"
         if metric in self.without_metric:
@@ -96,43 +96,43 @@ class _Gaps:
         return ""
 
 
-def _population(found: _Gaps, metric: str, column: str) -> Population:
-    absent = found.absence(metric, column)
-    if absent:
-        return Population(0, Estimate(None, None, None, 0, "no value"), True, {}, absent)
-    gaps = sorted(found.gaps[metric].items())
-    finite = {subject: [gap for gap in own if math.isfinite(gap)] for subject, own in gaps}
-    means = {subject: float(np.mean(own)) for subject, own in finite.items() if own}
+def _population(differences: _SubjectDifferences, metric: str, column: str) -> Population:
+    missing = differences.missing_reason(metric, column)
+    if missing:
+        return Population(0, Estimate(None, None, None, 0, "no value"), True, {}, missing)
+    gaps = sorted(differences.gaps[metric].items())
+    finite = {subject: [gap for gap in values if math.isfinite(gap)] for subject, values in gaps}
+    means = {subject: float(np.mean(values)) for subject, values in finite.items() if values}
     difference = estimate(list(means.values()), of="subject")
     note = _note(difference, len(finite) - len(means)) if means else f"{metric} is undefined for every {column}"
     return Population(len(means), difference, len(means) < MIN_SUBJECTS, means, note)
 
 
 def _by_subject(results: Results, run: _Run, metric: str, column: str) -> dict[float, float] | None:
-    """Computed once a run: the baseline's scores are in every comparison."""
-    place = ("by subject", run, metric, column)
-    if place not in results.memo:
+    """Scores by subject, computed once for each run: every comparison needs those of the baseline."""
+    key = ("by subject", run, metric, column)
+    if key not in results.memo:
         table = results.columns(*run) or {}
-        known = metric in table and column in table
+        has_both = metric in table and column in table
         reduction = results.metrics[metric].reduction
-        results.memo[place] = by_subject(table[column], table[metric], reduction) if known else None
-    found: dict[float, float] | None = results.memo[place]
-    return found
+        results.memo[key] = by_subject(table[column], table[metric], reduction) if has_both else None
+    scores: dict[float, float] | None = results.memo[key]
+    return scores
 
 
 def by_subject(subjects: np.ndarray, values: np.ndarray, reduction: Reduction) -> dict[float, float]:
     """Score of every subject in the examples (n,) of one run, by subject id; NaN where all its examples are undefined.
 
-    NaN is no subject.
+    Examples whose subject is NaN are left out.
     """
-    known = np.isfinite(subjects)
-    subjects, values = subjects[known].astype(float), values[known].astype(float)
+    named = np.isfinite(subjects)
+    subjects, values = subjects[named].astype(float), values[named].astype(float)
     order = np.argsort(subjects, kind="stable")
     names, starts = np.unique(subjects[order], return_index=True)
     scores = {}
-    parts = np.split(values[order], starts[1:]) if names.size else []
-    for name, own in zip(names.tolist(), parts, strict=True):
-        finite = own[np.isfinite(own)]
+    groups = np.split(values[order], starts[1:]) if names.size else []
+    for name, subject_values in zip(names.tolist(), groups, strict=True):
+        finite = subject_values[np.isfinite(subject_values)]
         scores[name] = REDUCE[reduction](finite) if finite.size else math.nan
     return scores
 

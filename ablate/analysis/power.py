@@ -1,4 +1,4 @@
-"""What a number of seeds can show, before it is run. Numbers in, numbers out: knows no study and no store."""
+"""What a number of seeds can show, before they are run. Numbers in, numbers out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_SEEDS = 10_000
 
 
 def level(hypotheses: int, alpha: float = ALPHA) -> float:
-    """The one-sided level at which the first of `hypotheses` is judged: alpha over both sides of all of them."""
+    """The one-sided level at which Holm's method judges the first of `hypotheses`: alpha over two tests for each."""
     return alpha / (2 * max(1, hypotheses))
 
 
@@ -32,8 +32,9 @@ def detectable(
 ) -> float | None:
     """How far the true improvement must lie from the margin to be judged with this `power` by `seeds` pairs.
 
-    `sd` is that of the paired differences, in any unit; the answer has the same unit. None below 5 seeds, where there
-    is no verdict. One-sided t at the corrected level, its power by the noncentral t distribution.
+    `sd` is the standard deviation of the paired differences, in any unit; the result has the same unit. None below 5
+    seeds, where there is no verdict. A one-sided t-test at the corrected level, its power from the noncentral t
+    distribution.
     """
     if seeds < MIN_SEEDS:
         return None
@@ -47,13 +48,14 @@ def seeds_needed(
 ) -> int | None:
     """The fewest seeds that detect a true improvement this far from the margin; None when no number of seeds does.
 
-    `sd` and `difference` have the same unit. Splits that overlap put a floor under the error of the mean.
+    `sd` and `difference` have the same unit. With overlapping splits the error of the mean does not fall to 0, however
+    many seeds there are.
     """
 
     def reaches(seeds: int) -> bool:
-        found = detectable(sd, seeds, hypotheses, power=power, overlap=overlap)
-        return found is not None and found <= abs(difference)
+        distance = detectable(sd, seeds, hypotheses, power=power, overlap=overlap)
+        return distance is not None and distance <= abs(difference)
 
     numbers = range(MIN_SEEDS, MOST_SEEDS + 1)
-    place = bisect_left(numbers, True, key=reaches)
-    return numbers[place] if place < len(numbers) else None
+    index = bisect_left(numbers, True, key=reaches)
+    return numbers[index] if index < len(numbers) else None

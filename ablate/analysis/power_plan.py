@@ -1,4 +1,4 @@
-"""What a study's seeds can show of its hypotheses, for `ablate plan`. Knows study and Records; reads no store."""
+"""What a study's seeds can show about its hypotheses, for `ablate plan`. Works on Records; reads no store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ablate.analysis.statistics import paired
 from ablate.analysis.verdicts import MIN_SEEDS
 from ablate.study import Hypothesis, Metric, Record, Study
 
-MIN_PAIRS = 3  # finished pairs that make a pilot; fewer say nothing of a spread
+MIN_PAIRS = 3  # finished pairs that a pilot needs; fewer do not estimate the spread
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class HypothesisPower:
     pairs: int  # finished runs of both arms with the same seed
     sd: float | None  # of their differences
     detectable: float | None  # distance of the true improvement from the margin; None: no verdict with these seeds
-    difference: float | None  # the improvement asked about
-    seeds_needed: int | None  # for that one; None: not asked, no pilot, or out of reach
+    difference: float | None  # the true improvement that `--difference` gives
+    seeds_needed: int | None  # for that improvement; None: none was given, no pilot, or no number of seeds is enough
 
 
 @dataclass(frozen=True)
 class PowerPlan:
-    """What the seeds of a study can show. `smallest_p` is the sign-flip test's, after correction."""
+    """What the seeds of a study can show. `smallest_p`: the smallest corrected p that the sign-flip test can give."""
 
     seeds: int
     hypotheses: int
@@ -39,7 +39,7 @@ class PowerPlan:
     prospects: tuple[HypothesisPower, ...]
 
     def document(self) -> dict[str, object]:
-        """Plain JSON: power 0.8, a corrected level of 0.05."""
+        """Plain JSON; power 0.8 at a corrected level of 0.05."""
         rows = [
             {**p.hypothesis.model_dump(), "unit": p.unit, "pairs": p.pairs, "sd": p.sd, "detectable": p.detectable}
             | {"difference": p.difference, "seeds_needed": p.seeds_needed}
@@ -49,7 +49,7 @@ class PowerPlan:
         return head | {"smallest_sign_flip_p": self.smallest_p, "overlap": self.overlap, "prospects": rows}
 
     def lines(self) -> list[str]:
-        """The outlook in words, a line each."""
+        """The same in words: a line for the study, then one for each hypothesis."""
         if not self.hypotheses:
             return ["no hypothesis is declared: the report will give intervals and no verdict"]
         return [*_head(self), *(_row(self, prospect) for prospect in self.prospects)]
@@ -63,9 +63,8 @@ def power_plan(
 ) -> PowerPlan:
     """What the study's seeds can show, with the spread of the finished comparison runs where there are enough.
 
-    `compared`: those that count, by arm and seed.
-
-    `difference`: a true improvement, in the metric's unit, for which the seeds needed are worked out.
+    `compared`: the finished comparison runs that count, by arm and seed. `difference`: a true improvement in the
+    metric's unit; the number of seeds that would show it is computed.
     """
     overlap = shared_training(study, list(compared.values()))
     family = len(study.hypotheses)
@@ -77,7 +76,7 @@ def power_plan(
 
 
 def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
-    """Number of finished pairs, and the standard deviation of their differences when there are enough."""
+    """Number of finished pairs, and the standard deviation of their differences where there are at least MIN_PAIRS."""
     key = f"test/{h.metric}"
     ours, theirs = (
         {seed: compared[arm, seed].scores.get(key, math.nan) for seed in study.seeds if (arm, seed) in compared}
@@ -99,31 +98,31 @@ def _prospect(
     difference: float | None,
 ) -> HypothesisPower:
     pairs, sd = pilot
-    reach = None if sd == 0 else power.detectable(1.0 if sd is None else sd, seeds, family, overlap=overlap)
-    needed = None
+    detectable = None if sd == 0 else power.detectable(1.0 if sd is None else sd, seeds, family, overlap=overlap)
+    seeds_needed = None
     if sd and difference is not None:
-        needed = power.seeds_needed(sd, difference - h.margin, family, overlap=overlap)
-    return HypothesisPower(h, unit, pairs, sd, reach, difference, needed)
+        seeds_needed = power.seeds_needed(sd, difference - h.margin, family, overlap=overlap)
+    return HypothesisPower(h, unit, pairs, sd, detectable, difference, seeds_needed)
 
 
-def _head(found: PowerPlan) -> list[str]:
-    seeds = f"{found.seeds} {'seed' if found.seeds == 1 else 'seeds'}"
-    family = "1 hypothesis" if found.hypotheses == 1 else f"{found.hypotheses} hypotheses"
-    few = f"; a verdict needs at least {MIN_SEEDS}" if found.seeds < MIN_SEEDS else ""
+def _head(plan: PowerPlan) -> list[str]:
+    seeds = f"{plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}"
+    family = "1 hypothesis" if plan.hypotheses == 1 else f"{plan.hypotheses} hypotheses"
+    few = f"; a verdict needs at least {MIN_SEEDS}" if plan.seeds < MIN_SEEDS else ""
     head = [
         f"{seeds}, {family}{few}",
-        f"the exact sign-flip p cannot fall below {found.smallest_p:.2g} after correction; "
+        f"the exact sign-flip p cannot fall below {plan.smallest_p:.2g} after correction; "
         "the t-test of the verdicts has no such floor",
     ]
-    if found.overlap:
-        head.append(f"every seed redraws the split: allowed for {found.overlap:.2g} test examples a training example")
+    if plan.overlap:
+        head.append(f"every seed redraws the split: allowed for {plan.overlap:.2g} test examples a training example")
     return head
 
 
-def _row(found: PowerPlan, p: HypothesisPower) -> str:
+def _row(plan: PowerPlan, p: HypothesisPower) -> str:
     h = p.hypothesis
     name = f"{h.arm} against {h.against}, {h.metric}, margin {numbers.with_unit(f'{h.margin:g}', p.unit)}"
-    return f"{name}: {'; '.join(part for part in (_spread(p), _reach(found, p), _needed(p)) if part)}"
+    return f"{name}: {'; '.join(part for part in (_spread(p), _reach(plan, p), _needed(p)) if part)}"
 
 
 def _spread(p: HypothesisPower) -> str:
@@ -134,11 +133,11 @@ def _spread(p: HypothesisPower) -> str:
     return f"differences of {p.pairs} pairs have sd {numbers.with_unit(f'{p.sd:.3g}', p.unit)}"
 
 
-def _reach(found: PowerPlan, p: HypothesisPower) -> str:
+def _reach(plan: PowerPlan, p: HypothesisPower) -> str:
     if p.sd == 0:
         return ""
     if p.detectable is None:
-        return f"no verdict with {found.seeds} seeds"
+        return f"no verdict with {plan.seeds} seeds"
     size = f"{p.detectable:.2f} sd" if p.sd is None else numbers.with_unit(f"{p.detectable:.3g}", p.unit)
     return f"80 % power when the true improvement is {size} above or below the margin"
 

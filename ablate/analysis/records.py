@@ -1,4 +1,4 @@
-"""What a Record says, and what a score is called. Knows Records; reads no store."""
+"""Status, data and training time of Records, and the labels and keys of metrics. Reads no store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TRAINING_SECONDS = ("time/train_s", "time/total_s")  # the first that a run has
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What the study's document remembers of a Metric: all but its function.
+    """A Metric without its function, as the study's stored document has it.
 
-    `column` is the metric under whose name its per-example values are kept; "" for a pooled one, which keeps none.
+    `column` is the column of the example tables that holds the metric's values; "" for a pooled metric, which has none.
     """
 
     name: str
@@ -32,7 +32,7 @@ class MetricInfo:
 
     @property
     def short(self) -> str:
-        """The label without the word that goes without saying: `Azimuth error, mean` is `Azimuth error`."""
+        """The label without `, mean`, the usual reduction: `Azimuth error, mean` → `Azimuth error`."""
         return self.label.removesuffix(f", {self.reduction}") if self.reduction == "mean" else self.label
 
     @property
@@ -47,7 +47,7 @@ class MetricInfo:
 
 
 def status(record: Record | None) -> Status:
-    """RUNNING and KILLED runs are missing: they will be done again, or are under way."""
+    """RUNNING and KILLED runs count as missing: they are still running or will be run again."""
     statuses: dict[str, Status] = {"FINISHED": "done", "FAILED": "failed"}
     return "missing" if record is None else statuses.get(record.status, "missing")
 
@@ -58,8 +58,10 @@ def datasets(records: Iterable[Record]) -> frozenset[str]:
 
 
 def shared_training(study: Study, done: Sequence[Record]) -> float | None:
-    """Test over training examples, the mean of the finished runs that count both, where every seed redraws the split
-    or takes another fold; None where all seeds share one split."""
+    """Test examples divided by training examples, the mean over the finished runs that record both counts.
+
+    None where all seeds share one split: the ratio matters where every seed redraws the split or takes another fold.
+    """
     if not {"split", "fold"} & set(study.vary):
         return None
     counts = [(r.scores.get("count/test_examples"), r.scores.get("count/train_examples")) for r in done]
@@ -68,5 +70,5 @@ def shared_training(study: Study, done: Sequence[Record]) -> float | None:
 
 
 def training_seconds(scores: Mapping[str, float]) -> float | None:
-    """What a run says its training took: `time/train_s`, else `time/total_s`."""
+    """Training time that a run reports: `time/train_s`, else `time/total_s`."""
     return next((scores[key] for key in TRAINING_SECONDS if key in scores), None)

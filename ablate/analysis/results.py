@@ -1,4 +1,4 @@
-"""Read the runs of a study that count out of a Tracker into tidy tables. Claims nothing."""
+"""Read the runs of a study that count from a Tracker into tidy tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.budget import ArmTuning, tunings
-from ablate.analysis.example_tables import Kept, read_columns
+from ablate.analysis.example_tables import TableCache, read_columns
 from ablate.analysis.records import (
     TRAINING_SECONDS,
     MetricInfo,
@@ -32,16 +32,16 @@ from ablate.study.document import checked, clean
 RUN_COLUMNS = ["arm", "seed", "status", "run_id", "key", "error"]
 SCORE_COLUMNS = ["arm", "seed", "metric", "score"]
 CURVE_COLUMNS = ["arm", "seed", "epoch", "metric", "score"]
-MEASURED = ("time/", "cost/latency", "cost/throughput", "cost/memory")  # differ from run to run: never in results.csv
+MEASURED = ("time/", "cost/latency", "cost/throughput", "cost/memory")  # vary from run to run: not in results.csv
 DETERMINISTIC = ("test/", "external/", "cost/", "count/")
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Everything a report needs of one study.
+    """All data of one study that a report needs.
 
     `runs` has a row for every run the study asks for, in study order: arm, seed, status, run_id, key, error. A run
-    that failed or is missing has no score anywhere. `scores` and `timings` are tidy: arm, seed, metric, score.
+    that failed or is missing has no score in any table. `scores` and `timings` are tidy: arm, seed, metric, score.
     """
 
     document: Mapping[str, Any]
@@ -53,7 +53,7 @@ class Results:
     tuning: Mapping[str, ArmTuning]
     provenance: Mapping[tuple[str, int], Mapping[str, str]]
     tracker: Tracker
-    # Test examples per training example, where every seed redraws the split: what intervals allow for.
+    # Test examples per training example where every seed redraws the split: intervals are widened for the overlap.
     overlap: float | None = None
     datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
     outdated: tuple[Outdated, ...] = ()  # finished runs that do not count
@@ -62,11 +62,11 @@ class Results:
     def curves(self) -> pd.DataFrame:
         """The history of every finished run, tidy: arm, seed, epoch (from 1), metric, score."""
         done = self.done()
-        told = dict(self.tracker.histories(self.study.name, done.run_id.to_list()))
+        histories = dict(self.tracker.histories(self.study.name, done.run_id.to_list()))
         rows = [
             (arm, seed, int(entry["epoch"]), key, value)
             for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)
-            for entry in told.get(run_id, ())
+            for entry in histories.get(run_id, ())
             for key, value in sorted(entry.items())
             if key != "epoch" and not key.startswith(MEASURED)
         ]
@@ -86,65 +86,69 @@ class Results:
 
     def artifact(self, arm: str, seed: int, path: str) -> Path | None:
         """Local path of a finished run's artifact, or None."""
-        place = (arm, seed, path)
-        if place not in self._paths:
+        key = (arm, seed, path)
+        if key not in self._paths:
             run_id = self._run_ids.get((arm, seed))
-            self._paths[place] = None if run_id is None else self.tracker.artifact(run_id, path)
-        return self._paths[place]
+            self._paths[key] = None if run_id is None else self.tracker.artifact(run_id, path)
+        return self._paths[key]
 
     @cached_property
     def _paths(self) -> dict[tuple[str, int, str], Path | None]:
-        """Where artifacts were found: asking the store takes longer than reading them."""
+        """Paths that the store has returned, by (arm, seed, path): asking it takes longer than reading the files."""
         return {}
 
     def examples(self, arm: str, seed: int) -> pd.DataFrame | None:
-        """A row a test example: every target that is one number and every metric that is not pooled, under its own
-        name. None when the run kept none.
+        """One row for each test example, with a column for every target that is one number and every metric that is
+        not pooled, under its own name. None when the run kept no examples.
 
-        What a snapshot has dropped is not there. Stores written before conditions had a file of their own have
-        everything in the first.
+        Columns that a snapshot has dropped are missing. In older stores `scores.parquet` holds the columns of
+        `conditions.parquet` as well.
         """
         columns = self.columns(arm, seed)
         return None if columns is None else pd.DataFrame(dict(columns))
 
     def columns(self, arm: str, seed: int) -> Mapping[str, np.ndarray] | None:
-        """`examples`, column by column: what a study of ten thousand runs has the time for. Nobody's to change."""
+        """`examples` as arrays by column name, fast enough for ten thousand runs. Do not change the arrays."""
         scores = self.artifact(arm, seed, "scores.parquet")
-        return None if scores is None else self._kept.get((arm, seed), partial(self._columns, arm, seed, scores))
+        return None if scores is None else self._cache.get((arm, seed), partial(self._columns, arm, seed, scores))
 
     @cached_property
-    def _kept(self) -> Kept:
-        return Kept()
+    def _cache(self) -> TableCache:
+        return TableCache()
 
     @cached_property
     def memo(self) -> dict[Hashable, Any]:
-        """For what several tables work out of the same run."""
+        """A cache for values that several tables compute from the same run."""
         return {}
 
     def _columns(self, arm: str, seed: int, scores: Path) -> dict[str, np.ndarray]:
         conditions = self.artifact(arm, seed, "conditions.parquet")
-        found = ({} if conditions is None else read_columns(conditions)) | read_columns(scores)
-        if len({len(column) for column in found.values()}) > 1:
+        columns = ({} if conditions is None else read_columns(conditions)) | read_columns(scores)
+        if len({len(column) for column in columns.values()}) > 1:
             raise InputError(Problem(str(scores), "", f"must have as many rows as {conditions}"))
-        same = {name: info.column for name, info in self.metrics.items() if info.column in found and name not in found}
-        return found | {name: found[column] for name, column in same.items()}
+        # a metric that has the values of another metric's column gets them under its own name
+        aliases = {name: info.column for name, info in self.metrics.items() if name not in columns}
+        return columns | {name: columns[column] for name, column in aliases.items() if column in columns}
 
     def by_seed(self, arm: str, key: str) -> dict[int, float]:
         """Score of every seed the study asks for; NaN where the run or the score is missing."""
-        found = dict(self._by_run.get((arm, key), {}))
-        return {seed: found.get(seed, math.nan) for seed in self.study.seeds}
+        scores = dict(self._by_run.get((arm, key), {}))
+        return {seed: scores.get(seed, math.nan) for seed in self.study.seeds}
 
     def training_seconds(self, arm: str) -> dict[int, float]:
         """Measured training time of every finished run of the arm that reports one, by seed."""
-        said: dict[int, dict[str, float]] = {}
+        times_by_seed: dict[int, dict[str, float]] = {}
         for name in TRAINING_SECONDS:
             for seed, value in self._by_run.get((arm, name), {}).items():
-                said.setdefault(seed, {})[name] = value
-        times = {seed: training_seconds(said[seed]) for seed in sorted(said)}
+                times_by_seed.setdefault(seed, {})[name] = value
+        times = {seed: training_seconds(times_by_seed[seed]) for seed in sorted(times_by_seed)}
         return {seed: value for seed, value in times.items() if value is not None}
 
     def frame(self) -> pd.DataFrame:
-        """Wide: a row for every arm and seed with arm, seed, status, a column a score, run_id. Gaps are NaN."""
+        """A wide table: a row for every arm and seed, with arm, seed, status, one column for each score, and run_id.
+
+        A missing score is NaN.
+        """
         both = pd.concat([self.scores, self.timings])
         wide = both.pivot(index=["arm", "seed"], columns="metric", values="score")
         order = list(dict.fromkeys(both.metric))
@@ -164,10 +168,7 @@ class Results:
 
 
 def load(tracker: Tracker, study_name: str) -> Results:
-    """The results of a study as the store has them now.
-
-    Raises: InputError when the store has no such study.
-    """
+    """The results of a study, read from the store now. Raises InputError when the store has no such study."""
     document = tracker.document(study_name)
     if document is None:
         raise InputError(Problem("tracking store", "", "no study of this name has been run", study_name))
@@ -175,9 +176,9 @@ def load(tracker: Tracker, study_name: str) -> Results:
     document = clean(document)
     metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in facts.items()}
     records = tracker.records(study_name)
-    planned = plan_of_document(document, study, facts, records)
-    cells = [cell for cell in planned.cells if cell.phase == "compare"]
-    finished = planned.compared
+    plan = plan_of_document(document, study, facts, records)
+    cells = [cell for cell in plan.cells if cell.phase == "compare"]
+    finished = plan.compared
     return Results(
         document=document,
         study=study,
@@ -185,12 +186,12 @@ def load(tracker: Tracker, study_name: str) -> Results:
         runs=pd.DataFrame([_run_row((c.arm, c.seed), c.record) for c in cells], columns=RUN_COLUMNS),
         scores=_tidy(finished, lambda key: key.startswith(DETERMINISTIC) and not key.startswith(MEASURED)),
         timings=_tidy(finished, lambda key: key.startswith(MEASURED)),
-        tuning=tunings(study, metrics, planned.trials),
-        provenance={place: dict(record.provenance) for place, record in finished.items()},
+        tuning=tunings(study, metrics, plan.trials),
+        provenance={arm_and_seed: dict(record.provenance) for arm_and_seed, record in finished.items()},
         tracker=tracker,
         overlap=shared_training(study, list(finished.values())),
         datasets=datasets(finished.values()),
-        outdated=tuple(outdated(planned, records)),
+        outdated=tuple(outdated(plan, records)),
     )
 
 
@@ -214,17 +215,17 @@ def _csv_rows(runs: pd.DataFrame, table: pd.DataFrame) -> Iterable[tuple[str, ..
     for arm, seed, metric, score in table.itertuples(index=False, name=None):
         grouped.setdefault((arm, seed), []).append((metric, score))
     for run in runs.itertuples():
-        place = str(run.arm), str(run.seed), str(run.status)
+        run_fields = str(run.arm), str(run.seed), str(run.status)
         if run.status != "done":
-            yield (*place, "", "")
+            yield (*run_fields, "", "")
         for metric, score in grouped.get((run.arm, run.seed), []):
-            yield (*place, metric, repr(float(score)))
+            yield (*run_fields, metric, repr(float(score)))
 
 
-def _run_row(place: tuple[str, int], record: Record | None) -> tuple[str, int, Status, str, str, str]:
+def _run_row(arm_and_seed: tuple[str, int], record: Record | None) -> tuple[str, int, Status, str, str, str]:
     if record is None:
-        return (*place, "missing", "", "", "")
-    return (*place, status(record), record.run_id, record.key, record.error)
+        return (*arm_and_seed, "missing", "", "", "")
+    return (*arm_and_seed, status(record), record.run_id, record.key, record.error)
 
 
 def _tidy(finished: Mapping[tuple[str, int], Record], wanted: Callable[[str], bool]) -> pd.DataFrame:

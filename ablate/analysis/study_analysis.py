@@ -1,4 +1,4 @@
-"""Everything a report shows of a study: matrix, comparisons, gaps. Pure: Results in, dataclasses out."""
+"""Everything that a report shows of a study: matrix, comparisons, gaps. Pure: Results in, dataclasses out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ablate.analysis.costs import (
 )
 from ablate.analysis.curves import CurvePanel, curve_panels
 from ablate.analysis.densities import DensityTable, density_tables
-from ablate.analysis.effects import baseline_of, effect, effect_places, score
+from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
 from ablate.analysis.people import PopulationRow, population_rows
@@ -46,7 +46,7 @@ class MatrixRow:
     information: Mapping[str, str]
     parameters: float | None
     scores: Mapping[str, Estimate]  # by metric
-    effects: Mapping[str, Effect]  # to its baseline, by metric; empty for a baseline, and where its level has none
+    effects: Mapping[str, Effect]  # to its baseline, by metric; empty for a baseline, and where the level has none
     runs: int
     expected_runs: int
 
@@ -63,39 +63,39 @@ class Gap:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that a report shows of a study."""
+    """All that a report shows of a study. `report.json` has these fields by name."""
 
     name: str
     question: str
-    labels: Mapping[str, str]  # of every arm, and of the baseline's written name where a factor replaced it
-    baseline: str  # as written; `baselines` has what each arm is compared with
-    baselines: Mapping[str, str]  # what each arm is compared with: the baseline at its own level of the factor
+    labels: Mapping[str, str]  # of every arm, and of the baseline in the study file where a factor replaced it by arms
+    baseline: str  # as in the study file
+    baselines: Mapping[str, str]  # arm → the arm it is compared with: the baseline at the same level of the factor
     focus: tuple[str, ...]  # the arms that the answer is about, baseline first
     seeds: tuple[int, ...]
     metrics: tuple[MetricInfo, ...]
     matrix: tuple[MatrixRow, ...]
-    comparisons: tuple[Comparison, ...]  # the declared family; without one, exploratory
+    comparisons: tuple[Comparison, ...]  # the declared hypotheses; without any, exploratory comparisons
     answers: tuple[str, ...]  # the first is the answer in one sentence
     populations: tuple[PopulationRow, ...]  # empty where no run has a column of people
     controls: tuple[ControlFinding, ...]  # in study order
-    explanations: tuple[str, ...]  # paragraphs that put a gain's three explanations together; often none
-    factor: tuple[FactorCurve, ...]  # one a metric, the primary one first; empty without a factor
+    explanations: tuple[str, ...]  # paragraphs that combine the three explanations of a gain; often none
+    factor: tuple[FactorCurve, ...]  # one for each metric, the primary one first; empty without a factor
     external: tuple[ExternalTable, ...]
-    warnings: tuple[str, ...]  # serious ones, for the first page, whole sentences; an untuned study is among them
-    remarks: tuple[str, ...]  # whole sentences for the caveats
+    warnings: tuple[str, ...]  # serious ones, for the first page, as whole sentences
+    remarks: tuple[str, ...]  # whole sentences for the section of caveats
     parameters: tuple[ParameterRow, ...]
     budget: tuple[BudgetRow, ...]
     conditions: tuple[ConditionTable, ...]
     curves: tuple[CurvePanel, ...]
-    densities: tuple[DensityTable, ...]  # as the report asks for them and the runs have kept them
+    densities: tuple[DensityTable, ...]  # those the report asks for and the runs have values of
     tradeoff: tuple[CostPoint, ...]
     tuning: TuningHistory | None
     gaps: tuple[Gap, ...]
-    behind: tuple[str, ...]  # where a reference does as well as an arm: a sentence a metric
+    behind: tuple[str, ...]  # sentences about references that do as well as an arm, for each metric that has one
     places: Mapping[str, int]  # decimals of the differences, by metric
     tuned: bool
     test_examples: int | None  # of one run
-    overlap: float | None  # test examples per training example, where every seed redraws the split; see Results
+    overlap: float | None  # test examples per training example where every seed redraws the split; see Results
 
     @property
     def declared(self) -> bool:
@@ -104,12 +104,12 @@ class Analysis:
 
     @property
     def information(self) -> tuple[str, ...]:
-        """The quantities for which arms name their information, in order of appearance."""
+        """The quantities that arms state their information about, in order of appearance."""
         return tuple(dict.fromkeys(key for row in self.matrix for key in row.information))
 
 
 def analyse(results: Results) -> Analysis:
-    """Everything a report shows, computed once."""
+    """All that a report shows, computed once."""
     study = results.study
     comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
@@ -139,9 +139,9 @@ def analyse(results: Results) -> Analysis:
         curves=tuple(curve_panels(results)),
         gaps=gaps(results),
         behind=tuple(
-            text for name in study.metrics for text in _behind_at_every_level(results, rows, results.metrics[name])
+            text for name in study.metrics for text in _reference_sentences(results, rows, results.metrics[name])
         ),
-        places={metric: effect_places(results, metric) for metric in study.metrics},
+        places={metric: effect_decimals(results, metric) for metric in study.metrics},
         densities=density_tables(results),
         tradeoff=tradeoff(results),
         tuning=tuning_history(results),
@@ -159,10 +159,10 @@ def matrix(results: Results) -> tuple[MatrixRow, ...]:
 
 
 def compare(results: Results) -> tuple[Comparison, ...]:
-    """The comparisons the answer is made of.
+    """The comparisons that the answer is made of.
 
-    These are the study's hypotheses, judged together. Without hypotheses it is every trained arm against its baseline
-    in every metric: exploratory, with intervals and neither adjusted p nor verdict.
+    These are the study's hypotheses, judged together. Without hypotheses they are every trained arm against its
+    baseline in every metric: exploratory, with intervals but neither adjusted p nor verdict.
     """
     hypotheses = results.study.hypotheses
     if not hypotheses:
@@ -193,7 +193,7 @@ def _comparison(results: Results, arm: str, against: str, metric: str) -> Compar
         metric=results.metrics[metric],
         effect=effect(results, arm, against, metric),
         p_adjusted=None,
-        places=effect_places(results, metric),
+        places=effect_decimals(results, metric),
     )
 
 
@@ -203,43 +203,44 @@ def _answers(
     parameters: Sequence[ParameterRow],
     curves: Sequence[FactorCurve],
 ) -> tuple[str, ...]:
-    """Verdicts first, then the factor's answers. With a factor, exploratory comparisons at every level are left out."""
+    """Verdicts first, then the answers of the factor's curves. With a factor, exploratory comparisons are left out."""
     shown = [c for c in comparisons if not (curves and c.exploratory)]
     tuned = results.study.tuning is not None
-    found = answers(shown, {row.arm: row.total for row in parameters}, tuned=tuned) if shown or not curves else ()
-    return (*found, *(curve.answer for curve in curves))
+    sentences = answers(shown, {row.arm: row.total for row in parameters}, tuned=tuned) if shown or not curves else ()
+    return (*sentences, *(curve.answer for curve in curves))
 
 
 def _labels(results: Results) -> dict[str, str]:
-    """Of every arm; and of the baseline as written, where a factor put an arm a level in its place."""
+    """Labels of every arm, and of the baseline in the study file where a factor replaced it by an arm at each level."""
     arms = {arm: label(results, arm) for arm in results.study.arms}
     return {**arms, **{name: family_label(results, name) for name in [results.study.baseline] if name not in arms}}
 
 
 def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
-    """The baseline and the arms of the answer; every arm at a level where the factor's curves are the answer."""
+    """The baseline and the arms of the answer; where the answer is the factor's curves, every arm at a level."""
     arms = results.study.arms
-    made = [name for name, arm in arms.items() if arm.family]
+    at_a_level = [name for name, arm in arms.items() if arm.family]
     first = [results.study.baseline] if results.study.baseline in arms else []
-    return tuple(dict.fromkeys([*first, *(pairs or made)]))
+    return tuple(dict.fromkeys([*first, *(pairs or at_a_level)]))
 
 
-def _behind_at_every_level(results: Results, rows: Sequence[MatrixRow], metric: MetricInfo) -> list[str]:
-    """An arm at a level of the factor is compared with the references of its own level."""
+def _reference_sentences(results: Results, rows: Sequence[MatrixRow], metric: MetricInfo) -> list[str]:
+    """One sentence for each level of the factor: an arm is compared with the references at its own level."""
     level = {row.arm: results.study.arms[row.arm].level for row in rows}
     levels = list(dict.fromkeys(level[row.arm] for row in rows if not row.reference))
-    among = [[row for row in rows if level[row.arm] == each or (row.reference and level[row.arm] is None)]
-             for each in levels]  # fmt: skip
-    whole = len(levels) == 1
-    return [text for each in among if (text := behind_yardstick(each, metric, of_all=whole))]
+    sentences = []
+    for each in levels:
+        at_level = [row for row in rows if level[row.arm] == each or (row.reference and level[row.arm] is None)]
+        sentences.append(reference_sentence(at_level, metric, of_all=len(levels) == 1))
+    return [text for text in sentences if text]
 
 
-def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: bool = True) -> str:
-    """Which arms are no better than a reference, by their means, in words; empty when all are or there is none.
+def reference_sentence(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: bool = True) -> str:
+    """Which arms are no better than a reference by their means, in words; empty when all are better.
 
     A comparison of networks means little while a constant or a formula does as well. A reference may be better than
-    every arm because it is given part of the truth: the next best one is then named as well, and this one only with
-    `of_all`.
+    every arm because it is given part of the truth. Such a reference is named only with `of_all`, and the next best
+    reference is then looked at as well.
     """
     sign = 1 if metric.direction == "lower" else -1
     means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
@@ -249,10 +250,10 @@ def behind_yardstick(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: b
         behind = [label for label, mean in arms if mean >= best]
         if not behind:
             break
-        whom = "every arm" if len(behind) == len(arms) else listed(behind)
-        if of_all or whom != "every arm":
-            sentences.append(f"{name} does as well as or better than {whom} in {metric.in_text}.")
-        if whom != "every arm":
+        arms_behind = "every arm" if len(behind) == len(arms) else listed(behind)
+        if of_all or arms_behind != "every arm":
+            sentences.append(f"{name} does as well as or better than {arms_behind} in {metric.in_text}.")
+        if arms_behind != "every arm":
             break
     return " ".join(sentences)
 

@@ -12,18 +12,18 @@ from ablate.analysis.statistics import Estimate, estimate
 
 @dataclass(frozen=True)
 class CostPoint:
-    """One arm or reference. A cost is None where no run knows it; a reference may have no parameters at all."""
+    """One arm or reference. A cost is None where no run recorded it; a reference may have no parameters at all."""
 
     arm: str
     label: str
     reference: bool
     parameters: float | None
-    latency_ms: float | None  # of one example: median, mean over the runs that were measured
+    latency_ms: float | None  # of one example: the median of a run, averaged over the runs that measured it
     scores: Mapping[str, Estimate]  # by metric
 
     @property
     def costs(self) -> Mapping[str, float | None]:
-        """Its costs, by the key of `COSTS`."""
+        """The costs by the keys of `COSTS`."""
         return {"parameters": self.parameters, "latency": self.latency_ms}
 
 

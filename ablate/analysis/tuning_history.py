@@ -1,4 +1,4 @@
-"""How tuning went: every trial's value, the best so far, and which settings the value went with. Draws nothing."""
+"""How tuning went: every trial's value, the best so far, and how settings correlate with it. Draws nothing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ablate.analysis.costs import label
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 
-MIN_TRIALS = 4  # three values are in one of six orders: |ρ| = 1 by chance in a third of all cases
+MIN_TRIALS = 4  # three values have six orders, of which two give |ρ| = 1: a third of all cases by chance
 
 
 @dataclass(frozen=True)
 class ArmHistory:
-    """One arm's trials. `best` is the best value up to each trial, None before there is one.
+    """One arm's trials. `best` is the best value up to each trial, None before any trial has a value.
 
     `correlations` maps a setting → Spearman's ρ between its value and the score on validation over the finished
-    trials; None where it says nothing: fewer than four trials that have the setting, one value, or words.
+    trials. None with fewer than four trials that have the setting, with one value only, or for text values.
     """
 
     arm: str
@@ -38,7 +38,7 @@ class ArmHistory:
 
 @dataclass(frozen=True)
 class TuningHistory:
-    """What tuning looked for, over which settings, and every arm's trials."""
+    """The metric that tuning optimised, the settings it searched, and every arm's trials."""
 
     metric: MetricInfo
     settings: tuple[str, ...]
@@ -46,15 +46,15 @@ class TuningHistory:
 
     @property
     def ranked(self) -> tuple[str, ...]:
-        """The settings that can be ranked: none when there is one alone, or no arm has enough trials."""
-        known = [s for s in self.settings if any(arm.correlations[s] is not None for arm in self.arms)]
-        return tuple(known) if len(self.settings) > 1 else ()
+        """The settings that can be ranked: none when only one was tuned, or when no arm has enough trials."""
+        correlated = [s for s in self.settings if any(arm.correlations[s] is not None for arm in self.arms)]
+        return tuple(correlated) if len(self.settings) > 1 else ()
 
 
 def tuning_history(results: Results) -> TuningHistory | None:
     """None when the study is untuned or no trial has been run."""
-    tuning, found = results.study.tuning, {arm: t for arm, t in results.tuning.items() if t.trials}
-    if tuning is None or not found:
+    tuning, tuned_arms = results.study.tuning, {arm: t for arm, t in results.tuning.items() if t.trials}
+    if tuning is None or not tuned_arms:
         return None
     name = tuning.metric.removeprefix("val/")
     metric = results.metrics.get(name) or MetricInfo(name, name)
@@ -70,22 +70,22 @@ def tuning_history(results: Results) -> TuningHistory | None:
                 best=best_so_far([trial.value for trial in t.trials], lower=metric.direction == "lower"),
                 correlations={setting: rank_correlation(setting, t.trials) for setting in tuning.space},
             )
-            for arm, t in found.items()
+            for arm, t in tuned_arms.items()
         ),
     )
 
 
 def best_so_far(values: Sequence[float | None], *, lower: bool) -> tuple[float | None, ...]:
-    """The best value up to and with each trial; a failed trial changes nothing."""
+    """The best value up to and including each trial; a failed trial repeats the one before."""
     best: list[float | None] = []
     for value in values:
-        known = [v for v in (best[-1] if best else None, value) if v is not None]
-        best.append((min if lower else max)(known) if known else None)
+        candidates = [v for v in (best[-1] if best else None, value) if v is not None]
+        best.append((min if lower else max)(candidates) if candidates else None)
     return tuple(best)
 
 
 def rank_correlation(setting: str, trials: Sequence[Trial]) -> float | None:
-    """Spearman's ρ of a numeric setting and the trials' values; None where it would say nothing."""
+    """Spearman's ρ of a numeric setting and the trials' values; None where it is undefined or too uncertain."""
     pairs = [
         (float(chosen), trial.value)
         for trial in trials

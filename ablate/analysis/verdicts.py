@@ -1,6 +1,6 @@
-"""Judge the declared hypotheses of a study: supported, refuted, inconclusive, or no verdict. Knows effects, no study.
+"""Judge the declared hypotheses of a study: supported, refuted, inconclusive, or no verdict.
 
-What was not declared gets an interval and no verdict.
+A comparison that was not declared gets an interval and no verdict.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MIN_SEEDS = 5
 
 @dataclass(frozen=True)
 class Claim:
-    """A hypothesis with what was measured: the arm improves a metric by more than `margin` (≥ 0, in `unit`)."""
+    """A hypothesis and its measured effect: the arm improves a metric by more than `margin` (≥ 0, in `unit`)."""
 
     effect: Effect
     direction: Direction
@@ -32,10 +32,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a claim. Both p are adjusted together, and None where there is no verdict.
+    """The outcome of a claim. Both p values are Holm-adjusted, and None where there is no verdict.
 
     `p_supported` is for an improvement above the margin, `p_refuted` for one below it; `improvement` is the difference
-    turned so that positive is better; `reason` explains the outcome in words.
+    with the sign that makes positive better; `reason` explains the outcome in words.
     """
 
     outcome: Outcome
@@ -46,23 +46,23 @@ class Verdict:
 
 
 def judge(claims: Sequence[Claim]) -> list[Verdict]:
-    """A verdict for every declared hypothesis; pass all of a study at once, for they are one family.
+    """A verdict for every declared hypothesis. Pass all claims of a study at once: they are adjusted together.
 
-    Per claim two one-sided t-tests of the mean improvement against the margin, from above and from below. Holm's
-    adjustment runs over both sides of all claims, 2·m tests, so that the chance of any false `supported` or `refuted`
-    stays at most 5 %. A claim that cannot be tested counts in m all the same: m is what was declared.
+    Each claim has two one-sided t-tests of the mean improvement against the margin: that it is above, and that it is
+    below. The adjustment is over the 2·m tests of m claims, so that the chance of any false `supported` or
+    `refuted` is at most 5 %. A claim that cannot be tested still counts in m, because it was declared.
     """
     improvements = [improvement(claim) for claim in claims]
-    raw = [_one_sided(i, c.margin) if not _missing(i) else None for i, c in zip(improvements, claims, strict=True)]
-    adjusted = holm([p for pair in raw for p in (pair or (1.0, 1.0))])
+    p_values = [_one_sided(i, c.margin) if not _missing(i) else None for i, c in zip(improvements, claims, strict=True)]
+    adjusted = holm([p for pair in p_values for p in (pair or (1.0, 1.0))])
     return [
-        _verdict(claim, better, pair and (adjusted[2 * place] or 0.0, adjusted[2 * place + 1] or 0.0))
-        for place, (claim, better, pair) in enumerate(zip(claims, improvements, raw, strict=True))
+        _verdict(claim, better, pair and (adjusted[2 * index] or 0.0, adjusted[2 * index + 1] or 0.0))
+        for index, (claim, better, pair) in enumerate(zip(claims, improvements, p_values, strict=True))
     ]
 
 
 def improvement(claim: Claim) -> Estimate:
-    """The claim's difference with its interval, turned so that positive is better."""
+    """The claim's difference with its interval, with the sign that makes positive better."""
     gap = claim.effect.difference
     if claim.direction == "higher" or gap.mean is None:
         return gap
@@ -71,14 +71,14 @@ def improvement(claim: Claim) -> Estimate:
 
 
 def adjusted_p(outcome: Outcome, above: float | None, below: float | None) -> float | None:
-    """Of both adjusted p the one of the outcome's own side; of an inconclusive one the smaller."""
+    """The adjusted p of the test that the outcome is about; the smaller one of an inconclusive outcome."""
     if above is None or below is None:
         return None
     return above if outcome == "supported" else below if outcome == "refuted" else min(above, below)
 
 
 def _one_sided(better: Estimate, margin: float) -> tuple[float, float]:
-    """p of the t-test that the improvement is above the margin, and that it is below."""
+    """p of the t-test that the improvement is above the margin, and of the test that it is below."""
     t = ((better.mean or 0.0) - margin) / (better.standard_error or 1.0)
     return float(special.stdtr(better.n - 1, -t)), float(special.stdtr(better.n - 1, t))
 
@@ -94,13 +94,13 @@ def _missing(better: Estimate) -> str:
 
 
 def _verdict(claim: Claim, better: Estimate, p: tuple[float, float] | None) -> Verdict:
-    gaps = _gaps(claim.effect)
+    unpaired = _unpaired_seeds(claim.effect)
     if p is None:
-        return Verdict("no verdict", None, None, better, _missing(better) + gaps)
+        return Verdict("no verdict", None, None, better, _missing(better) + unpaired)
     above, below = p
     outcome: Outcome = "supported" if above <= ALPHA else "refuted" if below <= ALPHA else "inconclusive"
     details = f"adjusted p {numbers.p_value(adjusted_p(outcome, above, below))}, {better.n} seeds"
-    return Verdict(outcome, above, below, better, f"{_words(outcome, claim)} ({details}){gaps}")
+    return Verdict(outcome, above, below, better, f"{_words(outcome, claim)} ({details}){unpaired}")
 
 
 def _words(outcome: Outcome, claim: Claim) -> str:
@@ -115,8 +115,8 @@ def _words(outcome: Outcome, claim: Claim) -> str:
     )
 
 
-def _gaps(effect: Effect) -> str:
-    """The seeds that only one arm has: runs do not fail at random, so they are always named."""
+def _unpaired_seeds(effect: Effect) -> str:
+    """The seeds that only one arm has. They are always named, because runs do not fail at random."""
     if not effect.unpaired:
         return ""
     return f"; without seed{'s' * (len(effect.unpaired) > 1)} {', '.join(map(str, effect.unpaired))}"

@@ -1,6 +1,7 @@
-"""Warnings and remarks of a report: unequal tuning, edges, code, few seeds, reused test data.
+"""Warnings and remarks of a report, as whole sentences.
 
-Reads Results and the names of the store's other studies; gives whole sentences.
+They are about missing or unequal tuning, tuned values at the edge of their range, different code, few seeds, and test
+data that other studies of the store have used.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from ablate.planning.counting import same_code
 from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
 from ablate.study.resolve import resolve
 
-SAME = 0.02  # of the largest
-EDGE = 0.02  # of the range: within this share of an end, the best value may lie beyond it
+SAME = 0.02  # budgets that differ by at most this share of the largest count as equal
+EDGE = 0.02  # of the range: a tuned value this near to an end is at the edge, and the best may lie beyond it
 
 
 def warnings(results: Results) -> tuple[str, ...]:
-    """The serious ones, for the first page; often none."""
+    """Serious warnings, for the first page; often none."""
     rows = budget_rows(results)
-    found = [_untuned(results), _unequal(rows), _edges(results, rows), *_different_code(results), _few_seeds(results)]
-    return tuple(text for text in found if text)
+    texts = [_untuned(results), _unequal(rows), _edges(results, rows), *_different_code(results), _few_seeds(results)]
+    return tuple(text for text in texts if text)
 
 
 def remarks(results: Results) -> tuple[str, ...]:
-    """The others, for the caveats."""
+    """Remarks for the section of caveats."""
     return tuple(text for text in (_test_data_use(results),) if text)
 
 
@@ -45,7 +46,7 @@ def _untuned(results: Results) -> str:
 
 
 def _unequal(rows: Sequence[BudgetRow]) -> str:
-    """Trials allotted or used, epochs or examples that differ between the tuned arms."""
+    """Names the parts of the tuning budget that differ between the tuned arms."""
     tuned = [row for row in rows if row.allotted is not None]
     budgets: Mapping[str, dict[str, float | None]] = {
         "trials allotted": {row.label: row.allotted for row in tuned},
@@ -53,49 +54,50 @@ def _unequal(rows: Sequence[BudgetRow]) -> str:
         "epochs of tuning": {row.label: row.used_epochs for row in tuned},
         "examples seen in tuning": {row.label: row.used_examples for row in tuned},
     }
-    unequal = [f"{what}: {_each(found)}" for what, found in budgets.items() if _differ(found.values())]
+    unequal = [f"{name}: {_values_by_arm(by_arm)}" for name, by_arm in budgets.items() if _differ(by_arm.values())]
     return f"The tuning budgets were not alike ({'; '.join(unequal)})." if unequal else ""
 
 
 def _differ(values: Iterable[float | None]) -> bool:
-    """By more than 2 %: with a tuned batch size, dropping the last batch changes the number of examples a little."""
-    known = [value for value in values if value is not None]
-    return bool(known) and max(known) - min(known) > SAME * max(known)
+    """Whether values differ by more than 2 %. Less is normal: a tuned batch size changes how many examples are dropped
+    with the last, incomplete batch."""
+    recorded = [value for value in values if value is not None]
+    return bool(recorded) and max(recorded) - min(recorded) > SAME * max(recorded)
 
 
-def _each(found: Mapping[str, float | None]) -> str:
+def _values_by_arm(by_arm: Mapping[str, float | None]) -> str:
     """`Existing and ElePose 6, Hybrid 5`: arms with the same number are listed together."""
     by_value: dict[float | None, list[str]] = defaultdict(list)
-    for name, value in found.items():
+    for name, value in by_arm.items():
         by_value[value].append(name)
     return ", ".join(f"{listed(names)} {'unknown' if v is None else f'{v:,.0f}'}" for v, names in by_value.items())
 
 
 def _edges(results: Results, rows: Sequence[BudgetRow]) -> str:
     space = results.study.tuning.space if results.study.tuning else {}
-    found = [
+    edges = [
         f"{setting} = {_number(value)} of {row.label} at the {end} end {_number(limit)}"
         for row in rows
         for setting, value in row.tuned.items()
         for end, limit in at_edge(space.get(setting), value)
     ]
-    if not found:
+    if not edges:
         return ""
-    return f"Tuned values at the edge of their space, where a better one may lie beyond: {'; '.join(found)}."
+    return f"Tuned values at the edge of their space, where a better one may lie beyond: {'; '.join(edges)}."
 
 
 def at_edge(entry: SpaceEntry | None, value: Scalar) -> Iterator[tuple[str, float]]:
-    """The end of its range that a tuned value lies at, within 2 %, and the limit there; on a log scale in logarithms.
+    """The end of its range that a tuned value is within 2 % of, and the limit there; on a log scale in logarithms.
 
-    A choice among words or values has no edge.
+    A choice among listed values has no edge.
     """
     if not isinstance(entry, FloatSpace | IntSpace) or isinstance(value, bool | str) or entry.low >= entry.high:
         return
     scale = math.log if entry.log else float
-    low, high, place = scale(entry.low), scale(entry.high), scale(value)
-    if place <= low + EDGE * (high - low):
+    low, high, position = scale(entry.low), scale(entry.high), scale(value)
+    if position <= low + EDGE * (high - low):
         yield "lower", entry.low
-    elif place >= high - EDGE * (high - low):
+    elif position >= high - EDGE * (high - low):
         yield "upper", entry.high
 
 
@@ -157,9 +159,9 @@ def _test_data_use(results: Results) -> str:
 
 
 def same_test_data(results: Results) -> list[str] | None:
-    """Other studies of the store with a finished comparison run on the same data; None where it is unknown.
+    """Other studies of the store with a finished comparison run on the same data; None where no digest is recorded.
 
-    The same file holds the same people, whatever cameras and noise a study simulates.
+    The same file has the same people, even where studies simulate other cameras and noise.
     """
     if not results.datasets:
         return None

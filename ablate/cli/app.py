@@ -214,7 +214,7 @@ def _print_cells(
     status = plans.study_status(loaded, workspace, records, planned)
     driver = plans.driver_of(loaded, workspace)
     power_plan = None if power is None else plans.power_plan(loaded, status, **power)
-    shown = report_cells.Shown(planned, status.outdated, status.differences, phases, driver)
+    shown = report_cells.ShownPlan(planned, status.outdated, status.differences, phases, driver)
     if as_json:
         power_document = {} if power_plan is None else {"power": power_plan.document()}
         typer.echo(json.dumps(report_cells.document(shown) | power_document))
@@ -277,7 +277,7 @@ def compare(
     if as_json:
         typer.echo(terminal_compare.document(name, comparisons))
     else:
-        terminal_compare.print_versus(name, comparisons)
+        terminal_compare.print_comparisons(name, comparisons)
 
 
 @app.command(epilog="Example:  ablate evaluate mocap --data ~/data/balancing.npz")
@@ -302,6 +302,7 @@ def evaluate(
     the same name replaces the scores of the first. Components that STUDY.toml names are imported, as `ablate run` does;
     of those that only the store names, those of installed subjects and of trusted packages.
     """
+    from ablate.cli.progress_count import ProgressCount
     from ablate.commands import evaluate
     from ablate.report import external
     from ablate.scheduler.workspace import Workspace, check_file
@@ -313,7 +314,7 @@ def evaluate(
         check_file("--out", out)
         out = out.absolute()  # a component may change the working folder
     workspace = Workspace(mlruns, Path("reports"), tracking_uri, data_root, device)
-    with stdout_to_stderr(), external.counted() as progress:
+    with stdout_to_stderr(), ProgressCount("runs scored", print_last=True) as progress:
         test = evaluate.evaluate(study, workspace, data, name=name, factory=factory, progress=progress)
     if out:
         test.scores.to_csv(out, index=False, lineterminator="\n")

@@ -41,7 +41,7 @@ def compare(
     from ablate.analysis import compare
 
     study_results = results(name, workspace)
-    scored, arms = compare.scored(study_results), list(study_results.study.arms)
+    scored, arms = compare.scored_metrics(study_results), list(study_results.study.arms)
     problems = [
         Problem(argument, "", "no arm of this study", shown(value), nearest(value, arms))
         for argument, value in (("ARM_A", arm), ("ARM_B", against))
@@ -56,7 +56,9 @@ def compare(
     ]
     if problems:
         raise InputError(*problems)
-    return compare.versus(study_results, arm, against, list(dict.fromkeys(metrics)) or study_results.study.metrics)
+    return compare.arm_comparisons(
+        study_results, arm, against, list(dict.fromkeys(metrics)) or study_results.study.metrics
+    )
 
 
 def write_report(

@@ -1,4 +1,4 @@
-"""Self-attention over a handful of tokens, made fast for the CPU. Knows nothing of poses or angles."""
+"""Self-attention over a small number of tokens, optimised for the CPU. Independent of poses and angles."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch.autograd.function import once_differentiable
 
 from ablate.depth_refinement.dropout import ByteDropout
 
-# exp(±60), its sums and reciprocals stay well inside bfloat16 and float32; with scores beyond, a softmax has long
-# saturated.
+# exp(±60), its sums and reciprocals are well inside the range of bfloat16 and float32; a softmax is saturated long
+# before its scores are that large.
 LARGEST_SCORE = 60.0
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017), every token attending to every token.
+    """Multi-head self-attention (Vaswani et al. 2017) in which every token attends to every token.
 
-    On CUDA by `scaled_dot_product_attention`. On the CPU by two `bmm` over (batch · heads, tokens, d_head): at
-    17 tokens in bfloat16 that makes the whole step four times faster (measured). Training there goes through
+    On CUDA it uses `scaled_dot_product_attention`. On the CPU it uses two `bmm` over (batch · heads, tokens, d_head):
+    at 17 tokens in bfloat16 that makes the whole step four times faster (measured). Training on the CPU uses
     `TrainedAttention`.
     """
 
     def __init__(self, d_model: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        # No bias: the shift of the LayerNorm before it is one, and its own would cost two more passes over memory.
+        # No bias: the shift of the preceding LayerNorm acts as one, and a bias here would cost two passes over memory.
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
         self.out = nn.Linear(d_model, d_model)
         self.dropout = ByteDropout(dropout)
@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
         qkv = self.qkv(x)
         if x.is_cuda:
             mixed = self.by_sdpa(qkv)
-        elif self.training and qkv.dtype != torch.float16:  # float16 ends at exp(11)
+        elif self.training and qkv.dtype != torch.float16:  # in float16, exp overflows above 11
             mixed = self.by_trained_attention(qkv)
         else:
             mixed = self.by_bmm(qkv)
@@ -67,12 +67,13 @@ class SelfAttention(nn.Module):
 
 
 class TrainedAttention(torch.autograd.Function):
-    """softmax(q kᵀ / √d_head) v by matrix products and elementwise operations alone.
+    """softmax(q kᵀ / √d_head) v from matrix products and elementwise operations only.
 
-    ATen's softmax along rows of 17 costs ten times as much as `exp` forward, and more backward (measured). So the
-    weights stay unnormalised, E = exp(scores), and are summed by a product with ones: Z = keep · Σ E, where keep is
-    1 without dropout. Then out = (E ∘ mask) v / Z and backward, with g = grad / Z, dv = (E ∘ mask)ᵀ g and
-    dscores = E ∘ mask ∘ g vᵀ − E ∘ keep Σ g ∘ out (the row-sum identity of FlashAttention, Dao et al. 2022, eq. 4).
+    ATen's softmax along rows of 17 takes ten times as long as `exp` in the forward pass, and longer in the backward
+    pass (measured). Therefore the weights stay unnormalised, E = exp(scores), and are summed by a product with ones:
+    Z = keep · Σ E, where keep is 1 without dropout. Then out = (E ∘ mask) v / Z. Backward, with g = grad / Z:
+    dv = (E ∘ mask)ᵀ g and dscores = E ∘ mask ∘ g vᵀ − E ∘ keep Σ g ∘ out (the row-sum identity of FlashAttention,
+    Dao et al. 2022, eq. 4).
     """
 
     @staticmethod
@@ -110,7 +111,10 @@ class TrainedAttention(torch.autograd.Function):
 
 
 def row_sums(x: Float[Tensor, "rows m n"], copies: int, factor: float) -> Float[Tensor, "rows m copies"]:
-    """`factor` times the sums along the last dimension, `copies` times: a product beats ATen's short reductions."""
+    """`factor` times the sums along the last dimension, repeated `copies` times.
+
+    A matrix product is faster than ATen's reduction of short rows.
+    """
     sums: Tensor = x.flatten(0, 1) @ x.new_full((x.shape[-1], copies), factor)
     return sums.view(*x.shape[:-1], copies)
 

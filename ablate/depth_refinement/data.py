@@ -1,6 +1,6 @@
-"""The two data factories and the Data they make: poses on the device, a fresh simulated view at every sample.
+"""The two data factories and the Data they make: poses on the device, a new simulated view for every sample.
 
-Knows where poses come from, not how a camera or a detector works.
+Cameras and the detector are in `simulation` and `noise`.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from ablate.depth_refinement.sources import splits
 from ablate.depth_refinement.sources import synthetic as procedural
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TRAIN, PoseSet
 
-# Poses simulated at a time for fixed examples: bounds the memory, and never changes (the draws depend on it).
+# Poses that are simulated at once for fixed examples, to limit memory. Do not change it: the draws depend on it.
 _CHUNK = 4096
 
 
 class Sampling(Frozen):
-    """Which poses are used, for what, and how often. Without `split_seed` or `fold` the source says who is tested."""
+    """Which poses are used, in which split, and how often. Without `split_seed` or `fold`, the source's splits."""
 
-    seed: int = Field(default=0, ge=0)  # of the fixed examples' simulation and of procedural poses; not the run's
+    seed: int = Field(default=0, ge=0)  # for simulating fixed examples and for procedural poses; not the run's seed
     eval_views: int = Field(default=1, ge=1)  # cameras around each validation and test pose
     max_train_poses: int | None = Field(default=None, ge=1)  # evenly spread over the training poses
     max_eval_poses: int | None = Field(default=None, ge=1)  # of validation and of test, each evenly spread
-    mirror_probability: float = Field(default=0.5, ge=0, le=1)  # training poses seen in a mirror
-    split_seed: int | None = Field(default=None, ge=0)  # deals the subjects out anew, as many to each split
+    mirror_probability: float = Field(default=0.5, ge=0, le=1)  # of mirroring a training pose
+    split_seed: int | None = Field(default=None, ge=0)  # assigns subjects to splits at random, the same number to each
     fold: int | None = Field(default=None, ge=0)  # which of `folds` equal groups of subjects is the test split
     folds: int | None = Field(default=None, ge=2)
 
@@ -54,7 +54,7 @@ class Sampling(Frozen):
         return self
 
     def split(self, poses: PoseSet, source: str) -> PoseSet:
-        """The poses with their subjects where this wants them. Raises InputError for too few subjects."""
+        """The poses with their subjects in the splits set here. Raises InputError for too few subjects."""
         if self.split_seed is not None:
             return splits.deal(poses, self.split_seed)
         if self.fold is not None and self.folds is not None:
@@ -62,7 +62,7 @@ class Sampling(Frozen):
         return poses
 
     def stream(self, split: Split) -> int:
-        """Seed of a split's simulation: another where other subjects are in it, but "all" is always the same."""
+        """Seed for simulating a split. It depends on how subjects are assigned, except for "all", which has all."""
         drawn = ""
         if split != "all" and self.split_seed is not None:
             drawn = f"/split/{self.split_seed}"
@@ -74,8 +74,8 @@ class Sampling(Frozen):
 def plain_arguments(factory: Callable[..., PoseData]) -> Callable[..., PoseData]:
     """Replace every parameter whose default is a settings model by the model's fields, as keyword arguments.
 
-    The signature that `inspect` and `help` show is then the whole list, defaults included, stated nowhere twice.
-    Calls raise TypeError for unknown arguments and InputError for values outside their range, all at once.
+    `inspect` and `help` then show every argument with its default, and no default is written twice. Calls raise
+    TypeError for unknown arguments, and one InputError that lists all values outside their range.
     """
     inner = inspect.signature(factory)
     groups = {name: type(p.default) for name, p in inner.parameters.items() if isinstance(p.default, Frozen)}
@@ -141,7 +141,7 @@ class PoseData:
         self._examples: dict[str, Batch] = {}
 
     def sample(self, index: Tensor, *, generator: Generator) -> Batch:
-        """A fresh view of each training pose in `index`, half of them mirrored as a whole: pose first, then the rest.
+        """A new view of each training pose in `index`, mirrored with `mirror_probability` before it is simulated.
 
         The targets are those of `simulation.simulate`. Raises InputError where the source has no training pose.
         """
@@ -153,11 +153,12 @@ class PoseData:
         return simulate(joints, self._subject[index], self._cameras, self._errors, generator=generator)
 
     def examples(self, split: Split) -> Batch:
-        """`eval_views` views of every pose of a split, views of a pose side by side; simulated once, on the CPU.
+        """`eval_views` views of every pose of a split, those of a pose next to each other; simulated once, on the CPU.
 
-        The same on every device and at every call; it depends on `seed` and on who is in the split. Each split has a
-        stream of its own. The targets are those of `simulation.simulate` and `simulation.described`. "all" is every
-        pose of the source, none thinned out. Raises InputError where the split is empty.
+        The examples are the same on every device and for every call. They depend on `seed` and on the subjects in the
+        split; each split has its own random stream. The targets are those of `simulation.simulate` and
+        `simulation.described`. "all" is every pose of the source, without thinning. Raises InputError where the split
+        is empty.
         """
         if split not in self._examples:
             self._examples[split] = self._simulate(split)
@@ -185,7 +186,7 @@ class PoseData:
         return InputError(Problem(self._source, "split", f"has no pose in {split!r}", sizes))
 
 
-# Models are frozen: as defaults they are values, and `plain_arguments` reads their fields.
+# Frozen models can be defaults, because they never change; `plain_arguments` reads their fields.
 _SAMPLING, _CAMERAS, _ERRORS = Sampling(), Cameras(), DetectorErrors()
 
 

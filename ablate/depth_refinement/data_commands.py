@@ -131,11 +131,11 @@ def inspect(
 
     if out is not None:
         inspection.check_picture(out)
-    found, poses = inspection.inspect(file)
+    inspected, poses = inspection.inspect(file)
     if out is not None:
         inspection.draw(poses, out, count=count, seed=seed)
         typer.echo(f"picture in {out}", err=True)
-    typer.echo(json.dumps(found.plain(), indent=2) if as_json else inspection.text(found))
+    typer.echo(json.dumps(inspected.plain(), indent=2) if as_json else inspection.text(inspected))
 
 
 def _import_table(done: Import) -> str:

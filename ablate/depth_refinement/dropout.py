@@ -1,4 +1,4 @@
-"""Dropout with masks from random bytes. Knows no network."""
+"""Dropout with masks from random bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ByteDropout(nn.Module):
 
     def forward(self, x: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
         """Same shape and dtype; the input itself unless `active`."""
-        # The factor is no part of the mask: there it would be rounded, by 0.3 % in bfloat16.
+        # The factor is applied separately: in the mask it would be rounded, by 0.3 % in bfloat16.
         return x * self.mask(x.shape, x) * (1 / self.keep) if self.active else x
 
     def add(self, x: Float[Tensor, " *shape"], branch: Float[Tensor, " *shape"]) -> Float[Tensor, " *shape"]:
@@ -61,7 +61,7 @@ class ByteDropout(nn.Module):
 
 
 def random_bytes(count: int) -> UInt8[Tensor, " count"]:
-    """Uniform bytes, fixed by torch's global generator: it seeds numpy's SFC64, nearly twice as fast (measured)."""
+    """Uniform bytes from numpy's SFC64, seeded from torch's global generator: nearly twice as fast (measured)."""
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.SFC64(seed).random_raw((count + 7) // 8)
     return torch.from_numpy(words.view(np.uint8))[:count]

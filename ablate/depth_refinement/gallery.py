@@ -1,4 +1,4 @@
-"""Pictures of test examples: the 2D pose, and from where the camera truly saw it and each arm thinks it did."""
+"""Pictures of test examples: the 2D pose, with the true direction of the camera and the one each arm predicts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def draw(examples: Mapping[str, Arrays]) -> Figure:
-    """Every arm's median and worst example; of runs that have not kept these, the same examples for all arms."""
+    """Every arm's median and worst example; where runs did not store these, the same examples for all arms."""
     return draw_extremes(examples) if has_extremes(examples) else draw_spread(examples)
 
 
 def draw_spread(examples: Mapping[str, Arrays]) -> Figure:
-    """A row an example (at most four): 2D input, azimuth seen from above, elevation seen from the side.
+    """One row for each example (at most four): 2D input, azimuth seen from above, elevation seen from the side.
 
     `examples` maps an arm's label to its arrays: `index` (k,), `inputs` (k, 17, 6), `target/azimuth_deg` and
     `target/elevation_deg` (k,), `output/angles` (k, 3: sin, cos of azimuth, elevation in radians). Only examples
@@ -36,8 +36,8 @@ def draw_spread(examples: Mapping[str, Arrays]) -> Figure:
     rows = common_rows(examples)
     drawing = Figure(figsize=(WIDTH_IN, 0.62 + ROW_IN * len(rows)), layout="constrained")
     panels: Any = drawing.subplots(len(rows), 3, squeeze=False)
-    for axes, places in zip(panels, rows, strict=True):
-        _example(axes, examples, places)
+    for axes, example_rows in zip(panels, rows, strict=True):
+        _example(axes, examples, example_rows)
     for axis, title in zip(panels[0], TITLES, strict=True):
         axis.set_title(title, fontsize=7.5)
     handles, labels = panels[0][1].get_legend_handles_labels()
@@ -49,14 +49,14 @@ def draw_spread(examples: Mapping[str, Arrays]) -> Figure:
 
 
 def common_rows(examples: Mapping[str, Arrays]) -> list[dict[str, int]]:
-    """For each example drawn, its row in every arm's arrays. Raises ValueError when the arms share no example."""
-    where = {arm: {int(index): row for row, index in enumerate(arrays["index"])} for arm, arrays in examples.items()}
-    shared = sorted(set.intersection(*(set(rows) for rows in where.values())))
+    """For each example to draw, its row in every arm's arrays. Raises ValueError when the arms share no example."""
+    row_of = {arm: {int(index): row for row, index in enumerate(arrays["index"])} for arm, arrays in examples.items()}
+    shared = sorted(set.intersection(*(set(rows) for rows in row_of.values())))
     if not shared:
         raise ValueError("the arms have no example in common")
     count = min(MAX_ROWS, len(shared))
     chosen = [shared[round(i * (len(shared) - 1) / max(1, count - 1))] for i in range(count)]
-    return [{arm: rows[index] for arm, rows in where.items()} for index in chosen]
+    return [{arm: rows[index] for arm, rows in row_of.items()} for index in chosen]
 
 
 def _example(axes: Any, examples: Mapping[str, Arrays], rows: Mapping[str, int]) -> None:
@@ -68,11 +68,11 @@ def _example(axes: Any, examples: Mapping[str, Arrays], rows: Mapping[str, int])
     _gauge(axes[2])
     _ray(axes[1], *_above(azimuth), label="truth")
     _ray(axes[2], *_aside(elevation), label="truth")
-    for place, (name, own) in enumerate(rows.items()):
-        sin, cos, tilt = (float(v) for v in examples[name]["output/angles"][own])
-        radius = 1.0 - 0.16 * place  # arms that agree stay apart
-        _guess(axes[1], _above(float(np.arctan2(sin, cos))), radius, place, name)
-        _guess(axes[2], _aside(tilt), radius, place, name)
+    for number, (name, example_row) in enumerate(rows.items()):
+        sin, cos, tilt = (float(v) for v in examples[name]["output/angles"][example_row])
+        radius = 1.0 - 0.16 * number  # so that arms that agree do not overlap
+        _guess(axes[1], _above(float(np.arctan2(sin, cos))), radius, number, name)
+        _guess(axes[2], _aside(tilt), radius, number, name)
 
 
 def _above(azimuth: float) -> tuple[float, float]:
@@ -88,9 +88,9 @@ def _ray(axis: Axes, x: float, y: float, *, label: str) -> None:
     axis.plot([0, 1.1 * x], [0, 1.1 * y], color=TRUTH, linewidth=1.0, zorder=3, label=label)
 
 
-def _guess(axis: Axes, direction: tuple[float, float], radius: float, place: int, label: str) -> None:
-    axis.plot(radius * direction[0], radius * direction[1], linestyle="none", marker=MARKS[place % len(MARKS)],
-              markersize=4.2, color=COLOURS[place % len(COLOURS)], markeredgecolor="white", markeredgewidth=0.4,
+def _guess(axis: Axes, direction: tuple[float, float], radius: float, number: int, label: str) -> None:
+    axis.plot(radius * direction[0], radius * direction[1], linestyle="none", marker=MARKS[number % len(MARKS)],
+              markersize=4.2, color=COLOURS[number % len(COLOURS)], markeredgecolor="white", markeredgewidth=0.4,
               zorder=4, label=label)  # fmt: skip
 
 

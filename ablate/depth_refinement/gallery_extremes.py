@@ -24,16 +24,16 @@ from ablate.depth_refinement.stick_figure import (
     stick_figure,
 )
 
-ROLES = {1: "Median", 2: "Worst"}  # `role` of examples.npz; 0 are the ones spread evenly
+ROLES = {1: "Median", 2: "Worst"}  # `role` in examples.npz; 0 is for examples spread evenly over the split
 ROW_IN, HEAD_IN, LINE_IN, LEGEND_IN = 1.02, 0.42, 0.12, 0.22
 LABEL_CHARACTERS = 54
-REACH_M = 1.15  # how far from the pelvis a camera is drawn; where it stands is a direction, no place
-FROM_AZIMUTH, FROM_ELEVATION = np.deg2rad(62.0), np.deg2rad(18.0)  # we stand to the side of the true camera
+REACH_M = 1.15  # distance from the pelvis at which cameras are drawn: only their direction is predicted
+FROM_AZIMUTH, FROM_ELEVATION = np.deg2rad(62.0), np.deg2rad(18.0)  # viewpoint, to the side of the true camera
 Arrays = Mapping[str, np.ndarray]
 
 
 def has_extremes(examples: Mapping[str, Arrays]) -> bool:
-    """Whether every arm has kept its median and its worst example, and the true pose in the world."""
+    """Whether the arrays of every arm include its median and worst example, and the true pose in world axes."""
     return all(
         "target/pose_world" in arrays and set(ROLES) <= set(arrays.get("role", np.array([])).tolist())
         for arrays in examples.values()
@@ -41,7 +41,7 @@ def has_extremes(examples: Mapping[str, Arrays]) -> bool:
 
 
 def draw_extremes(examples: Mapping[str, Arrays]) -> Figure:
-    """A row an arm: its median pose and its worst, each as 2D input and in 3D, with the errors in degrees.
+    """One row for each arm: its median and its worst pose, each as 2D input and in 3D, with the errors in degrees.
 
     `examples` maps an arm's label to its arrays: `role` (k,), `inputs` (k, 17, 6), `target/azimuth_deg` and
     `target/elevation_deg` (k,), `target/pose_world` (k, 17, 3: metres, +Y up), `output/angles` (k, 3: sin, cos of
@@ -50,14 +50,14 @@ def draw_extremes(examples: Mapping[str, Arrays]) -> Figure:
     heights = [ROW_IN + HEAD_IN + LINE_IN * _wrapped(arm).count("\n") for arm in examples] + [LEGEND_IN]
     drawing = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
     parts = drawing.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for place, (arm, arrays) in enumerate(examples.items()):
-        _arm(parts[place], arm, arrays, place)
+    for number, (arm, arrays) in enumerate(examples.items()):
+        _arm(parts[number], arm, arrays, number)
     _legend(parts[-1], len(examples))
     return drawing
 
 
 def body_frame(pose: np.ndarray) -> np.ndarray:
-    """(17, 3) in the world → left, up, forward of the body, pelvis at 0: as `geometry.body_axes`, without torch."""
+    """(17, 3) in world axes → left, up, forward of the body, pelvis at 0: like `geometry.body_axes`, without torch."""
     across = (pose[L_SHOULDER] - pose[R_SHOULDER] + pose[L_HIP] - pose[R_HIP]) / 2
     left = np.array([across[0], 0.0, across[2]])
     left = left / (np.linalg.norm(left) or 1.0)
@@ -80,7 +80,7 @@ def seen_from(azimuth: float, elevation: float) -> np.ndarray:
     return np.stack([right, np.cross(right, look)], axis=1)
 
 
-def _arm(part: Any, label: str, arrays: Arrays, place: int) -> None:
+def _arm(part: Any, label: str, arrays: Arrays, number: int) -> None:
     part.suptitle(_wrapped(label), x=0.01, ha="left", fontsize=8)
     axes = part.subplots(1, 2 * len(ROLES), width_ratios=[0.7, 1.3] * len(ROLES))
     for pair, (role, name) in enumerate(ROLES.items()):
@@ -88,7 +88,7 @@ def _arm(part: Any, label: str, arrays: Arrays, place: int) -> None:
         flat, deep = axes[2 * pair], axes[2 * pair + 1]
         image(flat, arrays["inputs"][row, :, :2])
         true, guess = _angles(arrays, row)
-        _scene(deep, arrays["target/pose_world"][row], true, guess, place)
+        _scene(deep, arrays["target/pose_world"][row], true, guess, number)
         azimuth, elevation = errors_deg(true, guess)
         flat.set_title(f"{name}: azimuth off {azimuth:.1f}°,\nelevation off {elevation:.1f}°", loc="left", fontsize=6.5)
 
@@ -110,14 +110,15 @@ def errors_deg(true: tuple[float, float], guess: tuple[float, float]) -> tuple[f
     return float(np.rad2deg(abs(azimuth))), float(np.rad2deg(abs(guess[1] - true[1])))
 
 
-def _scene(axis: Axes, pose: np.ndarray, true: tuple[float, float], guess: tuple[float, float], place: int) -> None:
-    """The person on the floor, seen so that the true camera stands at the right."""
+def _scene(axis: Axes, pose: np.ndarray, true: tuple[float, float], guess: tuple[float, float], number: int) -> None:
+    """The person on the floor, from a viewpoint that puts the true camera on the right."""
     view = seen_from(true[0] + FROM_AZIMUTH, FROM_ELEVATION)
     body = body_frame(pose)
     floor = float(body[:, 1].min())
     _floor(axis, view, floor)
     stick_figure(axis, body @ view, zorder=3)
-    for angles, colour, mark in ((true, TRUTH, "*"), (guess, COLOURS[place % len(COLOURS)], MARKS[place % len(MARKS)])):
+    predicted_colour, predicted_mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+    for angles, colour, mark in ((true, TRUTH, "*"), (guess, predicted_colour, predicted_mark)):
         camera = REACH_M * towards(*angles)
         foot = np.array([camera[0], floor, camera[2]])
         axis.plot(*(np.stack([camera, np.zeros(3)]) @ view).T, color=colour, linewidth=0.8, zorder=4)
@@ -131,7 +132,7 @@ def _scene(axis: Axes, pose: np.ndarray, true: tuple[float, float], guess: tuple
 
 
 def _floor(axis: Axes, view: np.ndarray, height: float) -> None:
-    """A circle around the feet, and an arrow to where the person faces."""
+    """A circle around the feet, and an arrow in the direction the person faces."""
     turn = np.linspace(0, 2 * np.pi, 73)
     ring = np.stack([REACH_M * np.sin(turn), np.full_like(turn, height), REACH_M * np.cos(turn)], axis=1)
     axis.plot(*(ring @ view).T, color=LIGHT, linewidth=0.6, zorder=0)

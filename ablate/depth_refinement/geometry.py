@@ -1,4 +1,4 @@
-"""Body frames, cameras and angles, in radians, for any leading batch dimensions. Knows nothing of data or noise."""
+"""Body frames, cameras and angles, in radians, for any leading batch dimensions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from ablate.depth_refinement.skeleton import L_HIP, L_SHOULDER, MIRROR, R_HIP, R_SHOULDER
 
-# Squared sine below which "straight backwards" has no well-conditioned shortest arc in float32.
+# Squared sine below which the shortest rotation from −z to +z is ill-conditioned in float32.
 _OPPOSITE = 1e-12
 
 
@@ -94,8 +94,9 @@ def look_at(
 def minimal_rotation(direction: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The shortest rotation R (about an axis in the xy plane) that brings `direction` onto +z: x_crop = R x_camera.
 
-    It adds no roll about the new axis, so a crop keeps the camera's own roll and tells nothing of gravity.
-    Rodrigues' formula with axis × angle = direction × z. Straight backwards, every half turn is shortest: about x.
+    It adds no roll about the new axis, so a crop keeps the camera's own roll and does not reveal the direction of
+    gravity. Rodrigues' formula with axis × angle = direction × z. For a direction along −z every half turn is equally
+    short; this uses the one about x.
     """
     x, y, z = normalize(direction, dim=-1).unbind(-1)
     aside = x * x + y * y

@@ -1,4 +1,4 @@
-"""What is in a file of poses: counts, statures, lean, facing, and a picture. Computes or draws; prints nothing."""
+"""The contents of a file of poses: counts, statures, lean, facing, and a picture. Computes or draws; prints nothing."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# A body facing nowhere in particular: trunk more than 60° from upright, or its left axis more than 60° from level.
+# The facing direction is ill-defined where the trunk is more than 60° from upright, or the left axis from level.
 ILL_DEFINED_LEAN_DEG = 60.0
 _ILL_DEFINED_LEVEL = 0.5
 _LEAN_PERCENTILES = (5, 50, 95, 99)
 
-LEFT_COLOUR, RIGHT_COLOUR, MIDDLE_COLOUR = "#0072B2", "#D55E00", "#555555"  # Okabe & Ito: told apart by all
-_STYLES: dict[str, dict[str, Any]] = {  # dashes too, for a picture printed in black
+LEFT_COLOUR, RIGHT_COLOUR, MIDDLE_COLOUR = "#0072B2", "#D55E00", "#555555"  # Okabe & Ito, for colour-blind readers too
+_STYLES: dict[str, dict[str, Any]] = {  # dashes as well, for pictures printed in black and white
     "l": {"color": LEFT_COLOUR, "linestyle": "-", "solid_capstyle": "round"},
     "r": {"color": RIGHT_COLOUR, "linestyle": (0, (3, 1))},
 }
 _SEGMENTS = (("shoulder", "hip"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
-_VIEWS = (("front", -0.75, 0, "rl"), ("from the right", 0.75, 2, "lr"))  # the last side drawn lies on top
+_VIEWS = (("front", -0.75, 0, "rl"), ("from the right", 0.75, 2, "lr"))  # the side that is drawn last is in front
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def _groups(poses: PoseSet, stature: Array, ids: NDArray[np.int64], names: tuple
     return tuple(groups)
 
 
-def text(inspection: Inspection, *, most: int = 30) -> str:
-    """The numbers as plain text; at most `most` subjects are listed."""
+def text(inspection: Inspection, *, max_subjects: int = 30) -> str:
+    """The numbers as plain text; at most `max_subjects` subjects are listed."""
     lines = [
         f"{inspection.file}: {inspection.poses:,} poses, {len(inspection.subjects)} subjects, "
         f"{len(inspection.clips)} clips",
@@ -127,7 +127,7 @@ def text(inspection: Inspection, *, most: int = 30) -> str:
         f"{'split':<10}{'poses':>9}{'subjects':>10}{'clips':>7}{'stature':>10}",
         *(f"{g.name:<10}{g.poses:>9,}{g.subjects:>10}{g.clips:>7}{g.stature_m:>8.2f} m" for g in inspection.splits),
         "",
-        *_subject_lines(inspection.subjects, most),
+        *_subject_lines(inspection.subjects, max_subjects),
         "",
         _range("poses per clip", [clip.poses for clip in inspection.clips]),
         "stature         min {min:.2f}, median {median:.2f}, max {max:.2f} m (from trunk and legs)".format(
@@ -144,20 +144,21 @@ def text(inspection: Inspection, *, most: int = 30) -> str:
     return "\n".join(lines)
 
 
-def _subject_lines(subjects: tuple[Group, ...], most: int) -> list[str]:
-    width = max(10, *(len(group.name) + 2 for group in subjects[:most]))
+def _subject_lines(subjects: tuple[Group, ...], max_subjects: int) -> list[str]:
+    listed = subjects[:max_subjects]
+    width = max(10, *(len(group.name) + 2 for group in listed))
     head = f"{'subject':<{width}}{'split':<8}{'poses':>7}{'clips':>7}{'stature':>10}"
-    rows = [f"{g.name:<{width}}{g.split:<8}{g.poses:>7,}{g.clips:>7}{g.stature_m:>8.2f} m" for g in subjects[:most]]
-    more = len(subjects) - most
+    rows = [f"{g.name:<{width}}{g.split:<8}{g.poses:>7,}{g.clips:>7}{g.stature_m:>8.2f} m" for g in listed]
+    more = len(subjects) - max_subjects
     return [head, *rows] + ([f"… and {more} more (--json lists all)"] if more > 0 else [])
 
 
-def _range(what: str, values: list[int]) -> str:
-    return f"{what:<16}min {min(values)}, median {np.median(values):.0f}, max {max(values)}"
+def _range(name: str, values: list[int]) -> str:
+    return f"{name:<16}min {min(values)}, median {np.median(values):.0f}, max {max(values)}"
 
 
 def check_picture(out: Path) -> None:
-    """Raises InputError where `draw` could not write."""
+    """Raises InputError where `draw` could not write the picture."""
     rule = ""
     if out.suffix.lower() != ".png":
         rule = "must be a name that ends in .png"
@@ -203,7 +204,7 @@ def body_view(joints: Array) -> Array:
 
 
 def sample(poses: PoseSet, count: int, seed: int) -> NDArray[np.intp]:
-    """Poses of as many subjects as there are, in the order of the file."""
+    """Rows of `count` poses, from as many different subjects as possible, in the order of the file."""
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(poses.joints))
     turn = np.zeros(len(shuffled), dtype=np.int64)  # how many poses of the same subject came before

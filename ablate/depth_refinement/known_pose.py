@@ -1,7 +1,7 @@
-"""The reference that is told the true pose: camera angles by fitting the true 3D to the noisy 2D. It learns nothing.
+"""A reference that is given the true pose: camera angles by fitting the true 3D to the noisy 2D, without learning.
 
-A reference, not a bound: it knows the 3D pose, the focal length and each joint's standard deviation, but none of the
-regularities by which a network can correct the detector.
+It is not an upper bound: it has the 3D pose, the focal length and each joint's standard deviation, but it cannot
+correct systematic errors of the detector, as a network can.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ablate.depth_refinement.references import answer
 from ablate.depth_refinement.resection import solve
 
 TOLD = ("image_2d", "image_sd", "pose_world")
-# Image SD of a detector said to make no error at all: 0.1 mm at one metre.
+# Image SD that stands for a detector without errors: 0.1 mm at one metre.
 LEAST_SD = 1e-4
 
 
@@ -31,17 +31,17 @@ class KnownPose(nn.Module):
     """Azimuth and elevation of the camera that explains the 2D best (implements runs.contract.Fits and UsesTargets)."""
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Learns nothing, and draws no batch."""
+        """Does nothing: there is nothing to learn, and no batch is drawn."""
 
     def forward(self, inputs: Float[Tensor, "batch 17 6"]) -> dict[str, Tensor]:
-        """Without the truth there is no answer: the angles are NaN. "pose_3d" is the noisy input."""
+        """Without targets the angles are NaN. "pose_3d" is the noisy input."""
         return answer(inputs.new_full((inputs.shape[0], 3), torch.nan), inputs)
 
     def answer(self, batch: Batch) -> dict[str, Tensor]:
         """Output as the network's, from the targets image_2d, image_sd and pose_world; "pose_3d" is the noisy input.
 
-        Computed in double precision on the CPU, one example independent of the others. Raises InputError where the
-        data does not give these targets.
+        Computed in double precision on the CPU, each example independent of the others. Raises InputError where the
+        data does not have these targets.
         """
         missing = [name for name in TOLD if name not in batch.targets]
         if missing:

@@ -1,4 +1,4 @@
-"""The training loss: camera angles, pose, bone lengths and symmetry. Sees outputs and labels, never inputs."""
+"""The training loss: camera angles, pose, bone lengths and symmetry. Uses outputs and labels, not inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ablate import InputError, Problem
 from ablate.depth_refinement.skeleton import BONES, SYMMETRIC_BONES
 
 ELEVATION_SCALE = math.radians(30)  # an elevation error of 30° costs as much as an azimuth error of 90°
-AXIS_WEIGHTS = (1.0, 1.0, 2.0)  # depth is what a monocular estimate gets wrong
+AXIS_WEIGHTS = (1.0, 1.0, 2.0)  # depth has the largest errors of a monocular estimate
 EPSILON = 1e-8
 
 PoseLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
@@ -23,8 +23,8 @@ def pose_loss(
 ) -> PoseLoss:
     """Weighted sum of `camera_term`, `pose_term`, `bone_term` and `symmetry_term`; a weight of 0 leaves one out.
 
-    With `absolute_angles` the first is `absolute_camera_term`, whose pull does not fade as an angle comes near the
-    truth: it follows the mean absolute errors that are reported, where `camera_term` follows squared ones.
+    With `absolute_angles` the first is `absolute_camera_term`, whose gradient does not vanish as an angle approaches
+    the truth: it corresponds to the mean absolute errors that are reported, `camera_term` to squared errors.
 
     The function returned takes the network's output and the targets "azimuth_deg", "elevation_deg" (batch,) and
     "pose_3d" (batch, 17, 3) in metres, and gives a float32 scalar whatever the precision of the output.
@@ -56,7 +56,7 @@ def camera_term(
 ) -> Float[Tensor, ""]:
     """Mean of (1 − cos Δazimuth) + (Δelevation / 30°)².
 
-    The predicted (sin, cos) is normalised first, so its length is free; its gradient is finite even at length 0.
+    The predicted (sin, cos) is normalised first, so its length has no effect; the gradient is finite even at length 0.
     """
     sin, cos, elevation = angles.unbind(-1)
     length = (sin.square() + cos.square() + EPSILON).sqrt()
@@ -71,13 +71,13 @@ def absolute_camera_term(
 ) -> Float[Tensor, ""]:
     """Mean of half of 2 sin |Δazimuth / 2| + |Δelevation|, in radians: near the truth half the sum of both errors.
 
-    2 sin |Δ / 2| is the chord between the directions on the circle. Both roots carry EPSILON: their gradients are 0 at
-    exact agreement, and finite at length 0 of the predicted (sin, cos).
+    2 sin |Δ / 2| is the chord between the directions on the circle. EPSILON is added under both roots: their gradients
+    are 0 at exact agreement, and finite where the predicted (sin, cos) has length 0.
     """
     sin, cos, elevation = angles.unbind(-1)
     length = (sin.square() + cos.square() + EPSILON).sqrt()
     azimuth = azimuth_deg.float().deg2rad()
-    # from the differences: 1 − cos Δ of a small Δ vanishes in float32
+    # from the differences: for a small Δ, 1 − cos Δ is 0 in float32
     chord = ((sin / length - azimuth.sin()).square() + (cos / length - azimuth.cos()).square() + EPSILON).sqrt()
     error = ((elevation - elevation_deg.float().deg2rad()).square() + EPSILON).sqrt()
     return (chord + error).mean() / 2

@@ -1,4 +1,4 @@
-"""How far predicted angles and poses are from the truth, per example. Uses tensor methods only: imports no torch.
+"""Errors of predicted angles and poses, per example. Uses only methods of tensors, so that it need not import torch.
 
 A network's `output` holds "angles" (batch, 3: sin and cos of azimuth, elevation in radians) and "pose_3d" (batch, 17,
 3) in metres; `targets` hold "azimuth_deg", "elevation_deg" (batch,) and the true "pose_3d". A missing label is NaN,
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 MM_PER_METRE = 1000.0
 
-# Two directions of the four (true, flip, swap, both) are at best 90° apart, at azimuth 45° and elevation 0°: 45° is
-# the largest radius with which none of them can claim an example that another is nearer to.
+# The four directions (true, flip, swap, both) are at most 90° apart, at azimuth 45° and elevation 0°: 45° is the
+# largest radius within which no prediction is nearer to another of these directions.
 MISTAKE_LIMIT_DEG = 45.0
-TIE_DEG = 1e-3  # far above float32's rounding of an angle, far below any error that matters
+TIE_DEG = 1e-3  # far above float32's rounding of an angle, far below any relevant error
 
 Mistake = Literal["flip", "swap", "both"]
-# Where a prediction lies that makes the mistake, from the true azimuth and elevation in degrees.
+# The direction that a prediction with this mistake has, from the true azimuth and elevation in degrees.
 MISTAKES: dict[Mistake, Callable[[Any, Any], tuple[Any, Any]]] = {
     "flip": lambda azimuth, elevation: (-azimuth, -elevation),  # the depth of every joint with the wrong sign
     "swap": lambda azimuth, elevation: (azimuth + 180, elevation),  # left taken for right
@@ -56,7 +56,7 @@ def azimuth_error_deg(output: Tensors, targets: Tensors) -> Tensor:
 def azimuth_circular_mean_deg(output: Tensors, targets: Tensors) -> Tensor:
     """Direction of the mean of the unit vectors at the signed azimuth errors, in degrees: the same for every example.
 
-    One that is 170° too far and one that is 170° short are off by 180° on the circle, by 0° in the plain mean.
+    Errors of +170° and −170° have the circular mean 180°, but the plain mean 0°.
     """
     difference = azimuth_difference_deg(output, targets).double().deg2rad()
     mean = difference.sin().nanmean().atan2(difference.cos().nanmean()).rad2deg()
@@ -82,8 +82,8 @@ def elevation_determination(output: Tensors, targets: Tensors) -> Tensor:
 def elevation_gain(output: Tensors, targets: Tensors) -> Tensor:
     """1 − error / mean error of the best constant, (batch,): its mean is the skill against a constant.
 
-    The best constant is the median of the true elevations scored, which no constant learned from other data beats.
-    NaN where these do not vary.
+    The best constant is the median of the true elevations that are scored; no constant learned from other data has a
+    smaller mean error. NaN where these do not vary.
     """
     error, true = elevation_error_deg(output, targets).double(), centred_elevation_deg(output, targets)
     return (1 - error / positive(true.abs().nanmean())).float()
@@ -92,7 +92,7 @@ def elevation_gain(output: Tensors, targets: Tensors) -> Tensor:
 def centred_elevation_deg(output: Tensors, targets: Tensors) -> Tensor:
     """True minus median true elevation (batch,) in double precision, of the examples that have an error.
 
-    Exactly 0 where all are equal. Of an even number, torch takes the lower middle: the mean distance is the same.
+    Exactly 0 where all are equal. For an even number, torch takes the lower middle value; the mean distance is equal.
     """
     true = targets["elevation_deg"].double() + 0 * elevation_error_deg(output, targets)
     return true - true.nanmedian()
@@ -122,15 +122,17 @@ def direction_from_deg(output: Tensors, azimuth_deg: Tensor, elevation_deg: Tens
 def mistaken(mistake: Mistake, output: Tensors, targets: Tensors) -> Tensor:
     """1 where the direction is wrong by more than 45° and explained by `mistake`, else 0, (batch,).
 
-    A mistake explains a prediction that lies within 45° of where the mistake leads, and nearer to it than to the
-    truth and to where the others lead. Where two lead to the same direction (a flip and a swap at azimuth 90°,
-    elevation 0°) the first in the order of `MISTAKES` is named, so that no example counts twice.
+    A mistake explains a prediction within 45° of the direction that the mistake gives, if that direction is nearer to
+    the prediction than the truth and the directions of the other mistakes. Where two mistakes give the same direction
+    (a flip and a swap at azimuth 90°, elevation 0°), the first in the order of `MISTAKES` counts, so that no example
+    counts twice.
     """
     azimuth, elevation = targets["azimuth_deg"], targets["elevation_deg"]
     angles = {name: direction_from_deg(output, *leads(azimuth, elevation)) for name, leads in MISTAKES.items()}
     ranked = {name: angle + rank * TIE_DEG for rank, (name, angle) in enumerate(angles.items())}
     nearest = ranked[mistake] <= functools.reduce(lambda a, b: a.minimum(b), ranked.values())
-    wrong = direction_error_deg(output, targets)  # beyond 45° of it and within 45° of another: nearer to the other
+    # a prediction over 45° from the truth and within 45° of a mistake's direction is nearer to the mistake
+    wrong = direction_error_deg(output, targets)
     explained = nearest & (angles[mistake] <= MISTAKE_LIMIT_DEG) & (wrong > MISTAKE_LIMIT_DEG)
     return explained.float() + 0 * wrong
 
@@ -147,7 +149,7 @@ def depth_error_mm(output: Tensors, targets: Tensors) -> Tensor:
 
 
 def given(name: str, output: Tensors, targets: Tensors) -> Tensor:
-    """What the data itself says of each example under `name`, (batch,); NaN where it does not."""
+    """The target `name` of each example, (batch,); NaN where the data has no such target."""
     value = targets.get(name)
     return output["angles"].float()[:, 0] * math.nan if value is None else value.float()
 
@@ -158,17 +160,17 @@ def within(error: Tensor, limit: float) -> Tensor:
 
 
 def azimuth_within(limit_deg: float, output: Tensors, targets: Tensors) -> Tensor:
-    """1 where the azimuth is right to `limit_deg`, else 0, (batch,)."""
+    """1 where the azimuth error is at most `limit_deg`, else 0, (batch,)."""
     return within(azimuth_error_deg(output, targets), limit_deg)
 
 
 def azimuth_opposite(output: Tensors, targets: Tensors) -> Tensor:
-    """1 where the azimuth is off by more than 90°, else 0: front taken for back, or left for right, (batch,)."""
+    """1 where the azimuth is off by more than 90°, else 0, (batch,): front and back or left and right are confused."""
     return 1 - azimuth_within(90.0, output, targets)
 
 
 def direction_within(limit_deg: float, output: Tensors, targets: Tensors) -> Tensor:
-    """1 where the direction is right to `limit_deg`, else 0, (batch,)."""
+    """1 where the direction error is at most `limit_deg`, else 0, (batch,)."""
     return within(direction_error_deg(output, targets), limit_deg)
 
 
@@ -179,12 +181,12 @@ def accuracy(limit_deg: float) -> Metric:
 
 
 def failure(mistake: Mistake, label: str) -> Metric:
-    """Share of the examples whose direction is wrong in this way."""
+    """Share of the examples whose direction has this mistake."""
     return Metric(f"direction_{mistake}", label, "share", "lower", functools.partial(mistaken, mistake))
 
 
-# A signed error has no better direction: the biases say "lower" because a Metric must say one. They are for densities
-# and for reading, not for hypotheses.
+# For a signed error neither lower nor higher is better: the biases say "lower" because a Metric must have a direction.
+# They are for densities and for information, not for hypotheses.
 CATALOGUE = (
     Metric("azimuth_mae_deg", "Azimuth error, mean", "°", "lower", azimuth_error_deg),
     Metric("azimuth_median_deg", "Azimuth error, median", "°", "lower", azimuth_error_deg, "median"),

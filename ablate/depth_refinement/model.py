@@ -1,4 +1,4 @@
-"""The pose network: camera angles from 3D, visibility and 2D, and a refined 3D pose. Knows no labels and no losses."""
+"""The pose network: camera angles from 3D, visibility and 2D, and a refined 3D pose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ablate.depth_refinement.settings import check_settings
 from ablate.depth_refinement.skeleton import NUM_JOINTS
 
 FOURIER_ORDERS = 4
-# Joint coordinates of a standing adult have a standard deviation near 0.3 m: brings inputs to unit size.
+# Joint coordinates of a standing adult have a standard deviation near 0.3 m: dividing by it gives inputs of unit size.
 METRES_PER_UNIT = 0.3
 EXISTING_PER_D_MODEL = 12  # 12 · 128 = 1536, the seed's existing features
 
@@ -37,9 +37,10 @@ def create_model(
     """Network of 2.2 M parameters; 7.0 M with `use_elepose`.
 
     Arms: *existing* (the defaults), *hybrid* (`use_elepose`), *elepose* (`use_elepose`, `use_existing=False`: the
-    angles see 2D features only, the depth head keeps its transformer), *existing-2d* (`use_2d_tokens`: the 2D pose
-    joins the joint tokens). `feedforward_dim` defaults to 4 · d_model. `angle_noise_std` (degrees) is the noise on
-    the azimuth given to the depth head while training, half of it on the elevation, from epoch `angle_noise_warmup`.
+    angles use 2D features only, the depth head still uses the transformer), *existing-2d* (`use_2d_tokens`: the joint
+    tokens include the 2D pose). `feedforward_dim` defaults to 4 · d_model. `angle_noise_std` (degrees) is the SD of
+    noise on the azimuth that the depth head gets in training, from epoch `angle_noise_warmup` on; the elevation gets
+    half of it.
 
     Raises InputError naming every setting out of range, with the nearest valid choices.
     """
@@ -66,7 +67,7 @@ def create_model(
 
 
 class JointEncoder(nn.Module):
-    """Joint features (batch, 17, d_model): one token per joint of 3D and visibility (and 2D if asked), mixed by
+    """Joint features (batch, 17, d_model): one token per joint from 3D and visibility (and 2D with `use_2d`), mixed by
     attention."""
 
     def __init__(
@@ -90,7 +91,7 @@ class JointEncoder(nn.Module):
         """Features of every joint after attention; inputs already scaled."""
         parts = (pose_2d, pose_3d, visibility) if self.use_2d else (pose_3d, visibility)
         tokens = self.embed(torch.cat(parts, dim=-1))
-        # Under autocast the residual stream stays in its short dtype: mixed dtypes cost a copy at every step.
+        # Under autocast the residual stream stays in the 16-bit dtype: mixed dtypes would cost a copy at every step.
         tokens = tokens + self.joint_embedding.to(tokens.dtype)
         features: Tensor = self.norm(self.blocks(tokens))
         return features
@@ -100,7 +101,7 @@ class DirectAnglePredictor(nn.Module):
     """Azimuth and elevation from the existing features, the ElePose features, or both by concatenation.
 
     The existing features are the joint features *after* attention, 3D and visibility, about 12 · d_model wide.
-    Each branch has its own LayerNorm before the concatenation: without it the wider branch drowns the other.
+    Each branch has its own LayerNorm before the concatenation, so that both have the same scale.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class DirectAnglePredictor(nn.Module):
 class DepthHead(nn.Module):
     """Corrections (batch, 17, 3) in metres to the noisy 3D, from joint features and the predicted angles.
 
-    The angles arrive detached, as Fourier features: the pose loss cannot bend them.
+    The angles are detached and enter as Fourier features: the pose loss has no gradient with respect to them.
     """
 
     def __init__(self, d_model: int, angle_noise_std: float, angle_noise_warmup: int) -> None:
@@ -173,7 +174,7 @@ class DepthHead(nn.Module):
         self.joints = nn.Linear(d_model, hidden)
         self.angles = nn.Linear(4 * FOURIER_ORDERS, hidden, bias=False)
         self.correction = nn.Linear(hidden, 3)
-        nn.init.zeros_(self.correction.weight)  # training starts at the pose it was given
+        nn.init.zeros_(self.correction.weight)  # at first the correction is 0: the output is the input pose
         nn.init.zeros_(self.correction.bias)
 
     def forward(
@@ -222,7 +223,7 @@ class PoseNetwork(nn.Module):
         self.depth_head.epoch = epoch
 
     def parameter_counts(self) -> dict[str, int]:
-        """Parameters the angles depend on ("angle_path"), and of those the ElePose backbone's ("elepose")."""
+        """Parameters that the angles depend on ("angle_path"), and of these the ElePose backbone's ("elepose")."""
         elepose = count(self.angle_head.elepose) if self.angle_head.use_elepose else 0
         encoder = count(self.encoder) if self.angle_head.use_existing else 0
         return {"angle_path": encoder + count(self.angle_head), "elepose": elepose}

@@ -1,4 +1,4 @@
-"""Which joints hide behind the person's own body, cheaply: capsules in the image, compared by depth. Draws nothing."""
+"""Which joints are hidden by the person's own body: a fast test with capsules in the image, compared by depth."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ablate.depth_refinement import skeleton as joint
 
-# Each part is a capsule between the midpoints of two pairs of joints, with a radius in metres: about half an adult
-# limb's thickness. Three side by side make the trunk; one point makes the head.
+# Each part is a capsule between the midpoints of two pairs of joints, with a radius in metres of about half the
+# thickness of an adult's limb. Three parallel capsules form the trunk; one of length 0 is the head.
 _PARTS = (
     ((joint.L_SHOULDER, joint.L_SHOULDER), (joint.L_ELBOW, joint.L_ELBOW), 0.045),
     ((joint.R_SHOULDER, joint.R_SHOULDER), (joint.R_ELBOW, joint.R_ELBOW), 0.045),
@@ -27,7 +27,8 @@ _PARTS = (
     ((joint.L_SHOULDER, joint.R_SHOULDER), (joint.L_HIP, joint.R_HIP), 0.10),
     ((joint.L_EAR, joint.R_EAR), (joint.L_EAR, joint.R_EAR), 0.09),
 )
-# A joint this far behind a part's axis, in radii, is hidden by it; its own flesh forgives less.
+# A joint is hidden by a part when it is at least this many radii behind the part's axis. A joint just behind the axis
+# is still inside the part, and counts as visible.
 _BEHIND_RADII = 0.5
 
 
@@ -52,8 +53,8 @@ def _parts(device: torch.device) -> _Parts:
 def occluded_joints(joints: Float[Tensor, "batch 17 3"]) -> Bool[Tensor, "batch 17"]:
     """Joints whose viewing ray meets another part of the body in front of them.
 
-    joints: crop-camera axes from the camera's centre, metres. Rays are compared in the plane of the pelvis' depth,
-    where a capsule's outline is a distance to a segment.
+    joints: metres, crop-camera axes, origin at the camera's centre. Rays are compared in the plane at the pelvis'
+    depth, where being inside a capsule's outline is a limit on the distance to a line segment.
     """
     parts = _parts(joints.device)
     depth = joints[..., 2]

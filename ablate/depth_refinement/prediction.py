@@ -1,4 +1,4 @@
-"""From a file of poses to camera angles and refined 3D, with a trained network."""
+"""Camera angles and refined 3D for a file of poses, from a trained network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ablate.depth_refinement.simulation import assemble
 from ablate.depth_refinement.skeleton import JOINTS, NUM_JOINTS
 
 SHAPES = {"pose_2d": (NUM_JOINTS, 2), "pose_3d": (NUM_JOINTS, 3), "visibility": (NUM_JOINTS,)}
-MAX_BYTES = 1_000_000_000  # of all arrays read, unpacked: a million poses
+MAX_BYTES = 1_000_000_000  # limit for all unpacked arrays: about a million poses
 MAX_LAYERS, MAX_WIDTH = 1000, 100_000  # a hundred times the largest network of this subject
 FACTORIES = (
     "ablate.depth_refinement.model:create_model",
@@ -36,9 +36,9 @@ FACTORIES = (
 
 
 def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
-    """A row a pose: azimuth_deg, elevation_deg and `<joint>_x|y|z_m` (refined 3D, camera axes, pelvis-centred).
+    """A row for each pose: azimuth_deg, elevation_deg and `<joint>_x|y|z_m` (refined 3D, camera axes, pelvis-centred).
 
-    Raises InputError for a folder that holds no network of this subject, or a file without proper poses.
+    Raises InputError for a folder without a network of this subject, or a file without valid poses.
     """
     folder = checkpoint / "model" if (checkpoint / "model").is_dir() else checkpoint
     _check_factory(folder)
@@ -57,7 +57,10 @@ def predict_file(checkpoint: Path, poses: Path) -> pd.DataFrame:
 
 
 def _check_factory(folder: Path) -> None:
-    """A file from elsewhere must not choose what is imported and called, nor take hours to build."""
+    """Raises InputError for a factory that is not in FACTORIES or a network that is too large.
+
+    A file of unknown origin must not decide what is imported and called, or take hours to build.
+    """
     document = read_settings(folder)
     factory = document["factory"]
     if factory not in FACTORIES:
@@ -128,14 +131,14 @@ def render(table: pd.DataFrame, suffix: str) -> str:
 
 
 def check_out(out: Path) -> None:
-    """Raises InputError for another suffix than .csv or .json, or where no file can be."""
+    """Raises InputError for another suffix than .csv or .json, or where no file can be written."""
     if out.suffix not in (".csv", ".json"):
         raise InputError(Problem("--out", "", "must end in .csv or .json", str(out)))
     check_file("--out", out)
 
 
 def write(table: pd.DataFrame, out: Path) -> None:
-    """Write `out` whole or not at all. Raises InputError for another suffix or a folder that cannot be written."""
+    """Write `out` completely or not at all. Raises InputError for another suffix or a folder without write access."""
     check_out(out)
     try:
         write_whole(out, [render(table, out.suffix).encode()])

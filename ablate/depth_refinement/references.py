@@ -1,4 +1,4 @@
-"""Yardsticks without gradient training: constant angles, the torso's frame, ridge regression. They refine no pose."""
+"""References without gradient training: constant angles, the torso's frame, ridge regression. They refine no pose."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OUTPUTS = 3  # sin and cos of the azimuth, elevation in radians
 
 
 def constant() -> Constant:
-    """Reference arm: the mean direction of the training set for everyone."""
+    """Reference arm: the mean direction of the training set for every example."""
     return Constant()
 
 
 def torso_frame() -> TorsoFrame:
-    """Reference arm: angles read off the torso of the noisy 3D; nothing is learned."""
+    """Reference arm: angles computed from the torso of the noisy 3D; nothing is learned."""
     return TorsoFrame()
 
 
@@ -65,13 +65,13 @@ class TorsoFrame(nn.Module):
     """Body frame of the noisy 3D: up is the torso's axis, because gravity is unknown in camera axes."""
 
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Learns nothing, and draws no batch."""
+        """Does nothing: there is nothing to learn, and no batch is drawn."""
 
     def forward(self, inputs: Float[Tensor, "batch 17 6"]) -> dict[str, Tensor]:
         """Output as the network's; "pose_3d" is the noisy input."""
         joints = inputs[..., 2:5]
-        # The crop camera's axis (z) passes through the pelvis: the way to the camera is −z, and its parts along
-        # the body's left, up and forward are the z components of those axes, negated.
+        # The crop camera's axis (z) passes through the pelvis, so the direction to the camera is −z. Its components
+        # along the body's left, up and forward are the negated z components of these axes.
         left, up, forward = (-body_axes(joints, trunk(joints))[..., 2]).unbind(-1)
         elevation = torch.atan2(up, torch.hypot(left, forward))
         return answer(torch.stack([-left, forward, elevation], dim=-1), inputs)
@@ -103,7 +103,7 @@ class Ridge(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "batch 17 6"]) -> dict[str, Tensor]:
         """Output as the network's; "pose_3d" is the noisy input."""
-        # Not F.linear: autocast would round the answer to bfloat16.
+        # Not F.linear: autocast would round the result to bfloat16.
         raw = (features(inputs).unsqueeze(1) * self.weight).sum(-1) + self.bias
         elevation = raw[:, 2:].clamp(-math.pi / 2, math.pi / 2)
         return answer(torch.cat([raw[:, :2], elevation], dim=1), inputs)
@@ -124,7 +124,7 @@ def solve(moments: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
 
 
 def features(inputs: Float[Tensor, "batch 17 6"]) -> Float[Tensor, "batch features"]:
-    """3D and visibility side by side: what the existing arm sees."""
+    """3D and visibility in one row: the inputs of the existing arm."""
     return inputs[..., 2:].flatten(1)
 
 
@@ -135,11 +135,11 @@ def label_matrix(azimuth_deg: Float[Tensor, " batch"], elevation_deg: Float[Tens
 
 
 def answer(angles: Tensor, inputs: Tensor) -> dict[str, Tensor]:
-    """The network's output format, with the noisy pose as it came."""
+    """The network's output format, with the noisy input pose unchanged."""
     return {"angles": angles, "pose_3d": inputs[..., 2:5].clone()}
 
 
 def require(examples: int) -> None:
-    """A fit on nothing would answer with the initial values."""
+    """Raises ValueError without examples: the reference would keep its initial values."""
     if examples == 0:
         raise ValueError("fit needs at least one training example, got none")

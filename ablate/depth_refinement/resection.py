@@ -1,7 +1,8 @@
-"""The camera that sees known points where they were detected: rotation and place. Knows no body, no angle, no model.
+"""Camera resection: rotation and translation of the camera from known 3D points and their detected image positions.
 
-Least squares of the reprojection error in units of its standard deviation, soft-L1 per coordinate so that gross errors
-count once, not squared. Several starts, because a wrong side of the body is a minimum too.
+Least squares of the reprojection error in units of its standard deviation, with soft-L1 per coordinate, so that gross
+errors count linearly and not squared. Several starts, because a camera on the wrong side of the body is a local
+minimum.
 """
 
 from __future__ import annotations
@@ -16,37 +17,37 @@ from scipy.optimize import least_squares
 Array = NDArray[np.float64]
 
 STARTS = 8  # directions around the points, at the height of their centre
-# Steps of all starts side by side. Measured on mocap: more change no answer, because the last steps are scipy's.
+# Steps from every start. More change no result (measured on mocap), because scipy takes the last steps.
 STEPS = 12
-# Nearest depth, metres: keeps a wild step from dividing by zero.
+# Smallest depth in metres: a step that is too large must not divide by zero.
 _NEAR = 0.05
-_DAMPING = (1e-3, 1e-9, 1e9)  # first, least, most
+_DAMPING = (1e-3, 1e-9, 1e9)  # initial, smallest, largest
 
 
 class Camera(NamedTuple):
-    """x_camera = rotation @ x + translation, OpenCV axes; leading dimensions as the detections have."""
+    """x_camera = rotation @ x + translation, OpenCV axes; leading dimensions as those of the detections."""
 
     rotation: Array  # (…, 3, 3)
     translation: Array  # (…, 3)
 
 
 def solve(points: Array, image: Array, sd: Array) -> Camera:
-    """The best camera of each example.
+    """The best camera for each example.
 
-    points: (batch, n, 3), metres, +Y up, n at least 4; image: (batch, n, 2) as x/z, y/z; sd: (batch, n), positive, of
-    either coordinate. After a damped Gauss-Newton descent from every start (Levenberg-Marquardt with the weights of
-    soft-L1), scipy's `least_squares` takes the best one to its minimum.
+    points: (batch, n, 3), metres, +Y up, n at least 4; image: (batch, n, 2) as x/z, y/z; sd: (batch, n), positive, the
+    SD of each coordinate. A damped Gauss-Newton descent runs from every start (Levenberg-Marquardt with the weights of
+    soft-L1); then scipy's `least_squares` refines the best result.
     """
-    many = tuple(np.repeat(array, STARTS, axis=0) for array in (points, image, sd))
-    found, cost = _descend(_starts(points, image), *many)
+    repeated = tuple(np.repeat(array, STARTS, axis=0) for array in (points, image, sd))
+    cameras, cost = _descend(_starts(points, image), *repeated)
     best = np.arange(len(points)) * STARTS + cost.reshape(-1, STARTS).argmin(1)
-    rotation, translation = found.rotation[best], found.translation[best]
+    rotation, translation = cameras.rotation[best], cameras.translation[best]
     polished = [_polish(*example) for example in zip(rotation, translation, points, image, sd, strict=True)]
     return Camera(*(np.stack(parts) for parts in zip(*polished, strict=True)))
 
 
 def _starts(points: Array, image: Array) -> Camera:
-    """Level cameras all around, at the distance where the points are as large as their image."""
+    """Level cameras all around, at the distance at which the points project to the size of their image."""
     angle = 2 * np.pi * np.arange(STARTS) / STARTS
     zero, one = np.zeros(STARTS), np.ones(STARTS)
     rows = [[np.cos(angle), zero, -np.sin(angle)], [zero, -one, zero], [-np.sin(angle), zero, -np.cos(angle)]]
@@ -56,13 +57,13 @@ def _starts(points: Array, image: Array) -> Camera:
     size = np.sqrt(((points - centre[:, None]) ** 2).sum(-1).mean(1))
     spread = np.sqrt(((image - middle[:, None]) ** 2).sum(-1).mean(1))
     depth = np.maximum((size + height) / np.maximum(spread + seen, 1e-9), 2 * size + _NEAR)
-    place = depth[:, None] * np.concatenate([middle, np.ones_like(middle[:, :1])], axis=1)
-    translation = place[:, None] - np.einsum("sij,bj->bsi", rotation, centre)
+    position = depth[:, None] * np.concatenate([middle, np.ones_like(middle[:, :1])], axis=1)
+    translation = position[:, None] - np.einsum("sij,bj->bsi", rotation, centre)
     return Camera(np.tile(rotation, (len(points), 1, 1)), translation.reshape(-1, 3))
 
 
 def _descend(camera: Camera, points: Array, image: Array, sd: Array) -> tuple[Camera, Array]:
-    """Damped Gauss-Newton, each example with a damping of its own; a step that raises the cost is not taken."""
+    """Damped Gauss-Newton, with a damping for each example; a step that raises the cost is rejected."""
     residuals, jacobian = _reprojection(camera, points, image, sd)
     cost, damping = _soft_l1(residuals), np.full(len(points), _DAMPING[0])
     for _ in range(STEPS):
@@ -98,7 +99,7 @@ def _polish(rotation: Array, translation: Array, points: Array, image: Array, sd
 
 
 def _reprojection(camera: Camera, points: Array, image: Array, sd: Array) -> tuple[Array, Array]:
-    """Residuals (…, 2n) in SDs and their derivatives (…, 2n, 6) after a turn (on the left) and a shift."""
+    """Residuals (…, 2n) in SDs and their derivatives (…, 2n, 6) by a rotation (applied on the left) and a shift."""
     turned = points @ camera.rotation.swapaxes(-1, -2)
     x, y, z = np.moveaxis(turned + camera.translation[..., None, :], -1, 0)
     z = np.maximum(z, _NEAR)
@@ -118,7 +119,7 @@ def _soft_l1(residuals: Array) -> Array:
 
 
 def _moved(camera: Camera, step: Array) -> Camera:
-    """Turn by the rotation vector step[…, :3] on the left, then shift by step[…, 3:] (Rodrigues' formula)."""
+    """Rotate by the rotation vector step[…, :3] on the left (Rodrigues' formula), then shift by step[…, 3:]."""
     cross, angle = _cross(step[..., :3]), np.linalg.norm(step[..., :3], axis=-1)[..., None, None]
     half = np.sinc(angle / (2 * np.pi))
     turn = np.eye(3) + np.sinc(angle / np.pi) * cross + half**2 / 2 * (cross @ cross)
@@ -126,7 +127,7 @@ def _moved(camera: Camera, step: Array) -> Camera:
 
 
 def _left_jacobian(vector: Array) -> Array:
-    """How a turn by `vector` (3,) changes on the left when `vector` does (Solà, arXiv 1812.01537, eq. 145)."""
+    """Left Jacobian of the rotation by `vector` (3,) (Solà, arXiv 1812.01537, eq. 145)."""
     angle, cross = math.hypot(*vector), _cross(vector)
     if angle < 1e-6:
         return np.eye(3) + cross / 2

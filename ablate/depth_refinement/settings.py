@@ -1,4 +1,4 @@
-"""Check the network's settings and say everything that is wrong with them at once. Knows no torch."""
+"""Check the network's settings and report everything that is wrong at once. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def check_settings(
     angle_noise_std: float,
     angle_noise_warmup: int,
 ) -> None:
-    """Raise InputError with one Problem per setting out of range.
+    """Raise InputError with one Problem for each setting out of range.
 
-    `widths` must hold d_model and num_heads, `flags` use_elepose and use_existing.
+    `widths` must include d_model and num_heads, `flags` use_elepose and use_existing.
     """
     problems = [*width_problems(widths)]
     if not problems:

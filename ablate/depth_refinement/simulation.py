@@ -1,4 +1,4 @@
-"""Turn true world poses into examples: place a camera, crop, detect, label. Knows nothing of files or splits."""
+"""Turn true poses in world axes into examples: place a camera, crop, detect, label."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from ablate.depth_refinement.geometry import (
 from ablate.depth_refinement.noise import DetectorErrors, detect
 from ablate.depth_refinement.skeleton import L_HIP, R_HIP
 
-# Channels of the last dimension of the inputs, by what they are; see `assemble`.
+# Channels of the last dimension of the inputs by name; see `assemble`.
 INPUTS = {"pose_2d": (0, 2), "pose_3d": (2, 5), "visibility": (5, 6)}
 
 
 class Cameras(Frozen):
-    """Where cameras stand and how they are held. Azimuth is uniform over the circle."""
+    """Position, roll and focal length of the cameras. Azimuth is uniform over the circle."""
 
     elevation_min_deg: float = Field(default=-30.0, ge=-85, le=85)  # uniform in degrees between these two
     elevation_max_deg: float = Field(default=60.0, ge=-85, le=85)
-    distance_min_m: float = Field(default=2.5, ge=1.5)  # camera to pelvis, uniform; nearer, a raised hand passes it
+    # Camera to pelvis, uniform between these two. Nearer than 1.5 m, a raised hand could be behind the camera.
+    distance_min_m: float = Field(default=2.5, ge=1.5)
     distance_max_m: float = Field(default=8.0, ge=1.5)
     roll_sd_deg: float = Field(default=3.0, ge=0, le=90)  # hand-held cameras are nearly level
-    focal_min: float = Field(default=0.7, gt=0)  # focal length in image widths: a telephone's main lens
-    focal_max: float = Field(default=2.0, gt=0)  # a portrait lens; log-uniform between
-    off_centre: float = Field(default=0.6, ge=0, le=1)  # pelvis within this share of the half-image, per axis
+    focal_min: float = Field(default=0.7, gt=0)  # focal length in image widths: the main lens of a phone
+    focal_max: float = Field(default=2.0, gt=0)  # a portrait lens; log-uniform between the two
+    off_centre: float = Field(default=0.6, ge=0, le=1)  # the pelvis is within this share of the half-image, per axis
 
     @model_validator(mode="after")
     def _ordered(self) -> Cameras:
@@ -58,8 +59,8 @@ class View(NamedTuple):
 def place_cameras(centre: Float[Tensor, "batch 3"], cameras: Cameras, *, generator: Generator) -> View:
     """Draw one camera for each pelvis `centre` (world, +Y up) and crop it.
 
-    The camera looks past the person, by up to `off_centre` of its half-image. The crop is the shortest turn of the
-    camera's axis onto the pelvis, so the camera keeps its own roll: a level look-at would tell where gravity is.
+    The camera's axis misses the pelvis by up to `off_centre` of its half-image. The crop is the shortest rotation of
+    the axis onto the pelvis, so the camera keeps its own roll: a level look-at would reveal the direction of gravity.
     """
     draw = torch.rand((6, centre.shape[0]), generator=generator, device=centre.device)
     elevation = _between(cameras.elevation_min_deg, cameras.elevation_max_deg, draw[1]).deg2rad()
@@ -85,7 +86,7 @@ def simulate(
     *,
     generator: Generator,
 ) -> Batch:
-    """One view of each pose (world, +Y up, metres): what the network sees and what it should say.
+    """One view of each pose (world, +Y up, metres): the inputs and the targets of the network.
 
     Targets, each (batch,) float32: azimuth_deg [0, 360), elevation_deg, lean_deg, visible_joints, distance_m,
     noise_level, subject (int64); pose_3d (batch, 17, 3), true, crop-camera axes, pelvis-centred, metres; image_2d
@@ -117,7 +118,7 @@ def simulate(
 
 
 def described(batch: Batch, joints: Float[Tensor, "batch 17 3"], clip: Int[Tensor, " batch"]) -> Batch:
-    """`simulate`'s batch with what only a judge needs: training examples go without.
+    """`simulate`'s batch with further targets for evaluation, which training examples do not have.
 
     Further targets: clip (batch,) int64; input_mpjpe_mm and input_depth_mae_mm (batch,), the errors of the detector's
     3D against the truth; pose_world (batch, 17, 3), the true `joints` in world axes, pelvis-centred, metres.
@@ -136,7 +137,7 @@ def described(batch: Batch, joints: Float[Tensor, "batch 17 3"], clip: Int[Tenso
 def assemble(
     image: Float[Tensor, "*batch 17 2"], joints: Float[Tensor, "*batch 17 3"], visibility: Float[Tensor, "*batch 17"]
 ) -> Float[Tensor, "*batch 17 6"]:
-    """Model inputs from a detector's answer: 2D centred and scaled, 3D centred at its own mid-hip, visibility.
+    """Model inputs from a detector's output: 2D centred and scaled, 3D centred at its own mid-hip, visibility.
 
     image: coordinates in the perspective crop, any unit; joints: crop-camera axes, metres.
     """
@@ -152,7 +153,7 @@ def normalise_image(image: Float[Tensor, "*batch 17 2"]) -> Float[Tensor, "*batc
 
 
 def wrap_degrees(angle: Tensor) -> Tensor:
-    """[0, 360): radians just below 2π may round up to 360 itself."""
+    """Angles in [0, 360): 2π minus a rounding error may become 360 in degrees."""
     return torch.where(angle >= 360, angle - 360, angle)
 
 

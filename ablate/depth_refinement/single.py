@@ -1,4 +1,4 @@
-"""Train one network outside any study: the same execution as a study's runs, into a folder of one's own."""
+"""Train one network outside any study, executed like a run of a study, into a folder that the user names."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def train(
         typer.echo("--fp16 on a CPU: bfloat16 is used instead", err=True)
     _buildable(settings["model"])
     if "file" in settings["data"]:
-        load_data(settings["data"], context, torch.device("cpu"))  # what is wrong with it shows before anything is made
+        load_data(settings["data"], context, torch.device("cpu"))  # reports problems before any folder is made
     _make(out)
     with ProgressView(1) as view:
         view.started(spec)
@@ -118,7 +118,7 @@ def _training(training: Mapping[str, Any], threads: int | None) -> dict[str, Any
 
 
 def _check_out(out: Path, unfinished: Path) -> None:
-    """`out` must be new, empty, or hold this very run unfinished."""
+    """`out` must be new, empty, or hold the same run unfinished."""
     if out.exists() and not out.is_dir():
         raise InputError(Problem("--out", "", "must be a folder", str(out)))
     if out.exists() and any(out.iterdir()) and not unfinished.is_dir():
@@ -134,7 +134,7 @@ def _make(out: Path) -> None:
 
 
 def _keep(artifacts: Path, out: Path, scores: dict[str, float]) -> None:
-    shutil.rmtree(out / "model", ignore_errors=True)  # left by a kill between this line and the last
+    shutil.rmtree(out / "model", ignore_errors=True)  # exists if a kill came between this line and the last
     shutil.move(artifacts / "model", out / "model")
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out / "work")

@@ -20,7 +20,7 @@ FACE = (NOSE, L_EYE, R_EYE, L_EAR, R_EAR)
 ARMS = (L_ELBOW, R_ELBOW, L_WRIST, R_WRIST)
 LEGS = (L_KNEE, R_KNEE, L_ANKLE, R_ANKLE)
 
-# Limbs from root to tip: errors grow and correlate along them.
+# Limbs from root to tip. Errors grow along a limb, and those of neighbours are correlated.
 LIMBS = (
     (L_SHOULDER, L_ELBOW, L_WRIST),
     (R_SHOULDER, R_ELBOW, R_WRIST),
@@ -28,7 +28,7 @@ LIMBS = (
     (R_HIP, R_KNEE, R_ANKLE),
 )
 
-# Joint pairs of (nearly) constant distance.
+# Joint pairs whose distance is (nearly) constant.
 BONES = (
     (L_SHOULDER, L_ELBOW), (L_ELBOW, L_WRIST), (R_SHOULDER, R_ELBOW), (R_ELBOW, R_WRIST),
     (L_HIP, L_KNEE), (L_KNEE, L_ANKLE), (R_HIP, R_KNEE), (R_KNEE, R_ANKLE),

@@ -1,4 +1,4 @@
-"""A person of 17 joints as lines in the plane, and the palette of the galleries. Knows no camera and no arm."""
+"""A person of 17 joints as lines in the plane, and the palette of the galleries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ablate.depth_refinement.skeleton import (
 )
 
 WIDTH_IN = 3.4
-# Okabe & Ito (2008): told apart by colour-blind readers; the marks tell the arms apart in grey.
+# Okabe & Ito (2008), which colour-blind readers can distinguish; the marks distinguish the arms in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "D", "^", "v", "P")
 TRUTH, LEFT, RIGHT, MIDDLE, LIGHT = "black", "#222222", "#8A8A8A", "#6E6E6E", "#BBBBBB"
@@ -26,7 +26,7 @@ FACE = ((NOSE, L_EAR), (NOSE, R_EAR))
 
 
 def stick_figure(axis: Axes, points: np.ndarray, *, zorder: float = 2) -> None:
-    """`points` (17, 2) in the axis' own directions. The subject's left is dark and solid, the right grey and dashed."""
+    """`points` (17, 2) in the axes' directions. The subject's left is dark and solid, its right grey and dashed."""
     neck, pelvis = points[[L_SHOULDER, R_SHOULDER]].mean(0), points[[L_HIP, R_HIP]].mean(0)
     axis.plot(*np.stack([points[NOSE], neck, pelvis]).T, color=MIDDLE, linewidth=0.9, zorder=zorder)
     for bone in (*BONES, *FACE):

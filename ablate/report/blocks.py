@@ -1,4 +1,4 @@
-"""The parts of a page before any format: headings, paragraphs, tables, pictures. Knows no study and no format."""
+"""The blocks of a page: headings, paragraphs, tables, pictures. Independent of any study and any output format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Link:
     href: str
 
 
-Span = str | Strong | Code | Link  # all of them plain text: the formats escape what they show
+Span = str | Strong | Code | Link  # all hold plain text: each format escapes it
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """`serious`: a warning."""
+    """`serious`: it is a warning."""
 
     spans: tuple[Span, ...]
     serious: bool = False
@@ -55,17 +55,18 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list; every item is a line of spans."""
+    """A bulleted list; every item is a line of spans."""
 
     items: tuple[tuple[Span, ...], ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as a person reads it, and as a program does.
+    """A table as text for people, and as records for programs.
 
     `name` is a slug and names the files of the table, `tables/<name>.tex` and `.csv`. `records` are the same facts
-    with full precision, a fact a row; without them the CSV has the text. `folded`: shown on demand, under its caption.
+    with full precision, one fact for each row; without them the CSV has the text. `folded`: hidden under its caption
+    until the reader opens it.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """`file` is its name in `figures/`. `records` are the numbers drawn, where no table of the page has them."""
+    """`file` is a name in `figures/`. `records` are the numbers drawn, where no table of the page has them."""
 
     file: str
     caption: str
@@ -101,26 +102,26 @@ def slug(text: str) -> str:
 
 
 def paragraph(*spans: Span, serious: bool = False) -> Paragraph:
-    """A Paragraph of its spans as arguments."""
+    """A Paragraph whose spans are given as arguments."""
     return Paragraph(spans, serious)
 
 
 def plain(spans: Iterable[Span]) -> str:
-    """The words alone."""
+    """The text without bold, code and links."""
     return "".join(span if isinstance(span, str) else span.text for span in spans)
 
 
 def unique(blocks: Iterable[Block]) -> list[Block]:
-    """The same blocks, with a number behind the name of a table or picture that another already has."""
-    taken: set[str] = set()
-    found: list[Block] = []
+    """The same blocks, with a number added to a table's or picture's name that an earlier block already has."""
+    used_names: set[str] = set()
+    renamed: list[Block] = []
     for block in blocks:
         if isinstance(block, Table | Picture) and block.name:
             name, count = slug(block.name), 1
-            while name in taken:
+            while name in used_names:
                 count += 1
                 name = f"{slug(block.name)}-{count}"
-            taken.add(name)
+            used_names.add(name)
             block = replace(block, name=name)
-        found.append(block)
-    return found
+        renamed.append(block)
+    return renamed

@@ -20,9 +20,9 @@ FORMATS = {"md": "report.md", "html": "report.html", "tex": "report.tex", "csv":
 def build(results: Results, out_dir: Path, *, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:
     """Write the report, `results.csv`, `timings.csv` and `figures/` into `out_dir`; gives the path of the first format.
 
-    `formats` are names of FORMATS. The same store gives the same bytes. Everything is made in a temporary folder
-    beside `out_dir` first: a report that fails leaves the old one as it was. Other files in `out_dir` are left alone.
-    `study_file` names the study in the command to run it again where the store has not kept that command.
+    `formats` are keys of FORMATS. The same store gives the same bytes. Everything is written to a temporary folder
+    beside `out_dir` first, so that a report that fails leaves the old one unchanged. Other files in `out_dir` stay.
+    `study_file` names the study in the command to run it again where the store has no record of that command.
     """
     analysis = analyse(results)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _write(name: str, page: Sequence[Block], analysis: Analysis, folder: Path) -
 
 
 def _replace(fresh: Path, out_dir: Path) -> None:
-    """Move what was made over what was there. No old picture stays, and no old table of a kind that was made."""
+    """Move the new files over the old ones. Old pictures are deleted, and old tables of the suffixes just written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out_dir / "figures", ignore_errors=True)
     tables = sorted(fresh.glob("tables/*"))

@@ -10,63 +10,63 @@ from ablate.planning.outdated import Outdated
 from ablate.planning.plan import Cell, Plan
 from ablate.study import Record
 
-PLACE = ("phase", "arm", "trial", "seed")  # of a run in its study
+RUN_FIELDS = ("phase", "arm", "trial", "seed")  # identify a run within its study
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What is shown of a study: its plan, what of the store it does not count, how it differs from the store."""
+class ShownPlan:
+    """What is shown of a study: its plan, stored runs that do not count, and differences from the store."""
 
     plan: Plan
     outdated: Sequence[Outdated]
     differences: Sequence[str]
     phases: Sequence[str]
-    driver: str  # who is at work; "" for nobody
+    driver: str  # the process that is running the study; "" when none is
 
 
-def cells(of: Shown) -> list[Cell]:
+def cells(shown: ShownPlan) -> list[Cell]:
     """The runs of the phases that are shown."""
-    return [cell for cell in of.plan.cells if cell.phase in of.phases]
+    return [cell for cell in shown.plan.cells if cell.phase in shown.phases]
 
 
-def document(of: Shown) -> dict[str, Any]:
+def document(shown: ShownPlan) -> dict[str, Any]:
     """Plain JSON."""
     return {
-        "study": of.plan.study,
-        "driver": of.driver,
-        "cells": [{name: getattr(cell, name) for name in (*PLACE, "state", "error")} for cell in cells(of)],
+        "study": shown.plan.study,
+        "driver": shown.driver,
+        "cells": [{name: getattr(cell, name) for name in (*RUN_FIELDS, "state", "error")} for cell in cells(shown)],
         "outdated": [
-            {**{name: getattr(old.record, name) for name in (*PLACE, "run_id")}, "changed": old.changed}
-            for old in _outdated(of)
+            {**{name: getattr(old.record, name) for name in (*RUN_FIELDS, "run_id")}, "changed": old.changed}
+            for old in _outdated(shown)
         ],
-        "differences": list(of.differences),
+        "differences": list(shown.differences),
     }
 
 
-def lines(of: Shown) -> Iterator[str]:
-    """A line a run, then a line an outdated one with what changed."""
-    yield from (_line(cell, cell.state, cell.error) for cell in cells(of))
-    yield from (_line(old.record, "outdated", old.changed) for old in _outdated(of))
+def lines(shown: ShownPlan) -> Iterator[str]:
+    """A line for each run, then one for each outdated run with what changed."""
+    yield from (_line(cell, cell.state, cell.error) for cell in cells(shown))
+    yield from (_line(old.record, "outdated", old.changed) for old in _outdated(shown))
 
 
-def notes(of: Shown) -> Iterator[str]:
-    """How many of each, how far tuning is, what differs between the study file and its data and the store."""
-    states = [cell.state for cell in cells(of)]
+def notes(shown: ShownPlan) -> Iterator[str]:
+    """How many runs have each state, progress of tuning, and differences between the study and the store."""
+    states = [cell.state for cell in cells(shown)]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    old = len(_outdated(of))
-    yield f"{of.plan.study}: {', '.join([*counts, *([f'{old} outdated'] if old else [])])}"
-    trials = [cell.state for cell in of.plan.cells if cell.phase == "tune"]
-    if "tune" not in of.phases and trials and set(trials) != {"done"}:
+    old = len(_outdated(shown))
+    yield f"{shown.plan.study}: {', '.join([*counts, *([f'{old} outdated'] if old else [])])}"
+    trials = [cell.state for cell in shown.plan.cells if cell.phase == "tune"]
+    if "tune" not in shown.phases and trials and set(trials) != {"done"}:
         yield f"tuning: {trials.count('done')} of {len(trials)} runs"
-    yield from (f"differs from the last `ablate run`: {difference}" for difference in of.differences)
-    if of.driver:
-        yield f"at work: {of.driver}"
+    yield from (f"differs from the last `ablate run`: {difference}" for difference in shown.differences)
+    if shown.driver:
+        yield f"at work: {shown.driver}"
 
 
-def _outdated(of: Shown) -> list[Outdated]:
-    return [old for old in of.outdated if old.record.phase in of.phases]
+def _outdated(shown: ShownPlan) -> list[Outdated]:
+    return [old for old in shown.outdated if old.record.phase in shown.phases]
 
 
-def _line(of: Cell | Record, state: str, text: str) -> str:
-    trial = "" if of.trial is None else f" trial {of.trial}"
-    return f"{state:<11} {of.phase:<7} {of.arm}{trial} seed {of.seed}  {text}".rstrip()
+def _line(run: Cell | Record, state: str, text: str) -> str:
+    trial = "" if run.trial is None else f" trial {run.trial}"
+    return f"{state:<11} {run.phase:<7} {run.arm}{trial} seed {run.seed}  {text}".rstrip()

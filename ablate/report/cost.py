@@ -1,4 +1,4 @@
-"""Scores against costs: a mark an arm, one panel a cost. Draws CostPoints; computes nothing."""
+"""Scores against costs: a mark for each arm, one panel for each cost. Draws CostPoints; computes nothing."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ablate.report import scales, style
 from ablate.report.tables import named
 
 PANEL_IN, LINE_IN = 1.85, 0.1
-NEAR = 0.018  # of the axis: marks of nearly one height are at least this far apart
-SAME = 0.01  # costs that differ by less than this share look the same: the axis needs more room then
-TALL = 0.12  # of the axis: nearly one height
-NONE = "none"  # the place of 0 parameters, which a logarithmic axis lacks
+NEAR = 0.018  # of the axis: marks at nearly the same height are at least this far apart
+SAME = 0.01  # costs that span less than this on a log scale look the same, and the axis gets more room
+TALL = 0.12  # of the axis: marks closer than this are at nearly the same height
+NO_PARAMETERS = "none"  # tick label of 0 parameters, for which a logarithmic axis has no position
 PER_LINE = 60
 
 
 def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) -> Figure | None:
-    """One panel a cost, along a logarithmic axis: mean over seeds with its 95 % interval. References are hollow."""
+    """One panel for each cost, on a logarithmic axis: mean over seeds with its 95 % interval. References are hollow."""
     near = [point.scores[metric.name] for point in points if not point.reference]
     limits = scales.limits(near, [point.scores[metric.name] for point in points], include_zero=False)
     inside = [p for p in points if limits[0] <= _mean(p, metric) <= limits[1]]
@@ -55,40 +55,40 @@ def _mean(point: CostPoint, metric: MetricInfo) -> float:
 def _panel(
     panel: Axes, key: str, points: Sequence[CostPoint], metric: MetricInfo, span: float, marks: style.Marks
 ) -> None:
-    known = [value for point in points if (value := point.costs[key])]
-    slot = min(known) / 2.5 if known and any(point.costs[key] == 0 for point in points) else None
-    given = [(point, value or slot) for point in points if (value := point.costs[key]) is not None]
-    places = {point.arm: place for point, place in given if place}
-    drawn = _beside(places, {point.arm: _mean(point, metric) for point in points}, span)
+    costs = {point.arm: value for point in points if (value := point.costs[key]) is not None}
+    above_zero = [value for value in costs.values() if value]
+    zero_position = min(above_zero) / 2.5 if above_zero and 0 in costs.values() else None
+    positions = {arm: position for arm, value in costs.items() if (position := value or zero_position)}
+    drawn = _beside(positions, {point.arm: _mean(point, metric) for point in points}, span)
     for point in points:
         if point.arm in drawn:
             _mark(panel, drawn[point.arm], point, metric, marks)
-    _scale(panel, list(drawn.values()), slot)
+    _scale(panel, list(drawn.values()), zero_position)
     panel.set_xlabel(COSTS[key])
     panel.set_title(named(metric), loc="left")
 
 
-def _beside(places: Mapping[str, float], heights: Mapping[str, float], span: float) -> dict[str, float]:
-    """Marks that would hide each other are moved apart: a control often costs exactly what its arm does."""
-    reach = math.log(max(places.values()) / min(places.values()))
+def _beside(positions: Mapping[str, float], heights: Mapping[str, float], span: float) -> dict[str, float]:
+    """Moves marks apart that would hide each other: a control often costs exactly as much as its arm."""
+    reach = math.log(max(positions.values()) / min(positions.values()))
     step = NEAR * (reach if reach > SAME else 1.0)
     groups: list[list[str]] = []
-    for arm in sorted(places, key=lambda arm: places[arm]):
+    for arm in sorted(positions, key=lambda arm: positions[arm]):
         hidden = (
             group
             for group in groups
-            if math.log(places[arm] / places[group[0]]) < step
+            if math.log(positions[arm] / positions[group[0]]) < step
             and any(abs(heights[arm] - heights[other]) < TALL * span for other in group)
         )
-        found = next(hidden, None)
-        if found is None:
+        group_behind = next(hidden, None)
+        if group_behind is None:
             groups.append([arm])
         else:
-            found.append(arm)
+            group_behind.append(arm)
     return {
-        arm: places[arm] * math.exp(step * (place - (len(group) - 1) / 2))
+        arm: positions[arm] * math.exp(step * (index - (len(group) - 1) / 2))
         for group in groups
-        for place, arm in enumerate(group)
+        for index, arm in enumerate(group)
     }
 
 
@@ -100,16 +100,18 @@ def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: st
                markerfacecolor="white" if point.reference else colour, label=point.label, zorder=3)  # fmt: skip
 
 
-def _scale(panel: Axes, places: Sequence[float], slot: float | None) -> None:
-    low, high = min(places), max(places)
+def _scale(panel: Axes, positions: Sequence[float], zero_position: float | None) -> None:
+    low, high = min(positions), max(positions)
     room = (high / low) ** 0.07 if math.log(high / low) > SAME else 1.35
     panel.set_xscale("log")
     panel.set_xlim(low / room, high * room)
     decades = math.log10(high / low) if high > low else 0.0
-    wanted = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12).tick_values(low, high)
-    ticks = [t for t in wanted if (slot or 0.0) * 1.6 < t and low / room <= t <= high * room]
+    decades_ticks = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12).tick_values(low, high)
+    ticks = [t for t in decades_ticks if (zero_position or 0.0) * 1.6 < t and low / room <= t <= high * room]
     texts = [numbers.count(t) if t >= 1000 else f"{t:g}" for t in ticks]
-    panel.set_xticks([*([slot] if slot else []), *ticks], [*([NONE] if slot else []), *texts])
+    if zero_position:
+        ticks, texts = [zero_position, *ticks], [NO_PARAMETERS, *texts]
+    panel.set_xticks(ticks, texts)
     panel.xaxis.set_minor_locator(NullLocator())
     panel.locator_params(axis="y", nbins=5)
     panel.grid(axis="y", color=style.GRID, linewidth=0.5)

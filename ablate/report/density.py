@@ -1,4 +1,4 @@
-"""True against predicted values as a density, a panel an arm. Draws a DensityTable."""
+"""True against predicted values as a density, a panel for each arm. Draws a DensityTable."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ablate.analysis.densities import ArmDensity, DensityTable
 from ablate.report import style
 
 COLUMNS, PANEL_IN = 2, 1.75
-FAINTEST = 0.1  # per cent: the palest colour
-COLOURS = "cividis"  # its lightness rises steadily: the same order for the colour-blind and in grey
+FAINTEST = 0.1  # per cent: the share with the palest colour
+COLOURS = "cividis"  # its lightness is monotonic, so that colour-blind readers and grey prints show the same order
 
 
 def density(table: DensityTable, arms: Sequence[str]) -> Figure | None:
-    """One panel for each of `arms`. A column of cells has the predictions for one true value, in per cent."""
+    """One panel for each of `arms`. A column of cells is the distribution of predictions for one true value, in %."""
     shown = [table.arms[arm] for arm in arms if arm in table.arms]
     if not shown:
         return None
@@ -35,8 +35,8 @@ def density(table: DensityTable, arms: Sequence[str]) -> Figure | None:
         image = _panel(panel, table, arm)
     for unused in panels.ravel()[len(shown) :]:
         unused.remove()
-    for place in range(len(shown)):
-        _label(panels.ravel()[place], table, left=place % columns == 0, last=place + columns >= len(shown))
+    for index in range(len(shown)):
+        _label(panels.ravel()[index], table, left=index % columns == 0, last=index + columns >= len(shown))
     _colour_bar(drawing, image)
     return drawing
 
@@ -64,7 +64,7 @@ def _panel(panel: Axes, table: DensityTable, arm: ArmDensity) -> Any:
 
 
 def _guides(panel: Axes, low: float, high: float, period: float | None) -> None:
-    """The line of exact predictions; around a circle also that of opposite ones."""
+    """The line of exact predictions; on a periodic scale also the lines of predictions half a period off."""
     panel.plot([low, high], [low, high], color=style.GREY, linewidth=0.5, zorder=1)
     if period is not None:
         for shift in (-period / 2, period / 2):

@@ -20,29 +20,29 @@ WRAP = 21  # characters of a label on one line
 
 
 def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
-    """One panel a metric, one row an arm: mean over seeds and 95 % interval."""
+    """One panel for each metric, one row for each arm: mean over seeds and 95 % interval."""
     rows = [row for row in analysis.matrix if any(e.n for e in row.scores.values())]
     if not rows:
         return None
-    places, height = _places(rows)
+    positions, height = _positions(rows)
     drawing = style.figure(len(analysis.metrics) * (PANEL_IN + height))
     panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
     for panel, metric in zip(panels, analysis.metrics, strict=True):
         estimates = [row.scores[metric.name] for row in rows]
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
         scale = scales.limits(focus, estimates, include_zero=False)
-        for place, row, each in zip(places, rows, estimates, strict=True):
-            _dot(panel, place, row, each, marks, scale)
-        _finish(panel, rows, places, height, scale, title=named(metric))
+        for y, row, each in zip(positions, rows, estimates, strict=True):
+            _dot(panel, y, row, each, marks, scale)
+        _finish(panel, rows, positions, height, scale, title=named(metric))
     return drawing
 
 
 def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
-    """One panel a metric, one row a trained arm: paired difference to the baseline, every seed a small dot."""
+    """One panel for each metric, one row for each trained arm: difference to the baseline, every seed a small dot."""
     rows = [row for row in analysis.matrix if not row.reference and any(e.difference.n for e in row.effects.values())]
     if not rows:
         return None
-    places, height = _places(rows, SEEDS_IN)
+    positions, height = _positions(rows, SEEDS_IN)
     drawing = style.figure(len(analysis.metrics) * (PANEL_IN + 0.1 + height))
     panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
     baseline = analysis.labels[analysis.baseline]
@@ -52,21 +52,21 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
         scale = scales.limits(focus or estimates, estimates, include_zero=True)
         panel.axvline(0, color="black", linewidth=0.8, zorder=1)
-        for place, row in zip(places, rows, strict=True):
+        for y, row in zip(positions, rows, strict=True):
             effect = row.effects[metric.name]
             inside = [v for v in effect.by_seed.values() if scale[0] <= v <= scale[1]]
             panel.scatter(
-                inside, [place + SEEDS_IN] * len(inside), s=7, color=marks.colour(row.arm), alpha=0.6, linewidths=0
+                inside, [y + SEEDS_IN] * len(inside), s=7, color=marks.colour(row.arm), alpha=0.6, linewidths=0
             )
-            _dot(panel, place, row, effect.difference, marks, scale, sign=True)
+            _dot(panel, y, row, effect.difference, marks, scale, sign=True)
         better = "left" if metric.direction == "lower" else "right"
         title = f"{named(metric)} minus\n{baseline}'s{level} ({better} is better)"
-        _finish(panel, rows, places, height, scale, title=title)
+        _finish(panel, rows, positions, height, scale, title=title)
     return drawing
 
 
 def _hull(row: MatrixRow, metric: MetricInfo) -> Estimate:
-    """The difference, its interval widened to include every seed: the range that the axis must show."""
+    """The difference with an interval that is widened to include every seed: the range that the axis has to show."""
     effect = row.effects[metric.name]
     gap, values = effect.difference, list(effect.by_seed.values())
     ends = [v for v in (gap.low, gap.high) if v is not None] + values
@@ -75,7 +75,7 @@ def _hull(row: MatrixRow, metric: MetricInfo) -> Estimate:
 
 def _dot(
     panel: Axes,
-    place: float,
+    y: float,
     row: MatrixRow,
     each: Estimate,
     marks: style.Marks,
@@ -85,37 +85,37 @@ def _dot(
 ) -> None:
     colour = style.GREY if row.reference else marks.colour(row.arm)
     if each.mean is None:
-        panel.annotate("no finished run", (0.5, place), xycoords=("axes fraction", "data"), color=style.GREY,
+        panel.annotate("no finished run", (0.5, y), xycoords=("axes fraction", "data"), color=style.GREY,
                        ha="center", va="center", fontsize=6.5)  # fmt: skip
     elif not scale[0] <= each.mean <= scale[1]:
-        _off_scale(panel, place, each.mean, colour, scale, sign=sign)
+        _off_scale(panel, y, each.mean, colour, scale, sign=sign)
     else:
         if each.low is not None and each.high is not None:
-            panel.plot([each.low, each.high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-        panel.plot(each.mean, place, marker=marks.marker(row.arm), markersize=5, color=colour, linestyle="none",
+            panel.plot([each.low, each.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+        panel.plot(each.mean, y, marker=marks.marker(row.arm), markersize=5, color=colour, linestyle="none",
                    markerfacecolor="white" if row.reference else colour)  # fmt: skip
 
 
-def _off_scale(panel: Axes, place: float, value: float, colour: str, scale: tuple[float, float], *, sign: bool) -> None:
-    """An arrow at the edge with the number, so that a far arm does not compress the scale."""
+def _off_scale(panel: Axes, y: float, value: float, colour: str, scale: tuple[float, float], *, sign: bool) -> None:
+    """The number with an arrow at the edge, so that an arm far from the others does not compress the scale."""
     right = value > scale[1]
     text = numbers.signed(value, 1) if sign else numbers.number(value, 1)
     panel.annotate(
         f"{text} →" if right else f"← {text}",
-        (0.99 if right else 0.01, place),
+        (0.99 if right else 0.01, y),
         xycoords=("axes fraction", "data"),
         ha="right" if right else "left",
         va="center",
         color=colour,
         fontsize=7,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # no line strikes through the number
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # hides lines behind the number
     )
 
 
 def _finish(
     panel: Axes,
     rows: Sequence[MatrixRow],
-    places: Sequence[float],
+    positions: Sequence[float],
     height: float,
     scale: tuple[float, float],
     *,
@@ -123,7 +123,7 @@ def _finish(
 ) -> None:
     panel.set_xlim(*scale)
     panel.set_ylim(height, 0)
-    panel.set_yticks(places, [style.wrap(row.label, WRAP) for row in rows])
+    panel.set_yticks(positions, [style.wrap(row.label, WRAP) for row in rows])
     panel.tick_params(axis="y", length=0)
     panel.grid(axis="x", color=style.GRID, linewidth=0.5)
     panel.set_axisbelow(True)
@@ -131,15 +131,15 @@ def _finish(
     panel.set_title(title, loc="left")
 
 
-def _places(rows: Sequence[MatrixRow], below: float = 0.0) -> tuple[list[float], float]:
-    """Position of each row and height of all of them, in inches: a label of several lines takes more room.
+def _positions(rows: Sequence[MatrixRow], room_below: float = 0.0) -> tuple[list[float], float]:
+    """Position of each row and total height, in inches: a label of several lines takes more room.
 
-    `below` is kept free under every row's mark.
+    `room_below`: free height under every row's mark.
     """
-    places, top = [], 0.0
+    positions, top = [], 0.0
     for row in rows:
         lines = style.wrap(row.label, WRAP).count("\n") + 1
-        height = max(ROW_IN, LINE_IN * lines + 0.05) + below / 2
-        places.append(top + (height - below / 2) / 2)
+        height = max(ROW_IN, LINE_IN * lines + 0.05) + room_below / 2
+        positions.append(top + (height - room_below / 2) / 2)
         top += height
-    return places, top
+    return positions, top

@@ -1,10 +1,6 @@
-"""What `ablate evaluate` prints: progress while models are scored, then a table as after `ablate run`."""
+"""The table that `ablate evaluate` prints: scores on external data."""
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 
@@ -15,31 +11,10 @@ from ablate.analysis.results import Results
 from ablate.report import tables_claims
 from ablate.report.terminal import print_table
 
-PLAIN_EVERY_SECONDS = 5.0  # between two lines where there is no terminal
-
-
-@contextmanager
-def counted(console: Console | None = None) -> Iterator[Callable[[int, int, str], None]]:
-    """A function to call with the runs done, all runs and the present one; shows them on stderr."""
-    console = console or Console(stderr=True)
-    with console.status("reading the study and its data") if console.is_terminal else nullcontext() as status:
-        printed = time.monotonic()
-
-        def show(done: int, total: int, run: str) -> None:
-            nonlocal printed
-            text = f"{done} of {total} runs scored" + (f", now {run}" if run else "")
-            if status is not None:
-                status.update(text)
-            elif done == total or time.monotonic() - printed > PLAIN_EVERY_SECONDS:
-                printed = time.monotonic()
-                console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-        yield show
-
 
 def print_scores(results: Results, name: str, console: Console | None = None) -> None:
-    """The report's table of one external test, with what its numbers are."""
-    table = next(found for found in external_tables(results) if found.name == name)
+    """Print the report's table of one external test, with a caption that explains the numbers."""
+    table = next(table for table in external_tables(results) if table.name == name)
     baseline = label(results, results.study.baseline)
     note = numbers.capital(table.note)
     caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline}. Exploratory. {note}".strip()

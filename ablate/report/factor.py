@@ -1,4 +1,4 @@
-"""A metric along a study's factor, and below it the difference to the baseline. Draws a FactorCurve."""
+"""A metric at the levels of a study's factor, and below it the difference to the baseline. Draws a FactorCurve."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ablate.analysis.statistics import Estimate
 from ablate.report import scales, style
 from ablate.report.tables import named
 
-DODGE = 0.012  # of the axis: distance of the intervals at one level
+DODGE = 0.012  # of the axis: distance between intervals at the same level
 LINE_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)))
 
 
 def factor(curve: FactorCurve) -> Figure | None:
-    """Above: a line a family with 95 % intervals, level lines for arms outside the factor. Below: differences."""
-    known = [each for each in curve.series if any(e.n for e in each.scores)]
-    series = [each for each in known if not each.reference]
+    """Above: a line for each family with 95 % intervals, horizontal lines for other arms. Below: differences."""
+    with_scores = [each for each in curve.series if any(e.n for e in each.scores)]
+    series = [each for each in with_scores if not each.reference]
     if not series:
         return None
-    references = [each for each in known if each.reference]
+    references = [each for each in with_scores if each.reference]
     marks = style.Marks([each.family for each in curve.series])
     compared = [each for each in series if any(e.difference.n for e in each.effects)]
     rows = 2 if compared else 1
-    entries = len(known) + len(curve.lines)
+    entries = len(with_scores) + len(curve.lines)
     drawing = style.figure(0.55 + 1.7 + 1.35 * (rows - 1) + 0.14 * math.ceil(entries / 2))
     panels = drawing.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
     x, logarithmic = _positions(curve)
-    _scores(panels[0], curve, series, references, _Dodge(x, logarithmic, len(known)), marks)
+    _scores(panels[0], curve, series, references, _Dodge(x, logarithmic, len(with_scores)), marks)
     if compared:
         _differences(panels[1], curve, compared, _Dodge(x, logarithmic, len(compared)), marks)
     _axis(panels[-1], curve, x, logarithmic=logarithmic)
@@ -43,19 +43,22 @@ def factor(curve: FactorCurve) -> Figure | None:
 
 
 class _Dodge:
-    """Positions of each of `count` series beside the levels, on a straight or a logarithmic axis."""
+    """Shifted positions for each of `count` series around the levels, on a linear or a logarithmic axis."""
 
     def __init__(self, x: np.ndarray, logarithmic: bool, count: int) -> None:
         self._x, self._logarithmic, self._count = x, logarithmic, count
 
-    def __call__(self, place: int) -> np.ndarray:
+    def __call__(self, index: int) -> np.ndarray:
         x = np.log(self._x) if self._logarithmic else self._x
-        moved = x + (place - (self._count - 1) / 2) * DODGE * float(np.ptp(x))
+        moved = x + (index - (self._count - 1) / 2) * DODGE * float(np.ptp(x))
         return np.exp(moved) if self._logarithmic else moved
 
 
 def _positions(curve: FactorCurve) -> tuple[np.ndarray, bool]:
-    """Of the levels: as numbers, spread by their logarithm when they span a factor of over eight; else evenly."""
+    """Positions of the levels, and whether the axis is logarithmic: when numeric levels span a factor above eight.
+
+    Levels that are not all numbers are spread evenly.
+    """
     if curve.positions is None:
         return np.arange(len(curve.levels), dtype=float), False
     return np.array(curve.positions, dtype=float), scales.logarithmic(curve.positions)
@@ -69,22 +72,22 @@ def _scores(
     dodge: _Dodge,
     marks: style.Marks,
 ) -> None:
-    """The scale is that of the arms; references beyond it are named with their values."""
+    """The arms set the limits of the axis; references outside them are named with their values."""
     others = [*(line.score for line in curve.lines), *(e for each in references for e in each.scores)]
     limits = scales.limits([e for each in series for e in each.scores], others, include_zero=False)
-    for place, each in enumerate(series):
-        _line(panel, dodge(place), each.scores, each, marks)
+    for index, each in enumerate(series):
+        _line(panel, dodge(index), each.scores, each, marks)
     absent = []
-    for place, each in enumerate(references, start=len(series)):
+    for index, each in enumerate(references, start=len(series)):
         means = [e.mean for e in each.scores if e.mean is not None]
         if limits[0] <= min(means) and max(means) <= limits[1]:
-            _line(panel, dodge(place), each.scores, each, marks)
+            _line(panel, dodge(index), each.scores, each, marks)
         else:
             ends = dict.fromkeys(numbers.number(m, curve.score_places) for m in (means[0], means[-1]))
             absent.append(f"{each.label} {numbers.with_unit(' to '.join(ends), curve.metric.unit)}")
-    for place, line in enumerate(curve.lines):
+    for index, line in enumerate(curve.lines):
         if line.score.mean is not None and limits[0] <= line.score.mean <= limits[1]:
-            _level(panel, line, place)
+            _level(panel, line, index)
         elif line.score.mean is not None:
             value = numbers.number(line.score.mean, curve.score_places)
             absent.append(f"{line.label} {numbers.with_unit(value, curve.metric.unit)}")
@@ -99,8 +102,8 @@ def _differences(
     panel: Axes, curve: FactorCurve, series: Sequence[FactorSeries], dodge: _Dodge, marks: style.Marks
 ) -> None:
     panel.axhline(0, color="black", linewidth=0.8, zorder=1)
-    for place, each in enumerate(series):
-        _line(panel, dodge(place), [e.difference for e in each.effects], each, marks)
+    for index, each in enumerate(series):
+        _line(panel, dodge(index), [e.difference for e in each.effects], each, marks)
     baseline = next((s.label for s in curve.series if s.baseline), None) or next(
         (line.label for line in curve.lines if line.baseline), "the baseline"
     )
@@ -118,12 +121,12 @@ def _line(panel: Axes, x: np.ndarray, estimates: Sequence[Estimate], each: Facto
                markersize=4, linewidth=1.1, label=each.label, zorder=3)  # fmt: skip
 
 
-def _level(panel: Axes, line: FactorLine, place: int) -> None:
-    """An arm or reference that the factor does not touch: the same at every level."""
+def _level(panel: Axes, line: FactorLine, index: int) -> None:
+    """An arm or reference outside the factor: the same at every level."""
     low, high = scales.ends(line.score)
     panel.axhspan(low, high, color=style.GREY, alpha=0.12, linewidth=0, zorder=0)
     panel.axhline(line.score.mean or 0.0, color=style.GREY, linewidth=0.9, zorder=1, label=line.label,
-                  linestyle=LINE_DASHES[place % len(LINE_DASHES)])  # fmt: skip
+                  linestyle=LINE_DASHES[index % len(LINE_DASHES)])  # fmt: skip
 
 
 def _axis(panel: Axes, curve: FactorCurve, x: np.ndarray, *, logarithmic: bool) -> None:

@@ -1,4 +1,4 @@
-"""Every picture of a report, drawn from an Analysis and saved as PNG. The subject's gallery is loaded by its name."""
+"""Every picture of a report, drawn from an Analysis and saved as PNG. The subject's gallery is imported by its name."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ablate.report import cost, density, dots, factor, lines, style, tuning
 from ablate.study import InputError, trust
 from ablate.untrusted.npz_reader import read_npz
 
-EXAMPLE_BYTES = 200_000_000  # of all arrays of examples.npz, unpacked: a hundred times what a run keeps
+EXAMPLE_BYTES = 200_000_000  # limit for the unpacked arrays of examples.npz: a hundred times the size a run writes
 
-# What `report.gallery` names: arm label → arrays of examples.npz (inputs, target/…, output/…, index) → a figure.
+# The function that `report.gallery` names. It maps arm label → arrays of examples.npz (inputs, target/…, output/…,
+# index) to a figure.
 Gallery = Callable[[Mapping[str, Mapping[str, np.ndarray]]], Figure]
 
 
@@ -43,11 +44,11 @@ class Pictures:
 
 
 def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
-    """Draw into `folder`. Figures that have nothing to show are left out."""
+    """Save the figures in `folder`. Figures without data are left out."""
     # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
     marks = style.Marks(list(dict.fromkeys([*lines.drawn(analysis), *analysis.labels])))
     with style.look():
-        picture, note = gallery_of(analysis, results)
+        picture, note = draw_gallery(analysis, results)
         single = {
             "matrix": dots.matrix(analysis, marks),
             "differences": dots.differences(analysis, marks),
@@ -106,15 +107,15 @@ def _save(drawing: Figure | None, path: Path) -> str | None:
     return path.name
 
 
-def gallery_of(analysis: Analysis, results: Results) -> tuple[Figure | None, str]:
-    """The subject's picture, or why there is none: its errors never fail the report."""
+def draw_gallery(analysis: Analysis, results: Results) -> tuple[Figure | None, str]:
+    """The subject's picture, or None and the reason: an error in the gallery never stops the report."""
     name = results.study.report.gallery
     if not name:
         return None, ""
     try:
         examples = {analysis.labels[arm]: examples_of(results, arm) for arm in lines.drawn(analysis)}
-        found = {label: arrays for label, arrays in examples.items() if arrays is not None}
-        if not found:
+        kept_examples = {label: arrays for label, arrays in examples.items() if arrays is not None}
+        if not kept_examples:
             return None, "No finished run has kept examples to draw."
         trust.check(name, file=results.study.name, place="report.gallery")
         module, _, attribute = name.partition(":")
@@ -122,6 +123,6 @@ def gallery_of(analysis: Analysis, results: Results) -> tuple[Figure | None, str
     except (InputError, ImportError, AttributeError) as error:
         return None, f"The gallery `{name}` could not be loaded: {error}"
     try:
-        return gallery(found), ""
-    except Exception as error:  # a person's own code, and arrays that it did not expect
+        return gallery(kept_examples), ""
+    except Exception as error:  # the gallery is user code, and the arrays may not be what it expects
         return None, f"The gallery `{name}` could not be drawn: {type(error).__name__}: {error}"

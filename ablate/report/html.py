@@ -1,4 +1,4 @@
-"""Blocks as one HTML page that includes its pictures and fetches nothing. Escapes all text."""
+"""Blocks as one HTML page that embeds its pictures and loads nothing else. Escapes all text."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ablate.report.tables import Cell
 TESTS = {"heading": Heading, "paragraph": Paragraph, "bullets": Bullets, "table": Table, "picture": Picture}
 TESTS |= {"code": Code}
 NUMBER = re.compile(r"[<>≤≥~±\s]*([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)\s*([A-Za-z]*)")
-# Factors of a count's letter and a time's unit: 48 s is sorted before 1.5 h and 900k before 1.2M.
+# Factors of count suffixes and time units, so that 48 s is sorted before 1.5 h and 900k before 1.2M.
 SCALES = {"k": 1e3, "M": 1e6, "G": 1e9, "min": 60.0, "h": 3600.0}
 
 
 def render(blocks: Sequence[Block], title: str, figures: Path) -> str:
-    """The page; `figures` is the folder of its pictures, which become part of it.
+    """The page; the pictures in the folder `figures` are embedded in it.
 
-    Its content security policy allows only the templates' own script and style, by their digests: no text of a study
-    can run, and nothing is fetched.
+    Its content security policy allows only the template's script and style, by their digests: no text from a study
+    can run as code, and nothing is loaded from elsewhere.
     """
     css, script = (_resource(name) for name in ("page.css", "sort.js"))
     environment = jinja2.Environment(
@@ -39,7 +39,7 @@ def render(blocks: Sequence[Block], title: str, figures: Path) -> str:
         autoescape=True,
     )
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in TESTS.items()}
-    environment.filters |= {"sortable": sortable, "slug": slug, "kept": kept}
+    environment.filters |= {"sortable": sortable, "slug": slug, "unbroken": unbroken}
     environment.filters |= {"base64": lambda picture: _inline(figures, picture)}
     return environment.get_template("page.html.jinja").render(
         blocks=blocks,
@@ -53,18 +53,18 @@ def render(blocks: Sequence[Block], title: str, figures: Path) -> str:
 
 
 def sortable(cell: Cell) -> str:
-    """What a column is sorted by: `7.1` of `7.1 ± 0.2`, `900000` of `900k`, nothing for a gap; text as it is."""
+    """The sort key of a cell: `7.1` for `7.1 ± 0.2`, `900000` for `900k`, empty for a gap, else the text."""
     text = cell.text.strip()
     if text in ("", GAP):
         return ""
-    found = NUMBER.match(text.replace(MINUS, "-"))
-    if found is None:
+    match = NUMBER.match(text.replace(MINUS, "-"))
+    if match is None:
         return text
-    return repr(float(found[1].replace(",", "")) * SCALES.get(found[2], 1.0))
+    return repr(float(match[1].replace(",", "")) * SCALES.get(match[2], 1.0))
 
 
-def kept(text: str, number: bool) -> str:
-    """A number does not wrap; only its interval may move to the next line."""
+def unbroken(text: str, number: bool) -> str:
+    """Text in which a number does not wrap; only its interval may move to the next line."""
     return text.replace(" ", "\u00a0").replace("\u00a0[", " [") if number else text
 
 

@@ -1,4 +1,4 @@
-"""Facts as tidy records: numbers with full precision, a name each. What CSV files hold; formats nothing."""
+"""Tidy records for the CSV files: named values with full precision, without formatting."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from ablate.report.blocks import Plain, Record
 
 
 def flat(value: object, prefix: str = "") -> dict[str, Plain]:
-    """The plain fields of a dataclass, by name; those of a dataclass inside it as `field_name`. The rest is left out.
+    """The plain fields of a dataclass by name; fields of a nested dataclass as `field_name`.
 
-    A metric is its name and unit.
+    A metric becomes its name and unit. Fields of other types are left out. Field names are the columns of the CSV.
     """
-    found: dict[str, Plain] = {}
+    record: dict[str, Plain] = {}
     assert is_dataclass(value)
     for field in fields(value):
-        part: Any = getattr(value, field.name)
-        if isinstance(part, MetricInfo):
-            found |= {f"{prefix}{field.name}": part.name, f"{prefix}unit": part.unit}
-        elif is_dataclass(part):
-            found |= flat(part, f"{prefix}{field.name}_")
-        elif part is None or isinstance(part, str | float | int | bool):
-            found[f"{prefix}{field.name}"] = part
-    return found
+        field_value: Any = getattr(value, field.name)
+        if isinstance(field_value, MetricInfo):
+            record |= {f"{prefix}{field.name}": field_value.name, f"{prefix}unit": field_value.unit}
+        elif is_dataclass(field_value):
+            record |= flat(field_value, f"{prefix}{field.name}_")
+        elif field_value is None or isinstance(field_value, str | float | int | bool):
+            record[f"{prefix}{field.name}"] = field_value
+    return record
 
 
 def flat_each(values: Iterable[object]) -> tuple[Record, ...]:
-    """A record a value."""
+    """One record for each value."""
     return tuple(flat(value) for value in values)
 
 
 def metric_fields(metric: MetricInfo) -> dict[str, Plain]:
-    """Its name and unit."""
+    """The metric's name and unit."""
     return {"metric": metric.name, "unit": metric.unit}
 
 
 def effect_fields(effect: Effect | None) -> dict[str, Plain]:
-    """Nothing without an effect."""
+    """The fields of an effect; empty without one."""
     return {} if effect is None else flat(effect)

@@ -26,13 +26,14 @@ from ablate.report.latex_text import escape
 from ablate.report.tables import Cell, TextTable
 
 SECTIONS = {2: "section", 3: "subsection"}
-# Characters, estimated: a line of portrait A4 holds about 100 of \small. A wider table is made narrower, its intervals
-# below their means; wider than LANDSCAPE even so, it would shrink past reading and is turned.
+# Estimated widths in characters: a line of portrait A4 holds about 100 in \small. A table wider than LINE gets narrower
+# columns, with intervals below their means. If it is then still wider than LANDSCAPE, shrinking would make it
+# unreadable, and the page is turned.
 LINE, LANDSCAPE = 105, 145
-WRAP, WRAP_FEW, WRAP_NARROW = 26, 64, 18  # of a column of words: usual, in a table of few columns, in a wide one
-HEADER = 10  # the least width of a header's lines
-PIECE = 16  # characters of a word that may be broken
-LONG = 45  # rows: more do not fit on a page
+WRAP, WRAP_FEW, WRAP_NARROW = 26, 64, 18  # width of a column of words: usual, in a table of few columns, in a wide one
+HEADER = 10  # smallest width of a header
+PIECE = 16  # characters between two possible breaks of a long word
+LONG = 45  # a table with more rows does not fit on a page
 
 
 class _Shape(NamedTuple):
@@ -40,7 +41,7 @@ class _Shape(NamedTuple):
     stacked: bool
 
 
-# No wider than the line, then no taller than the page leaves beside a caption.
+# Scales a table to at most the width of the line, then to at most the height that a page has beside a caption.
 FIT = "{\\setbox0=\\hbox{\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
 FITTED = "}}\\ifdim\\dimexpr\\ht0+\\dp0\\relax>0.85\\vsize\\resizebox*{!}{0.85\\vsize}{\\box0}\\else\\box0\\fi}"
 
@@ -63,13 +64,14 @@ def write_tables(blocks: Iterable[Block], folder: Path) -> None:
 def tabular(table: TextTable) -> str:
     """A booktabs table, shrunk where it is wider than the line; of many rows, a longtable."""
     shape = _shape(table)
-    sides = "".join("l" if place < table.words else "r" for place in range(len(table.header)))
-    places = range(len(table.header))
-    head = _row([_lines(_header_lines(table, i, shape), "b", sides[i]) for i in places])
+    sides = "".join("l" if column < table.words else "r" for column in range(len(table.header)))
+    columns = range(len(table.header))
+    head = _row([_lines(_header_lines(table, i, shape), "b", sides[i]) for i in columns])
     rows = [
-        _row([_cell(row[i], _cell_lines(table, i, row[i].text, shape), sides[i]) for i in places]) for row in table.rows
+        _row([_cell(row[i], _cell_lines(table, i, row[i].text, shape), sides[i]) for i in columns])
+        for row in table.rows
     ]
-    if shape.stacked:  # more room between rows of several lines
+    if shape.stacked:  # rows of several lines are set further apart
         rows = [f"{row}[2pt]" for row in rows]
     if len(rows) > LONG:
         start = [f"\\begin{{longtable}}{{@{{}}{sides}@{{}}}}", "\\toprule", head, "\\midrule", "\\endhead"]
@@ -81,21 +83,21 @@ def tabular(table: TextTable) -> str:
 
 
 def width(table: TextTable) -> int:
-    """Characters of the widest line of what `tabular` makes, with two between columns."""
+    """Width in characters of the table that `tabular` makes, with two characters between columns."""
     return _width(table, _shape(table))
 
 
-def spans(found: Iterable[Span]) -> str:
+def spans(content: Iterable[Span]) -> str:
     """One line of text."""
-    return "".join(_span(span) for span in found).strip()
+    return "".join(_span(span) for span in content).strip()
 
 
 def _block(block: Block) -> str:
     match block:
         case Heading(title, level):
             return _heading(title, level)
-        case Paragraph(found):
-            return spans(found)
+        case Paragraph(content):
+            return spans(content)
         case Bullets(items):
             lines = [f"\\item {{}}{spans(item)}" for item in items]
             return "\n".join(["\\begin{itemize}", *lines, "\\end{itemize}"])
@@ -143,13 +145,13 @@ def _span(span: Span) -> str:
 
 
 def _breakable(words: str) -> str:
-    """A digest has no space at which a line could end."""
+    """Allows line breaks inside a long word, such as a digest."""
     pieces = [words[i : i + PIECE] for i in range(0, len(words), PIECE)]
     return "\\allowbreak{}".join(map(escape, pieces)) if " " not in words else escape(words)
 
 
 def _row(cells: Sequence[str]) -> str:
-    """A first cell that begins with [ or * would be taken for an argument of the line break before it."""
+    """One row. LaTeX would read a first cell that begins with [ or * as an argument of the line break before it."""
     line = " & ".join(cells)
     return ("{}" if line[:1] in ("[", "*") else "") + line + " \\\\"
 
@@ -177,19 +179,19 @@ def _width(table: TextTable, shape: _Shape) -> int:
     return sum(max(map(len, [*_header_lines(table, i, shape), *_body(table, i, shape)])) + 2 for i in columns)
 
 
-def _cell_lines(table: TextTable, place: int, text: str, shape: _Shape) -> list[str]:
-    """Words are wrapped; numbers never, but an interval may move below its mean."""
-    if place < table.words:
+def _cell_lines(table: TextTable, column: int, text: str, shape: _Shape) -> list[str]:
+    """Words are wrapped. Numbers are not, but an interval may move below its mean."""
+    if column < table.words:
         return textwrap.wrap(text, shape.words) or [""]
     return text.replace(" [", "\n[").split("\n") if shape.stacked else [text]
 
 
-def _body(table: TextTable, place: int, shape: _Shape) -> list[str]:
-    return [line for row in table.rows for line in _cell_lines(table, place, row[place].text, shape)]
+def _body(table: TextTable, column: int, shape: _Shape) -> list[str]:
+    return [line for row in table.rows for line in _cell_lines(table, column, row[column].text, shape)]
 
 
-def _header_lines(table: TextTable, place: int, shape: _Shape) -> list[str]:
-    """A header is as wide as its column needs, or as its longest word."""
-    text = table.header[place]
-    widest = max([*map(len, _body(table, place, shape)), *map(len, text.split()), HEADER])
+def _header_lines(table: TextTable, column: int, shape: _Shape) -> list[str]:
+    """A header is wrapped to the width of its column, but to no less than its longest word."""
+    text = table.header[column]
+    widest = max([*map(len, _body(table, column, shape)), *map(len, text.split()), HEADER])
     return textwrap.wrap(text, widest, break_long_words=False) or [""]

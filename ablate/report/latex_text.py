@@ -1,4 +1,4 @@
-"""Plain text as LaTeX text that pdflatex can set. Knows no blocks."""
+"""Plain text as LaTeX text that pdflatex can typeset."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pylatexenc.latexencode import (
     get_builtin_uni2latex_dict,
 )
 
-# What LaTeX sets without a further package. pylatexenc knows more signs, with commands of many packages: Cyrillic,
-# relations of amssymb, alphabets of mathematics.
+# Characters that LaTeX can typeset without additional packages. pylatexenc has commands for more characters, but from
+# many packages: Cyrillic, relations of amssymb, mathematical alphabets.
 KNOWN = re.compile(
     "[ -~\u00a0-\u0137\u0139-\u0148\u014a-\u017eΑ-Ωα-ω\u2010\u2012-\u2034\u2039-\u2044₠-₱℃№™Ω←-↙⇐-⇕"
     "∀∂∃∇∈∉∋∏∑−∓∗∘√∝∞∠∣∥∧∨∩∪∫∼≃≅≈≠≡≤≥≪≫⊂⊃⊆⊇⊕⊗⊥⋅]"
@@ -26,9 +26,9 @@ LIGATURES = re.compile(r"([-,'`])(?=\1)|[?!](?=`)")
 
 
 def escape(text: str) -> str:
-    """One line of LaTeX. A letter that the fonts lack loses its accent, or is named by its code point."""
-    found: str = _ENCODER.unicode_to_latex(re.sub(r"[^\S\u00a0]+", " ", text))
-    return found
+    """One line of LaTeX. A letter that the fonts lack is written without its accent, or as its code point."""
+    latex: str = _ENCODER.unicode_to_latex(re.sub(r"[^\S\u00a0]+", " ", text))
+    return latex
 
 
 def _simple(text: str) -> str:
@@ -46,8 +46,8 @@ _ENCODER = UnicodeToLatexEncoder(
             RULE_REGEX,
             [
                 (LIGATURES, r"\g<0>{}"),
-                (RAISED, lambda found: rf"\textsuperscript{{{escape(_simple(found[0]))}}}"),
-                (LOWERED, lambda found: rf"\textsubscript{{{escape(_simple(found[0]))}}}"),
+                (RAISED, lambda match: rf"\textsuperscript{{{escape(_simple(match[0]))}}}"),
+                (LOWERED, lambda match: rf"\textsubscript{{{escape(_simple(match[0]))}}}"),
             ],
         ),
         UnicodeToLatexConversionRule(RULE_DICT, SIGNS),

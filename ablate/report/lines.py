@@ -1,4 +1,4 @@
-"""Figures of lines with bands: learning curves, and scores by a condition, straight or around a circle."""
+"""Figures of lines with bands: learning curves, and scores by a condition on a straight or a polar axis."""
 
 from __future__ import annotations
 
@@ -19,51 +19,53 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.report import scales, style
 from ablate.report.tables import named
 
-MAX_LINES = 4  # more cannot be told apart; the tables have every arm
+MAX_LINES = 4  # more are hard to distinguish; the tables have every arm
 Band = tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, low and high of every bin
 
-DODGE = 0.6  # of the room of a name, for its arms side by side
-MAX_UPRIGHT = 12  # names along an axis; more are turned
-MAX_LARGE = 2  # round panels above each other; more of them stand in two columns
+DODGE = 0.6  # share of a name's width on the axis that its arms, side by side, take
+MAX_UPRIGHT = 12  # with more names along an axis, their labels are rotated
+MAX_LARGE = 2  # with more polar panels, they are arranged in two columns
 
 
 def drawn(analysis: Analysis) -> list[str]:
     """The arms that line figures show, at most four: those the answer is about, then others in study order.
 
-    Along a factor these are more than four: the families at its first and last level, else at the last alone.
+    Where the answer is about more than four arms at levels of a factor, each family's arms at the first and the last
+    level are preferred, or at the last level alone if those are too many.
     """
     arms = [row.arm for row in analysis.matrix if not row.reference]
-    first = list(analysis.focus)
-    if analysis.factor and len(first) > MAX_LINES:
+    preferred = list(analysis.focus)
+    if analysis.factor and len(preferred) > MAX_LINES:
         series = [each.arms for each in analysis.factor[0].series if each.arms]
-        both = [arm for found in series for arm in (found[0], found[-1])]
-        first = both if len(both) <= MAX_LINES else [found[-1] for found in series]
-    chosen = list(dict.fromkeys(chain(first, arms)))[:MAX_LINES]
+        preferred = [arm for arms_of_family in series for arm in (arms_of_family[0], arms_of_family[-1])]
+        if len(preferred) > MAX_LINES:
+            preferred = [arms_of_family[-1] for arms_of_family in series]
+    chosen = list(dict.fromkeys(chain(preferred, arms)))[:MAX_LINES]
     return [arm for arm in arms if arm in chosen]
 
 
 def learning_curves(analysis: Analysis, marks: style.Marks) -> Figure | None:
-    """One panel a score: mean over seeds, band from the lowest to the highest seed."""
+    """One panel for each score: mean over seeds, band from the lowest to the highest seed."""
     arms = drawn(analysis)
     panels = [panel for panel in analysis.curves if any(arm in panel.arms for arm in arms)]
     if not panels:
         return None
     drawing = style.figure(0.5 + 1.35 * len(panels))
     axes = drawing.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
-    for place, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
+    for index, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
         for arm in arms:
             if arm in panel.arms:
                 _curve(axis, panel, arm, analysis, marks)
         _curve_scale(axis, panel, arms)
         axis.set_title(f"{numbers.capital(panel.label)}{numbers.in_brackets(panel.unit)}", loc="left")
-        if place == len(panels) - 1:
+        if index == len(panels) - 1:
             axis.set_xlabel("epoch")
     style.legend_above(drawing, axes[0])
     return drawing
 
 
 def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: style.Marks) -> Figure | None:
-    """One panel a metric along one condition: mean over seeds, band = 95 % interval."""
+    """One panel for each metric along one condition: mean over seeds, band = 95 % interval."""
     arms = [arm for arm in drawn(analysis) if any(arm in table.scores for table in tables)]
     if not arms:
         return None
@@ -84,7 +86,7 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
 
 
 def _negative(table: ConditionTable, arms: Sequence[str]) -> bool:
-    """Whether a mean is negative: a radius starts at 0, so such a metric is not drawn around a circle."""
+    """Whether any mean is negative: a radius starts at 0, so such a metric is not drawn on a polar axis."""
     return any((e.mean or 0.0) < 0 for arm in arms for e in table.scores.get(arm, ()))
 
 
@@ -94,7 +96,7 @@ def _straight_panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _round_panels(count: int) -> tuple[Figure, list[Axes]]:
-    """One column while there is room, else two of smaller ones."""
+    """Polar axes in one column, or in two columns of smaller panels when there are many."""
     columns = 1 if count <= MAX_LARGE else 2
     rows = math.ceil(count / columns)
     drawing = style.figure(0.4 + (2.7 if columns == 1 else 2.0) * rows)
@@ -122,7 +124,7 @@ def _curve_scale(axis: Axes, panel: CurvePanel, arms: Sequence[str]) -> None:
 
 
 def _columns(table: ConditionTable, arm: str) -> Band:
-    """Mean, low and high of every bin, NaN where there is none: a gap in the line."""
+    """Mean, low and high of every bin; NaN, a gap in the line, where there is no estimate."""
     estimates = table.scores[arm]
     means = np.array([math.nan if e.mean is None else e.mean for e in estimates])
     lows = np.array([m if e.low is None else e.low for e, m in zip(estimates, means, strict=True)])
@@ -131,12 +133,12 @@ def _columns(table: ConditionTable, arm: str) -> Band:
 
 
 def _limits(table: ConditionTable, arms: Sequence[str]) -> tuple[float, float]:
-    """Of the scores' axis: room for the bands, but for no more than the span of the means on either side.
+    """Limits of the axis of scores: the bands fit, but beyond the means there is at most the means' own span.
 
-    With few seeds or small bins the intervals are so wide that the means would look like a flat line.
+    With few seeds or small bins the intervals are so wide that the means would otherwise look like a flat line.
     """
-    found = np.array([_columns(table, arm) for arm in arms if arm in table.scores])
-    means, lows, highs = found[:, 0], found[:, 1], found[:, 2]
+    bands = np.array([_columns(table, arm) for arm in arms if arm in table.scores])
+    means, lows, highs = bands[:, 0], bands[:, 1], bands[:, 2]
     if np.isnan(means).all():
         return 0.0, 1.0
     span = max(float(np.nanmax(means) - np.nanmin(means)), 0.25 * float(np.nanmax(np.abs(means)))) or 1.0
@@ -155,19 +157,19 @@ def _straight_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analys
 
 
 def _beside(arm: str, arms: Sequence[str]) -> float:
-    """Distance of an arm from the middle of a name's room, which is 1 wide."""
+    """Offset of an arm from the centre of a name, whose width on the axis is 1."""
     return DODGE * (arms.index(arm) - (len(arms) - 1) / 2) / len(arms)
 
 
 def _dots(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    """Names have no order: no line connects them."""
+    """Points without a connecting line: names have no order."""
     mean, low, high = band
     axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none", elinewidth=0.9,
                   marker=marks.marker(arm), markersize=3, label=analysis.labels[arm])  # fmt: skip
 
 
 def _round_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    """The first bin is repeated at the end: the circle closes."""
+    """A closed line: the first bin is repeated at the end."""
     angle = 2 * np.pi * np.array(table.bins.centres) / (table.bins.period or 1.0)
     mean, low, high = (np.append(values, values[0]) for values in _columns(table, arm))
     _line(axis, np.append(angle, 2 * np.pi), (mean, low, high), arm, analysis, marks)
@@ -197,7 +199,7 @@ def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
 
 
 def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:
-    """0 at the top and clockwise, as a compass; the radius starts at 0."""
+    """0 at the top and clockwise, like a compass; the radius starts at 0."""
     assert isinstance(axis, PolarAxes)
     period = table.bins.period or 1.0
     axis.set_theta_zero_location("N")

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from ablate.report.blocks import Block, Bullets, Code, Heading, Link, Listing, Paragraph, Picture, Span, Strong, Table
 from ablate.report.tables import Cell, TextTable
 
-# Signs that are markup wherever they stand, _ where it is not inside a word, ] where it would close a link.
+# Characters that are markup anywhere, _ where it is not inside a word, ] where it would close a link.
 MARKUP = re.compile(r"[\\|*`<&$~]|(?<!\w)_|_(?!\w)|\](?=[(\[:])")
-WIDTH = 510  # pixels: what a figure is drawn for
+WIDTH = 510  # pixels: the width at which a figure is shown
 
 
 def render(blocks: Iterable[Block]) -> str:
@@ -20,28 +20,28 @@ def render(blocks: Iterable[Block]) -> str:
 
 
 def text(value: object) -> str:
-    """Plain text inside Markdown: one line, with the signs of Markdown and its tables escaped."""
+    """Plain text inside Markdown: one line, with the markup of Markdown and of its tables escaped."""
     return _escaped(" ".join(str(value).split()))
 
 
 def table(shown: TextTable) -> str:
     """A GitHub table."""
-    rule = ["---" if place < shown.words else "---:" for place in range(len(shown.header))]
+    rule = ["---" if column < shown.words else "---:" for column in range(len(shown.header))]
     lines = [[text(name) for name in shown.header], rule, *([_cell(cell) for cell in row] for row in shown.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def spans(found: Iterable[Span]) -> str:
+def spans(content: Iterable[Span]) -> str:
     """One line of text."""
-    return "".join(_span(span) for span in found).strip()
+    return "".join(_span(span) for span in content).strip()
 
 
 def _block(block: Block) -> str:
     match block:
         case Heading(title, level):
             return f"{'#' * level} {text(title)}"
-        case Paragraph(found):
-            return _at_line_start(spans(found))
+        case Paragraph(content):
+            return _at_line_start(spans(content))
         case Bullets(items):
             return "\n".join(f"- {_at_line_start(spans(item))}" for item in items)
         case Table():
@@ -72,7 +72,7 @@ def _span(span: Span) -> str:
 
 
 def _code(words: str) -> str:
-    """A code span ends at as many backticks as it began with, or with its paragraph."""
+    """A code span, between more backticks than any run of backticks inside it."""
     longest = max(map(len, re.findall("`+", words)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {words} {fence}" if longest else f"`{words}`"
@@ -84,12 +84,12 @@ def _cell(cell: Cell) -> str:
 
 
 def _escaped(words: str) -> str:
-    return MARKUP.sub(lambda found: "\\" + found[0], words)
+    return MARKUP.sub(lambda match: "\\" + match[0], words)
 
 
 def _at_line_start(line: str) -> str:
     """Escapes the beginning of a line that would be a heading, a quotation or a list."""
-    return re.sub(r"^(#{1,6}|>|[-+=]|\d+(?=[.)]))", lambda found: _numbered(found[0]), line)
+    return re.sub(r"^(#{1,6}|>|[-+=]|\d+(?=[.)]))", lambda match: _numbered(match[0]), line)
 
 
 def _numbered(start: str) -> str:

@@ -1,4 +1,4 @@
-"""The page of a study as blocks, in reading order: answer, numbers, caveats, origin. Knows no format."""
+"""The page of a study as blocks, in reading order: answer, numbers, caveats, origin. For every format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ablate.report.sections_results import (
 
 
 def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_file: str = "") -> list[Block]:
-    """The whole page. `study_file` names the study in the command to run it again where the store has not kept it."""
+    """The whole page. `study_file` names the study in the command to run it, unless the store has that command."""
     blocks = [
         *answer_section(analysis),
         *warnings_section(analysis),

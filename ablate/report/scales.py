@@ -1,4 +1,4 @@
-"""How far an axis reaches, and whether it is logarithmic. Arms beyond it are drawn as a number at the edge."""
+"""The limits of an axis, and whether it is logarithmic. Arms outside the limits are shown as a number at the edge."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ablate.analysis.statistics import Estimate
 
-ROOM = 1.5  # an arm is on scale when it lies within this many focus spans of the arms the answer is about
+ROOM = 1.5  # an arm is on the scale when it is within this many spans of the arms that the answer is about
 MARGIN = 0.08
-LOG_FROM = 8.0  # values that span more than this factor stand on a logarithmic axis
+LOG_FROM = 8.0  # values that span more than this factor get a logarithmic axis
 
 
 def limits(focus: Sequence[Estimate], everyone: Sequence[Estimate], *, include_zero: bool) -> tuple[float, float]:
-    """Low and high end for the arms in focus and for others near them, with a little room on either side."""
+    """Low and high limit that show the estimates in focus and others near them, with a margin on either side."""
     low, high = span(focus) or span(everyone) or (0.0, 1.0)
     if include_zero:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -28,18 +28,18 @@ def limits(focus: Sequence[Estimate], everyone: Sequence[Estimate], *, include_z
 
 def span(estimates: Iterable[Estimate]) -> tuple[float, float] | None:
     """From the lowest to the highest end of all intervals; None without any value."""
-    found = [end for e in estimates if e.mean is not None for end in ends(e)]
-    return (min(found), max(found)) if found else None
+    all_ends = [end for e in estimates if e.mean is not None for end in ends(e)]
+    return (min(all_ends), max(all_ends)) if all_ends else None
 
 
 def ends(e: Estimate) -> tuple[float, float]:
-    """The interval's, else the mean twice."""
+    """The ends of the interval; without one, the mean twice."""
     mean = e.mean or 0.0
     return (mean if e.low is None else e.low, mean if e.high is None else e.high)
 
 
 def stretch(panel: Axes, values: Iterable[float]) -> None:
-    """A y axis fit for these values: logarithmic with plain numbers at 1, 2 and 5, else straight with few ticks."""
+    """Set the y axis for these values: logarithmic with plain numbers at 1, 2 and 5, else linear with few ticks."""
     if logarithmic(values):
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -51,5 +51,5 @@ def stretch(panel: Axes, values: Iterable[float]) -> None:
 
 def logarithmic(values: Iterable[float]) -> bool:
     """Whether the values are all positive and span more than a factor of eight."""
-    found = list(values)
-    return bool(found) and min(found) > 0 and max(found) > LOG_FROM * min(found)
+    numbers = list(values)
+    return bool(numbers) and min(numbers) > 0 and max(numbers) > LOG_FROM * min(numbers)

@@ -9,11 +9,11 @@ from ablate.report.blocks import Block, Bullets, Heading, Link, Paragraph, Pictu
 from ablate.report.figures import Pictures
 
 GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
-MATTER = 20  # characters of a warning before its colon that are set in bold
+TOPIC = 20  # a warning that has a colon within this many characters is set in bold up to the colon
 
 
 def answer_section(analysis: Analysis) -> list[Block]:
-    """Title, question, the answer in one sentence, and a line for every further pair of arms."""
+    """Title, question, the answer in one sentence, and a line for every other pair of arms."""
     first, *others = analysis.answers
     blocks: list[Block] = [Heading(analysis.name, 1), paragraph(analysis.question), paragraph(Strong(first))]
     if others:
@@ -23,19 +23,19 @@ def answer_section(analysis: Analysis) -> list[Block]:
 
 def warnings_section(analysis: Analysis) -> list[Block]:
     """Warnings, references that do as well as arms, missing runs."""
-    found = [_warning(text) for text in analysis.warnings]
+    paragraphs = [_warning(text) for text in analysis.warnings]
     if analysis.behind:
-        found.append(paragraph(Strong("Behind a yardstick:"), " " + " ".join(analysis.behind), serious=True))
+        paragraphs.append(paragraph(Strong("Behind a yardstick:"), " " + " ".join(analysis.behind), serious=True))
     if analysis.gaps:
         expected = len(analysis.seeds) * len(analysis.matrix)
         words = f" {len(analysis.gaps)} of {expected} runs failed or are missing; they count as no number. "
         link = Link("Which and why", GAPS_ANCHOR)
-        found.append(paragraph(Strong("Incomplete:"), words, link, ".", serious=True))
-    return list(found)
+        paragraphs.append(paragraph(Strong("Incomplete:"), words, link, ".", serious=True))
+    return list(paragraphs)
 
 
 def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
-    """Every arm in every metric, as table and as pictures."""
+    """Every arm in every metric, as a table and as pictures."""
     blocks: list[Block] = [
         tables_results.matrix(analysis),
         paragraph(_matrix_words(analysis)),
@@ -48,10 +48,10 @@ def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
 
 
 def _warning(text: str) -> Paragraph:
-    """`Untuned: no arm's …` has its title before the colon."""
-    matter, colon, rest = text.partition(":")
-    if colon and len(matter) <= MATTER:
-        return paragraph(Strong(f"{matter}:"), rest, serious=True)
+    """A warning such as `Untuned: no arm's …` with the words before the colon in bold."""
+    topic, colon, rest = text.partition(":")
+    if colon and len(topic) <= TOPIC:
+        return paragraph(Strong(f"{topic}:"), rest, serious=True)
     return paragraph(Strong("Warning:"), f" {text}", serious=True)
 
 

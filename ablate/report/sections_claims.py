@@ -23,21 +23,21 @@ EXPLORATORY_WORDS = (
 
 def hypotheses_section(analysis: Analysis) -> list[Block]:
     """The declared hypotheses with their verdicts; in a study without one, the exploratory comparisons."""
-    found = analysis.comparisons
-    if not found:
+    comparisons = analysis.comparisons
+    if not comparisons:
         return []
-    words = _verdict_words(len(found)) if analysis.declared else EXPLORATORY_WORDS
+    words = _verdict_words(len(comparisons)) if analysis.declared else EXPLORATORY_WORDS
     heading = Heading("Hypotheses" if analysis.declared else "Exploratory comparisons")
     return [
         heading,
-        tables_claims.comparisons(found),
+        tables_claims.comparisons(comparisons),
         paragraph(words + P_WORDS),
-        *_bullets(tables_claims.reasons(found)),
+        *_bullets(tables_claims.reasons(comparisons)),
     ]
 
 
 def controls_section(analysis: Analysis) -> list[Block]:
-    """Every control beside the arm it controls for, and its outcome in words."""
+    """Every control beside the arm that it controls for, and the outcome in words."""
     findings = analysis.controls
     if not findings:
         return []
@@ -57,7 +57,7 @@ def controls_section(analysis: Analysis) -> list[Block]:
 
 
 def population_section(analysis: Analysis) -> list[Block]:
-    """The differences over people instead of over seeds."""
+    """Differences over people instead of over seeds."""
     if not analysis.populations:
         return []
     words = (
@@ -71,7 +71,7 @@ def population_section(analysis: Analysis) -> list[Block]:
 
 
 def external_section(analysis: Analysis) -> list[Block]:
-    """Scores on data from elsewhere, a table a data set."""
+    """Scores on external data, a table for each data set."""
     blocks: list[Block] = []
     for table in analysis.external:
         examples = f"{table.examples:,} examples. " if table.examples else ""

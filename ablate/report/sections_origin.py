@@ -1,4 +1,4 @@
-"""The end of a page: gaps, caveats, provenance. Computes nothing."""
+"""The last sections of a page: gaps, outdated runs, caveats, provenance. Computes nothing."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ def origin_section(analysis: Analysis, results: Results, study_file: str) -> lis
 
 
 def provenance_table(provenance: Provenance) -> Table:
-    """A row a fact; where runs differ, every value with the number of its runs."""
+    """One row for each fact; where runs differ, every value with the number of runs that have it."""
     names = {name for facts in provenance.values() for name in facts}
     ordered = [n for n in FIRST_FACTS if n in names] + sorted(names - set(FIRST_FACTS))
     counts = {name: Counter(facts.get(name, "not recorded") for facts in provenance.values()) for name in ordered}
-    columns = [("Fact", list(counts)), ("Value", [_distinct(found) for found in counts.values()])]
+    columns = [("Fact", list(counts)), ("Value", [_distinct(values) for values in counts.values()])]
     return Table("provenance", text_table(columns, words=2))
 
 
@@ -128,7 +128,7 @@ def _opened(document: Mapping[str, object]) -> list[Span]:
     return spans
 
 
-def _distinct(found: Counter[str]) -> str:
-    if len(found) == 1:
-        return next(iter(found))
-    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(found.items()))
+def _distinct(runs_by_value: Counter[str]) -> str:
+    if len(runs_by_value) == 1:
+        return next(iter(runs_by_value))
+    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(runs_by_value.items()))

@@ -101,12 +101,12 @@ def conditions_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     columns = dict.fromkeys(table.column for table in analysis.conditions)
     blocks: list[Block] = []
     for column in columns:
-        found = [table for table in analysis.conditions if table.column == column]
-        label = found[0].label
+        tables = [table for table in analysis.conditions if table.column == column]
+        label = tables[0].label
         blocks.append(Heading(f"By {numbers.in_text(label)}"))
         if column in pictures.conditions:
             blocks.append(Picture(pictures.conditions[column], f"Scores by {column}"))
-        blocks += [tables_results.condition(table, analysis) for table in found]
+        blocks += [tables_results.condition(table, analysis) for table in tables]
     return [*blocks, paragraph(_condition_words(analysis))] if blocks else []
 
 

@@ -1,4 +1,4 @@
-"""How every figure looks: size, palette, marks, and bytes that depend on nothing but the drawing. Knows no study."""
+"""The look of every figure: size, palette, marks; and saving, so that the bytes depend on the drawing alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from matplotlib.transforms import Bbox
 
 WIDTH_IN = 3.4  # one column of a two-column paper
 DPI = 250
-PLACES = 9  # of a figure's width: far below a pixel
-# Okabe & Ito (2008), without the yellow that vanishes on white: told apart by colour-blind readers.
+DECIMALS = 9  # to which positions, in shares of the figure, are rounded: far below a pixel
+# Okabe & Ito (2008), which colour-blind readers can distinguish, without the yellow that is invisible on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "d", "*", "8")  # an eighth arm has a first's colour
+# More markers than colours: an eighth arm has the colour of the first and a marker of its own.
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "d", "*", "8")
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 1.5)),
@@ -34,7 +35,7 @@ GREY = "#6E6E6E"
 GRID = "#D9D9D9"
 
 RC = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
+    "font.family": "DejaVu Sans",  # part of matplotlib: the same glyphs on every machine
     "font.size": 8.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 8.0,
@@ -48,14 +49,14 @@ RC = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "axes.unicode_minus": True,
-    "text.parse_math": False,  # what a study says is no formula: a label with two dollars would be one, or an error
+    "text.parse_math": False,  # labels come from the study file: two dollar signs would be read as a formula
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
 }
 
 
 def look() -> Any:
-    """Context in which figures are made and saved: matplotlib's defaults and ours, never a person's own."""
+    """Context in which figures are made and saved: matplotlib's defaults and RC, never a user's matplotlibrc."""
     return matplotlib.style.context(["default", RC])
 
 
@@ -66,17 +67,17 @@ def figure(height_in: float) -> Figure:
 
 def save(drawing: Figure, path: Path) -> None:
     """PNG; the same drawing gives the same bytes (no date, no library version)."""
-    with warnings.catch_warnings():  # a label in a script that the font lacks; the tables have its text
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the tables have the label's text
         warnings.filterwarnings("ignore", message="constrained_layout not applied")  # labels longer than the figure
         settle(drawing)
         drawing.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def settle(drawing: Figure) -> None:
-    """Lay out for good, places rounded: the solver's last bits depend on where in memory its variables lie.
+    """Compute the layout once and round its positions: the solver's last bits depend on memory addresses.
 
-    Seen as a pixel that differed by 1 of 255 between two processes.
+    Without the rounding, a pixel differed by 1 of 255 between two processes.
     """
     drawing.set_dpi(DPI)
     drawing.draw_without_rendering()
@@ -84,31 +85,31 @@ def settle(drawing: Figure) -> None:
     parts: list[FigureBase] = [drawing, *drawing.subfigs]
     for part in parts:
         if isinstance(part, SubFigure):
-            part.bbox_relative.set_points(part.bbox_relative.get_points().round(PLACES))
+            part.bbox_relative.set_points(part.bbox_relative.get_points().round(DECIMALS))
         for text in part.texts:
             x, y = text.get_position()
-            text.set_position((round(x, PLACES), round(y, PLACES)))
+            text.set_position((round(x, DECIMALS), round(y, DECIMALS)))
     for axis in drawing.axes:
         box = axis.get_position(original=True)
-        axis.set_position(Bbox(box.get_points().round(PLACES)), which="original")
-        if axis.get_adjustable() == "datalim":  # then equal scales have turned the box's last bits into limits
-            axis.set(xlim=np.round(axis.get_xlim(), PLACES), ylim=np.round(axis.get_ylim(), PLACES))
+        axis.set_position(Bbox(box.get_points().round(DECIMALS)), which="original")
+        if axis.get_adjustable() == "datalim":  # with equal scales the limits are computed from the unrounded box
+            axis.set(xlim=np.round(axis.get_xlim(), DECIMALS), ylim=np.round(axis.get_ylim(), DECIMALS))
 
 
 class Marks:
-    """Colour, marker and dashes of every arm: by its place in the study, the same in all figures."""
+    """Colour, marker and dashes of every arm, by its position in the study: the same in all figures."""
 
     def __init__(self, arms: Sequence[str]) -> None:
-        self._place = {arm: place for place, arm in enumerate(arms)}
+        self._index = {arm: index for index, arm in enumerate(arms)}
 
     def colour(self, arm: str) -> str:
-        return PALETTE[self._place[arm] % len(PALETTE)]
+        return PALETTE[self._index[arm] % len(PALETTE)]
 
     def marker(self, arm: str) -> str:
-        return MARKERS[self._place[arm] % len(MARKERS)]
+        return MARKERS[self._index[arm] % len(MARKERS)]
 
     def dashes(self, arm: str) -> Any:
-        return DASHES[self._place[arm] % len(DASHES)]
+        return DASHES[self._index[arm] % len(DASHES)]
 
 
 def wrap(text: str, width: int = 18) -> str:
@@ -118,8 +119,8 @@ def wrap(text: str, width: int = 18) -> str:
 
 def legend_above(drawing: Figure, *axes: Axes, columns: int = 2) -> None:
     """One legend for the whole figure, above its panels; every label once."""
-    found = [axis.get_legend_handles_labels() for axis in axes]
-    entries = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
+    per_panel = [axis.get_legend_handles_labels() for axis in axes]
+    entries = {label: handle for handles, labels in per_panel for handle, label in zip(handles, labels, strict=True)}
     labels, handles = list(entries), list(entries.values())
     drawing.legend(
         handles,

@@ -1,19 +1,21 @@
-"""Tables of text, made column by column, and the cells that several of them share. Renders nothing."""
+"""Tables of text, built column by column, with the columns and cells that several tables share. Renders nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.analysis import numbers
+from ablate.analysis.external import ExternalRow
 from ablate.analysis.numbers import GAP
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.statistics import Effect
+from ablate.analysis.study_analysis import MatrixRow
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text; `strong`: a difference whose interval excludes zero; `faint`: the row of a reference."""
+    """Text. `strong`: in bold, such as a difference whose interval excludes zero. `faint`: in a reference's row."""
 
     text: str
     strong: bool = False
@@ -22,14 +24,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class TextTable:
-    """Columns and rows of text. The first `words` columns are words, on the left of a column; the rest are numbers."""
+    """Columns and rows of text. The first `words` columns are words, aligned to the left; the others are numbers."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     words: int = 1
 
 
-Column = tuple[str, Sequence[str | Cell]]  # its header, and a cell a row
+ArmRow = MatrixRow | ExternalRow
+Column = tuple[str, Sequence[str | Cell]]  # its header, and one cell for each row
 
 
 def text_table(columns: Sequence[Column], words: int = 1) -> TextTable:
@@ -43,13 +46,35 @@ def named(metric: MetricInfo) -> str:
     return metric.short + numbers.in_brackets(metric.unit)
 
 
-def effect_cell(effect: Effect | None, places: int) -> Cell:
+def arm_column(rows: Sequence[ArmRow]) -> Column:
+    """The labels of the arms, the baseline's in bold."""
+    return "Arm", [Cell(row.label, strong=row.baseline, faint=row.reference) for row in rows]
+
+
+def score_columns(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo]) -> list[Column]:
+    """A column of scores for each metric, with decimals that fit the trained arms."""
+    columns: list[Column] = []
+    for metric in metrics:
+        trained = (row.scores[metric.name] for row in rows if not row.reference)
+        decimals = numbers.decimals_for(trained, coarse=True)
+        columns.append((named(metric), [numbers.score(row.scores[metric.name], decimals) for row in rows]))
+    return columns
+
+
+def effect_columns(rows: Sequence[ArmRow], metrics: Sequence[MetricInfo], decimals: Mapping[str, int]) -> list[Column]:
+    """A column of differences to the baseline for each metric; `decimals` by metric name."""
+    return [
+        (f"Δ {named(m)}", [effect_cell(row.effects.get(m.name), decimals[m.name]) for row in rows]) for m in metrics
+    ]
+
+
+def effect_cell(effect: Effect | None, decimals: int) -> Cell:
     """`−0.41 [−0.72, −0.10]`, strong where the interval excludes zero; a gap without an effect."""
     if effect is None:
         return Cell(GAP)
-    return Cell(numbers.difference(effect.difference, places), strong=effect.difference.excludes_zero)
+    return Cell(numbers.difference(effect.difference, decimals), strong=effect.difference.excludes_zero)
 
 
 def parameters_cell(parameters: float | None, *, reference: bool) -> str:
-    """The count; a gap for a reference without trained parameters, whose 0 would look like a cost."""
+    """The count; a gap for a reference without trained parameters, where 0 would look like a measured cost."""
     return GAP if reference and not parameters else numbers.count(parameters)

@@ -13,11 +13,20 @@ from ablate.analysis.people import PopulationRow
 from ablate.analysis.phrasing import margin_text
 from ablate.report.blocks import Record, Table
 from ablate.report.json_records import effect_fields, flat, flat_each, metric_fields
-from ablate.report.tables import Cell, Column, effect_cell, named, text_table
+from ablate.report.tables import (
+    Cell,
+    Column,
+    arm_column,
+    effect_cell,
+    effect_columns,
+    named,
+    score_columns,
+    text_table,
+)
 
 
 def comparisons(rows: Sequence[Comparison]) -> Table:
-    """A row a comparison: verdict where it was declared, difference, both p, the adjusted one."""
+    """One row for each comparison: the verdict if it was declared, the difference, both p values, the adjusted one."""
     declared = any(not row.exploratory for row in rows)
     verdicts: list[Column] = [
         ("Verdict", [Cell(row.verdict, strong=row.verdict in ("supported", "refuted")) for row in rows]),
@@ -42,14 +51,14 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
     return Table("comparisons", text_table(columns, words=4 if declared else 3), records=records)
 
 
-def reasons(found: Sequence[Comparison]) -> list[str]:
-    """Why a verdict is what it is, or what is unusual about a difference; a sentence a comparison that has one."""
-    of_pair = [(f"{c.label} against {c.against_label}, {named(c.metric)}", c.reason) for c in found]
-    return [f"{what}: {why.rstrip('.')}." for what, why in of_pair if why]
+def reasons(comparisons: Sequence[Comparison]) -> list[str]:
+    """Reasons of verdicts, or what is unusual about a difference: a sentence for each comparison that has one."""
+    of_pair = [(f"{c.label} against {c.against_label}, {named(c.metric)}", c.reason) for c in comparisons]
+    return [f"{comparison}: {reason.rstrip('.')}." for comparison, reason in of_pair if reason]
 
 
 def populations(rows: Sequence[PopulationRow]) -> Table:
-    """A row a comparison: the difference over people instead of over seeds."""
+    """One row for each comparison: the difference over people instead of over seeds."""
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
         ("Against", [row.against_label for row in rows]),
@@ -65,10 +74,7 @@ def populations(rows: Sequence[PopulationRow]) -> Table:
 
 
 def controls(findings: Sequence[ControlFinding]) -> Table:
-    """Every control beside the arm it controls for: its gain, the control's, and the difference of both.
-
-    A row a control and metric.
-    """
+    """One row for each control and metric: the gain of the controlled arm, the control's gain, and their difference."""
     rows = [(finding, row) for finding in findings for row in finding.rows]
     columns: list[Column] = [
         ("Control", [finding.label for finding, _ in rows]),
@@ -86,21 +92,16 @@ def controls(findings: Sequence[ControlFinding]) -> Table:
 
 
 def external(table: ExternalTable) -> Table:
-    """A row an arm: its scores on other data, and the differences to the baseline there.
+    """One row for each arm: its scores on external data, and its differences to the baseline there.
 
-    In the records a row is an arm and metric.
+    The records have one row for each arm and metric.
     """
     rows, metrics = table.rows, table.metrics
-    trained = [row for row in rows if not row.reference]
-    places = {m.name: numbers.decimals((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
     columns: list[Column] = [
-        ("Arm", [Cell(row.label, strong=row.baseline, faint=row.reference) for row in rows]),
+        arm_column(rows),
         ("Runs", [str(row.runs) for row in rows]),
-        *((named(m), [numbers.score(row.scores[m.name], places[m.name]) for row in rows]) for m in metrics),
-        *(
-            (f"Δ {named(m)}", [effect_cell(row.effects.get(m.name), table.places[m.name]) for row in rows])
-            for m in metrics
-        ),
+        *score_columns(rows, metrics),
+        *effect_columns(rows, metrics, table.places),
     ]
     records: tuple[Record, ...] = tuple(
         {**flat(row), **metric_fields(m), **flat(row.scores[m.name]), **effect_fields(row.effects.get(m.name))}

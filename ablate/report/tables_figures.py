@@ -19,14 +19,14 @@ from ablate.report.tables import Cell, Column, effect_cell, named, parameters_ce
 
 
 def density(table: DensityTable) -> Table:
-    """A row an arm: which share of its predictions is near the truth, and which far from it.
+    """One row for each arm: which share of its predictions is near the truth, and which is far from it.
 
-    In the records a row is an arm and share, in per cent of the examples.
+    The records have one row for each arm and share, in per cent of the examples.
     """
     rows = list(table.arms.values())
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
-        *((f"{name} (%)", [_share(row, place, rows) for row in rows]) for place, name in enumerate(table.names)),
+        *((f"{name} (%)", [_share(row, index, rows) for row in rows]) for index, name in enumerate(table.names)),
     ]
     if any(row.outside for row in rows):
         columns.append(("Beyond the figure", [str(row.outside) for row in rows]))
@@ -39,14 +39,14 @@ def density(table: DensityTable) -> Table:
 
 
 def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
-    """A row an arm: what it costs and how well it does; references last. In the records a row is an arm and metric."""
+    """One row for each arm: its costs and score; references last. The records have a row for each arm and metric."""
     scores = [point.scores[metric.name] for point in points]
-    places = numbers.decimals((p.scores[metric.name] for p in points if not p.reference), coarse=True)
+    decimals = numbers.decimals_for((p.scores[metric.name] for p in points if not p.reference), coarse=True)
     columns: list[Column] = [
         ("Arm", [Cell(point.label, faint=point.reference) for point in points]),
         ("Parameters", [parameters_cell(point.parameters, reference=point.reference) for point in points]),
         ("Latency of one example", [_latency(point.latency_ms) for point in points]),
-        (named(metric), [numbers.score(score, places) for score in scores]),
+        (named(metric), [numbers.score(score, decimals) for score in scores]),
     ]
     records: tuple[Record, ...] = tuple(
         {**flat(point), "metric": name, **flat(score)} for point in points for name, score in point.scores.items()
@@ -54,19 +54,20 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
     return Table("cost", text_table(columns), f"{named(metric)} and cost: the table", folded=True, records=records)
 
 
-def tuning(found: TuningHistory) -> Table:
-    """A row an arm: whether its trials still found better values when they ended. In the records a row is a trial."""
-    rows = found.arms
+def tuning(history: TuningHistory) -> Table:
+    """One row for each arm: whether the last trials still improved. The records have a row for each trial."""
+    rows = history.arms
     trials = [trial.value for row in rows for trial in row.finished]
-    places = numbers.decimals([Estimate(value, None, None, 1) for value in trials])
-    score = f"{found.metric.short}, validation{numbers.in_brackets(found.metric.unit)}"
+    decimals = numbers.decimals_for([Estimate(value, None, None, 1) for value in trials])
+    score = f"{history.metric.short}, validation{numbers.in_brackets(history.metric.unit)}"
     best = [row.best or (None,) for row in rows]
+    first = [row.finished[0].value if row.finished else None for row in rows]
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
         ("Trials", [f"{len(row.finished)} of {row.allotted}" for row in rows]),
-        (f"First: {score}", [numbers.number(row.finished[0].value if row.finished else None, places) for row in rows]),
-        ("Best of the first half", [numbers.number(values[(len(values) - 1) // 2], places) for values in best]),
-        ("Best", [numbers.number(values[-1], places) for values in best]),
+        (f"First: {score}", [numbers.number(value, decimals) for value in first]),
+        ("Best of the first half", [numbers.number(values[(len(values) - 1) // 2], decimals) for values in best]),
+        ("Best", [numbers.number(values[-1], decimals) for values in best]),
         ("Found in trial", [_found_in(row) for row in rows]),
     ]
     records: tuple[Record, ...] = tuple(
@@ -77,38 +78,40 @@ def tuning(found: TuningHistory) -> Table:
     return Table("tuning", text_table(columns), records=records)
 
 
-def importances(found: TuningHistory) -> Table:
-    """A row a setting, a column an arm: Spearman's rank correlation of the setting and the score on validation."""
+def importances(history: TuningHistory) -> Table:
+    """Spearman's rank correlation of each setting (row) with the score on validation, for each arm (column)."""
     columns = [
-        ("Setting", found.settings),
-        *((arm.label, [_correlation(arm, setting) for setting in found.settings]) for arm in found.arms),
+        ("Setting", history.settings),
+        *((arm.label, [_correlation(arm, setting) for setting in history.settings]) for arm in history.arms),
     ]
     records: tuple[Record, ...] = tuple(
         {"arm": arm.arm, "label": arm.label, "setting": setting, "spearman": rho}
-        for arm in found.arms
+        for arm in history.arms
         for setting, rho in arm.correlations.items()
     )
     return Table("importances", text_table(columns), records=records)
 
 
-def importances_note(found: TuningHistory) -> str:
-    """What the correlations are, and why there is no picture of them where there is none."""
-    what = (
+def importances_note(history: TuningHistory) -> str:
+    """Explains the correlations, and says why there is no picture where there is none."""
+    explanation = (
         "Spearman's rank correlation between a setting and the score on validation, over an arm's finished trials: "
         "near 0 the score does not rise or fall steadily with the setting, near ±1 it does."
     )
-    better = "smaller" if found.metric.direction == "lower" else "larger"
-    what += f" A positive one means that {better} values did better."
-    if len(found.settings) == 1:
-        return f"{what} One setting was tuned, so there is nothing to rank it against."
-    few = "" if found.ranked else f" No arm has {MIN_TRIALS} finished trials with different values: nothing is ranked."
-    return f"{what} With few trials it is a hint, not a measurement.{few}"
+    better = "smaller" if history.metric.direction == "lower" else "larger"
+    explanation += f" A positive one means that {better} values did better."
+    if len(history.settings) == 1:
+        return f"{explanation} One setting was tuned, so there is nothing to rank it against."
+    explanation += " With few trials it is a hint, not a measurement."
+    if history.ranked:
+        return explanation
+    return f"{explanation} No arm has {MIN_TRIALS} finished trials with different values: nothing is ranked."
 
 
 def factor(curve: FactorCurve) -> Table:
-    """A row a level: the scores of families and of arms outside the factor, then the differences at that level.
+    """One row for each level: the scores of families and of arms outside the factor, then the differences there.
 
-    In the records a row is a family and level, then an arm outside the factor.
+    The records have one row for each family and level, then one for each arm outside the factor.
     """
     levels, series = range(len(curve.levels)), curve.series
     compared = [each for each in series if each.effects and not each.reference]
@@ -121,16 +124,16 @@ def factor(curve: FactorCurve) -> Table:
     families: list[Record] = [
         {
             "setting": curve.setting,
-            "level": curve.levels[place],
-            "arm": each.arms[place],
+            "level": curve.levels[index],
+            "arm": each.arms[index],
             "family": each.family,
             "label": each.label,
             **metric_fields(curve.metric),
-            **flat(each.scores[place]),
-            **effect_fields(each.effects[place] if each.effects else None),
+            **flat(each.scores[index]),
+            **effect_fields(each.effects[index] if each.effects else None),
         }
         for each in series
-        for place in levels
+        for index in levels
     ]
     lines: list[Record] = [
         {"arm": line.arm, "label": line.label, **metric_fields(curve.metric), **flat(line.score)}
@@ -141,7 +144,7 @@ def factor(curve: FactorCurve) -> Table:
 
 
 def curves(analysis: Analysis) -> tuple[Record, ...]:
-    """A row a score, arm and epoch: mean, lowest and highest seed."""
+    """One record for each score, arm and epoch: mean, lowest and highest seed."""
     return tuple(
         {
             "score": panel.key,
@@ -160,9 +163,9 @@ def _score_cell(score: Estimate, curve: FactorCurve, *, faint: bool) -> Cell:
     return Cell(numbers.score(score, curve.score_places), faint=faint)
 
 
-def _share(arm: ArmDensity, place: int, arms: Sequence[ArmDensity]) -> str:
-    places = numbers.decimals((each.shares[place] for each in arms), coarse=True)
-    return numbers.score(arm.shares[place], max(1, min(2, places)))
+def _share(arm: ArmDensity, index: int, arms: Sequence[ArmDensity]) -> str:
+    decimals = numbers.decimals_for((each.shares[index] for each in arms), coarse=True)
+    return numbers.score(arm.shares[index], max(1, min(2, decimals)))
 
 
 def _latency(value: float | None) -> str:
@@ -170,7 +173,7 @@ def _latency(value: float | None) -> str:
 
 
 def _found_in(arm: ArmHistory) -> str:
-    """The first trial, counted from 1, that gave the best value."""
+    """Number of the first trial, counted from 1, with the best value."""
     best = arm.best[-1] if arm.best else None
     return next((str(t.number + 1) for t in arm.trials if t.value is not None and t.value == best), GAP)
 

@@ -8,31 +8,35 @@ from ablate.analysis.numbers import GAP
 from ablate.analysis.study_analysis import Analysis
 from ablate.report.blocks import Record, Table
 from ablate.report.json_records import effect_fields, flat, flat_each, metric_fields
-from ablate.report.tables import Cell, Column, effect_cell, named, parameters_cell, text_table
+from ablate.report.tables import (
+    Column,
+    arm_column,
+    effect_cell,
+    effect_columns,
+    named,
+    parameters_cell,
+    score_columns,
+    text_table,
+)
 
 SEEDS = "Seeds"
 
 
 def matrix(analysis: Analysis) -> Table:
-    """Arm, its information on each quantity, parameters, each metric, each difference to the baseline.
+    """One row for each arm: its information, parameters, scores and differences to the baseline.
 
-    In the records a row is an arm and metric.
+    The records have one row for each arm and metric.
     """
     rows, metrics = analysis.matrix, analysis.metrics
-    trained = [row for row in rows if not row.reference]
-    places = {m.name: numbers.decimals((row.scores[m.name] for row in trained), coarse=True) for m in metrics}
     columns: list[Column] = [
-        ("Arm", [Cell(row.label, strong=row.baseline, faint=row.reference) for row in rows]),
+        arm_column(rows),
         *(
             (f"{numbers.capital(key)} information", [row.information.get(key, GAP) for row in rows])
             for key in analysis.information
         ),
         ("Parameters", [parameters_cell(row.parameters, reference=row.reference) for row in rows]),
-        *((named(m), [numbers.score(row.scores[m.name], places[m.name]) for row in rows]) for m in metrics),
-        *(
-            (f"Δ {named(m)}", [effect_cell(row.effects.get(m.name), analysis.places[m.name]) for row in rows])
-            for m in metrics
-        ),
+        *score_columns(rows, metrics),
+        *effect_columns(rows, metrics, analysis.places),
     ]
     if any(row.runs < row.expected_runs for row in rows):
         columns.append((SEEDS, [f"{row.runs} of {row.expected_runs}" for row in rows]))
@@ -51,7 +55,7 @@ def matrix(analysis: Analysis) -> Table:
 
 
 def parameters(analysis: Analysis) -> Table:
-    """Total and named parts of every trained arm's parameters, and what it adds to the baseline."""
+    """Parameters of every trained arm: total, named parts, and the number more than the baseline's."""
     rows = analysis.parameters
     parts = list(rows[0].parts) if rows else []
     columns: list[Column] = [
@@ -71,7 +75,7 @@ def parameters(analysis: Analysis) -> Table:
 
 
 def budget(analysis: Analysis) -> Table:
-    """Trials, epochs, examples and time of every trained arm: used of what was allotted."""
+    """Trials, epochs, examples and time of every trained arm, used and allotted."""
     rows = analysis.budget
     tuning: list[Column] = [
         ("Trials", [_used(row.used, row.allotted) for row in rows]),
@@ -92,7 +96,10 @@ def budget(analysis: Analysis) -> Table:
 
 
 def tuned(analysis: Analysis) -> Table | None:
-    """The tuned values, a column an arm; None when nothing was tuned. In the records a row is an arm and setting."""
+    """The tuned values, a column for each arm; None when nothing was tuned.
+
+    The records have one row for each arm and setting.
+    """
     rows = analysis.budget
     settings = list(dict.fromkeys(key for row in rows for key in row.tuned))
     if not settings:
@@ -107,44 +114,44 @@ def tuned(analysis: Analysis) -> Table | None:
 
 
 def condition(table: ConditionTable, analysis: Analysis) -> Table:
-    """A row a bin: examples, every trained arm's score, and the differences of the arms the answer is about.
+    """One row for each bin: examples, the scores of trained arms, and differences of the arms the answer is about.
 
-    In the records a row is an arm and bin.
+    The records have one row for each arm and bin.
     """
     labels, noted = analysis.labels, any(table.notes)
     compared = {arm: table.effects[arm] for arm in analysis.focus if arm in table.effects}
-    places = numbers.decimals((e for found in table.scores.values() for e in found), coarse=True)
-    gaps = numbers.decimals(e.difference for found in compared.values() for e in found)
+    score_decimals = numbers.decimals_for((e for bins in table.scores.values() for e in bins), coarse=True)
+    effect_decimals = numbers.decimals_for(e.difference for bins in compared.values() for e in bins)
     columns: list[Column] = [
         (table.label, table.bins.labels),
         *([("Note", table.notes)] if noted else []),
         ("Examples", [str(count) for count in table.examples]),
         *([("People", [str(count) for count in table.people])] if table.people else []),
-        *((labels[arm], [numbers.score(e, places) for e in found]) for arm, found in table.scores.items()),
-        *((f"Δ {labels[arm]}", [effect_cell(e, gaps) for e in found]) for arm, found in compared.items()),
+        *((labels[arm], [numbers.score(e, score_decimals) for e in bins]) for arm, bins in table.scores.items()),
+        *((f"Δ {labels[arm]}", [effect_cell(e, effect_decimals) for e in bins]) for arm, bins in compared.items()),
     ]
     records: tuple[Record, ...] = tuple(
         {
             "condition": table.column,
             "bin": name,
-            "centre": table.bins.centres[place],
-            "examples": table.examples[place],
-            "people": table.people[place] if table.people else None,
-            "bin_note": table.notes[place],
+            "centre": table.bins.centres[index],
+            "examples": table.examples[index],
+            "people": table.people[index] if table.people else None,
+            "bin_note": table.notes[index],
             "arm": arm,
             **metric_fields(table.metric),
-            **flat(found[place]),
-            **effect_fields(table.effects[arm][place] if arm in table.effects else None),
+            **flat(scores[index]),
+            **effect_fields(table.effects[arm][index] if arm in table.effects else None),
         }
-        for arm, found in table.scores.items()
-        for place, name in enumerate(table.bins.labels)
+        for arm, scores in table.scores.items()
+        for index, name in enumerate(table.bins.labels)
     )
     name, caption = f"by_{table.column}-{table.metric.name}", f"{named(table.metric)}: the table"
     return Table(name, text_table(columns, words=2 if noted else 1), caption, folded=True, records=records)
 
 
 def gaps(analysis: Analysis) -> Table:
-    """The runs without a score, and why."""
+    """The runs without a score, and the reason."""
     rows = analysis.gaps
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
@@ -156,7 +163,7 @@ def gaps(analysis: Analysis) -> Table:
 
 
 def _used(used: float | None, allotted: int | None) -> str:
-    """`6 of 8`; what is not known is a gap."""
+    """`6 of 8`; an unknown number is a gap."""
     return GAP if allotted is None else f"{numbers.count(used)} of {numbers.count(allotted)}"
 
 

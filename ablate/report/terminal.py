@@ -30,46 +30,46 @@ def print_results(results: Results, console: Console | None = None) -> None:
 
 
 def result_table(analysis: Analysis) -> TextTable:
-    """The report's first table without the columns of words and runs, which the page has."""
+    """The report's first table without its columns of words (other than the arm) and of runs."""
     table = tables_results.matrix(analysis).table
-    kept = [
+    columns = [
         i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables_results.SEEDS
     ]
-    return _columns(table, kept)
+    return _select(table, columns)
 
 
 def print_table(console: Console, table: TextTable, *, title: str, caption: str = "") -> None:
-    """The table, without breaking a number: one that is too wide becomes two, scores and then differences (Δ).
+    """Print the table without breaking a number. One that is too wide becomes two: scores, then differences (Δ).
 
-    Columns that still do not fit are left out from the right, and named below.
+    If that is still too wide, columns are left out from the right and named below.
     """
     numbers = range(table.words, len(table.header))
-    gaps = [i for i in numbers if table.header[i].startswith("Δ")]
-    scores = [i for i in numbers if i not in gaps]
+    differences = [i for i in numbers if table.header[i].startswith("Δ")]
+    scores = [i for i in numbers if i not in differences]
     words = list(range(table.words))
-    whole = _width(table) <= console.width or not (gaps and scores)
-    parts = [[*words, *numbers]] if whole else [[*words, *scores], [*words, *gaps]]
+    fits = _width(table) <= console.width or not (differences and scores)
+    parts = [[*words, *numbers]] if fits else [[*words, *scores], [*words, *differences]]
     left_out: list[str] = []
-    for place, kept in enumerate(parts):
-        while _width(_columns(table, kept)) > console.width and len(kept) > table.words + 1:
-            left_out.insert(0, table.header[kept.pop()])
-        last = place == len(parts) - 1
-        part = _columns(table, kept)
-        console.print(rich_table(part, title="" if place else title, caption=caption if last else ""))
+    for index, columns in enumerate(parts):
+        while _width(_select(table, columns)) > console.width and len(columns) > table.words + 1:
+            left_out.insert(0, table.header[columns.pop()])
+        last = index == len(parts) - 1
+        part = _select(table, columns)
+        console.print(rich_table(part, title="" if index else title, caption=caption if last else ""))
     if left_out:
         console.print(f"Too wide for this terminal: {escape(', '.join(left_out))}", style="dim")
 
 
 def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
-    """A table of text for a terminal: words wrap, numbers never do."""
+    """The table for a terminal: words wrap, numbers do not."""
     shown = Table(
         title=escape(title) or None, caption=escape(caption) or None, title_justify="left", caption_justify="left"
     )
-    for place, name in enumerate(table.header):
-        if place < table.words:
+    for column, name in enumerate(table.header):
+        if column < table.words:
             shown.add_column(escape(name), justify="left", overflow="fold")
         else:
-            shown.add_column(escape(name), justify="right", width=_column_width(table, place))
+            shown.add_column(escape(name), justify="right", width=_column_width(table, column))
     for row in table.rows:
         shown.add_row(*(_styled(cell) for cell in row))
     return shown
@@ -80,22 +80,22 @@ def _caption(analysis: Analysis) -> str:
     return f"Test data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
 
 
-def _columns(table: TextTable, kept: Sequence[int]) -> TextTable:
-    words = sum(i < table.words for i in kept)
-    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
-    return TextTable(tuple(table.header[i] for i in kept), rows, words)
+def _select(table: TextTable, columns: Sequence[int]) -> TextTable:
+    words = sum(i < table.words for i in columns)
+    rows = tuple(tuple(row[i] for i in columns) for row in table.rows)
+    return TextTable(tuple(table.header[i] for i in columns), rows, words)
 
 
 def _width(table: TextTable) -> int:
-    """Characters that the table needs at least, with rich's frame: a space either side of a cell and a line between."""
-    return sum(_column_width(table, place) + 3 for place in range(len(table.header))) + 1
+    """Smallest width of the table in characters, with rich's frame: a space on either side of a cell and a line."""
+    return sum(_column_width(table, column) + 3 for column in range(len(table.header))) + 1
 
 
-def _column_width(table: TextTable, place: int) -> int:
-    """Of numbers the widest, of words the longest word; a header may wrap at its spaces."""
-    cells = [row[place].text for row in table.rows]
-    parts = [word for text in cells for word in text.split()] if place < table.words else cells
-    return max(map(cell_len, [*parts, *table.header[place].split()]), default=1)
+def _column_width(table: TextTable, column: int) -> int:
+    """Width of the widest number, or of the longest word in a column of words; a header may wrap at its spaces."""
+    cells = [row[column].text for row in table.rows]
+    parts = [word for text in cells for word in text.split()] if column < table.words else cells
+    return max(map(cell_len, [*parts, *table.header[column].split()]), default=1)
 
 
 def _styled(cell: Cell) -> str:

@@ -16,15 +16,15 @@ from ablate.analysis.statistics import Estimate
 from ablate.report import terminal, tidy
 from ablate.report.tables import Cell, TextTable
 
-SCORE_DIGITS = 4  # significant ones of a seed's score: enough to check a difference by hand
+SCORE_DIGITS = 4  # significant digits of a seed's score: enough to check a difference by hand
 
 
-def print_versus(study: str, found: Sequence[ArmComparison], console: Console | None = None) -> None:
-    """For each metric every seed's scores and difference, then what they say together."""
+def print_comparisons(study: str, comparisons: Sequence[ArmComparison], console: Console | None = None) -> None:
+    """For each metric: every seed's scores and difference, then the summary."""
     console = console or Console()
-    first = found[0]
+    first = comparisons[0]
     console.print(f"[bold]{escape(f'{first.label} against {first.against_label}')}[/bold] ({escape(study)}, test data)")
-    for each in found:
+    for each in comparisons:
         console.print()
         terminal.print_table(console, seeds(each), title=f"{each.metric.label}, {each.metric.direction} is better")
         lines = Table.grid(padding=(0, 2))
@@ -33,25 +33,25 @@ def print_versus(study: str, found: Sequence[ArmComparison], console: Console | 
         console.print(lines)
 
 
-def document(study: str, found: Sequence[ArmComparison]) -> str:
-    """The same as JSON; what is no number is null."""
-    return json.dumps({"study": study, "comparisons": tidy.plain(found)}, ensure_ascii=False, allow_nan=False)
+def document(study: str, comparisons: Sequence[ArmComparison]) -> str:
+    """The same as JSON; a value that is not a finite number is null."""
+    return json.dumps({"study": study, "comparisons": tidy.plain(comparisons)}, ensure_ascii=False, allow_nan=False)
 
 
 def seeds(each: ArmComparison) -> TextTable:
-    """A row a seed: both scores and their difference; then the means over the pairs."""
-    places = max(each.places, _score_places(each.pairs))
+    """One row for each seed: both scores and their difference; then the means over the pairs."""
+    decimals = max(each.places, _score_decimals(each.pairs))
     header = ("Seed", each.label, each.against_label, f"Difference{numbers.in_brackets(each.metric.unit)}")
-    rows = [_row(str(p.seed), p.arm, p.against, p.difference, places) for p in each.pairs]
-    whole = [p for p in each.pairs if p.difference is not None]
-    if len(whole) > 1:
-        ours, theirs = (sum(v or 0.0 for v in side) / len(whole) for side in _sides(whole))
-        rows.append(_row("Mean", ours, theirs, each.effect.difference.mean, places, strong=True))
+    rows = [_row(str(p.seed), p.arm, p.against, p.difference, decimals) for p in each.pairs]
+    complete = [p for p in each.pairs if p.difference is not None]
+    if len(complete) > 1:
+        ours, theirs = (sum(v or 0.0 for v in side) / len(complete) for side in _sides(complete))
+        rows.append(_row("Mean", ours, theirs, each.effect.difference.mean, decimals, strong=True))
     return TextTable(header, tuple(rows))
 
 
 def summary(each: ArmComparison) -> list[tuple[str, str]]:
-    """Missing pairs, difference, tests, people and declared hypothesis: a name and its words, a line each."""
+    """Lines of a name and its text: missing pairs, difference, tests, people, declared hypothesis."""
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
         ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
@@ -88,26 +88,26 @@ def _verdict(each: ArmComparison) -> str:
     return f"{each.verdict} (declared hypothesis{margin})" + (f": {each.reason}" if each.reason else "")
 
 
-def _estimate(found: Estimate, each: ArmComparison) -> str:
-    if found.mean is None:
+def _estimate(estimate: Estimate, each: ArmComparison) -> str:
+    if estimate.mean is None:
         return numbers.GAP
-    mean = numbers.with_unit(numbers.signed(found.mean, each.places), each.metric.unit)
-    if found.low is None or found.low == found.high:
+    mean = numbers.with_unit(numbers.signed(estimate.mean, each.places), each.metric.unit)
+    if estimate.low is None or estimate.low == estimate.high:
         return mean
-    return f"{mean}, 95 % interval {numbers.interval(found, each.places)}"
+    return f"{mean}, 95 % interval {numbers.interval(estimate, each.places)}"
 
 
 def _row(
-    name: str, ours: float | None, theirs: float | None, gap: float | None, places: int, *, strong: bool = False
+    name: str, ours: float | None, theirs: float | None, gap: float | None, decimals: int, *, strong: bool = False
 ) -> tuple[Cell, ...]:
-    texts = (name, numbers.number(ours, places), numbers.number(theirs, places), numbers.signed(gap, places))
+    texts = (name, numbers.number(ours, decimals), numbers.number(theirs, decimals), numbers.signed(gap, decimals))
     return tuple(Cell(text, strong=strong) for text in texts)
 
 
-def _score_places(pairs: Sequence[Pair]) -> int:
+def _score_decimals(pairs: Sequence[Pair]) -> int:
     values = [abs(v) for p in pairs for v in (p.arm, p.against) if v]
     largest = Estimate(max(values), None, None, 1) if values else Estimate(1.0, None, None, 1)
-    return numbers.decimals([largest]) + SCORE_DIGITS - 3
+    return numbers.decimals_for([largest]) + SCORE_DIGITS - 3
 
 
 def _sides(pairs: Sequence[Pair]) -> tuple[list[float | None], list[float | None]]:

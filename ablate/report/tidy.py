@@ -1,4 +1,7 @@
-"""The numbers of a page for programs: a tidy CSV of every table, and the whole Analysis as JSON. Formats no number."""
+"""The numbers of a page for programs: a tidy CSV of every table, and the whole Analysis as JSON.
+
+JSON keys and CSV columns are the field and property names of the analysis dataclasses. No number is rounded.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ from ablate.report.tables import TextTable
 
 
 def write_tables(blocks: Iterable[Block], folder: Path) -> None:
-    """`<name>.csv` for every table, and for every picture that brings its own numbers.
+    """`<name>.csv` for every table, and for every picture with records of its own.
 
-    Floats as the shortest text that reads back exactly; what is missing is empty.
+    Floats are the shortest text that reads back exactly; a missing value is empty.
     """
     folder.mkdir(exist_ok=True)
     for block in blocks:
@@ -32,12 +35,12 @@ def write_tables(blocks: Iterable[Block], folder: Path) -> None:
 
 
 def document(analysis: Analysis) -> str:
-    """The Analysis as JSON: fields in their order, then the computed ones; what is no number is null."""
+    """The Analysis as JSON: fields in their order, then properties; a value that is not a finite number is null."""
     return json.dumps(plain(analysis), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
-    """Nested dataclasses, mappings, sequences and tables as what JSON can hold."""
+    """Nested dataclasses, mappings, sequences and tables as values that JSON can hold."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, str | bool | int):

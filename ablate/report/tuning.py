@@ -18,9 +18,9 @@ ROW_IN = 0.3
 MAX_TICKS = 10
 
 
-def history(found: TuningHistory, marks: style.Marks) -> Figure | None:
-    """One small panel an arm: every trial a mark, the best so far a step, a failed trial a cross at the top."""
-    arms = [arm for arm in found.arms if arm.finished]
+def history(history: TuningHistory, marks: style.Marks) -> Figure | None:
+    """One small panel for each arm: a mark for every trial, steps for the best so far, a cross for a failed trial."""
+    arms = [arm for arm in history.arms if arm.finished]
     if not arms:
         return None
     columns = min(COLUMNS, len(arms))
@@ -31,27 +31,27 @@ def history(found: TuningHistory, marks: style.Marks) -> Figure | None:
         _trials(panel, arm, marks)
     for unused in panels[len(arms) :]:
         unused.remove()
-    _scale(panels[0], found, arms)
-    for place, panel in enumerate(panels[: len(arms)]):
-        panel.tick_params(axis="x", labelbottom=place + columns >= len(arms))
-        panel.set_xlabel("trial" if place + columns >= len(arms) else "")
-    drawing.supylabel(f"{found.metric.short}, validation{numbers.in_brackets(found.metric.unit)}", fontsize=8)
+    _scale(panels[0], history, arms)
+    for index, panel in enumerate(panels[: len(arms)]):
+        panel.tick_params(axis="x", labelbottom=index + columns >= len(arms))
+        panel.set_xlabel("trial" if index + columns >= len(arms) else "")
+    drawing.supylabel(f"{history.metric.short}, validation{numbers.in_brackets(history.metric.unit)}", fontsize=8)
     return drawing
 
 
-def importances(found: TuningHistory, marks: style.Marks) -> Figure | None:
-    """One row a setting, a mark an arm: how far the trials' order by the setting is their order by score."""
-    settings = found.ranked
+def importances(history: TuningHistory, marks: style.Marks) -> Figure | None:
+    """One row for each setting, a mark for each arm: how closely the trials' order by the setting is that by score."""
+    settings = history.ranked
     if not settings:
         return None
-    arms = [arm for arm in found.arms if any(arm.correlations[s] is not None for s in settings)]
+    arms = [arm for arm in history.arms if any(arm.correlations[s] is not None for s in settings)]
     drawing = style.figure(0.75 + (ROW_IN + 0.06 * len(arms)) * len(settings) + 0.1 * len(arms))
     panel = drawing.subplots()
-    for place, arm in enumerate(arms):
-        shift = 0.5 * ((place + 0.5) / len(arms) - 0.5)  # arms that agree stay apart
-        known = [(abs(rho), row + shift) for row, s in enumerate(settings) if (rho := arm.correlations[s]) is not None]
-        panel.plot(*zip(*known, strict=True), marker=marks.marker(arm.arm), color=marks.colour(arm.arm), markersize=4.5,
-                   linestyle="none", label=arm.label)  # fmt: skip
+    for index, arm in enumerate(arms):
+        shift = 0.5 * ((index + 0.5) / len(arms) - 0.5)  # so that marks with the same value do not overlap
+        points = [(abs(rho), row + shift) for row, s in enumerate(settings) if (rho := arm.correlations[s]) is not None]
+        panel.plot(*zip(*points, strict=True), marker=marks.marker(arm.arm), color=marks.colour(arm.arm),
+                   markersize=4.5, linestyle="none", label=arm.label)  # fmt: skip
     panel.set_xlim(-0.03, 1.03)
     panel.set_ylim(len(settings) - 0.4, -0.6)
     panel.set_yticks(range(len(settings)), [style.wrap(s.rpartition(".")[2].replace("_", " ")) for s in settings])
@@ -77,7 +77,7 @@ def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
     panel.set_axisbelow(True)
 
 
-def _scale(panel: Axes, found: TuningHistory, arms: list[ArmHistory]) -> None:
+def _scale(panel: Axes, history: TuningHistory, arms: list[ArmHistory]) -> None:
     scales.stretch(panel, (trial.value for arm in arms for trial in arm.finished if trial.value is not None))
     last = max(len(arm.trials) for arm in arms)
     panel.set_xlim(0.5, last + 0.5)

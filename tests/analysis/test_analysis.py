@@ -15,7 +15,7 @@ from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.tracking.memory import MemoryTracker
 
 
-def said(scores: Mapping[str, Mapping[int, float]], **more: Any) -> Analysis:
+def analysis_of(scores: Mapping[str, Mapping[int, float]], **more: Any) -> Analysis:
     return analyse(load(scores, **more))
 
 
@@ -27,13 +27,13 @@ LOWER = dict(zip(range(1, 6), (6.5, 6.8, 6.65, 6.75, 6.65), strict=True))
 
 
 def test_without_hypotheses_everything_is_exploratory() -> None:
-    found = said({"existing": EXISTING, "hybrid": BETTER})
-    assert found.answers == (
+    analysis = analysis_of({"existing": EXISTING, "hybrid": BETTER})
+    assert analysis.answers == (
         "Exploratory, no hypothesis was declared: Hybrid has a lower azimuth error than Existing only by 0.45° "
         "(95 % interval 0.33° to 0.57°, 3 seeds), at +4.8M parameters.",
     )
-    (comparison,) = found.comparisons
-    assert not found.declared
+    (comparison,) = analysis.comparisons
+    assert not analysis.declared
     assert (comparison.verdict, comparison.p_adjusted, comparison.judgement) == ("exploratory", None, None)
     assert comparison.effect.p is not None
     assert comparison.effect.p_sign_flip == 0.25  # three of one sign: 2 of 8 patterns
@@ -41,24 +41,24 @@ def test_without_hypotheses_everything_is_exploratory() -> None:
 
 def test_the_exploratory_answer_when_an_arm_is_worse() -> None:
     worse = {seed: score + 1.0 + 0.05 * seed for seed, score in EXISTING.items()}
-    found = said({"existing": EXISTING, "elepose": worse})
-    assert "ElePose only is worse than Existing only in azimuth error by 1.10° (95 %" in found.answers[0]
+    analysis = analysis_of({"existing": EXISTING, "elepose": worse})
+    assert "ElePose only is worse than Existing only in azimuth error by 1.10° (95 %" in analysis.answers[0]
 
 
 def test_the_exploratory_answer_when_nothing_can_be_shown() -> None:
-    found = said({"existing": EXISTING, "hybrid": {1: 7.2, 2: 6.9, 3: 7.1}})
+    analysis = analysis_of({"existing": EXISTING, "hybrid": {1: 7.2, 2: 6.9, 3: 7.1}})
     words = "No difference between Hybrid and Existing only could be shown in azimuth error (−0.03°, 95 % interval "
-    assert words in found.answers[0]
+    assert words in analysis.answers[0]
 
 
 def test_the_exploratory_answer_with_one_seed_or_none() -> None:
-    one = said({"existing": EXISTING, "hybrid": {1: 6.5}})
+    one = analysis_of({"existing": EXISTING, "hybrid": {1: 6.5}})
     words = "Nothing can be shown about Hybrid and Existing only (azimuth error −0.500°, 1 seed, no interval)"
     assert words in one.answers[0]
-    none = said({"existing": EXISTING, "hybrid": {}})
+    none = analysis_of({"existing": EXISTING, "hybrid": {}})
     assert "There is no answer yet, for Hybrid and Existing only have no finished seed in common" in none.answers[0]
     assert [gap.status for gap in none.gaps] == ["missing"] * 3
-    alone = said({"existing": EXISTING})
+    alone = analysis_of({"existing": EXISTING})
     assert "nothing to compare" in alone.answers[0]
 
 
@@ -72,77 +72,77 @@ def test_the_exploratory_answer_with_one_seed_or_none() -> None:
     ],
 )
 def test_a_declared_hypothesis_gets_a_verdict(margin: float, verdict: str, words: str) -> None:
-    found = said({"existing": FIVE, "elepose": LOWER, "hybrid": LOWER}, hypotheses=[asked(margin)])
-    (comparison,) = found.comparisons
-    assert found.declared
+    analysis = analysis_of({"existing": FIVE, "elepose": LOWER, "hybrid": LOWER}, hypotheses=[asked(margin)])
+    (comparison,) = analysis.comparisons
+    assert analysis.declared
     assert (comparison.arm, comparison.verdict, comparison.margin) == ("hybrid", verdict, margin)
-    assert found.focus == ("existing", "hybrid")
-    assert found.answers[0].startswith(f"For these untuned settings and this data, {words}")
-    assert "(measured 0.480° better, 95 % interval 0.409° to 0.551°, 5 seeds), at +4.8M par" in found.answers[0]
+    assert analysis.focus == ("existing", "hybrid")
+    assert analysis.answers[0].startswith(f"For these untuned settings and this data, {words}")
+    assert "(measured 0.480° better, 95 % interval 0.409° to 0.551°, 5 seeds), at +4.8M par" in analysis.answers[0]
     assert comparison.judgement is not None
     sides = comparison.judgement.p_supported, comparison.judgement.p_refuted
     assert comparison.p_adjusted == {"supported": sides[0], "refuted": sides[1]}.get(verdict, min(filter(None, sides)))
 
 
 def test_a_worse_arm_refutes_and_the_measured_way_is_told() -> None:
-    found = said({"existing": LOWER, "hybrid": FIVE}, hypotheses=[asked()])
-    assert found.comparisons[0].verdict == "refuted"
-    assert "(measured 0.480° worse, 95 % interval 0.409° to 0.551°, 5 seeds)" in found.answers[0]
+    analysis = analysis_of({"existing": LOWER, "hybrid": FIVE}, hypotheses=[asked()])
+    assert analysis.comparisons[0].verdict == "refuted"
+    assert "(measured 0.480° worse, 95 % interval 0.409° to 0.551°, 5 seeds)" in analysis.answers[0]
 
 
 def test_hypotheses_of_one_pair_share_a_sentence_and_all_are_one_family() -> None:
     more = {"test/accuracy": {"existing": around(60.0), "hybrid": around(60.0, 2)}}
     claims = [asked(), asked(0.3) | {"metric": "accuracy"}, asked(against="elepose")]
     scores = {"existing": FIVE, "hybrid": LOWER, "elepose": FIVE}
-    found = said(scores, other=more, metrics=[AZIMUTH, "accuracy"], hypotheses=claims)
-    assert [c.verdict for c in found.comparisons] == ["supported", "refuted", "supported"]
-    assert [c.family for c in found.comparisons] == [3, 3, 3]
-    assert len(found.answers) == 2
-    assert "; it is refuted that it improves by more than 0.3 % in accuracy (measured 0.000 %, " in found.answers[0]
+    analysis = analysis_of(scores, other=more, metrics=[AZIMUTH, "accuracy"], hypotheses=claims)
+    assert [c.verdict for c in analysis.comparisons] == ["supported", "refuted", "supported"]
+    assert [c.family for c in analysis.comparisons] == [3, 3, 3]
+    assert len(analysis.answers) == 2
+    assert "; it is refuted that it improves by more than 0.3 % in accuracy (measured 0.000 %, " in analysis.answers[0]
 
 
 def test_no_verdict_below_five_seeds_and_the_reason_is_told() -> None:
     four = {seed: FIVE[seed] for seed in (1, 2, 3, 4)}
-    found = said({"existing": four, "hybrid": LOWER}, hypotheses=[asked()])
-    assert found.comparisons[0].verdict == "no verdict"
-    assert found.comparisons[0].p_adjusted is None
-    assert found.answers[0].startswith(
+    analysis = analysis_of({"existing": four, "hybrid": LOWER}, hypotheses=[asked()])
+    assert analysis.comparisons[0].verdict == "no verdict"
+    assert analysis.comparisons[0].p_adjusted is None
+    assert analysis.answers[0].startswith(
         "For these untuned settings and this data, there is no verdict on whether Hybrid improves on Existing only"
     )
-    assert "4 paired seeds: a verdict needs at least 5; without seed 5)" in found.answers[0]
-    never = said({"existing": FIVE, "hybrid": {}}, hypotheses=[asked()])
+    assert "4 paired seeds: a verdict needs at least 5; without seed 5)" in analysis.answers[0]
+    never = analysis_of({"existing": FIVE, "hybrid": {}}, hypotheses=[asked()])
     assert "(not measured: no seed has both runs)" in never.answers[0]
 
 
 def test_a_missing_pair_or_a_score_that_is_no_number_is_left_out_and_told() -> None:
     six = {**FIVE, 6: 7.1}
-    found = said({"existing": six, "hybrid": {**LOWER, 6: math.nan}}, hypotheses=[asked()])
-    assert found.comparisons[0].verdict == "supported"
-    assert found.comparisons[0].reason.endswith("without seed 6")
-    assert found.comparisons[0].effect.note == "5 of 6 seeds have a score of both"
+    analysis = analysis_of({"existing": six, "hybrid": {**LOWER, 6: math.nan}}, hypotheses=[asked()])
+    assert analysis.comparisons[0].verdict == "supported"
+    assert analysis.comparisons[0].reason.endswith("without seed 6")
+    assert analysis.comparisons[0].effect.note == "5 of 6 seeds have a score of both"
 
 
 def test_differences_without_variation_give_neither_p_nor_verdict() -> None:
     same = {seed: score - 0.5 for seed, score in FIVE.items()}
-    judged = said({"existing": FIVE, "hybrid": same}, hypotheses=[asked()])
+    judged = analysis_of({"existing": FIVE, "hybrid": same}, hypotheses=[asked()])
     assert (judged.comparisons[0].verdict, judged.comparisons[0].effect.p) == ("no verdict", None)
     assert "without variation there is no test" in judged.answers[0]
-    seen = said({"existing": FIVE, "hybrid": same})
+    seen = analysis_of({"existing": FIVE, "hybrid": same})
     assert "(azimuth error −0.500°, the same at 5 seeds, no spread to judge it by)" in seen.answers[0]
 
 
 def test_a_constant_metric_shows_nothing() -> None:
     flat = dict.fromkeys(range(1, 6), 7.0)
-    found = said({"existing": flat, "hybrid": flat}, hypotheses=[asked()])
-    assert found.comparisons[0].verdict == "no verdict"
-    assert not found.matrix[1].effects[AZIMUTH].difference.excludes_zero
+    analysis = analysis_of({"existing": flat, "hybrid": flat}, hypotheses=[asked()])
+    assert analysis.comparisons[0].verdict == "no verdict"
+    assert not analysis.matrix[1].effects[AZIMUTH].difference.excludes_zero
 
 
 def test_splits_that_every_seed_redraws_widen_every_interval() -> None:
     counts = {"count/test_examples": 100.0, "count/train_examples": 400.0}
     other = {key: {arm: dict.fromkeys(FIVE, value) for arm in ("existing", "hybrid")} for key, value in counts.items()}
-    plain = said({"existing": FIVE, "hybrid": LOWER}, other=other)
-    split = said({"existing": FIVE, "hybrid": LOWER}, other=other, vary=["init", "order", "split"])
+    plain = analysis_of({"existing": FIVE, "hybrid": LOWER}, other=other)
+    split = analysis_of({"existing": FIVE, "hybrid": LOWER}, other=other, vary=["init", "order", "split"])
     assert (plain.overlap, split.overlap) == (None, 0.25)
     # (1/5 + 1/4) / (1/5) = 2.25 times the variance, 1.5 times the interval
     widths = [a.comparisons[0].effect.difference.half_width for a in (plain, split)]
@@ -152,15 +152,15 @@ def test_splits_that_every_seed_redraws_widen_every_interval() -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[tables.Results, Analysis]:
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> tuple[tables.Results, Analysis]:
     references = {"torso-frame": {"label": "Torso frame", "reference": True}}
     toy = Toy(tmp_path_factory.mktemp("toy"), references | ARMS, skip=[("elepose", 3)])
-    found = tables.load(toy.store(), "toy")
-    return found, analyse(found)
+    results = tables.load(toy.store(), "toy")
+    return results, analyse(results)
 
 
-def test_the_matrix_has_yardsticks_last_and_the_differences(whole: tuple[tables.Results, Analysis]) -> None:
-    results, analysis = whole
+def test_the_matrix_has_yardsticks_last_and_the_differences(analysed: tuple[tables.Results, Analysis]) -> None:
+    results, analysis = analysed
     assert [row.label for row in analysis.matrix] == ["Existing only", "ElePose only", "Hybrid", "Torso frame"]
     assert analysis.information == ("azimuth", "elevation")
     hybrid = analysis.matrix[2]
@@ -170,30 +170,30 @@ def test_the_matrix_has_yardsticks_last_and_the_differences(whole: tuple[tables.
     assert [row.runs for row in analysis.matrix] == [3, 2, 3, 3]
 
 
-def test_arms_behind_a_yardstick_are_named(whole: tuple[tables.Results, Analysis]) -> None:
+def test_arms_behind_a_yardstick_are_named(analysed: tuple[tables.Results, Analysis]) -> None:
     # torso frame 11.4° and 5.9° against ElePose's 15.2° and 6.3°; the others are better in both
-    assert whole[1].behind == (
+    assert analysed[1].behind == (
         "Torso frame does as well as or better than ElePose only in azimuth error.",
         "Torso frame does as well as or better than ElePose only in elevation error.",
     )
 
 
-def test_the_parameter_table(whole: tuple[tables.Results, Analysis]) -> None:
-    rows = {row.arm: row for row in whole[1].parameters}
+def test_the_parameter_table(analysed: tuple[tables.Results, Analysis]) -> None:
+    rows = {row.arm: row for row in analysed[1].parameters}
     assert list(rows) == ["existing", "elepose", "hybrid"]
     assert rows["existing"].added is None
     assert rows["hybrid"].added == 6_983_431 - 2_214_663
     assert list(rows["hybrid"].parts) == ["angle_path"]
 
 
-def test_the_budget_table(whole: tuple[tables.Results, Analysis]) -> None:
-    row = whole[1].budget[1]
+def test_the_budget_table(analysed: tuple[tables.Results, Analysis]) -> None:
+    row = analysed[1].budget[1]
     assert (row.allotted, row.finished_trials, row.runs, row.expected_runs) == (2, 2, 2, 3)
     assert (row.epochs, row.examples, row.training_seconds) == (6, 2400, 101.5)
 
 
-def test_curves_have_the_spread_over_seeds(whole: tuple[tables.Results, Analysis]) -> None:
-    results, analysis = whole
+def test_curves_have_the_spread_over_seeds(analysed: tuple[tables.Results, Analysis]) -> None:
+    results, analysis = analysed
     assert [panel.key for panel in analysis.curves] == [
         "train/loss",
         "val/azimuth_mae_deg",

@@ -24,8 +24,8 @@ def test_an_untuned_study_and_few_seeds_are_told() -> None:
 
 
 def test_a_tuned_study_with_equal_budgets_and_enough_seeds_warns_of_nothing(tmp_path: Path) -> None:
-    found = tables.load(Toy(tmp_path, ARMS, seeds=(1, 2, 3, 4, 5)).store(), "toy")
-    assert warnings(found) == ()
+    results = tables.load(Toy(tmp_path, ARMS, seeds=(1, 2, 3, 4, 5)).store(), "toy")
+    assert warnings(results) == ()
 
 
 def test_unequal_use_of_the_tuning_budget_is_told(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_unequal_use_of_the_tuning_budget_is_told(tmp_path: Path) -> None:
     store.discard([record.run_id for record in store.records("toy") if (record.arm, record.trial) == ("hybrid", 1)])
     failed = toy.trial_spec("hybrid", 1)
     store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="no"))
-    (found,) = warnings(tables.load(store, "toy"))
-    assert found == "The tuning budgets were not alike (trials finished: Existing only 2, Hybrid 1)."
+    (warning,) = warnings(tables.load(store, "toy"))
+    assert warning == "The tuning budgets were not alike (trials finished: Existing only 2, Hybrid 1)."
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_unequal_use_of_the_tuning_budget_is_told(tmp_path: Path) -> None:
 def test_an_edge_is_two_percent_of_the_range_and_knows_logarithms(
     entry: SpaceEntry | None, value: float, end: str
 ) -> None:
-    assert [found for found, _ in at_edge(entry, value)] == ([end] if end else [])
+    assert [edge for edge, _ in at_edge(entry, value)] == ([end] if end else [])
 
 
 def test_tuned_values_at_the_edge_are_told() -> None:
@@ -67,40 +67,40 @@ def test_tuned_values_at_the_edge_are_told() -> None:
     for arm, rate in (("existing", 0.001), ("hybrid", 0.00295)):
         (spec,) = trial_specs(study, arm, 0, {"training.learning_rate": rate}, "d")
         store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {"val/azimuth_mae_deg": 7.0}))
-    (found,) = warnings(tables.load(store, "toy"))
-    assert found == (
+    (warning,) = warnings(tables.load(store, "toy"))
+    assert warning == (
         "Tuned values at the edge of their space, where a better one may lie beyond: "
         "training.learning_rate = 0.00295 of Hybrid at the upper end 0.003."
     )
 
 
 def test_runs_of_the_same_components_made_by_different_code_are_told() -> None:
-    found = load(SCORES, provenance={"source_digest": "a1"})
-    assert not any("code" in text for text in warnings(found))
-    found.provenance["hybrid", 2]["source_digest"] = "b2"  # type: ignore[index]
-    told = next(text for text in warnings(found) if "code" in text)
-    assert told.startswith(
+    results = load(SCORES, provenance={"source_digest": "a1"})
+    assert not any("code" in text for text in warnings(results))
+    results.provenance["hybrid", 2]["source_digest"] = "b2"  # type: ignore[index]
+    warning = next(text for text in warnings(results) if "code" in text)
+    assert warning.startswith(
         "Runs of the same components were made by different code (a1: Existing only seeds 1, 2, 3, 4, 5, Hybrid seeds "
         "1, 3, 4, 5; b2: Hybrid seed 2)"
     )
 
 
 def test_digests_of_code_taken_in_different_ways_are_not_compared() -> None:
-    found = load(SCORES, provenance={"source_digest": "a1"})
+    results = load(SCORES, provenance={"source_digest": "a1"})
     for seed in range(1, 6):
-        found.provenance["hybrid", seed]["source_digest"] = "2:b2"  # type: ignore[index]
-    told = next(text for text in warnings(found) if "code" in text)
-    assert told.startswith("Whether runs of the same components were made by the same code cannot be told")
-    found.provenance["hybrid", 2]["source_digest"] = "2:c3"  # type: ignore[index]
-    assert any("were made by different code" in text for text in warnings(found))
+        results.provenance["hybrid", seed]["source_digest"] = "2:b2"  # type: ignore[index]
+    warning = next(text for text in warnings(results) if "code" in text)
+    assert warning.startswith("Whether runs of the same components were made by the same code cannot be told")
+    results.provenance["hybrid", 2]["source_digest"] = "2:c3"  # type: ignore[index]
+    assert any("were made by different code" in text for text in warnings(results))
 
 
 def test_other_components_may_have_other_code() -> None:
     arms = {"hybrid": {"set": {"model": {"factory": "other:model"}}}}
-    found = load(SCORES, arms=arms, provenance={"source_digest": "a1"})
+    results = load(SCORES, arms=arms, provenance={"source_digest": "a1"})
     for seed in range(1, 6):
-        found.provenance["hybrid", seed]["source_digest"] = "b2"  # type: ignore[index]
-    assert not any("code" in text for text in warnings(found))
+        results.provenance["hybrid", seed]["source_digest"] = "b2"  # type: ignore[index]
+    assert not any("code" in text for text in warnings(results))
 
 
 def test_the_studies_that_used_the_same_test_data_are_counted() -> None:
@@ -111,5 +111,5 @@ def test_the_studies_that_used_the_same_test_data_are_counted() -> None:
     load(SCORES, store=store, data_digest="d2", name="elsewhere")
     load({"existing": {}}, store=store, data_digest="d1", name="not-run", seeds=[1])
     assert same_test_data(alone) == ["earlier"]
-    (told,) = remarks(alone)
-    assert told.startswith("2 studies in this store have used this test data: this one, earlier.")
+    (remark,) = remarks(alone)
+    assert remark.startswith("2 studies in this store have used this test data: this one, earlier.")

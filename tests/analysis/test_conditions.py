@@ -48,7 +48,7 @@ def test_a_condition_is_the_mean_of_its_bin_by_hand(tmp_path: Path) -> None:
 def test_periodic_bins_are_centred_on_zero() -> None:
     bins = make_bins(np.array([0.0]), Condition(period=360.0, bins=4))
     values = np.array([0.0, 44.0, 46.0, 90.0, 180.0, 300.0, 316.0, 359.9, np.nan])
-    assert bins.place(values).tolist() == [0, 0, 1, 1, 2, 3, 0, 0, -1]
+    assert bins.index_of(values).tolist() == [0, 0, 1, 1, 2, 3, 0, 0, -1]
     assert bins.centres == (0.0, 90.0, 180.0, 270.0)
 
 
@@ -56,20 +56,20 @@ def test_straight_bins_have_round_edges_and_hold_every_value() -> None:
     values = np.linspace(-34.2, 57.9, 500)
     bins = make_bins(values, Condition(bins=5))
     assert bins.labels == ("−40 to −20", "−20 to 0", "0 to 20", "20 to 40", "40 to 60")
-    assert bins.place(np.array([-40.0, -20.0, 59.9, 60.0, 61.0, -40.1])).tolist() == [0, 1, 4, 4, -1, -1]
-    assert (bins.place(values) >= 0).all()
+    assert bins.index_of(np.array([-40.0, -20.0, 59.9, 60.0, 61.0, -40.1])).tolist() == [0, 1, 4, 4, -1, -1]
+    assert (bins.index_of(values) >= 0).all()
 
 
 def test_few_values_are_a_bin_each() -> None:
     bins = make_bins(np.array([0.5, 1.0, 4.0, 1.0]), Condition())
     assert bins.labels == ("0.5", "1", "4")
-    assert bins.place(np.array([1.0, 4.0, 2.0, 0.5])).tolist() == [1, 2, -1, 0]
+    assert bins.index_of(np.array([1.0, 4.0, 2.0, 0.5])).tolist() == [1, 2, -1, 0]
 
 
 def test_values_share_a_named_group() -> None:
     bins = make_bins(np.array([7.0, 9.0, 12.0]), Condition(groups={"walk": [7, 12], "dance": [9]}))
     assert bins.labels == ("walk", "dance")
-    assert bins.place(np.array([12.0, 9.0, 7.0, 8.0, np.nan])).tolist() == [0, 1, 0, -1, -1]
+    assert bins.index_of(np.array([12.0, 9.0, 7.0, 8.0, np.nan])).tolist() == [0, 1, 0, -1, -1]
     assert bins.categorical
 
 
@@ -117,7 +117,7 @@ def test_of_many_names_the_most_frequent_are_kept() -> None:
     column = np.concatenate([np.repeat(np.arange(60), 2), np.repeat(np.arange(30, 70), 5)])
     bins = make_bins(column.astype(float), Condition(), categorical=True)
     assert bins.values == tuple(float(value) for value in range(30, 70))
-    assert bins.place(np.array([29.0, 30.0, 69.0])).tolist() == [-1, 0, 39]
+    assert bins.index_of(np.array([29.0, 30.0, 69.0])).tolist() == [-1, 0, 39]
 
 
 def test_a_metric_that_is_undefined_in_a_bin_has_no_number_there(tmp_path: Path) -> None:

@@ -13,30 +13,30 @@ SHUFFLED = {"like": "hybrid", "control": {"shuffle_input": ["pose_2d"]}}
 INFORMED = {"control": {"same_information": "hybrid"}}
 
 
-def finding(control: dict[str, Any], score: float, *, hybrid: float = 6.5, **more: Any) -> ControlFinding:
+def finding_of(control: dict[str, Any], score: float, *, hybrid: float = 6.5, **more: Any) -> ControlFinding:
     """Existing scores 7.0°; the control and the hybrid as given."""
     scores = {"existing": around(7.0), "hybrid": around(hybrid, 1), "control": around(score, 2)}
-    (found,) = control_findings(load(scores, arms={"control": {"label": "Control"} | control}, **more))
-    return found
+    (finding,) = control_findings(load(scores, arms={"control": {"label": "Control"} | control}, **more))
+    return finding
 
 
 def test_a_finding_has_both_differences_and_the_parameters() -> None:
-    found = finding(WIDE, 7.0)
-    (row,) = found.rows
-    assert (found.of, found.baseline, found.kinds) == ("hybrid", "existing", ("match parameters",))
-    assert found.what == "as many parameters as Hybrid, by widening model.width"
+    finding = finding_of(WIDE, 7.0)
+    (row,) = finding.rows
+    assert (finding.of, finding.baseline, finding.kinds) == ("hybrid", "existing", ("match parameters",))
+    assert finding.what == "as many parameters as Hybrid, by widening model.width"
     assert row.gain is not None
     assert row.gain.difference.mean == pytest.approx(-0.5)
     assert row.remaining.difference.mean == pytest.approx(-0.5)
     assert row.control.difference.mean == pytest.approx(0.0)
     assert (row.gain_shown, row.remaining_shown, row.control_shown) == ("better", "better", "not shown")
-    assert found.parameters == {"control": 6.8e6, "hybrid": 6.8e6, "existing": 2e6}
-    assert found.sentence == row.sentence
+    assert finding.parameters == {"control": 6.8e6, "hybrid": 6.8e6, "existing": 2e6}
+    assert finding.sentence == row.sentence
 
 
 def test_the_whole_sentence_by_hand() -> None:
     # hybrid − control by seed: −0.52 and the jitters' differences; mean −0.50, gain the same size
-    assert finding(WIDE, 7.0).sentence == (
+    assert finding_of(WIDE, 7.0).sentence == (
         "In azimuth error, Hybrid is better than Control by 0.500° (95 % interval 0.454° to 0.546°, 5 seeds): more "
         "parameters alone do not explain its gain over Existing only. That gain is 0.500° (95 % interval 0.454° to "
         "0.546°, 5 seeds)."
@@ -66,55 +66,61 @@ def test_the_whole_sentence_by_hand() -> None:
     ],
 )
 def test_the_outcome_in_words(control: dict[str, Any], score: float, margin: float, words: str) -> None:
-    assert words in finding(control, score, hypotheses=[asked(margin)]).sentence
+    assert words in finding_of(control, score, hypotheses=[asked(margin)]).sentence
 
 
 def test_an_interval_around_zero_is_never_called_equal_without_a_margin() -> None:
-    row = finding(WIDE, 6.5).rows[0]
+    row = finding_of(WIDE, 6.5).rows[0]
     assert (row.remaining_shown, row.margin) == ("not shown", None)
-    assert finding(WIDE, 6.5, hypotheses=[asked(0.01)]).rows[0].remaining_shown == "not shown"
+    assert finding_of(WIDE, 6.5, hypotheses=[asked(0.01)]).rows[0].remaining_shown == "not shown"
     assert "no difference between Hybrid and Control could be shown" in row.sentence
 
 
 def test_without_a_gain_there_is_nothing_to_explain() -> None:
-    none = finding(WIDE, 6.8, hybrid=7.0).sentence
+    none = finding_of(WIDE, 6.8, hybrid=7.0).sentence
     assert none.startswith("No gain of Hybrid over Existing only is shown in azimuth error (")
     assert "there is no gain to explain. Control is itself better than Existing only by 0.200°" in none
-    worse = finding(WIDE, 7.0, hybrid=7.4).sentence
+    worse = finding_of(WIDE, 7.0, hybrid=7.4).sentence
     assert worse.startswith("In azimuth error, Hybrid is worse than Existing only by 0.400°")
     assert worse.endswith("there is no gain to explain.")
 
 
 def test_a_control_of_the_baseline_says_what_it_needs() -> None:
-    found = finding({"control": {"drop_joints": ["nose", "left_eye"]}}, 7.5)
-    assert (found.of, found.rows[0].gain, found.what) == ("existing", None, "without the joints nose and left_eye")
-    assert found.sentence.startswith("In azimuth error, Existing only is better than Control by 0.500°")
-    assert found.sentence.endswith("it needs nose and left_eye.")
-    assert "it is not shown that it needs pose_2d" in finding({"control": {"shuffle_input": ["pose_2d"]}}, 7.0).sentence
+    finding = finding_of({"control": {"drop_joints": ["nose", "left_eye"]}}, 7.5)
+    assert (finding.of, finding.rows[0].gain, finding.what) == (
+        "existing",
+        None,
+        "without the joints nose and left_eye",
+    )
+    assert finding.sentence.startswith("In azimuth error, Existing only is better than Control by 0.500°")
+    assert finding.sentence.endswith("it needs nose and left_eye.")
+    assert (
+        "it is not shown that it needs pose_2d" in finding_of({"control": {"shuffle_input": ["pose_2d"]}}, 7.0).sentence
+    )
 
 
 def test_a_control_made_even_with_the_baseline_says_what_is_left() -> None:
-    found = finding({"control": {"match_parameters": {"of": "existing", "by": "model.width"}}}, 6.6)
-    assert found.of == "existing"
+    finding = finding_of({"control": {"match_parameters": {"of": "existing", "by": "model.width"}}}, 6.6)
+    assert finding.of == "existing"
     words = (
         "with the same number of parameters, Control does better, so that the same number of parameters cannot be why."
     )
-    assert found.sentence.endswith(words)
+    assert finding.sentence.endswith(words)
 
 
 def test_of_several_changes_none_is_told_from_the_others() -> None:
     both = {"like": "hybrid", "control": {"shuffle_input": ["pose_2d"], "freeze": ["head"]}}
-    found = finding(both, 7.0)
-    assert found.kinds == ("shuffle input", "freeze")
+    finding = finding_of(both, 7.0)
+    assert finding.kinds == ("shuffle input", "freeze")
     what = "another example's pose_2d and random, untrained features in head"
-    assert f"not all of its gain over Existing only is left with {what}" in found.sentence
+    assert f"not all of its gain over Existing only is left with {what}" in finding.sentence
 
 
 def test_a_control_that_has_not_run_rules_nothing_out() -> None:
     scores = {"existing": around(7.0), "hybrid": around(6.5, 1), "control": {}}
-    (found,) = control_findings(load(scores, arms={"control": WIDE}))
-    assert found.rows[0].remaining_shown == "no interval"
-    assert "(no seed has both runs): nothing can be said of what it rules out" in found.sentence
+    (finding,) = control_findings(load(scores, arms={"control": WIDE}))
+    assert finding.rows[0].remaining_shown == "no interval"
+    assert "(no seed has both runs): nothing can be said of what it rules out" in finding.sentence
 
 
 def test_the_three_explanations_are_put_together_when_all_are_there() -> None:

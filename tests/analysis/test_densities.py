@@ -21,12 +21,12 @@ class Biased(Toy):
 
     def study(self) -> dict[str, object]:
         study = super().study()
-        asked = {
+        densities_asked = {
             "azimuth_deg": {"error": "bias", "label": "Azimuth (°)", "period": 360.0},
             "elevation_deg": {"error": "bias"},
             "lean_deg": {"error": "bias"},  # no run has kept it
         }
-        return study | {"report": study["report"] | {"densities": asked}}
+        return study | {"report": study["report"] | {"densities": densities_asked}}
 
     def document(self) -> dict[str, object]:
         bias = {"label": "Azimuth bias", "unit": "°", "direction": "lower", "reduction": "mean"}
@@ -41,17 +41,17 @@ class Biased(Toy):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DensityTable]:
+def density(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DensityTable]:
     results = tables.load(Biased(tmp_path_factory.mktemp("toy"), seeds=(1, 2)).store(), "toy")
     return {table.column: table for table in densities.density_tables(results)}
 
 
-def test_what_no_run_has_kept_has_no_table(found: dict[str, DensityTable]) -> None:
-    assert list(found) == ["azimuth_deg", "elevation_deg"]
+def test_what_no_run_has_kept_has_no_table(density: dict[str, DensityTable]) -> None:
+    assert list(density) == ["azimuth_deg", "elevation_deg"]
 
 
-def test_counts_stand_where_true_and_predicted_values_are(found: dict[str, DensityTable]) -> None:
-    arm = found["azimuth_deg"].arms["hybrid"]
+def test_counts_stand_where_true_and_predicted_values_are(density: dict[str, DensityTable]) -> None:
+    arm = density["azimuth_deg"].arms["hybrid"]
     counts = np.array(arm.counts)
     assert counts.shape == (36, 36)  # 10° each; 190 − 180 = 10, 280 + 100 = 20 (around the circle)
     assert dict(zip(zip(*map(list, np.nonzero(counts)), strict=True), counts[np.nonzero(counts)], strict=True)) == {
@@ -60,8 +60,8 @@ def test_counts_stand_where_true_and_predicted_values_are(found: dict[str, Densi
     assert (arm.outside, arm.seeds) == (0, 2)
 
 
-def test_shares_are_means_over_seeds_of_the_examples_that_have_a_value(found: dict[str, DensityTable]) -> None:
-    table = found["azimuth_deg"]
+def test_shares_are_means_over_seeds_of_the_examples_that_have_a_value(density: dict[str, DensityTable]) -> None:
+    table = density["azimuth_deg"]
     shares = dict(zip(table.names, [share.mean for share in table.arms["hybrid"].shares], strict=True))
     assert shares == {
         "Within 22.5°": (50 + 100) / 2,
@@ -71,8 +71,8 @@ def test_shares_are_means_over_seeds_of_the_examples_that_have_a_value(found: di
     }
 
 
-def test_a_straight_scale_has_round_edges_and_counts_what_lies_beyond(found: dict[str, DensityTable]) -> None:
-    table = found["elevation_deg"]  # 1 to 28, with errors up to 180
+def test_a_straight_scale_has_round_edges_and_counts_what_lies_beyond(density: dict[str, DensityTable]) -> None:
+    table = density["elevation_deg"]  # 1 to 28, with errors up to 180
     assert (table.edges[0], table.edges[-1]) == (-2.5, 30.0)
     assert table.names == ("Within 2°", "Within 4°", "Off by over 8°")  # 32.5 / 16, rounded down, and 2 and 4 times it
     assert table.arms["hybrid"].outside == 2  # 10 + 20 = 30 is on the last edge

@@ -16,14 +16,14 @@ def around(mean: float, half: float) -> Estimate:
     ("half", "fine", "coarse"), [(0.21, 2, 2), (0.41, 2, 1), (3.2, 1, 1), (4.1, 1, 0), (25.0, 0, 0), (0.004, 4, 3)]
 )
 def test_decimals_follow_the_uncertainty(half: float, fine: int, coarse: int) -> None:
-    assert numbers.decimals([around(7, half)]) == fine
-    assert numbers.decimals([around(7, half)], coarse=True) == coarse
+    assert numbers.decimals_for([around(7, half)]) == fine
+    assert numbers.decimals_for([around(7, half)], coarse=True) == coarse
 
 
 def test_decimals_without_any_interval() -> None:
-    assert numbers.decimals([Estimate(7.123, None, None, 1)]) == 2
-    assert numbers.decimals([Estimate(0.0, 0.0, 0.0, 3)]) == 2
-    assert numbers.decimals([]) == 2
+    assert numbers.decimals_for([Estimate(7.123, None, None, 1)]) == 2
+    assert numbers.decimals_for([Estimate(0.0, 0.0, 0.0, 3)]) == 2
+    assert numbers.decimals_for([]) == 2
 
 
 def test_signs_and_gaps() -> None:

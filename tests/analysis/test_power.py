@@ -53,8 +53,8 @@ def test_judge_finds_the_detectable_difference_four_times_in_five() -> None:
     draws = np.random.default_rng(0).normal(distance + 0.5, 1, (1500, 7)).tolist()
     zeros = dict.fromkeys(range(7), 0.0)
     claims = [Claim(paired(dict(enumerate(d)), zeros), "higher", 0.5) for d in draws]
-    found = [judge([claim])[0].outcome == "supported" for claim in claims]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.03)
+    supported = [judge([claim])[0].outcome == "supported" for claim in claims]
+    assert np.mean(supported) == pytest.approx(0.8, abs=0.03)
 
 
 def test_seeds_needed_is_the_first_that_reaches_it() -> None:
@@ -76,30 +76,30 @@ def test_out_of_reach() -> None:
 
 def test_finished_runs_are_the_pilot() -> None:
     gaps = {1: -0.4, 2: -0.6, 3: -0.5, 4: math.nan}
-    found = power_plan.power_plan(study(), METRICS, records(gaps), 0.6)
-    (row,) = found.prospects
+    plan = power_plan.power_plan(study(), METRICS, records(gaps), 0.6)
+    (row,) = plan.prospects
     assert (row.pairs, row.sd) == (3, pytest.approx(0.1))
     assert row.detectable == pytest.approx(power.detectable(0.1, 7, 1))
     assert row.seeds_needed == power.seeds_needed(0.1, 0.1)
-    assert found.smallest_p == 2 / 2**7
-    text = found.lines()
+    assert plan.smallest_p == 2 / 2**7
+    text = plan.lines()
     assert text[0] == "7 seeds, 1 hypothesis"
     assert text[2].startswith("new against old, error, margin 0.5°: differences of 3 pairs have sd 0.1°; 80 % power")
     assert text[2].endswith(f"an improvement of 0.6° would be supported with {row.seeds_needed} seeds")
 
 
 def test_without_a_pilot_it_speaks_in_units_of_the_spread() -> None:
-    found = power_plan.power_plan(study(), METRICS, records({1: -0.4, 2: -0.6}), 0.6)
-    (row,) = found.prospects
+    plan = power_plan.power_plan(study(), METRICS, records({1: -0.4, 2: -0.6}), 0.6)
+    (row,) = plan.prospects
     assert (row.pairs, row.sd, row.seeds_needed) == (2, None, None)
-    assert "2 finished pairs, a pilot of at least 3 is needed" in found.lines()[2]
-    assert f"{power.detectable(1, 7, 1):.2f} sd" in found.lines()[2]
+    assert "2 finished pairs, a pilot of at least 3 is needed" in plan.lines()[2]
+    assert f"{power.detectable(1, 7, 1):.2f} sd" in plan.lines()[2]
 
 
 def test_below_the_margin_seeds_refute_and_at_the_margin_none_do() -> None:
-    known = records({1: -0.4, 2: -0.6, 3: -0.5})
-    assert "would be refuted with" in power_plan.power_plan(study(), METRICS, known, 0.4).lines()[2]
-    assert "too near the margin" in power_plan.power_plan(study(), METRICS, known, 0.5).lines()[2]
+    pilot = records({1: -0.4, 2: -0.6, 3: -0.5})
+    assert "would be refuted with" in power_plan.power_plan(study(), METRICS, pilot, 0.4).lines()[2]
+    assert "too near the margin" in power_plan.power_plan(study(), METRICS, pilot, 0.5).lines()[2]
 
 
 def test_odd_studies_are_told_in_words() -> None:
@@ -114,15 +114,15 @@ def test_odd_studies_are_told_in_words() -> None:
 
 
 def test_a_seed_that_one_arm_lacks_is_no_pair() -> None:
-    known = records({1: -0.4, 2: -0.6, 3: -0.5})
-    del known["new", 3]
-    assert power_plan.power_plan(study(), METRICS, known).prospects[0].sd is None
+    pilot = records({1: -0.4, 2: -0.6, 3: -0.5})
+    del pilot["new", 3]
+    assert power_plan.power_plan(study(), METRICS, pilot).prospects[0].sd is None
 
 
 def test_redrawn_splits_are_allowed_for() -> None:
     counts = {"count/test_examples": 100.0, "count/train_examples": 400.0}
-    known = records({1: -0.4, 2: -0.6, 3: -0.5}, **counts)
-    plain = power_plan.power_plan(study(), METRICS, known)
-    split = power_plan.power_plan(study(vary=["init", "order", "split"]), METRICS, known)
+    pilot = records({1: -0.4, 2: -0.6, 3: -0.5}, **counts)
+    plain = power_plan.power_plan(study(), METRICS, pilot)
+    split = power_plan.power_plan(study(vary=["init", "order", "split"]), METRICS, pilot)
     assert (plain.overlap, split.overlap) == (None, 0.25)
     assert split.prospects[0].detectable == pytest.approx(power.detectable(0.1, 7, 1, overlap=0.25))

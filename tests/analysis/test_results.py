@@ -27,59 +27,59 @@ def store(toy: Toy) -> MemoryTracker:
 
 
 @pytest.fixture(scope="module")
-def found(store: MemoryTracker) -> Results:
+def results(store: MemoryTracker) -> Results:
     return tables.load(store, "toy")
 
 
-def test_every_expected_run_has_a_row_in_study_order(found: Results) -> None:
+def test_every_expected_run_has_a_row_in_study_order(results: Results) -> None:
     expected = [(arm, seed) for arm in ("existing", "elepose", "hybrid") for seed in (1, 2, 3)]
-    assert list(zip(found.runs.arm, found.runs.seed, strict=True)) == expected
-    status = found.runs.set_index(["arm", "seed"]).status
+    assert list(zip(results.runs.arm, results.runs.seed, strict=True)) == expected
+    status = results.runs.set_index(["arm", "seed"]).status
     assert status["elepose", 3] == "missing"
     assert status["hybrid", 2] == "failed"
     assert (status == "done").sum() == 7
-    assert found.runs.error.iloc[7] == "loss is not finite | epoch 3"
+    assert results.runs.error.iloc[7] == "loss is not finite | epoch 3"
 
 
-def test_scores_are_test_and_costs_and_times_stand_apart(found: Results) -> None:
-    assert {m.split("/")[0] for m in found.scores.metric} == {"test", "cost", "count"}
-    assert set(found.timings.metric) == {"time/train_s", "time/total_s", "cost/latency_ms_p50"}
-    assert not found.scores.metric.str.startswith("cost/latency").any()
-    assert found.training_seconds("existing") == {1: 101.0, 2: 102.0, 3: 103.0}
+def test_scores_are_test_and_costs_and_times_stand_apart(results: Results) -> None:
+    assert {m.split("/")[0] for m in results.scores.metric} == {"test", "cost", "count"}
+    assert set(results.timings.metric) == {"time/train_s", "time/total_s", "cost/latency_ms_p50"}
+    assert not results.scores.metric.str.startswith("cost/latency").any()
+    assert results.training_seconds("existing") == {1: 101.0, 2: 102.0, 3: 103.0}
 
 
-def test_failed_and_missing_runs_have_no_number_anywhere(found: Results) -> None:
-    for table in (found.scores, found.timings, found.curves):
-        places = set(zip(table.arm, table.seed, strict=True))
-        assert not places & {("elepose", 3), ("hybrid", 2)}
-    assert np.isnan(found.by_seed("hybrid", "test/azimuth_mae_deg")[2])
-    assert found.examples("hybrid", 2) is None
+def test_failed_and_missing_runs_have_no_number_anywhere(results: Results) -> None:
+    for table in (results.scores, results.timings, results.curves):
+        cells = set(zip(table.arm, table.seed, strict=True))
+        assert not cells & {("elepose", 3), ("hybrid", 2)}
+    assert np.isnan(results.by_seed("hybrid", "test/azimuth_mae_deg")[2])
+    assert results.examples("hybrid", 2) is None
 
 
-def test_frame_is_wide_and_keeps_the_gaps(found: Results) -> None:
-    frame = found.frame()
+def test_frame_is_wide_and_keeps_the_gaps(results: Results) -> None:
+    frame = results.frame()
     assert list(frame.columns[:3]) == ["arm", "seed", "status"]
     assert frame.columns[-1] == "run_id"
     assert len(frame) == 9
     assert frame["test/azimuth_mae_deg"].isna().sum() == 2
-    first = found.by_seed("existing", "test/azimuth_mae_deg")[1]
+    first = results.by_seed("existing", "test/azimuth_mae_deg")[1]
     assert frame["test/azimuth_mae_deg"][0] == first
 
 
-def test_curves_are_the_history(found: Results, store: MemoryTracker) -> None:
-    rows = found.curves.query("arm == 'existing' and seed == 1 and metric == 'train/loss'")
+def test_curves_are_the_history(results: Results, store: MemoryTracker) -> None:
+    rows = results.curves.query("arm == 'existing' and seed == 1 and metric == 'train/loss'")
     assert list(rows.epoch) == [1, 2, 3, 4, 5, 6]
-    history = store.history(str(found.runs.run_id[0]))
+    history = store.history(str(results.runs.run_id[0]))
     assert list(rows.score) == [entry["train/loss"] for entry in history]
 
 
-def test_examples_hold_every_metric_and_condition(found: Results) -> None:
-    frame = found.examples("existing", 1)
+def test_examples_hold_every_metric_and_condition(results: Results) -> None:
+    frame = results.examples("existing", 1)
     assert frame is not None
     assert {"azimuth_mae_deg", "azimuth_deg", "elevation_deg"} <= set(frame.columns)
 
 
-def kept(folder: Path, metrics: dict[str, dict[str, object]], **tables_: pd.DataFrame) -> Results:
+def results_of_run(folder: Path, metrics: dict[str, dict[str, object]], **tables_: pd.DataFrame) -> Results:
     """Results of one finished run that kept these tables."""
     toy = Toy(folder, arms={"existing": {}}, seeds=[1], tuned=False)
     store = MemoryTracker()
@@ -103,20 +103,20 @@ def test_examples_join_scores_and_conditions_under_every_metrics_name(tmp_path: 
     }
     scores = pd.DataFrame({"azimuth_mae_deg": [1.0, 2.0], "elevation_deg": [5.0, 6.0]})
     conditions = pd.DataFrame({"subject": [7, 8], "input_mpjpe_mm": [60.0, 70.0], "elevation_deg": [0.0, 0.0]})
-    found = kept(tmp_path, metrics, scores=scores, conditions=conditions)
-    frame = found.examples("existing", 1)
+    results = results_of_run(tmp_path, metrics, scores=scores, conditions=conditions)
+    frame = results.examples("existing", 1)
     assert frame is not None
     assert frame["azimuth_median_deg"].tolist() == frame["azimuth_mae_deg"].tolist() == [1.0, 2.0]
     assert frame["input_mpjpe_mm"].tolist() == [60.0, 70.0]
     assert frame["subject"].tolist() == [7, 8]
     assert frame["elevation_deg"].tolist() == [5.0, 6.0]  # a metric goes before a condition of its name
     assert "elevation_r2" not in frame
-    assert found.metrics["elevation_r2"].pooled
+    assert results.metrics["elevation_r2"].pooled
 
 
 def test_examples_of_a_snapshot_that_kept_conditions_alone(tmp_path: Path) -> None:
     nothing, conditions = pd.DataFrame(index=range(2)), pd.DataFrame({"subject": [7, 8]})
-    frame = kept(tmp_path, {}, scores=nothing, conditions=conditions).examples("existing", 1)
+    frame = results_of_run(tmp_path, {}, scores=nothing, conditions=conditions).examples("existing", 1)
     assert frame is not None
     assert frame["subject"].tolist() == [7, 8]
 
@@ -124,23 +124,23 @@ def test_examples_of_a_snapshot_that_kept_conditions_alone(tmp_path: Path) -> No
 def test_examples_of_an_older_store_are_all_in_one_file(tmp_path: Path) -> None:
     everything = pd.DataFrame({"azimuth_deg": [10.0], "azimuth_mae_deg": [1.0], "azimuth_median_deg": [1.5]})
     metrics = {"azimuth_median_deg": {**INFO, "reduction": "median"}}
-    found = kept(tmp_path, metrics, scores=everything)
-    pd.testing.assert_frame_equal(found.examples("existing", 1), everything)
-    assert found.metrics["azimuth_median_deg"].column == "azimuth_median_deg"
+    results = results_of_run(tmp_path, metrics, scores=everything)
+    pd.testing.assert_frame_equal(results.examples("existing", 1), everything)
+    assert results.metrics["azimuth_median_deg"].column == "azimuth_median_deg"
 
 
-def test_csv_bytes(found: Results, tmp_path: Path) -> None:
-    scores, timings = tables.write_csv(found, tmp_path)
+def test_csv_bytes(results: Results, tmp_path: Path) -> None:
+    scores, timings = tables.write_csv(results, tmp_path)
     lines = scores.read_text().splitlines()
     assert lines[0] == "arm,seed,status,metric,score"
     assert "elepose,3,missing,," in lines
     assert "hybrid,2,failed,," in lines
-    value = found.by_seed("existing", "test/azimuth_mae_deg")[1]
+    value = results.by_seed("existing", "test/azimuth_mae_deg")[1]
     assert f"existing,1,done,test/azimuth_mae_deg,{value!r}" in lines
     assert "existing,1,done,time/train_s,101.0" in timings.read_text().splitlines()
     assert b"\r" not in scores.read_bytes()
     back = pd.read_csv(scores)
-    assert back.dropna(subset="metric").score.tolist() == found.scores.score.tolist()
+    assert back.dropna(subset="metric").score.tolist() == results.scores.score.tolist()
 
 
 def test_csv_does_not_depend_on_the_order_of_runs_or_on_retries(toy: Toy, tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ def test_the_newest_finished_record_counts(toy: Toy, tmp_path: Path) -> None:
     store.finish(store.start(newer), newer, RunResult(newer.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
     store.finish(store.start(newer), newer, RunResult(newer.key, "FAILED", error="no"))
     store.kill(store.start(under_way))
-    found = tables.load(store, "toy")
-    assert found.by_seed("existing", "test/azimuth_mae_deg")[1] == 1.5
-    status = found.runs.set_index(["arm", "seed"]).status
+    results = tables.load(store, "toy")
+    assert results.by_seed("existing", "test/azimuth_mae_deg")[1] == 1.5
+    status = results.runs.set_index(["arm", "seed"]).status
     assert (status["existing", 1], status["elepose", 3]) == ("done", "missing")
 
 
@@ -184,10 +184,10 @@ def test_a_record_of_other_data_or_settings_is_outdated_and_in_no_table(toy: Toy
     }
     for other in others.values():
         store.finish(store.start(other), other, RunResult(other.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
-    found = tables.load(store, "toy")
-    assert found.scores.equals(before.scores)
-    assert found.runs.equals(before.runs)
-    assert [(old.record.arm, old.changed) for old in found.outdated] == [
+    results = tables.load(store, "toy")
+    assert results.scores.equals(before.scores)
+    assert results.runs.equals(before.runs)
+    assert [(old.record.arm, old.changed) for old in results.outdated] == [
         (spec.arm, changed) for changed, spec in others.items()
     ]
     assert not before.outdated
@@ -203,15 +203,15 @@ def test_an_older_document_has_the_data_of_the_newest_finished_runs(toy: Toy, tm
     for arm, seed, data in (("existing", 1, "a"), ("existing", 2, "a"), ("elepose", 1, "a"), ("elepose", 2, "b")):
         spec = plan.compare_spec(older.parsed(), arm, seed, {}, data * 64)
         store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
-    found = tables.load(store, "toy")
-    assert found.runs.status.to_list() == ["done", "done", "missing", "done"]
-    assert [(old.record.arm, old.record.seed, old.changed) for old in found.outdated] == [
+    results = tables.load(store, "toy")
+    assert results.runs.status.to_list() == ["done", "done", "missing", "done"]
+    assert [(old.record.arm, old.record.seed, old.changed) for old in results.outdated] == [
         ("elepose", 1, "data content")
     ]
 
 
-def test_tuning_is_counted_for_every_arm(found: Results) -> None:
-    tuning = found.tuning["existing"]
+def test_tuning_is_counted_for_every_arm(results: Results) -> None:
+    tuning = results.tuning["existing"]
     assert (tuning.allotted, tuning.finished, tuning.failed, tuning.epochs) == (2, 2, 0, 6)
     assert tuning.seconds == 6.0
     assert tuning.tuned == {"training.learning_rate": 0.002}
@@ -226,9 +226,9 @@ def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -
         toy._trial(store, "existing", trial)  # scores 9.0 and 8.0
     spec = toy.trial_spec("existing", 2)
     store.finish(store.start(spec), spec, RunResult(spec.key, "FAILED", error="no"))
-    found = tables.load(store, "toy").tuning["existing"]
-    assert found.tuned == {"training.learning_rate": 0.002}
-    assert (found.finished, found.failed) == (2, 1)
+    results = tables.load(store, "toy").tuning["existing"]
+    assert results.tuned == {"training.learning_rate": 0.002}
+    assert (results.finished, results.failed) == (2, 1)
 
 
 def test_an_unknown_study_is_an_input_error() -> None:
@@ -238,28 +238,28 @@ def test_an_unknown_study_is_an_input_error() -> None:
 
 def test_tables_of_another_length_are_refused(tmp_path: Path) -> None:
     scores, conditions = pd.DataFrame({"azimuth_mae_deg": [1.0]}), pd.DataFrame({"subject": [7, 8]})
-    found = kept(tmp_path, {}, scores=scores, conditions=conditions)
+    results = results_of_run(tmp_path, {}, scores=scores, conditions=conditions)
     with pytest.raises(InputError, match="as many rows"):
-        found.examples("existing", 1)
+        results.examples("existing", 1)
 
 
 def test_examples_are_read_once_as_far_as_there_is_room(tmp_path: Path) -> None:
     path, reads = tmp_path / "table.parquet", list[int]()
     pd.DataFrame({"error": np.zeros(10)}).to_parquet(path)  # 80 bytes
 
-    def read(place: int) -> np.ndarray:
+    def read(key: int) -> np.ndarray:
         def columns() -> dict[str, np.ndarray]:
-            reads.append(place)
+            reads.append(key)
             return example_tables.read_columns(path)
 
-        return tables_kept.get(place, columns)["error"]
+        return cache.get(key, columns)["error"]
 
-    tables_kept = example_tables.Kept(room=170)
-    for place in (1, 2, 1, 3, 1, 2):  # 3 takes the place of 2, which was asked for longest ago
-        assert read(place).tolist() == [0.0] * 10
+    cache = example_tables.TableCache(max_bytes=170)
+    for key in (1, 2, 1, 3, 1, 2):  # 3 replaces 2, the least recently used
+        assert read(key).tolist() == [0.0] * 10
     assert reads == [1, 2, 3, 2]
-    nothing = example_tables.Kept(room=10)
-    assert [nothing.get(1, lambda: example_tables.read_columns(path))["error"].size for _ in range(2)] == [10, 10]
+    small = example_tables.TableCache(max_bytes=10)
+    assert [small.get(1, lambda: example_tables.read_columns(path))["error"].size for _ in range(2)] == [10, 10]
 
 
 def test_columns_keep_their_kinds(tmp_path: Path) -> None:

@@ -16,28 +16,28 @@ VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9)
 
 def test_interval_of_three_values_by_hand() -> None:
     # mean 2, deviation 1, t(0.975, 2) = 4.302653: half width 4.302653 / sqrt(3)
-    found = estimate([1.0, 2.0, 3.0])
-    assert (found.mean, found.n) == (2.0, 3)
-    assert found.half_width == pytest.approx(2.484138, abs=1e-6)
-    assert found.low == pytest.approx(2 - 2.484138, abs=1e-6)
+    result = estimate([1.0, 2.0, 3.0])
+    assert (result.mean, result.n) == (2.0, 3)
+    assert result.half_width == pytest.approx(2.484138, abs=1e-6)
+    assert result.low == pytest.approx(2 - 2.484138, abs=1e-6)
 
 
 def test_one_value_has_no_interval() -> None:
-    found = estimate([7.1])
-    assert (found.mean, found.low, found.high, found.half_width) == (7.1, None, None, None)
-    assert found.note == "one seed: no interval"
-    assert not found.excludes_zero
+    result = estimate([7.1])
+    assert (result.mean, result.low, result.high, result.half_width) == (7.1, None, None, None)
+    assert result.note == "one seed: no interval"
+    assert not result.excludes_zero
 
 
 def test_no_value_is_no_number() -> None:
-    found = estimate([math.nan, math.inf])
-    assert (found.mean, found.n) == (None, 0)
+    result = estimate([math.nan, math.inf])
+    assert (result.mean, result.n) == (None, 0)
 
 
 def test_equal_values_have_an_interval_of_zero_width_and_say_so() -> None:
-    found = estimate([7.1] * 4)
-    assert (found.low, found.mean, found.high) == (7.1, 7.1, 7.1)
-    assert "zero width" in found.note
+    result = estimate([7.1] * 4)
+    assert (result.low, result.mean, result.high) == (7.1, 7.1, 7.1)
+    assert "zero width" in result.note
 
 
 @settings(max_examples=50, deadline=None)
@@ -45,21 +45,21 @@ def test_equal_values_have_an_interval_of_zero_width_and_say_so() -> None:
 def test_interval_is_scipys(values: list[float]) -> None:
     if np.ptp(values) < 1e-6:
         return
-    found = estimate(values)
+    result = estimate(values)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    assert found.low == pytest.approx(low, rel=1e-9, abs=1e-9)
-    assert found.high == pytest.approx(high, rel=1e-9, abs=1e-9)
+    assert result.low == pytest.approx(low, rel=1e-9, abs=1e-9)
+    assert result.high == pytest.approx(high, rel=1e-9, abs=1e-9)
 
 
 def test_paired_difference_by_hand() -> None:
     # differences -1, -2, -3: mean -2, deviation 1, so d_z -2 and t = -2 / (1/sqrt 3)
-    found = paired({1: 4.0, 2: 5.0, 3: 6.0}, {1: 5.0, 2: 7.0, 3: 9.0})
-    assert found.by_seed == {1: -1.0, 2: -2.0, 3: -3.0}
-    assert found.difference.mean == -2.0
-    assert found.d_z == pytest.approx(-2.0)
-    assert found.p == pytest.approx(2 * stats.t.cdf(-2 * math.sqrt(3), 2))
-    assert not found.difference.excludes_zero
-    assert found.note == ""
+    result = paired({1: 4.0, 2: 5.0, 3: 6.0}, {1: 5.0, 2: 7.0, 3: 9.0})
+    assert result.by_seed == {1: -1.0, 2: -2.0, 3: -3.0}
+    assert result.difference.mean == -2.0
+    assert result.d_z == pytest.approx(-2.0)
+    assert result.p == pytest.approx(2 * stats.t.cdf(-2 * math.sqrt(3), 2))
+    assert not result.difference.excludes_zero
+    assert result.note == ""
 
 
 @settings(max_examples=50, deadline=None)
@@ -74,10 +74,10 @@ def test_paired_p_is_scipys(pairs: list[tuple[float, float]]) -> None:
 
 
 def test_pairs_are_the_common_seeds_and_it_says_how_many() -> None:
-    found = paired({1: 1.0, 2: 2.0, 3: math.nan, 4: 9.0}, {1: 2.0, 2: 4.0, 3: 5.0})
-    assert found.by_seed == {1: -1.0, 2: -2.0}
-    assert found.unpaired == (3, 4)
-    assert found.note == "2 of 4 seeds have a score of both"
+    result = paired({1: 1.0, 2: 2.0, 3: math.nan, 4: 9.0}, {1: 2.0, 2: 4.0, 3: 5.0})
+    assert result.by_seed == {1: -1.0, 2: -2.0}
+    assert result.unpaired == (3, 4)
+    assert result.note == "2 of 4 seeds have a score of both"
 
 
 def test_one_pair_and_no_pair_claim_nothing() -> None:
@@ -93,26 +93,26 @@ def test_differences_without_variation() -> None:
     assert same.difference.low == same.difference.high == pytest.approx(0.2)
     zero = paired({1: 7.3, 2: 0.3}, {1: 7.3, 2: 0.3})
     assert zero.difference.mean == 0.0
-    for found in (same, zero):  # no p, neither 0 nor 1
-        assert (found.p, found.p_sign_flip, found.d_z) == (None, None, None)
-        assert not found.difference.excludes_zero
-        assert found.note == "the same value at every seed: an interval of zero width, no test"
+    for result in (same, zero):  # no p, neither 0 nor 1
+        assert (result.p, result.p_sign_flip, result.d_z) == (None, None, None)
+        assert not result.difference.excludes_zero
+        assert result.note == "the same value at every seed: an interval of zero width, no test"
 
 
 def test_scores_that_are_no_number_are_missing_pairs() -> None:
-    found = paired({1: math.nan, 2: 1.0, 3: 2.5}, {1: 1.0, 2: math.inf, 3: 2.0})
-    assert (found.by_seed, found.unpaired, found.p, found.p_sign_flip) == ({3: 0.5}, (1, 2), None, None)
-    assert found.note == "1 of 3 seeds have a score of both; one seed: no interval"
+    result = paired({1: math.nan, 2: 1.0, 3: 2.5}, {1: 1.0, 2: math.inf, 3: 2.0})
+    assert (result.by_seed, result.unpaired, result.p, result.p_sign_flip) == ({3: 0.5}, (1, 2), None, None)
+    assert result.note == "1 of 3 seeds have a score of both; one seed: no interval"
 
 
 def test_overlapping_training_sets_widen_the_interval() -> None:
     # differences 1, 2, 3: s = 1, n = 3; overlap 1/4 makes the variance 1/3 + 1/4 = 7/12 in place of 1/3
     scores = {1: 1.0, 2: 2.0, 3: 3.0}, dict.fromkeys((1, 2, 3), 0.0)
-    found = paired(*scores, overlap=0.25)
-    assert found.difference.standard_error == pytest.approx(math.sqrt(7 / 12))
-    assert found.difference.half_width == pytest.approx(4.302653 * math.sqrt(7 / 12), abs=1e-6)
-    assert found.p == pytest.approx(2 * stats.t.sf(2 / math.sqrt(7 / 12), 2))
-    assert (found.overlap, found.d_z) == (0.25, paired(*scores).d_z)
+    result = paired(*scores, overlap=0.25)
+    assert result.difference.standard_error == pytest.approx(math.sqrt(7 / 12))
+    assert result.difference.half_width == pytest.approx(4.302653 * math.sqrt(7 / 12), abs=1e-6)
+    assert result.p == pytest.approx(2 * stats.t.sf(2 / math.sqrt(7 / 12), 2))
+    assert (result.overlap, result.d_z) == (0.25, paired(*scores).d_z)
     assert paired(*scores, overlap=0.0).p == paired(*scores).p
 
 

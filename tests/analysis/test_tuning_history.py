@@ -28,7 +28,7 @@ def test_rank_correlation_of_orders_that_agree_and_oppose() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
+    "trials_",
     [
         trials([1.0, 2, 3], [1, 2, 3]),
         trials([1.0, 2, 3, None], [1, 2, 3, 4]),
@@ -40,21 +40,21 @@ def test_rank_correlation_of_orders_that_agree_and_oppose() -> None:
     ],
     ids=["three trials", "three finished", "one value", "one score", "words", "setting not there", "none"],
 )
-def test_what_says_nothing_has_no_correlation(found: list[Trial]) -> None:
-    assert history.rank_correlation("a", found) is None
+def test_what_says_nothing_has_no_correlation(trials_: list[Trial]) -> None:
+    assert history.rank_correlation("a", trials_) is None
 
 
 def test_a_study_tells_its_trials_in_order(tmp_path: Path) -> None:
-    found = history.tuning_history(tables.load(Toy(tmp_path, seeds=(1,)).store(), "toy"))
-    assert found is not None
-    arm = found.arms[0]
+    tuning = history.tuning_history(tables.load(Toy(tmp_path, seeds=(1,)).store(), "toy"))
+    assert tuning is not None
+    arm = tuning.arms[0]
     assert [(trial.number, trial.value) for trial in arm.trials] == [(0, 9.0), (1, 8.0)]
     assert arm.best == (9.0, 8.0)
-    assert found.ranked == ()
-    table = tables_figures.tuning(found).table
+    assert tuning.ranked == ()
+    table = tables_figures.tuning(tuning).table
     assert [cell.text for cell in table.rows[0]] == ["Existing only", "2 of 2", "9.00", "9.00", "8.00", "2"]
-    assert tables_figures.importances(found).table.rows[0][1].text == "fewer than 4 trials"
-    assert "One setting was tuned" in tables_figures.importances_note(found)
+    assert tables_figures.importances(tuning).table.rows[0][1].text == "fewer than 4 trials"
+    assert "One setting was tuned" in tables_figures.importances_note(tuning)
 
 
 def test_an_untuned_study_has_no_history(tmp_path: Path) -> None:

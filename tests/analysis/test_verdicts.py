@@ -35,24 +35,24 @@ def test_direction_of_the_metric_decides_what_is_better() -> None:
         ("lower", "supported", "shown to be better"),
         ("higher", "refuted", "shown to be worse"),
     ):
-        (found,) = judge([Claim(effect(BY_FIVE), direction)])  # type: ignore[arg-type]
-        assert found.outcome == outcome
-        assert found.reason.startswith(words)
+        (verdict,) = judge([Claim(effect(BY_FIVE), direction)])  # type: ignore[arg-type]
+        assert verdict.outcome == outcome
+        assert verdict.reason.startswith(words)
 
 
 def test_the_interval_turns_with_the_direction() -> None:
-    (found,) = judge([Claim(effect(BY_FIVE), "lower")])
+    (verdict,) = judge([Claim(effect(BY_FIVE), "lower")])
     gap = effect(BY_FIVE).difference
     assert gap.low is not None
     assert gap.high is not None
-    assert (found.improvement.low, found.improvement.high) == (-gap.high, -gap.low)
+    assert (verdict.improvement.low, verdict.improvement.high) == (-gap.high, -gap.low)
 
 
 def test_at_the_margin_nothing_can_be_shown() -> None:
-    (found,) = judge([Claim(effect(BY_FIVE), "lower", 1.0)])
-    assert (found.outcome, found.p_supported, found.p_refuted) == ("inconclusive", 1.0, 1.0)
+    (verdict,) = judge([Claim(effect(BY_FIVE), "lower", 1.0)])
+    assert (verdict.outcome, verdict.p_supported, verdict.p_refuted) == ("inconclusive", 1.0, 1.0)
     words = "the improvement was shown neither to exceed the margin of 1 nor to fall short of it"
-    assert found.reason == f"{words} (adjusted p 1.000, 5 seeds)"
+    assert verdict.reason == f"{words} (adjusted p 1.000, 5 seeds)"
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,13 @@ def test_at_the_margin_nothing_can_be_shown() -> None:
     ],
 )
 def test_no_verdict_says_why(differences: list[float], reason: str) -> None:
-    (found,) = judge([Claim(effect(differences), "lower")])
-    assert (found.outcome, found.p_supported, found.p_refuted, found.reason) == ("no verdict", None, None, reason)
+    (verdict,) = judge([Claim(effect(differences), "lower")])
+    assert (verdict.outcome, verdict.p_supported, verdict.p_refuted, verdict.reason) == (
+        "no verdict",
+        None,
+        None,
+        reason,
+    )
 
 
 def test_missing_pairs_are_named_and_below_five_there_is_no_verdict() -> None:

@@ -64,15 +64,17 @@ def load(
     digests = dict.fromkeys(scores, data_digest)
     document = json.loads(json.dumps({"study": written, "metrics": INFO, "data_digests": digests}))
     store.open(written["name"], document)
-    asked_for = Study.model_validate(document["study"])
+    parsed = Study.model_validate(document["study"])
     for arm, by_seed in scores.items():
         for seed, value in by_seed.items():
-            spec = plan.compare_spec(asked_for, arm, seed, {}, data_digest)
-            found = {f"test/{AZIMUTH}": value, "cost/parameters": 2e6 if arm.startswith("existing") else 6.8e6}
-            found |= {key: table[arm][seed] for key, table in (other or {}).items() if seed in table.get(arm, {})}
-            kept = _keep(frames[arm], folder / f"{arm}-{seed}") if frames and folder else None
+            spec = plan.compare_spec(parsed, arm, seed, {}, data_digest)
+            run_scores = {f"test/{AZIMUTH}": value, "cost/parameters": 2e6 if arm.startswith("existing") else 6.8e6}
+            run_scores |= {key: table[arm][seed] for key, table in (other or {}).items() if seed in table.get(arm, {})}
+            artifacts = _keep(frames[arm], folder / f"{arm}-{seed}") if frames and folder else None
             store.finish(
-                store.start(spec), spec, RunResult(spec.key, "FINISHED", found, (), {}, dict(provenance or {}), kept)
+                store.start(spec),
+                spec,
+                RunResult(spec.key, "FINISHED", run_scores, (), {}, dict(provenance or {}), artifacts),
             )
     return tables.load(store, written["name"])
 

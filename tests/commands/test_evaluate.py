@@ -90,7 +90,7 @@ class TestScores:
             "--out", str(tmp_path / "scores.csv"), "--name", "v.1",
         )  # fmt: skip
         assert answer.code == 0, answer.err
-        assert "6 of 6 runs scored" in answer.err
+        assert "runs scored: 6 of 6" in answer.err
         assert "external/v.1/" in answer.err
         for word in ("v.1, 40 examples", "Garden too", "Mean price", "±", "Δ"):
             assert word in answer.out

@@ -14,7 +14,7 @@ from toy_project import Project
 from toy_results import Toy
 
 from ablate.analysis import results as tables
-from ablate.analysis.compare import ArmComparison, scored, versus
+from ablate.analysis.compare import ArmComparison, arm_comparisons, scored_metrics
 from ablate.report import terminal_compare
 
 Cli = Callable[..., Any]
@@ -25,38 +25,39 @@ def load(folder: Path, **more: Any) -> tables.Results:
     return tables.load(Toy(folder, **more).store(), "toy")
 
 
-def said(found: list[ArmComparison], width: int = 80) -> str:
+def printed(comparisons: list[ArmComparison], width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    terminal_compare.print_versus("toy", found, console)
+    terminal_compare.print_comparisons("toy", comparisons, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def lines(found: ArmComparison) -> dict[str, str]:
-    return dict(terminal_compare.summary(found))
+def lines(comparison: ArmComparison) -> dict[str, str]:
+    return dict(terminal_compare.summary(comparison))
 
 
 def test_each_seed_and_what_they_say_together(tmp_path: Path) -> None:
     results = load(tmp_path)
-    [found] = versus(results, "hybrid", "existing", ["azimuth_mae_deg"])
+    [comparison] = arm_comparisons(results, "hybrid", "existing", ["azimuth_mae_deg"])
     ours, theirs = (results.by_seed(arm, "test/azimuth_mae_deg") for arm in ("hybrid", "existing"))
-    assert {p.seed: (p.arm, p.against) for p in found.pairs} == {s: (ours[s], theirs[s]) for s in (1, 2, 3)}
-    assert [p.difference for p in found.pairs] == [ours[s] - theirs[s] for s in (1, 2, 3)]
-    assert found.effect.difference.mean == pytest.approx(sum(ours[s] - theirs[s] for s in (1, 2, 3)) / 3)
-    text = said([found])
+    assert {p.seed: (p.arm, p.against) for p in comparison.pairs} == {s: (ours[s], theirs[s]) for s in (1, 2, 3)}
+    assert [p.difference for p in comparison.pairs] == [ours[s] - theirs[s] for s in (1, 2, 3)]
+    assert comparison.effect.difference.mean == pytest.approx(sum(ours[s] - theirs[s] for s in (1, 2, 3)) / 3)
+    text = printed([comparison])
     assert "Hybrid against Existing only" in text
     for seed in (1, 2, 3):
         assert f"{ours[seed]:.3f}" in text
         assert f"{theirs[seed]:.3f}" in text
     assert "sign-flip 0.250 (exact)" in text  # 2 of 2³ patterns lie as far: all minus, all plus
-    assert lines(found)["Verdict"] == "exploratory: no hypothesis of the study asks for this comparison"
+    assert lines(comparison)["Verdict"] == "exploratory: no hypothesis of the study asks for this comparison"
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_declared_hypothesis_has_its_verdict_and_the_other_direction_none(tmp_path: Path) -> None:
     results = load(tmp_path, seeds=(1, 2, 3, 4, 5, 6), hypotheses=[HYPOTHESIS])
     [there], [back] = (
-        versus(results, *arms, ["azimuth_mae_deg"]) for arms in (("hybrid", "existing"), ("existing", "hybrid"))
+        arm_comparisons(results, *arms, ["azimuth_mae_deg"])
+        for arms in (("hybrid", "existing"), ("existing", "hybrid"))
     )
     assert there.verdict in ("supported", "refuted", "inconclusive")
     assert lines(there)["Verdict"].startswith(f"{there.verdict} (declared hypothesis, margin 0.5°): ")
@@ -66,35 +67,37 @@ def test_a_declared_hypothesis_has_its_verdict_and_the_other_direction_none(tmp_
 
 def test_missing_pairs_are_told_in_words(tmp_path: Path) -> None:
     results = load(tmp_path, skip=[("existing", 3)], fail=[("hybrid", 2)])
-    [found] = versus(results, "hybrid", "existing", ["azimuth_mae_deg"])
-    left_out = [text for name, text in terminal_compare.summary(found) if name == "Left out"]
+    [comparison] = arm_comparisons(results, "hybrid", "existing", ["azimuth_mae_deg"])
+    left_out = [text for name, text in terminal_compare.summary(comparison) if name == "Left out"]
     assert left_out == ["seed 2: Hybrid failed: loss is not finite | epoch 3", "seed 3: Existing only has not been run"]
-    assert lines(found)["p"] == "none: one seed: no interval"
-    assert "1 pair" in lines(found)["Difference"]
-    assert "–" in said([found])
+    assert lines(comparison)["p"] == "none: one seed: no interval"
+    assert "1 pair" in lines(comparison)["Difference"]
+    assert "–" in printed([comparison])
 
 
 def test_no_pair_at_all(tmp_path: Path) -> None:
     results = load(tmp_path, skip=[("existing", 1), ("existing", 2), ("existing", 3)])
-    [found] = versus(results, "hybrid", "existing", ["azimuth_mae_deg"])
-    assert lines(found)["Difference"] == "–, 0 pairs"
-    assert lines(found)["p"] == "none: no value"
-    assert said([found])
+    [comparison] = arm_comparisons(results, "hybrid", "existing", ["azimuth_mae_deg"])
+    assert lines(comparison)["Difference"] == "–, 0 pairs"
+    assert lines(comparison)["p"] == "none: no value"
+    assert printed([comparison])
 
 
 def test_json_has_null_where_there_is_no_number(tmp_path: Path) -> None:
     results = load(tmp_path, fail=[("hybrid", 2)])
-    found = json.loads(terminal_compare.document("toy", versus(results, "hybrid", "existing", results.study.metrics)))
-    assert found["study"] == "toy"
-    assert [each["metric"]["name"] for each in found["comparisons"]] == ["azimuth_mae_deg", "elevation_mae_deg"]
-    first = found["comparisons"][0]
+    document = json.loads(
+        terminal_compare.document("toy", arm_comparisons(results, "hybrid", "existing", results.study.metrics))
+    )
+    assert document["study"] == "toy"
+    assert [each["metric"]["name"] for each in document["comparisons"]] == ["azimuth_mae_deg", "elevation_mae_deg"]
+    first = document["comparisons"][0]
     assert [pair["arm"] is None for pair in first["pairs"]] == [False, True, False]
     assert first["effect"]["difference"]["n"] == 2
     assert first["verdict"] == "exploratory"
 
 
 def test_every_metric_that_was_scored_can_be_asked_for(tmp_path: Path) -> None:
-    assert scored(load(tmp_path)) == ["azimuth_mae_deg", "elevation_mae_deg", "accuracy_30"]
+    assert scored_metrics(load(tmp_path)) == ["azimuth_mae_deg", "elevation_mae_deg", "accuracy_30"]
 
 
 def test_it_needs_neither_torch_nor_mlflow() -> None:

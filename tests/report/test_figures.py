@@ -38,10 +38,10 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
 
 def turned() -> DensityTable:
     """An arm that answers every third view with the opposite one."""
-    places = np.arange(36)
+    bins = np.arange(36)
     counts = np.zeros((36, 36), dtype=int)
-    counts[places, places] = 2
-    counts[places, (places + 18) % 36] = 1
+    counts[bins, bins] = 2
+    counts[bins, (bins + 18) % 36] = 1
     shares = tuple(estimate([share, share + 1]) for share in (66.0, 66.0, 33.0, 33.0))
     names = ("Within 22.5°", "Within 45°", "Off by over 90°", "157.5° to 180°")
     labels = {"existing": "Existing only", "hybrid": "Hybrid, with a label of two lines"}
@@ -61,11 +61,11 @@ def noisy() -> FactorCurve:
             name == "existing",
             False,
             tuple(f"{name}@{level:g}" for level in levels),
-            tuple(estimate(list(each.values())) for each in found),
-            () if name == "existing" else tuple(paired(a, b) for a, b in zip(found, scores, strict=True)),
+            tuple(estimate(list(each.values())) for each in scores_by_level),
+            () if name == "existing" else tuple(paired(a, b) for a, b in zip(scores_by_level, scores, strict=True)),
             None,
         )
-        for name, label, found in (("existing", "Existing only", scores), ("hybrid", "Hybrid", better))
+        for name, label, scores_by_level in (("existing", "Existing only", scores), ("hybrid", "Hybrid", better))
     )
     outside = (
         FactorLine("torso-frame", "Torso frame", False, True, estimate([11.0, 11.2, 11.1])),
@@ -90,7 +90,7 @@ def all_figures(analysis: Analysis) -> list[Figure]:
     marks = style.Marks(list(analysis.labels))
     conditions = [[t for t in analysis.conditions if t.column == c] for c in ("azimuth_deg", "elevation_deg")]
     drawn = [dots.matrix(analysis, marks), dots.differences(analysis, marks), lines.learning_curves(analysis, marks)]
-    drawn += [lines.by_condition(found, analysis, marks) for found in conditions]
+    drawn += [lines.by_condition(group, analysis, marks) for group in conditions]
     drawn += [cost.cost(analysis.tradeoff, analysis.metrics[0], marks)]
     drawn += [density.density(turned(), ["existing", "hybrid", "elepose"]), factor.factor(noisy())]
     drawn += [tuning.history(tuned(), marks), tuning.importances(tuned(), marks)]
@@ -169,8 +169,8 @@ def test_a_persons_own_matplotlib_settings_change_nothing(analysis: Analysis, tm
 
 
 def test_examples_come_from_the_first_finished_seed(tmp_path: Path) -> None:
-    found = tables.load(Toy(tmp_path, skip=[("hybrid", 1)]).store(), "toy")
-    arrays = figures.examples_of(found, "hybrid")
+    results = tables.load(Toy(tmp_path, skip=[("hybrid", 1)]).store(), "toy")
+    arrays = figures.examples_of(results, "hybrid")
     assert arrays is not None
     assert arrays["inputs"].shape == (6, 17, 6)
 
@@ -218,11 +218,11 @@ def test_a_failed_trial_is_a_cross_and_moves_no_step() -> None:
 
 
 def test_marks_of_one_cost_stand_side_by_side_and_others_where_they_are() -> None:
-    places = {"a": 1e6, "b": 7e6, "wide": 7e6, "far": 7e6}
-    moved = cost._beside(places, {"a": 5.0, "b": 5.0, "wide": 5.1, "far": 9.0}, 4.0)
-    assert moved["a"] == places["a"]
-    assert moved["far"] == places["far"]
-    assert moved["b"] < places["b"] < moved["wide"] < 1.05 * places["b"]
+    costs = {"a": 1e6, "b": 7e6, "wide": 7e6, "far": 7e6}
+    moved = cost._beside(costs, {"a": 5.0, "b": 5.0, "wide": 5.1, "far": 9.0}, 4.0)
+    assert moved["a"] == costs["a"]
+    assert moved["far"] == costs["far"]
+    assert moved["b"] < costs["b"] < moved["wide"] < 1.05 * costs["b"]
 
 
 def test_limits_follow_the_arms_in_focus() -> None:

@@ -58,10 +58,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
         pytest.skip(f"no browser here (one of {', '.join(BROWSERS)})")
-    return found
+    return path
 
 
 def dom(browser: str, page: Path, *, width: int = 1280) -> tuple[str, list[str]]:
@@ -78,9 +78,11 @@ def dom(browser: str, page: Path, *, width: int = 1280) -> tuple[str, list[str]]
 def asked(log: Path) -> Iterator[str]:
     """The addresses that pages from files asked for; the browser's own requests (updates, time) are none of theirs."""
     for event in json.loads(log.read_text(encoding="utf-8"))["events"]:
-        found = event.get("params", {})
-        if found.get("network_isolation_key", "").startswith("file:") and not found["url"].startswith("file:"):
-            yield found["url"]
+        parameters = event.get("params", {})
+        if parameters.get("network_isolation_key", "").startswith("file:") and not parameters["url"].startswith(
+            "file:"
+        ):
+            yield parameters["url"]
 
 
 def allowed(page: str, script: str) -> str:
@@ -95,8 +97,8 @@ def seen(browser: str, text: str, folder: Path, *, width: int = 1280) -> tuple[M
     path = folder / "report.html"
     path.write_text(allowed(text, PROBE), encoding="utf-8")
     shown, fetched = dom(browser, path, width=width)
-    found = Attributes.of(shown, "body")["data-seen"]
-    return json.loads(found), fetched
+    observed = Attributes.of(shown, "body")["data-seen"]
+    return json.loads(observed), fetched
 
 
 class Attributes(HTMLParser):
@@ -104,38 +106,38 @@ class Attributes(HTMLParser):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.name, self.found = name, dict[str, str]()
+        self.name, self.attributes = name, dict[str, str]()
 
     @classmethod
     def of(cls, text: str, name: str) -> dict[str, str]:
         parser = cls(name)
         parser.feed(text)
-        return parser.found
+        return parser.attributes
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == self.name and not self.found:
-            self.found = {key: value or "" for key, value in attrs}
+        if tag == self.name and not self.attributes:
+            self.attributes = {key: value or "" for key, value in attrs}
 
 
 class TestInABrowser:
     def test_tables_sort_by_a_click_and_nothing_is_fetched(self, browser: str, page: str, tmp_path: Path) -> None:
-        found, fetched = seen(browser, page, tmp_path)
+        observed, fetched = seen(browser, page, tmp_path)
         assert fetched == []
         hybrid = f"Hybrid {HOSTILE}"
-        assert found["written"] == ["Existing only", "ElePose only", hybrid]
-        assert found["ascending"] == [hybrid, "Existing only", "ElePose only"]  # 6.6°, 7.1°, 15.2°
-        assert found["descending"] == ["ElePose only", "Existing only", hybrid]
-        assert found["again"] == found["written"]
-        assert found["states"] == ["ascending", "descending", None]
-        assert found["focused"]
-        assert found["folded"] > 0
+        assert observed["written"] == ["Existing only", "ElePose only", hybrid]
+        assert observed["ascending"] == [hybrid, "Existing only", "ElePose only"]  # 6.6°, 7.1°, 15.2°
+        assert observed["descending"] == ["ElePose only", "Existing only", hybrid]
+        assert observed["again"] == observed["written"]
+        assert observed["states"] == ["ascending", "descending", None]
+        assert observed["focused"]
+        assert observed["folded"] > 0
 
     def test_what_a_study_says_is_text(self, browser: str, page: str, tmp_path: Path) -> None:
-        found, _ = seen(browser, page, tmp_path)
-        assert found["title"] == "toy"
-        assert found["scripts"] == 2  # the page's and the probe
-        assert {start for start, _ in found["images"]} == {"data:image/png;"}
-        assert all(width > 0 for _, width in found["images"])
+        observed, _ = seen(browser, page, tmp_path)
+        assert observed["title"] == "toy"
+        assert observed["scripts"] == 2  # the page's and the probe
+        assert {start for start, _ in observed["images"]} == {"data:image/png;"}
+        assert all(width > 0 for _, width in observed["images"])
 
     def test_the_page_fits_a_narrow_screen(self, browser: str, page: str, tmp_path: Path) -> None:
         assert seen(browser, page, tmp_path, width=500)[0]["wide"] == 0  # the narrowest window that Chromium opens
@@ -143,8 +145,8 @@ class TestInABrowser:
     def test_the_policy_stops_what_escaping_might_miss_and_the_log_would_tell(
         self, browser: str, page: str, tmp_path: Path
     ) -> None:
-        found, fetched = seen(browser, page.replace("<main>", f"<main>{HOSTILE}", 1), tmp_path)
-        assert found["title"] == "toy"
+        observed, fetched = seen(browser, page.replace("<main>", f"<main>{HOSTILE}", 1), tmp_path)
+        assert observed["title"] == "toy"
         assert fetched == []
         open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace("<main>", HOSTILE, 1)
         (tmp_path / "open.html").write_text(open_, encoding="utf-8")

@@ -28,18 +28,18 @@ def folder(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def built(toy: Toy, out: Path) -> str:
+def built_page(toy: Toy, out: Path) -> str:
     return build.build(tables.load(toy.store(), "toy"), out, study_file="studies/toy.toml").read_text()
 
 
 def page(toy: Toy) -> str:
     """The text alone, as if no figure could be drawn."""
-    found = tables.load(toy.store(), "toy")
-    return rendered(found, study_file="studies/toy.toml")
+    results = tables.load(toy.store(), "toy")
+    return rendered(results, study_file="studies/toy.toml")
 
 
-def rendered(found: tables.Results, pictures: figures.Pictures | None = None, *, study_file: str = "") -> str:
-    return markdown.render(outline(analyse(found), found, pictures or figures.Pictures(), study_file=study_file))
+def rendered(results: tables.Results, pictures: figures.Pictures | None = None, *, study_file: str = "") -> str:
+    return markdown.render(outline(analyse(results), results, pictures or figures.Pictures(), study_file=study_file))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -106,14 +106,14 @@ def test_an_untuned_study_says_so_on_its_first_page(tmp_path: Path) -> None:
 
 
 def test_one_seed_makes_a_report_without_intervals(tmp_path: Path) -> None:
-    text = built(Toy(tmp_path / "runs", seeds=(1,)), tmp_path / "out")
+    text = built_page(Toy(tmp_path / "runs", seeds=(1,)), tmp_path / "out")
     assert "Nothing can be shown about ElePose only and Existing only" in text
     assert "**1 seed:** fewer than 5 give no verdict" in text.split("| Arm |")[0]
 
 
 def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -> None:
     everything = [(arm, seed) for arm in ("existing", "elepose", "hybrid") for seed in (1, 2, 3)]
-    text = built(Toy(tmp_path / "runs", skip=everything, tuned=False), tmp_path / "out")
+    text = built_page(Toy(tmp_path / "runs", skip=everything, tuned=False), tmp_path / "out")
     assert "There is no answer yet, for ElePose only and Existing only have no finished seed in common." in text
     assert "9 of 9 runs" in text
     assert "<img" not in text
@@ -129,11 +129,11 @@ def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -
 )
 def test_a_broken_gallery_is_a_note(gallery: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trust, "_packages", {"nosuch", "json"})
-    found = tables.load(Toy(tmp_path, seeds=(1,), gallery=gallery).store(), "toy")
-    picture, note = figures.gallery_of(analyse(found), found)
+    results = tables.load(Toy(tmp_path, seeds=(1,), gallery=gallery).store(), "toy")
+    picture, note = figures.draw_gallery(analyse(results), results)
     assert picture is None
     assert reason in note
-    assert reason in rendered(found, figures.Pictures(note=note)).replace("\\", "")
+    assert reason in rendered(results, figures.Pictures(note=note)).replace("\\", "")
 
 
 def test_a_report_replaces_its_own_files_and_no_others(toy: Toy, tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_tables_of_a_kind_replace_those_of_that_kind_alone(toy: Toy, tmp_path: P
     for name in ("old.csv", "old.tex", "mine.txt"):
         (out / "tables" / name).write_text("old")
     build.build(tables.load(toy.store(), "toy"), out, formats=("csv",))
-    kept = {path.name for path in (out / "tables").iterdir() if path.read_text() == "old"}
-    assert kept == {"old.tex", "mine.txt"}
+    remaining = {path.name for path in (out / "tables").iterdir() if path.read_text() == "old"}
+    assert remaining == {"old.tex", "mine.txt"}
     assert not (out / "report.md").exists()
 
 
@@ -199,8 +199,8 @@ def test_tables_of_one_name_get_files_of_their_own() -> None:
 
 
 def test_runs_of_one_arm_that_were_made_differently_are_told(tmp_path: Path) -> None:
-    found = tables.load(Toy(tmp_path / "runs", gallery=None).store(), "toy")
-    found.provenance["hybrid", 2]["commit"] = "fedcba"  # type: ignore[index]
-    text = rendered(found)
+    results = tables.load(Toy(tmp_path / "runs", gallery=None).store(), "toy")
+    results.provenance["hybrid", 2]["commit"] = "fedcba"  # type: ignore[index]
+    text = rendered(results)
     assert "Runs of one arm were not made alike. Hybrid: commit." in text
     assert "| commit | 0123abc (8 runs); fedcba (1 run) |" in text

@@ -22,8 +22,8 @@ CONTROLS = {
 
 
 def page(toy: Toy) -> str:
-    found = tables.load(toy.store(), "toy")
-    return markdown.render(outline(analyse(found), found, figures.Pictures()))
+    results = tables.load(toy.store(), "toy")
+    return markdown.render(outline(analyse(results), results, figures.Pictures()))
 
 
 def section(text: str, title: str) -> str:
@@ -33,31 +33,31 @@ def section(text: str, title: str) -> str:
 def test_hypotheses_come_after_the_matrix_with_verdict_margin_and_reason(tmp_path: Path) -> None:
     text = page(Toy(tmp_path, seeds=(1, 2, 3, 4, 5, 6), hypotheses=[HYPOTHESIS], gallery=None))
     assert text.index("| Arm | Azimuth information") < text.index("## Hypotheses") < text.index("## Parameters")
-    found = section(text, "Hypotheses")
-    assert "| Arm | Against | Metric | Verdict | Margin | Difference [95 % interval] |" in found
-    assert "| Hybrid | Existing only | Azimuth error (°) | " in found
-    assert " | 0.5° | " in found
-    assert "- Hybrid against Existing only, Azimuth error (°): " in found
-    assert "over both sides of this hypothesis" in found
+    section_text = section(text, "Hypotheses")
+    assert "| Arm | Against | Metric | Verdict | Margin | Difference [95 % interval] |" in section_text
+    assert "| Hybrid | Existing only | Azimuth error (°) | " in section_text
+    assert " | 0.5° | " in section_text
+    assert "- Hybrid against Existing only, Azimuth error (°): " in section_text
+    assert "over both sides of this hypothesis" in section_text
 
 
 def test_without_hypotheses_the_comparisons_are_exploratory_and_have_no_verdict(tmp_path: Path) -> None:
-    found = section(page(Toy(tmp_path, gallery=None)), "Exploratory comparisons")
-    assert "Verdict" not in found
-    assert "Holm" not in found
-    assert "without verdicts" in found
+    section_text = section(page(Toy(tmp_path, gallery=None)), "Exploratory comparisons")
+    assert "Verdict" not in section_text
+    assert "Holm" not in section_text
+    assert "without verdicts" in section_text
 
 
 def test_every_control_stands_beside_what_it_controls_for(tmp_path: Path) -> None:
     arms = {**ARMS, **CONTROLS}
-    found = section(page(Toy(tmp_path, arms=arms, seeds=(1, 2, 3, 4, 5), gallery=None)), "Controls")
-    rows = [line for line in found.splitlines() if line.startswith("| ")][2:]
+    section_text = section(page(Toy(tmp_path, arms=arms, seeds=(1, 2, 3, 4, 5), gallery=None)), "Controls")
+    rows = [line for line in section_text.splitlines() if line.startswith("| ")][2:]
     assert [[cell.strip() for cell in row.split("|")[1:5:2]] for row in rows[::2]] == [
         ["existing-wide", "Hybrid"],
         ["hybrid-shuffled", "Hybrid"],
         ["existing-2d", "Hybrid"],
     ]
-    assert len([line for line in found.splitlines() if line.startswith("- ")]) >= 3  # a sentence each, at least
+    assert len([line for line in section_text.splitlines() if line.startswith("- ")]) >= 3  # a sentence each, at least
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +75,18 @@ def factor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_factor_has_its_figure_table_and_answer(factor: Path) -> None:
-    found = section((factor / "report.md").read_text(), "Along detector noise")
-    assert "figures/factor_azimuth_mae_deg.png" in found
-    assert "| Detector noise | " in found
-    assert found.count("\n| 0.5 | ") == found.count("\n| 1.0 | ") == 2  # two metrics
+    section_text = section((factor / "report.md").read_text(), "Along detector noise")
+    assert "figures/factor_azimuth_mae_deg.png" in section_text
+    assert "| Detector noise | " in section_text
+    assert section_text.count("\n| 0.5 | ") == section_text.count("\n| 1.0 | ") == 2  # two metrics
     frame = pd.read_csv(factor / "tables" / "factor_azimuth_mae_deg.csv")
     assert list(frame.arm) == ["existing@0.5", "existing@1.0", "hybrid@0.5", "hybrid@1.0"]
     assert frame.difference_mean.isna().tolist() == [True, True, False, False]
 
 
 def test_other_data_has_its_own_table(factor: Path) -> None:
-    found = section((factor / "report.md").read_text(), "On other data: balancing")
-    assert "| Arm | Runs | Azimuth error (°) | Elevation error (°) |" in found
+    section_text = section((factor / "report.md").read_text(), "On other data: balancing")
+    assert "| Arm | Runs | Azimuth error (°) | Elevation error (°) |" in section_text
     own, other = (pd.read_csv(factor / "tables" / f"{name}.csv") for name in ("matrix", "external_balancing"))
     assert (other["mean"] - own["mean"]).tolist() == pytest.approx([2.0] * 8)
     assert "factor_azimuth_mae_deg.tex" in {path.name for path in (factor / "tables").iterdir()}

@@ -22,9 +22,9 @@ def printed(console: Console) -> str:
 
 
 def test_the_terminal_says_question_answer_matrix_and_gaps(tmp_path: Path) -> None:
-    found = tables.load(Toy(tmp_path, fail=[("hybrid", 2)], tuned=False).store(), "toy")
+    results = tables.load(Toy(tmp_path, fail=[("hybrid", 2)], tuned=False).store(), "toy")
     out = console()
-    terminal.print_results(found, out)
+    terminal.print_results(results, out)
     text = printed(out)
     assert "Does fusing ElePose features" in text
     assert "ElePose only is worse than Existing only" in text

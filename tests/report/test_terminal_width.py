@@ -22,13 +22,13 @@ def printed(console: Console) -> str:
 
 
 def test_numbers_never_break_at_80_columns(tmp_path: Path) -> None:
-    found = tables.load(Toy(tmp_path).store(), "toy")
+    results = tables.load(Toy(tmp_path).store(), "toy")
     out = narrow()
-    terminal.print_results(found, out)
+    terminal.print_results(results, out)
     text = printed(out)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
-    for row in terminal.result_table(analyse(found)).rows:
+    for row in terminal.result_table(analyse(results)).rows:
         for cell in row[1:]:
             assert any(cell.text in line for line in lines), cell.text
     assert "Too wide" not in text  # two tables have it all

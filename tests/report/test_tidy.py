@@ -72,15 +72,15 @@ def test_what_is_missing_is_empty_and_words_are_quoted(tmp_path: Path) -> None:
 
 
 def test_json_holds_the_whole_analysis(analysis: Analysis) -> None:
-    found = json.loads(tidy.document(analysis))
-    assert found["question"] == analysis.question
-    hybrid = found["matrix"][2]
+    document = json.loads(tidy.document(analysis))
+    assert document["question"] == analysis.question
+    hybrid = document["matrix"][2]
     assert hybrid["arm"] == "hybrid"
     assert hybrid["scores"]["azimuth_mae_deg"]["mean"] == analysis.matrix[2].scores["azimuth_mae_deg"].mean
     assert hybrid["effects"]["azimuth_mae_deg"]["by_seed"].keys() == {"1", "2", "3"}
-    assert found["comparisons"][0]["verdict"] == "no verdict"
-    assert found["comparisons"][0]["metric"]["name"] == "azimuth_mae_deg"
-    assert found["gaps"] == [{"label": "ElePose only", "seed": 3, "status": "missing", "error": ""}]
+    assert document["comparisons"][0]["verdict"] == "no verdict"
+    assert document["comparisons"][0]["metric"]["name"] == "azimuth_mae_deg"
+    assert document["gaps"] == [{"label": "ElePose only", "seed": 3, "status": "missing", "error": ""}]
 
 
 def test_what_is_no_number_is_null() -> None:
