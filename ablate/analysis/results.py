@@ -26,7 +26,7 @@ from ablate.analysis.records import (
 )
 from ablate.planning.outdated import Outdated, outdated
 from ablate.planning.plan import plan_of_document
-from ablate.study import InputError, Problem, Record, Study, Tracker
+from ablate.study import InputError, Problem, Record, RunReader, Study
 from ablate.study.document import checked, clean
 
 RUN_COLUMNS = ["arm", "seed", "status", "run_id", "key", "error"]
@@ -52,7 +52,7 @@ class Results:
     timings: pd.DataFrame
     tuning: Mapping[str, ArmTuning]
     provenance: Mapping[tuple[str, int], Mapping[str, str]]
-    tracker: Tracker
+    reader: RunReader
     # Test examples per training example where every seed redraws the split: intervals are widened for the overlap.
     overlap: float | None = None
     datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
@@ -62,7 +62,7 @@ class Results:
     def curves(self) -> pd.DataFrame:
         """The history of every finished run, tidy: arm, seed, epoch (from 1), metric, score."""
         done = self.done()
-        histories = dict(self.tracker.histories(self.study.name, done.run_id.to_list()))
+        histories = dict(self.reader.histories(self.study.name, done.run_id.to_list()))
         rows = [
             (arm, seed, int(entry["epoch"]), key, value)
             for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)
@@ -89,7 +89,7 @@ class Results:
         key = (arm, seed, path)
         if key not in self._paths:
             run_id = self._run_ids.get((arm, seed))
-            self._paths[key] = None if run_id is None else self.tracker.artifact(run_id, path)
+            self._paths[key] = None if run_id is None else self.reader.artifact(run_id, path)
         return self._paths[key]
 
     @cached_property
@@ -167,15 +167,15 @@ class Results:
         return table
 
 
-def load(tracker: Tracker, study_name: str) -> Results:
+def load(reader: RunReader, study_name: str) -> Results:
     """The results of a study, read from the store now. Raises InputError when the store has no such study."""
-    document = tracker.document(study_name)
+    document = reader.document(study_name)
     if document is None:
         raise InputError(Problem("tracking store", "", "no study of this name has been run", study_name))
     study, facts = checked(document, study_name)
     document = clean(document)
     metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in facts.items()}
-    records = tracker.records(study_name)
+    records = reader.records(study_name)
     plan = plan_of_document(document, study, facts, records)
     cells = [cell for cell in plan.cells if cell.phase == "compare"]
     finished = plan.compared
@@ -188,7 +188,7 @@ def load(tracker: Tracker, study_name: str) -> Results:
         timings=_tidy(finished, lambda key: key.startswith(MEASURED)),
         tuning=tunings(study, metrics, plan.trials),
         provenance={arm_and_seed: dict(record.provenance) for arm_and_seed, record in finished.items()},
-        tracker=tracker,
+        reader=reader,
         overlap=shared_training(study, list(finished.values())),
         datasets=datasets(finished.values()),
         outdated=tuple(outdated(plan, records)),

@@ -165,8 +165,8 @@ def same_test_data(results: Results) -> list[str] | None:
     """
     if not results.datasets:
         return None
-    others = (name for name in results.tracker.studies() if name != results.study.name)
-    return [name for name in others if results.datasets & datasets(results.tracker.records(name))]
+    others = (name for name in results.reader.studies() if name != results.study.name)
+    return [name for name in others if results.datasets & datasets(results.reader.records(name))]
 
 
 def _number(value: float | Scalar) -> str:

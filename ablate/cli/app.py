@@ -86,12 +86,13 @@ def run(
     workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
     with stdout_to_stderr():
         loaded = load(study, workspace, rehash=rehash)
-        cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, workspace, only, rerun)
+        records = [] if smoke else workspace.reader().records(loaded.study.name)
+        cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, records, only, rerun)
         with _stop_message(), ProgressView(cells) as view:
             if smoke:
                 outcome = runs.smoke(loaded, workspace, view)
             else:
-                outcome = runs.run(loaded, workspace, view, only=only, rerun=rerun, command=_command())
+                outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
     _print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json)
 
 
@@ -203,13 +204,13 @@ def _print_cells(
     from ablate.commands import plan as plans
     from ablate.report import cells as report_cells
     from ablate.scheduler.loaded_study import load
-    from ablate.scheduler.workspace import Workspace, load_records
+    from ablate.scheduler.workspace import Workspace
     from ablate.trainers.print_capture import stdout_to_stderr
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
     with stdout_to_stderr():
         loaded = load(study, workspace, imports=check, rehash=rehash)
-        records = load_records(loaded.study.name, workspace)
+        records = workspace.reader().records(loaded.study.name)
         planned = plans.make_plan(loaded, workspace, check=check, records=records)
     status = plans.study_status(loaded, workspace, records, planned)
     driver = plans.driver_of(loaded, workspace)

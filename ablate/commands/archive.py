@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ablate.archive.bundle import Added, summary
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
-from ablate.scheduler.workspace import Workspace, load_records, shown_path
+from ablate.scheduler.workspace import Workspace, shown_path
 from ablate.study import InputError, Problem, Record, StoreUnavailable, Tracker
 from ablate.tracking.mlflow import relocation
 from ablate.untrusted.addresses import redacted
@@ -242,7 +242,7 @@ def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
     """The records of every study in the store; none where there is no store."""
     if not workspace.tracking_uri and not workspace.database.is_file():
         return {}
-    return {study: load_records(study, workspace) for study in _studies(workspace)}
+    return {study: workspace.reader().records(study) for study in _studies(workspace)}
 
 
 def _studies(workspace: Workspace) -> list[str]:
@@ -259,7 +259,7 @@ def _study_records(study: str, workspace: Workspace) -> list[Record]:
     studies = _studies(workspace)
     if study not in studies:
         raise InputError(Problem(_shown_store(workspace), "study", "not in the store", study, nearest(study, studies)))
-    return load_records(study, workspace)
+    return workspace.reader().records(study)
 
 
 def _shown_store(workspace: Workspace) -> str:

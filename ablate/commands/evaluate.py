@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.commands import report
 from ablate.scheduler.workspace import Workspace, resolve_device
-from ablate.study import InputError, Metric, Problem, components, study_file, trust
+from ablate.study import InputError, Metric, Problem, Tracker, components, study_file, trust
 from ablate.study.resolve import resolve
 from ablate.untrusted.wording import shown
 
@@ -96,7 +96,7 @@ def evaluate(
     notes = list(dict.fromkeys([*scorer.notes, *_notes_without_model(results, [r for r in runs if r not in models])]))
     if not scores:
         raise InputError(*(Problem(str(file), "", note) for note in notes))
-    _record(results, name, scores, scorer.examples)
+    _record(workspace.existing_tracker(), results, name, scores, scorer.examples)
     updated = report.results(results.study.name, workspace)
     return ExternalTest(results.study.name, name, file, scorer.examples, _tidy(scores), tuple(notes), updated)
 
@@ -267,14 +267,16 @@ def _no_model(results: Results, runs: list[ArmSeed]) -> list[Problem]:
     return [Problem(name, "", rule, nearest="`ablate run --rerun`"), *reasons]
 
 
-def _record(results: Results, name: str, scores: Mapping[ArmSeed, Mapping[str, float]], examples: int) -> None:
+def _record(
+    tracker: Tracker, results: Results, name: str, scores: Mapping[ArmSeed, Mapping[str, float]], examples: int
+) -> None:
     from ablate.analysis.external import EXAMPLES, PREFIX
 
     done = results.done()
     ids = {(str(row.arm), int(str(row.seed))): str(row.run_id) for row in done.itertuples()}
     for run, values in scores.items():
         logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
-        results.tracker.add_scores([ids[run]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
+        tracker.add_scores([ids[run]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
 
 
 def _tidy(scores: Mapping[ArmSeed, Mapping[str, float]]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from ablate.planning.outdated import Outdated, outdated
 from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load_stored_study
 from ablate.scheduler.shutdown import StopRequest
-from ablate.scheduler.workspace import Workspace, load_records
+from ablate.scheduler.workspace import Workspace
 from ablate.study import Record, amend
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def make_plan(
     if check:
         with StopRequest().handling_signals():
             build_all(loaded, workspace)
-    records = load_records(loaded.study.name, workspace) if records is None else records
+    records = workspace.reader().records(loaded.study.name) if records is None else records
     if not driver_of(loaded, workspace):  # a RUNNING record is then left from a driver that was killed
         records = [replace(record, status="KILLED") if record.status == "RUNNING" else record for record in records]
     return loaded.plan(records)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.report.formats import FORMATS
 from ablate.scheduler.loaded_study import study_name
 from ablate.scheduler.workspace import Workspace, check_folder, shown_path
-from ablate.study import InputError, Problem, Tracker
+from ablate.study import InputError, Problem
 from ablate.untrusted.wording import nearest, shown
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) ->
 
     Raises InputError when a format is unknown or the store does not know the study.
     """
-    from ablate.report.build import FORMATS
-
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         rule = "is no format of a report" if unknown else "must name a format"
@@ -74,22 +73,15 @@ def write_report(
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
 
-def results(name: str, workspace: Workspace, tracker: Tracker | None = None) -> Results:
-    """The study's results, for analysis and reports. Raises InputError when the store does not have the study.
-
-    `tracker`: the store, where it is open already.
-    """
+def results(name: str, workspace: Workspace) -> Results:
+    """The study's results, for analysis and reports. Raises InputError when the store does not have the study."""
     from ablate.analysis.results import load
-    from ablate.tracking.mlflow import sqlite_reader
 
-    unknown = Problem(shown_path(workspace.mlruns), "study", "not in the store", name)
-    local = workspace.tracking_uri is None and workspace.database.is_file()
-    if local and sqlite_reader.document_from_sqlite(workspace.database, name) is None:
-        raise InputError(unknown)  # without importing mlflow, which takes seconds
-    tracker = tracker or workspace.existing_tracker()
-    if tracker.document(name) is None:
-        raise InputError(unknown)
-    return load(tracker, name)
+    workspace.check_store_exists()
+    reader = workspace.reader()
+    if reader.document(name) is None:
+        raise InputError(Problem(shown_path(workspace.mlruns), "study", "not in the store", name))
+    return load(reader, name)
 
 
 def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:

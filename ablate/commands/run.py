@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from ablate.commands.report import results, write_report
 from ablate.planning import plan
 from ablate.planning.counting import Code, same_code
+from ablate.report.formats import FORMATS
 from ablate.scheduler import study_lock
 from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
-from ablate.scheduler.workspace import Workspace, check_folder, load_records, resolve_device
-from ablate.study import InputError, Problem, Record, Study
+from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
+from ablate.study import InputError, Problem, Record, Study, amend
 from ablate.study.resolve import resolve
 from ablate.untrusted.wording import shown
 
@@ -48,12 +49,16 @@ def run(
     loaded: LoadedStudy,
     workspace: Workspace,
     view: View,
+    records: list[Record],
     *,
     only: list[str] | None = None,
     rerun: str | None = None,
     command: str = "",
 ) -> Outcome:
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
+
+    `records`: those of the study in the store. Where nothing is missing and the report is newer than the store, they
+    are all that is read, and nothing is written.
 
     Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted after
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
@@ -63,10 +68,16 @@ def run(
     if rerun is not None:
         check_rerun(study, rerun, only or [])
     check_folder("--reports", workspace.reports)
+    to_do = remaining(loaded, records, only, rerun)
+    if not to_do and not rerun and _report_is_current(loaded, workspace):
+        _note_stale_runs(loaded, records, view)
+        report = workspace.reports / study.name / FORMATS["md"]
+        return replace(_outcome(loaded.plan(records)), results=results(study.name, workspace), report=report)
     stop = StopRequest()
     with stop.handling_signals():
-        build_all(loaded, workspace)
-        workspace = replace(workspace, device=device_of(loaded, workspace, view))
+        if to_do:
+            build_all(loaded, workspace)
+            workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
             from ablate.tuning import optuna
 
@@ -77,7 +88,7 @@ def run(
             outcome = _run_locked(session, wanted, only, rerun, command)
         if not outcome.done:
             return outcome
-        study_results = session.store_retry.call(lambda: results(study.name, workspace, session.tracker))
+        study_results = session.store_retry.call(lambda: results(study.name, workspace))
         report = write_report(study_results, workspace, str(loaded.path))
         return replace(outcome, results=study_results, report=report)
 
@@ -87,23 +98,40 @@ def _run_locked(
 ) -> Outcome:
     """The steps that need the study's lock: write its document, do its runs, measure latency."""
     loaded, store_retry, study = session.loaded, session.store_retry, session.loaded.study
-    old = session.recover()
+    records = session.recover()
     rerun_arms = [arm for arm in study.arms if arm == rerun and (not only or arm in only)]
-    session.write_document(command, old, rerun_arms)
+    session.write_document(command, records, rerun_arms)
     if rerun is not None:
-        discarded = sorted(_runs_to_redo(loaded, old, rerun, wanted))
-        store_retry.call(lambda: session.tracker.discard(discarded))
-    scheduler = store_retry.call(session.scheduler)
-    scheduler.cell_queue.wanted = wanted
-    _note_stale_runs(loaded, scheduler.records, session.view)
-    scheduler.run()
-    session.remove_recorded_folders(scheduler.records)
+        discarded = _runs_to_redo(loaded, records, rerun, wanted)
+        store_retry.call(lambda: session.tracker.discard(sorted(discarded)))
+        records = [record for record in records if record.run_id not in discarded]
+    _note_stale_runs(loaded, records, session.view)
+    if remaining(loaded, records, only):
+        scheduler = session.scheduler(records, wanted)
+        scheduler.run()
+        records = scheduler.records
+        session.remove_recorded_folders(records)
     if not only:
-        session.measure_latency(scheduler)
-    outcome = _outcome(loaded.plan(scheduler.records))
+        session.measure_latency(records)
+    outcome = _outcome(loaded.plan(records))
     store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
-    session.update_dashboard(scheduler.records)
+    session.update_dashboard(records)
     return outcome
+
+
+def _report_is_current(loaded: LoadedStudy, workspace: Workspace) -> bool:
+    """Whether the report was written after the last change of a local store, of this study as it is in its file.
+
+    The report is the last thing that a session writes, so nothing else can be missing either.
+    """
+    store, report = workspace.sqlite_file, workspace.reports / loaded.study.name / FORMATS["md"]
+    if store is None or not (store.is_file() and report.is_file()):
+        return False
+    if report.stat().st_mtime_ns <= store.stat().st_mtime_ns:
+        return False
+    stored = workspace.reader().document(loaded.study.name) or {}
+    present = amend.document(loaded.study, loaded.catalogue, loaded.digests, command="", today="")
+    return all(stored.get(key) == present[key] for key in ("study", "metrics", "data_digests", "schema"))
 
 
 def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
@@ -117,7 +145,7 @@ def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
         loaded = replace(loaded, study=_tiny(loaded.study))
         tracker = MemoryTracker()
         tracker.open(loaded.study.name, {})
-        scheduler = Session(loaded, scratch, tracker, view, stop).scheduler()
+        scheduler = Session(loaded, scratch, tracker, view, stop).scheduler([])
         scheduler.context = replace(scheduler.context, limit=SMOKE_EXAMPLES)
         scheduler.run()
     return _outcome(loaded.plan(scheduler.records))
@@ -187,10 +215,9 @@ def _outcome(planned: plan.Plan) -> Outcome:
     return Outcome(done, failed, len(cells) - done - failed, errors)
 
 
-def remaining(loaded: LoadedStudy, workspace: Workspace, only: list[str] | None, rerun: str | None = None) -> int:
+def remaining(loaded: LoadedStudy, records: list[Record], only: list[str] | None, rerun: str | None = None) -> int:
     """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again."""
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
-    records = load_records(loaded.study.name, workspace)
     redone = _runs_to_redo(loaded, records, rerun, wanted) if rerun else set()
     cells = loaded.plan(r for r in records if r.run_id not in redone).cells
     return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)

@@ -12,9 +12,8 @@ from ablate.analysis.results import Results, write_csv
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.report import figures, html, latex, markdown, tidy
 from ablate.report.blocks import Block
+from ablate.report.formats import FORMATS
 from ablate.report.outline import outline
-
-FORMATS = {"md": "report.md", "html": "report.html", "tex": "report.tex", "csv": "tables", "json": "report.json"}
 
 
 def build(results: Results, out_dir: Path, *, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:

@@ -45,16 +45,6 @@ class CellQueue:
         self._outcomes: dict[tuple[str, int], TrialOutcome | None] = {}  # by arm and trial
         self._proposed: dict[tuple[str, int], list[RunSpec]] = {}  # by arm and trial
 
-    @property
-    def wanted(self) -> Callable[[RunSpec], bool]:
-        """Whether a cell is to be run at all."""
-        return self._wanted
-
-    @wanted.setter
-    def wanted(self, accepts: Callable[[RunSpec], bool]) -> None:
-        self._wanted = accepts
-        self._queues.clear()
-
     def add(self, record: Record) -> None:
         """Add the record of a cell that has ended."""
         self.records.append(record)

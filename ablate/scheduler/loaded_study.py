@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.planning import plan
-from ablate.scheduler.workspace import Workspace, load_document
+from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, Metric, Problem, Record, Study, components, study_file, trust
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
@@ -89,7 +89,7 @@ def stored_metrics(study: Study, workspace: Workspace) -> dict[str, Metric]:
 
     Of a study that was never run only the names are known; lower then counts as better, which no result depends on.
     """
-    document = load_document(study.name, workspace)
+    document = workspace.reader().document(study.name)
     stored = checked(document, study.name)[1] if document else {}
     names = [*study.metrics, *(h.metric for h in study.hypotheses)]
     if study.tuning:
@@ -115,7 +115,7 @@ def load_stored_study(name: str, workspace: Workspace, records: Sequence[Record]
 
     Raises InputError for a damaged document.
     """
-    document = load_document(name, workspace)
+    document = workspace.reader().document(name)
     if document is None:
         return None
     study, metrics = checked(document, name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -54,14 +54,16 @@ class Scheduler:
     view: View
     provenance: Mapping[str, str] = field(default_factory=dict)
     dirty_diff: str = ""
+    store_records: InitVar[Sequence[Record] | None] = None  # default: read from the tracker
     wanted: Callable[[RunSpec], bool] = lambda spec: True
     execute: Execute = execute
     stop: StopRequest = field(default_factory=StopRequest)
     stall_after_s: float = STALL_AFTER_S
     patience_s: float = PATIENCE_S
 
-    def __post_init__(self) -> None:
-        self.cell_queue = CellQueue(self.study, self.data_digests, self.tracker.records(self.study.name), self.wanted)
+    def __post_init__(self, store_records: Sequence[Record] | None) -> None:
+        records = self.tracker.records(self.study.name) if store_records is None else store_records
+        self.cell_queue = CellQueue(self.study, self.data_digests, records, self.wanted)
         self.running_cells: dict[Future[RunResult], RunningCell] = {}
         self.worker_losses: dict[CellId, int] = {}
         self.lost_after_training: set[CellId] = set()  # cells that lost a worker which had finished its run

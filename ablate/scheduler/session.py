@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.retry import STORE_MESSAGES, Retry, RetryTimeout
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, resolve_device
-from ablate.study import InputError, Problem, Record, Tracker, amend, trust
+from ablate.study import InputError, Problem, Record, RunSpec, Tracker, amend, trust
 from ablate.study.document import checked
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Session:
     """One execution of `ablate run`: a study, the machine, the store, the view and the stop request."""
 
     loaded: LoadedStudy
-    workspace: Workspace  # its device is not "auto"
+    workspace: Workspace
     tracker: Tracker
     view: View
     stop: StopRequest
@@ -55,17 +55,28 @@ class Session:
     def __post_init__(self) -> None:
         self.store_retry = Retry(*STORE_MESSAGES, self.view.note, self.workspace.patience_s)
 
+    @cached_property
+    def device(self) -> str:
+        """The device of the runs, never "auto". Finding it imports torch."""
+        chosen = self.workspace.device
+        return device_of(self.loaded, self.workspace, self.view) if chosen == "auto" else chosen
+
+    @property
+    def work(self) -> Path:
+        """The folder of the runs' checkpoints and artifacts until they are recorded."""
+        return self.workspace.mlruns.resolve() / "work" / self.loaded.study.name
+
     @property
     def context(self) -> Context:
-        root, name = self.workspace.mlruns.resolve(), self.loaded.study.name
-        return context_of(self.loaded, self.workspace, root / "work" / name, root / "logs" / name)
+        logs = self.workspace.mlruns.resolve() / "logs" / self.loaded.study.name
+        return context_of(self.loaded, replace(self.workspace, device=self.device), self.work, logs)
 
     def recover(self) -> list[Record]:
         """Clean up after an `ablate run` that was killed; returns the records that the store then has."""
         from ablate.executors import processes
 
         name = self.loaded.study.name
-        processes.kill_leftover_workers(self.context.work)
+        processes.kill_leftover_workers(self.work)
         self.store_retry.call(lambda: self.tracker.sweep(name))
         records = self.store_retry.call(lambda: self.tracker.records(name))
         self.remove_recorded_folders(records)
@@ -74,9 +85,8 @@ class Session:
     def remove_recorded_folders(self, records: Iterable[Record]) -> None:
         """Remove the work folders of runs that the store has. They are left when a scheduler is killed just after it
         recorded a run, or while the disk is read-only."""
-        work = self.context.work
-        ended = {self.context.folder(record) for record in records if record.status in ("FINISHED", "FAILED")}
-        for folder in ended.intersection(work.iterdir() if work.is_dir() else ()):
+        ended = {self.work / record.folder_name for record in records if record.status in ("FINISHED", "FAILED")}
+        for folder in ended.intersection(self.work.iterdir() if self.work.is_dir() else ()):
             shutil.rmtree(folder, ignore_errors=True)
 
     def write_document(self, command: str, records: Collection[Record], rerun: Collection[str]) -> None:
@@ -101,29 +111,34 @@ class Session:
             new["amendments"] = [*old.get("amendments", []), *({"date": today, "what": change} for change in changes)]
         self.store_retry.call(lambda: self.tracker.open(study.name, new))
 
-    def scheduler(self) -> Scheduler:
-        """The scheduler of the runs that are missing."""
+    def scheduler(self, records: Sequence[Record], wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Scheduler:
+        """The scheduler of the `wanted` runs that are missing from `records`."""
         from ablate.scheduler.scheduler import Scheduler
         from ablate.trainers.provenance import git_state
 
         study, workspace = self.loaded.study, self.workspace
-        threads = int(study.settings["training"].get("threads", 1))
         git, diff = git_state(self.context.study_dir)
         return Scheduler(
             study,
             self.tracker,
             self.context,
             self.loaded.digests,
-            *self._engine(threads),
+            *self._engine(),
             self.view,
             git,
             diff,
+            store_records=records,
+            wanted=wanted,
             stop=self.stop,
             stall_after_s=workspace.stall_after,
             patience_s=workspace.patience_s,
         )
 
-    def _engine(self, threads: int) -> tuple[int, Engine]:
+    @property
+    def _threads(self) -> int:
+        return int(self.loaded.study.settings["training"].get("threads", 1))
+
+    def _engine(self) -> tuple[int, Engine]:
         """The number of cells at once (0: as many as the cluster has workers), and the engine that runs them."""
         from ablate.executors import local
 
@@ -131,15 +146,18 @@ class Session:
         if workspace.scheduler:
             from ablate.executors.dask.executor import engine_for
 
-            return workspace.workers or 0, engine_for(workspace.scheduler, workspace.device)
-        workers = workspace.workers or local.default_workers(threads, workspace.device)
-        return workers, local.pool_for(workspace.device)
+            return workspace.workers or 0, engine_for(workspace.scheduler, self.device)
+        workers = workspace.workers or local.default_workers(self._threads, self.device)
+        return workers, local.pool_for(self.device)
 
-    def measure_latency(self, scheduler: Scheduler) -> None:
+    def measure_latency(self, records: Iterable[Record]) -> None:
         """Measure the latency of every arm, while nothing else runs: the finished runs of the arm share the number."""
-        finished = list(self.loaded.plan(scheduler.records).compared.values())
+        finished = list(self.loaded.plan(records).compared.values())
         unmeasured = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
-        with scheduler.engine(1) as pool:  # starts no process before the first measurement
+        if not unmeasured:
+            return
+        _, engine = self._engine()
+        with engine(1) as pool:  # starts no process before the first measurement
             for arm in dict.fromkeys(r.arm for r in unmeasured):
                 runs = [r.run_id for r in unmeasured if r.arm == arm]
                 measured = [r.scores for r in finished if r.arm == arm and "cost/latency_ms_p50" in r.scores]
@@ -162,8 +180,7 @@ class Session:
         if folder is None:
             return {}
         trust.check(read_settings(folder)["factory"], file=str(folder), place="model.json")
-        threads = int(self.loaded.study.settings["training"].get("threads", 1))
-        future = pool.submit(latency, folder, threads=threads, device=self.workspace.device)
+        future = pool.submit(latency, folder, threads=self._threads, device=self.device)
         try:
             return future.result(self.workspace.stall_after)
         except TimeoutError:

@@ -9,9 +9,8 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ablate.study import InputError, Problem, Record, Tracker
+from ablate.study import InputError, Problem, RunReader, Tracker
 from ablate.untrusted import addresses
 
 
@@ -62,6 +61,12 @@ class Workspace:
             shown = shown_path(self.sqlite_file if self.tracking_uri else self.mlruns)
             raise InputError(Problem(shown, "", "there is no store here", nearest="`ablate run` makes one"))
 
+    def reader(self) -> RunReader:
+        """The store, to read from. A SQLite store is read without mlflow and never created; a server must answer."""
+        from ablate.tracking.mlflow.local_store import LocalStore
+
+        return self.tracker() if self.sqlite_file is None else LocalStore(self.sqlite_file)
+
     def tracker(self) -> Tracker:
         """The store, created where it does not exist. Raises InputError when it cannot be reached or written."""
         from ablate.tracking.mlflow.tracker import MlflowTracker
@@ -72,27 +77,6 @@ class Workspace:
         """The store, never a new one. Raises InputError when there is none, or it cannot be reached or written."""
         self.check_store_exists()
         return self.tracker()
-
-
-def load_records(study: str, workspace: Workspace) -> list[Record]:
-    """The records of a study; a SQLite store is read without mlflow and never created.
-
-    Raises InputError when the store cannot be read.
-    """
-    from ablate.tracking.mlflow import sqlite_reader
-
-    if workspace.sqlite_file is None:
-        return workspace.tracker().records(study)
-    return sqlite_reader.records_from_sqlite(workspace.sqlite_file, study)
-
-
-def load_document(study: str, workspace: Workspace) -> dict[str, Any] | None:
-    """The study's document in the store; a SQLite store is read without mlflow and never created."""
-    from ablate.tracking.mlflow import sqlite_reader
-
-    if workspace.sqlite_file is None:
-        return workspace.tracker().document(study)
-    return sqlite_reader.document_from_sqlite(workspace.sqlite_file, study)
 
 
 def check_folder(option: str, folder: Path) -> None:

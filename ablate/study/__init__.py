@@ -26,7 +26,7 @@ from ablate.study.model import (
     Tuning,
 )
 from ablate.study.runs import DATASET_CHARS, Phase, Record, RunResult, RunSpec, Scalar, StoredRun, digest
-from ablate.study.tracker import SCHEMA, RunDiscarded, StoreUnavailable, Tracker, study_in_use
+from ablate.study.tracker import SCHEMA, RunDiscarded, RunReader, StoreUnavailable, Tracker, study_in_use
 from ablate.untrusted.problems import MESSAGE_LIMIT, InputError, Problem, printable
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Reduction",
     "ReportSettings",
     "RunDiscarded",
+    "RunReader",
     "RunResult",
     "RunSpec",
     "Scalar",

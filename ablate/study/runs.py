@@ -20,12 +20,19 @@ class NamedRun:
 
     arm: str
     seed: int
+    phase: Phase
+    key: Any  # text; a RunSpec computes it
     trial: int | None
 
     @property
     def name(self) -> str:
         trial = "" if self.trial is None else f"-trial{self.trial}"
         return f"{self.arm}{trial}-seed{self.seed}"
+
+    @property
+    def folder_name(self) -> str:
+        """Of the folder that holds its checkpoints and artifacts until it is recorded."""
+        return f"{self.phase}-{self.name}-{self.key}"
 
 
 @dataclass(frozen=True)

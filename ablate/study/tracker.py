@@ -29,16 +29,13 @@ def study_in_use(lock: str, by: str = "", command: str = "") -> Problem:
     return Problem(lock, "", rule, nearest=f"it runs: {printable(command)}" if command else "")
 
 
-class Tracker(Protocol):
-    """The store of finished runs. Only the process that runs the study writes; any process may read.
+class RunReader(Protocol):
+    """Reads the runs of a store. Any process may.
 
     A study's *document* is plain JSON: {"study": Study as JSON, "metrics": {name: {"label", "unit", "direction",
     "reduction", "pooled", "column"}}, "data_digests": {arm: digest of its data file's bytes, "" for none}, "created":
     ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str, "command": str, "schema": SCHEMA}; "column" is
     the metric whose name the column of per-example values has, "" for a pooled one. Older documents have no digests.
-
-    Every method raises StoreUnavailable while the store cannot be used. The call may then be repeated, even if it had
-    been carried out in part. Methods that write to a run raise RunDiscarded when it has been deleted.
     """
 
     def studies(self) -> list[str]:
@@ -47,14 +44,32 @@ class Tracker(Protocol):
     def document(self, study: str) -> dict[str, Any] | None:
         """The study's document, or None before the first `open`."""
 
+    def records(self, study: str) -> list[Record]:
+        """Every run of the study that is not discarded, oldest first; tuning trials included."""
+
+    def history(self, run_id: str) -> list[dict[str, float]]:
+        """The per-epoch entries as logged, ordered by epoch: "epoch" and the keys with a "/"."""
+
+    def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
+        """Run id and history of many runs of one study, in any order, with one query to the store."""
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        """Local path of "scores.parquet", "conditions.parquet", "examples.npz" or the folder "model"; None when the
+        run has none."""
+
+
+class Tracker(RunReader, Protocol):
+    """The store of finished runs. Only the process that runs the study writes.
+
+    Every method raises StoreUnavailable while the store cannot be used. The call may then be repeated, even if it had
+    been carried out in part. Methods that write to a run raise RunDiscarded when it has been deleted.
+    """
+
     def open(self, study: str, document: Mapping[str, Any]) -> None:
         """Create or update the study's experiment and parent run with this document."""
 
     def close(self, study: str, *, finished: bool) -> None:
         """Mark the parent run FINISHED, or FAILED when a run is missing or failed."""
-
-    def records(self, study: str) -> list[Record]:
-        """Every run of the study that is not discarded, oldest first; tuning trials included."""
 
     def sweep(self, study: str) -> int:
         """Mark as KILLED the runs that an ended process left RUNNING, and delete their incomplete models.
@@ -93,16 +108,6 @@ class Tracker(Protocol):
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         """Add scores that were measured after the runs had ended (latency)."""
-
-    def history(self, run_id: str) -> list[dict[str, float]]:
-        """The per-epoch entries as logged, ordered by epoch: "epoch" and the keys with a "/"."""
-
-    def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
-        """Run id and history of many runs of one study, in any order, with one query to the store."""
-
-    def artifact(self, run_id: str, path: str) -> Path | None:
-        """Local path of "scores.parquet", "conditions.parquet", "examples.npz" or the folder "model"; None when the
-        run has none."""
 
     # Methods that copy runs between stores: see `archive`.
 

@@ -47,7 +47,7 @@ class TestFinishedStudy:
     ) -> None:
         monkeypatch.chdir(finished.folder)
         monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "project" not in entry])
-        monkeypatch.setattr(trust, "_packages", {"linear_toy"})
+        monkeypatch.setattr(trust, "_trusted_packages", {"linear_toy"})
         assert cli("status", "linear.toml").code == 0
         assert cli("plan", "linear.toml").code == 0
 

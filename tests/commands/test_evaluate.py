@@ -34,7 +34,7 @@ def village(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(finished: Project, project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the finished study's store, to write to; its models stay where they are. Its code is trusted."""
-    monkeypatch.setattr(trust, "_packages", {"linear_toy"})
+    monkeypatch.setattr(trust, "_trusted_packages", {"linear_toy"})
     monkeypatch.chdir(finished.folder)
     shutil.copytree(finished.folder / "mlruns", project.folder / "mlruns", ignore=shutil.ignore_patterns("artifacts"))
     return project.folder / "mlruns"

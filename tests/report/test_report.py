@@ -128,7 +128,7 @@ def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -
     ],
 )
 def test_a_broken_gallery_is_a_note(gallery: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust, "_packages", {"nosuch", "json"})
+    monkeypatch.setattr(trust, "_trusted_packages", {"nosuch", "json"})
     results = tables.load(Toy(tmp_path, seeds=(1,), gallery=gallery).store(), "toy")
     picture, note = figures.draw_gallery(analyse(results), results)
     assert picture is None

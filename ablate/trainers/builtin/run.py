@@ -51,7 +51,7 @@ class Context:
     stop: Path | None = None  # a stop file for this run alone, in place of the study's
 
     def folder(self, run: RunSpec | Record) -> Path:
-        return self.work / f"{run.phase}-{run.name}-{run.key}"
+        return self.work / run.folder_name
 
     @property
     def stop_file(self) -> Path:
