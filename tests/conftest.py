@@ -178,21 +178,11 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "pool_for", lambda device: ThreadPoolExecutor)
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an initialised MLflow database without studies: migrating one takes seconds, copying it none."""
-    from ablate.tracking.mlflow.tracker import MlflowTracker
-
-    folder = tmp_path_factory.mktemp("empty")
-    MlflowTracker(None, folder)
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def new_mlruns(empty_store: Path) -> Callable[[Path], Path]:
+def new_mlruns(initialised_store: Path) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / "mlruns").mkdir(parents=True)
-        shutil.copy(empty_store, folder / "mlruns" / "mlflow.db")
+        shutil.copy(initialised_store, folder / "mlruns" / "mlflow.db")
         return folder / "mlruns"
 
     return make

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,10 +166,8 @@ class TestWrongUsage:
         refused(cli("run", "lienar.toml"), "lienar.toml: no such file; did you mean 'linear.toml'?", project)
 
     def test_a_tracking_server_that_does_not_answer(self, project: Project, cli: Cli) -> None:
-        started = time.monotonic()
         answer = cli("run", "linear.toml", "--tracking-uri", f"http://127.0.0.1:{closed_port()}")
         refused(answer, "the tracking server does not answer", project)
-        assert time.monotonic() - started < 15
 
     @pytest.mark.parametrize("command", ["plan", "status", "run"])
     def test_a_store_that_is_no_database(self, project: Project, cli: Cli, command: str) -> None:

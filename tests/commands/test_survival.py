@@ -91,7 +91,7 @@ def test_a_database_that_another_process_has_locked_is_waited_for(
         survivor.hear("the store does not answer: database is locked; waiting, for at most 120 s")
         waited = time.monotonic() - locked
         locker.communicate("", timeout=GONE_S)
-    assert 4 < waited < 60
+    assert waited > 4
     survivor.hear("the store answers again")
     assert survivor.driver is not None
     ended = finish(survivor.driver)

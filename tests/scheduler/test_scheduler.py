@@ -317,10 +317,8 @@ class TestStopped:
     def test_workers_that_do_not_stop_in_time_are_ended(self, bench: Bench) -> None:
         driver = bench.driver(toy_cells.study({"a": "hangs"}), engine=local_pool)
         bench.view.started = lambda spec: driver.stop.request("SIGTERM", 3.0)  # type: ignore[method-assign]
-        started = time.monotonic()
         with pytest.raises(Interrupted):
-            driver.run()
-        assert time.monotonic() - started < 60  # the cell would take 600
+            driver.run()  # a worker that is not ended holds this up until the test's time is over
         assert bench.statuses() == {"a-1": "KILLED"}
 
     def test_stopped_at_once_it_leaves_what_is_recorded(self, bench: Bench) -> None:

@@ -35,11 +35,11 @@ def run_of(tracker: MlflowTracker, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def older(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def older(initialised_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with MLflow's own older schema: its migrations stopped there, then filled with a real study's rows."""
     folder = tmp_path_factory.mktemp("older")
     (folder / "now" / "mlruns").mkdir(parents=True)
-    shutil.copy(empty_store, folder / "now" / "mlruns" / "mlflow.db")
+    shutil.copy(initialised_store, folder / "now" / "mlruns" / "mlflow.db")
     run_of(MlflowTracker(None, folder / "now" / "mlruns"), folder / "run")
     mlruns = folder / "older" / "mlruns"
     mlruns.mkdir(parents=True)

@@ -84,9 +84,7 @@ def test_a_second_process_is_refused_with_host_pid_and_time_until_the_first_is_k
             os.kill(first.pid, signal.SIGKILL)
     assert f"is at work: process {first.pid} on {socket.gethostname()}, since 20" in message
     assert "it runs: ablate run toy.toml" in message
-    start = time.monotonic()
     with hold(address, study):  # its entry is fresh, but on the same machine its process is known to be dead
-        assert time.monotonic() - start < 20
         assert f"process {os.getpid()} on" in refusal(address, study)
 
 

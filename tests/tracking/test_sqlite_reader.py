@@ -83,9 +83,9 @@ def test_nothing_is_written(tracker: MlflowTracker, db: Path) -> None:
         connection.execute("DELETE FROM runs")
 
 
-def test_a_missing_file_or_study_is_empty(tmp_path: Path, empty_store: Path) -> None:
+def test_a_missing_file_or_study_is_empty(tmp_path: Path, initialised_store: Path) -> None:
     missing = tmp_path / "mlruns" / "mlflow.db"
-    for db in (missing, empty_store):
+    for db in (missing, initialised_store):
         assert sqlite_reader.records_from_sqlite(db, "toy") == []
         assert sqlite_reader.document_from_sqlite(db, "toy") is None
         assert sqlite_reader.history_from_sqlite(db, "0") == []

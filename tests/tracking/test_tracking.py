@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,11 +199,11 @@ class TestTrackerContract:
 
 
 @pytest.fixture(scope="module")
-def store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(initialised_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study, one comparison and one tuning run."""
     mlruns = tmp_path_factory.mktemp("plain") / "mlruns"
     mlruns.mkdir()
-    shutil.copy(empty_store, mlruns / "mlflow.db")
+    shutil.copy(initialised_store, mlruns / "mlflow.db")
     tracker = MlflowTracker(None, mlruns)
     tracker.open("toy", toy.DOCUMENT)
     toy.run(tracker, toy.spec("toy", "hybrid", 5), toy.artifacts(mlruns.parent / "out", seed=5))
@@ -351,10 +350,8 @@ class TestMlflowLimits:
 
 class TestStoresThatCannotBeUsed:
     def refusal(self, uri: str | None, root: Path) -> str:
-        started = time.perf_counter()
         with pytest.raises(InputError) as caught:
             MlflowTracker(uri, root)
-        assert time.perf_counter() - started < 10
         return str(caught.value)
 
     def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
