@@ -43,7 +43,7 @@ def deal(poses: PoseSet, seed: int) -> PoseSet:
 
 
 def fold(poses: PoseSet, number: int, folds: int, *, seed: int, source: str) -> PoseSet:
-    """Fold `number` of `folds`: its subjects are for test, the next of a fixed shuffle for validation, the rest to train.
+    """Fold `number` of `folds`: its subjects test, the next of a fixed shuffle are validation, the rest training.
 
     The sizes of folds differ by at most one subject. Validation keeps its number of subjects, at least one. Raises
     InputError where there are too few subjects.
