@@ -1,4 +1,4 @@
-"""A jointed human: segment lengths, joint ranges and forward kinematics. Plain numpy; knows no posture and no file."""
+"""A jointed human body: segment lengths, joint ranges and forward kinematics. Plain numpy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDES = ("l", "r")
 # Those above the pelvis and along the leg add up to 1.
 LENGTHS = {"head": 0.130, "neck": 0.052, "trunk": 0.288, "thigh": 0.245, "shank": 0.246, "ankle_height": 0.039}
 ARM_LENGTHS = {"upper_arm": 0.186, "forearm": 0.146}
-# ExternalTest breadths; joint centres lie about 15 % further in.
+# Outer breadths, reduced by 15 % because joint centres lie further in.
 BREADTHS = {"half_shoulders": 0.129 * 0.85, "half_hips": 0.191 / 2 * 0.85}
 
 # Degrees. AAOS, Joint Motion: Method of Measuring and Recording; shoulder rotation: + internal, hip abduction: + out.
@@ -47,14 +47,15 @@ LIMITS: dict[str, tuple[float, float]] = {
     **{f"{side}_{name}": limits for side in SIDES for name, limits in _SIDE_LIMITS.items()},
 }
 
-# Face points about the middle of the ear line, in head heights (0.226 m at 1.74 m): x for the left side, y up, z ahead.
+# Face points relative to the midpoint between the ears, in head heights (0.226 m at 1.74 m): x to the left, y up,
+# z forward.
 # Bitragion breadth 145 mm, pupils 63 mm apart, nose tip 122 mm and eyes 95 mm ahead of the ears (NASA-STD-3000).
 FACE = {"nose": (0.0, -0.13, 0.54), "eye": (0.14, 0.05, 0.42), "ear": (0.32, 0.0, 0.0)}
 _EARS_ABOVE_CHIN = 0.45  # head heights
 _EARS_AHEAD_OF_NECK = 0.08  # head heights
-_LUMBAR_HEIGHT = 0.25  # of the trunk, from the hips: L4/L5, where the single trunk joint sits
+_LUMBAR_HEIGHT = 0.25  # of the trunk, from the hips: the single trunk joint is at L4/L5
 
-# Height of a joint's centre above the floor when that part of the body rests on it, in statures.
+# Height of a joint's centre above the floor when that part of the body rests on the floor, in statures.
 _CLEARANCE = {"hip": 0.06, "knee": 0.035, "ankle": LENGTHS["ankle_height"], "wrist": 0.02}
 _CLEARANCE_ELSEWHERE = 0.05
 
@@ -92,13 +93,13 @@ def draw_bodies(count: int, *, rng: np.random.Generator) -> Bodies:
         return {name: part * np.clip(rng.normal(1, spread, count), 0.85, 1.15) for name, part in fractions.items()}
 
     heights = vary(LENGTHS, 0.03)
-    total = sum(heights.values())  # the parts of the stature must still add up to it
+    total = sum(heights.values())  # the varied parts must add up to the stature again
     parts = {name: part / total for name, part in heights.items()} | vary(ARM_LENGTHS, 0.03) | vary(BREADTHS, 0.06)
     return Bodies(stature=stature, **{name: part * stature for name, part in parts.items()})
 
 
 def clamp(angles: Angles) -> dict[str, Array]:
-    """The same angles, in degrees, moved into `LIMITS`; those not given are 0."""
+    """The same angles in degrees, clipped to `LIMITS`; missing ones are 0."""
     count = next(iter(angles.values())).shape[0]
     unknown = set(angles) - set(LIMITS)
     if unknown:
@@ -131,7 +132,7 @@ def joints_of(bodies: Bodies, angles: Angles) -> Array:
 
 
 def _place_head(joints: Array, bodies: Bodies, angles: Angles, chest: Array, shoulders: Array) -> None:
-    """The neck bends half at its base and half at the skull, as the cervical spine shares it out."""
+    """The neck bends half at its base and half at the skull, because the cervical spine distributes the bend."""
     neck = chest @ _trunk_rotation(angles, "neck", share=0.5)
     head = neck @ _trunk_rotation(angles, "neck", share=0.5)
     rise = np.stack(
@@ -182,7 +183,7 @@ def _place_leg(joints: Array, bodies: Bodies, angles: Angles, pelvis: Array, sid
 
 
 def _trunk_rotation(angles: Angles, part: str, *, share: float) -> Array:
-    """Flexion forward, bend to the right, rotation to the left: `share` of each."""
+    """Rotation by `share` of the part's flexion (forward), bend (to the right) and rotation (to the left)."""
     return (
         axis_rotation(0, share * angles[f"{part}_flexion"])
         @ axis_rotation(2, share * angles[f"{part}_bend"])

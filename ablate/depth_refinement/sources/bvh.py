@@ -1,6 +1,6 @@
-"""Read BVH motion files strictly and compute where their joints are. Knows no joint's meaning, no unit and no up axis.
+"""Read BVH motion files strictly and compute joint positions, in the file's own unit and axes.
 
-An own reader: bvh 0.3, the plain one on PyPI, checks neither row nor value counts, and no error of it names a line.
+We have our own reader because bvh 0.3 from PyPI checks neither row nor value counts, and its errors name no line.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MAX_BYTES = 200_000_000  # an hour of 60 joints at 60 fps
 MAX_JOINTS = 1000  # a body with both hands and a face has 250
 MAX_NAME = 200  # characters
 MAX_POINTS = 20_000_000  # joints times frames: 1.9 GB of positions and rotations
-_LARGEST = 1e9  # no length or angle of a person, in any unit
-_SHORTEST_FRAME = 1e-5  # seconds: no camera or tracker is faster
+_LARGEST = 1e9  # no length or angle of a person is as large, in any unit
+_SHORTEST_FRAME = 1e-5  # seconds; no camera or tracker is faster
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Motion:
 
 @dataclass
 class _Lines:
-    """The lines that hold something, with their numbers, and the error that points at one of them."""
+    """The lines that are not empty, with their numbers, and errors that name a line."""
 
     file: str
     lines: list[tuple[int, list[str]]]
@@ -102,7 +102,7 @@ class _Lines:
 
 
 def read_bvh(path: Path) -> Motion:
-    """Parse one BVH file. Raises InputError with file, line and rule; nothing in it is guessed."""
+    """Parse one BVH file. Raises InputError with file, line and rule; no missing part is guessed."""
     lines = _Lines(str(path), _split_lines(_read_text(path)))
     if not lines.lines:
         raise InputError(Problem(str(path), "", "the file is empty"))
@@ -122,7 +122,7 @@ def read_bvh(path: Path) -> Motion:
 def forward_kinematics(motion: Motion, values: Array | None = None) -> tuple[Array, Array]:
     """Joint positions (F, J, 3) in file units and global rotations (F, J, 3, 3), in the file's own axes.
 
-    Rotations apply in the order in which the channels stand: R = R1 R2 R3 for column vectors.
+    Rotations apply in the order of the channels in the file: R = R1 R2 R3 for column vectors.
     """
     values = motion.values if values is None else values
     frames, count = values.shape[0], len(motion.names)

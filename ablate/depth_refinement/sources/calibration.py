@@ -1,4 +1,4 @@
-"""Calibrated cameras: project, undo the lens, read and check them. Knows no joints and no people."""
+"""Calibrated cameras: project points, remove lens distortion, read and check calibrations."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAX_CALIBRATION_BYTES = 200_000  # a camera has 400
 _ITERATIONS = 25
 _TABLES = ("metadata",)
 MAX_CAMERAS = 100
-# What the numbers of a camera stay below: pixels, coefficients of a lens, cosines, metres.
+# Upper limits for the numbers of a camera: pixels, lens coefficients, cosines, metres.
 _LARGEST = {"K": 1e7, "dist": 1e4, "R": 2.0, "t": 1e4}
-_STEEPEST = 1e3  # x/z of a ray: further from the axis no lens sees
+_STEEPEST = 1e3  # largest x/z of a ray: no lens sees further from its axis
 
 
 @dataclass(frozen=True)
 class Rig:
-    """C cameras as OpenCV has them: x_cam = R x_world + t, pixels = K · lens(x_cam / z)."""
+    """C cameras with OpenCV's model: x_cam = R x_world + t, pixels = K · lens(x_cam / z)."""
 
     names: tuple[str, ...]
     K: Array  # (C, 3, 3) pixels
@@ -51,7 +51,7 @@ class Rig:
 
 
 def distort(plane: Array, dist: Array) -> Array:
-    """What the lens makes of x/z, y/z (..., 2). OpenCV's model: radial k1 k2, tangential p1 p2."""
+    """Distorted x/z, y/z (..., 2) by OpenCV's model of a lens: radial k1 k2, tangential p1 p2."""
     k1, k2, p1, p2 = dist
     x, y = plane[..., 0], plane[..., 1]
     r2 = x * x + y * y
@@ -63,7 +63,7 @@ def distort(plane: Array, dist: Array) -> Array:
 
 def undistort(pixels: Array, K: Array, dist: Array) -> Array:
     """The inverse of `distort` and `to_pixels` for one camera, (..., 2), by OpenCV's fixed-point iteration."""
-    with np.errstate(over="ignore", invalid="ignore"):  # a lens without an inverse there runs away: not finite then
+    with np.errstate(over="ignore", invalid="ignore"):  # where the lens has no inverse, the iteration diverges
         seen = from_pixels(pixels, K)
         plane = seen
         for _ in range(_ITERATIONS):
@@ -82,7 +82,7 @@ def from_pixels(pixels: Array, K: Array) -> Array:
 
 
 def rig_problems(rig: Rig) -> list[Problem]:
-    """What makes a rig no rig: numbers that are not finite, rotations that are none, focal lengths of nothing."""
+    """Problems of a rig: numbers that are not finite, matrices that are not rotations, focal lengths of 0 or less."""
     problems = []
     if len(rig.names) > MAX_CAMERAS:
         return [Problem("", "", f"must have at most {MAX_CAMERAS} cameras", str(len(rig.names)))]
@@ -103,7 +103,7 @@ def rig_problems(rig: Rig) -> list[Problem]:
 
 
 def read_toml(file: Path, *, distortion_factor: float = 1.0) -> Rig:
-    """A Pose2Sim calibration: a table a camera with matrix, distortions, rotation (a vector, radians), translation.
+    """A Pose2Sim calibration: for each camera a table with matrix, distortions, rotation (vector in rad), translation.
 
     `distortion_factor` multiplies the distortions: Pose2Sim's converter of Qualisys files leaves them 64 times too
     small. Raises InputError with every problem found.
@@ -148,7 +148,7 @@ def _camera(table: dict[str, Any], place: str, problems: list[Problem]) -> dict[
     for key, shape in _SHAPES.items():
         array = _numbers(table.get(key))
         if key == "distortions" and array is not None and array.shape == (5,) and array[4] == 0:
-            array = array[:4]  # OpenCV writes a k3 even where it is not used
+            array = array[:4]  # OpenCV writes k3 even where it is unused
         if array is None or array.shape != shape or not np.isfinite(array).all():
             rule = f"must be {' × '.join(map(str, shape))} finite numbers"
             problems.append(Problem("", f"{place} {key}", rule, _brief(table.get(key))))

@@ -1,4 +1,4 @@
-"""Import a folder of BVH files into one .npz that `mocap` reads: all or nothing. Knows no skeleton; prints nothing."""
+"""Import a folder of BVH files into one .npz that `mocap` reads. If any file has a problem, nothing is written."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ImportedFile:
 
 @dataclass(frozen=True)
 class Import:
-    """What was written, and what is to be said about it."""
+    """Summary of what was written."""
 
     out: str
     poses: int
@@ -68,8 +68,8 @@ def import_bvh(
 ) -> Import:
     """Convert one BVH file or every one below a folder, and write `out` (.npz, layout of `mocap`).
 
-    `subject_from`: each "file" is a person of its own, each "folder", or each file-name "prefix" before the first
-    underscore (CMU's subject_trial). Raises InputError with every file's problems; then nothing is written.
+    `subject_from` says what is one person: each "file", each "folder", or each file-name "prefix" before the first
+    underscore (CMU's subject_trial). Raises InputError with the problems of all files; then nothing is written.
     """
     _check_settings(out, fps, subject_from, metres_per_unit, up_axis, overwrite)
     paths = _find(source)
@@ -121,7 +121,7 @@ def _check_settings(
 
 
 def _check_stature(path: Path, clip: Retargeted) -> None:
-    """Refuse poses that `mocap` would not read again."""
+    """Raise InputError for a stature that `mocap` would refuse to read."""
     low, high = STATURE_M
     if not low <= clip.stature_m <= high:
         rule, hint = f"stature must be {low} to {high} m", f"with {clip.metres_per_unit:g} m a unit"
@@ -142,7 +142,7 @@ def _find(source: Path) -> list[Path]:
 
 
 def _odd_ones(clips: Sequence[Retargeted], skeletons: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Warnings for files found to have another up axis or unit than most files of the same skeleton."""
+    """Warnings for files whose detected up axis or unit differs from that of most files with the same skeleton."""
     odd: list[tuple[str, ...]] = [() for _ in clips]
     for what, option in (("up_axis", "--up"), ("unit", "--metres-per-unit")):
         votes: dict[tuple[str, ...], Counter[str]] = {}
@@ -157,7 +157,7 @@ def _odd_ones(clips: Sequence[Retargeted], skeletons: Sequence[tuple[str, ...]])
 
 
 def _clip_names(paths: Sequence[Path], root: Path) -> list[str]:
-    """File names without ending; with their folders where two are the same."""
+    """File names without suffix; with their folders where two are the same."""
     seen = Counter(path.stem for path in paths)
     return [p.stem if seen[p.stem] == 1 else p.relative_to(root).with_suffix("").as_posix() for p in paths]
 

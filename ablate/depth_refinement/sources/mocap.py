@@ -1,8 +1,8 @@
-"""Read motion capture kept as plain arrays in an .npz, and refuse what is not that. Knows nothing of cameras.
+"""Read motion capture from plain arrays in an .npz, and refuse files with another layout or implausible values.
 
 The layout: `joints` (N, 17, 3) float, COCO-17 order, metres, right-handed, +Y up; `subject_id` (N,) integer. Optional:
 `clip_id` (N,) integer, `split` (N,) 0 train, 1 val, 2 test, `subject_names`, `clip_names`, `joint_names` (17,).
-Arrays of other names are left alone.
+Arrays with other names are ignored.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ablate.depth_refinement.skeleton import INDEX, JOINTS, NUM_JOINTS
 from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TEST, TRAIN, VAL, PoseSet
 
 REQUIRED = ("joints", "subject_id")
-# dtype kinds of each array read; "O", pickled objects, is in none
+# dtype kinds that each array may have; "O", pickled objects, is not allowed
 _KINDS = {
     "joints": "f", "subject_id": "iu", "clip_id": "iu", "split": "iu",
     "subject_names": "U", "clip_names": "U", "joint_names": "U",
 }  # fmt: skip
 _KIND_NAMES = {"f": "floating point", "iu": "integer", "U": "text"}
-MAX_BYTES = 4_000_000_000  # of all arrays read, unpacked: twenty million poses
+MAX_BYTES = 4_000_000_000  # limit for all unpacked arrays: twenty million poses
 STATURE_M = (0.5, 2.5)
 FARTHEST_M = 1e4  # of a joint from the origin
 # Trunk, thigh and shank between joint centres as a share of stature (Drillis & Contini: .288 + .245 + .246).
@@ -35,7 +35,7 @@ HELD_OUT_SHARE = 0.15
 
 
 def read(file: Path) -> PoseSet:
-    """The poses of `file`. Without `split`, subjects are dealt out by `assign_splits`.
+    """The poses of `file`. Without `split`, `assign_splits` assigns subjects to splits.
 
     Raises InputError with every problem found: file, array, rule, value.
     """
@@ -56,10 +56,10 @@ def read(file: Path) -> PoseSet:
 
 
 def assign_splits(subject_id: NDArray[np.int64]) -> NDArray[np.int8]:
-    """A split for every pose, whole subjects only, the same for the same subject numbers.
+    """A split for every pose; all poses of a subject are in one. The same subject numbers give the same splits.
 
-    Subjects in the order of the hash of their number: the first 15 % (at least one) test, the next 15 % validation,
-    the rest training. Fewer than three subjects cannot be divided: all of them are test.
+    Subjects are sorted by the hash of their number: the first 15 % (at least one) are for test, the next 15 % for
+    validation, the rest for training. With fewer than three subjects, all of them are for test.
     """
     subjects = sorted(np.unique(subject_id).tolist(), key=lambda number: hashlib.sha256(str(number).encode()).digest())
     held_out = max(1, round(HELD_OUT_SHARE * len(subjects)))
@@ -151,7 +151,7 @@ def _some(values: NDArray[Any]) -> str:
 
 
 def _plausibility_problems(poses: PoseSet) -> list[Problem]:
-    """Units, up axis and left/right: what a converter most often gets wrong."""
+    """Checks units, up axis and left/right, the most frequent errors of converters."""
     stature = measured_stature(poses.joints)
     problems = []
     for subject in np.unique(poses.subject_id):
@@ -163,7 +163,7 @@ def _plausibility_problems(poses: PoseSet) -> list[Problem]:
 
 
 def measured_stature(joints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Stature (N,) in metres from trunk and leg lengths, whatever the posture."""
+    """Stature (N,) in metres from trunk and leg lengths, independent of the posture."""
     legs = [_distance(joints, f"{side}_{a}", f"{side}_{b}") for side in "lr" for a, b in _LEG_BONES]
     spine = _middle(joints, "shoulder") - _middle(joints, "hip")
     return np.asarray((np.linalg.norm(spine, axis=-1) + sum(legs) / 2) / _MEASURED_SHARE)
@@ -175,7 +175,7 @@ _LEG_BONES = (("hip", "knee"), ("knee", "ankle"))
 def _axis_problems(joints: NDArray[np.float32]) -> list[Problem]:
     spine = _middle(joints, "shoulder") - _middle(joints, "hip")
     mean = (spine / np.maximum(np.linalg.norm(spine, axis=-1, keepdims=True), 1e-9)).mean(0)
-    # Lying people point everywhere and average out; one wrong axis does not.
+    # The directions of people who lie average out; a wrong axis does not.
     if max(abs(mean[0]), -mean[1], abs(mean[2])) > 0.7:
         rule = "+Y must be up; the mean direction from hips to shoulders is"
         return [Problem("", "joints", rule, "({:.2f}, {:.2f}, {:.2f})".format(*mean))]

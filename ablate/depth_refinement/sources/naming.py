@@ -1,4 +1,4 @@
-"""Find a person's joints in a skeleton by their names, whoever gave them. Knows no position and no file format."""
+"""Find a person's joints in a skeleton by their names, in the naming of many programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-# Part → the names it goes by, best first: where a skeleton has both "arm" and "shoulder", the arm begins at "arm".
+# Part → its possible names, best first: where a skeleton has both "arm" and "shoulder", the arm begins at "arm".
 # CMU cgspeed, DAZ-like CMU, iClone CC_Base, Mixamo, 3ds Max Biped, Blender Rigify, ASF, SMPL, Xsens, LAFAN.
 SIDED_PARTS: dict[str, tuple[str, ...]] = {
     "hip": ("upleg", "upperleg", "thigh", "femur", "hip", "hipjoint"),
@@ -28,7 +28,7 @@ _SIDES = {"l": "l", "left": "l", "r": "r", "right": "r"}
 
 
 class Missing(NamedTuple):
-    """A joint that no name stands for: what it would be called, and the file's nearest names."""
+    """A joint that no name of the file fits: the names it could have, and the file's most similar names."""
 
     role: str
     known_names: str
@@ -38,13 +38,13 @@ class Missing(NamedTuple):
 def find_roles(names: Sequence[str]) -> tuple[dict[str, int], list[Missing]]:
     """Role ("l_hip", "head", …) → index into `names`; and the `NEEDED` roles that no name fits.
 
-    Where several joints bear the same name of a part, the first (nearest to the root) is meant.
+    Where several joints have the same name of a part, the first one, nearest to the root, is used.
     """
     by_part = _parts_of(names)
     roles: dict[str, int] = {}
     for side in "lr":
         used: set[int] = set()
-        # the ankle takes "foot" before the toe may, the arm takes "shoulder" before the collar may
+        # in this order the ankle gets "foot" before the toe, and the arm gets "shoulder" before the collar
         for part in ("hip", "knee", "ankle", "toe", "shoulder", "collar", "elbow", "wrist", "eye"):
             found = [by_part[side, word] for word in SIDED_PARTS[part] if (side, word) in by_part]
             free = [index for index in found if index not in used]

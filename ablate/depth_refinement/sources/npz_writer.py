@@ -1,4 +1,4 @@
-"""Write arrays to a compressed .npz file, whole or not at all."""
+"""Write arrays to a compressed .npz file, completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ablate import write_whole
 
 
 def write_npz(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raises OSError where the file cannot be written; then what stood there before is unchanged."""
+    """Raises OSError where the file cannot be written; then an existing file is unchanged."""
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
     write_whole(file, [content.getbuffer()])

@@ -1,4 +1,4 @@
-"""Turn OpenPose's detections and a calibration into a recording: COCO-17, triangulated, written as plain arrays."""
+"""Convert OpenPose detections and a calibration to a recording: COCO-17, triangulated, written as plain arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ablate.depth_refinement.sources.triangulation import Triangulated, triangul
 
 Array = NDArray[np.float64]
 
-# Where each COCO joint (nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left first) stands in the
+# Index of each COCO joint (nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left first) in the
 # detector's output. Source: OpenPose, doc/02_output.md and src/openpose/pose/poseParameters.cpp.
 MODELS: dict[str, tuple[int, ...]] = {
     "body_25b": tuple(range(17)),
@@ -37,7 +37,7 @@ _MID_HIP, _HIPS_25, _NECK_25, _SHOULDERS_25 = 8, (9, 12), 1, (2, 5)
 
 @dataclass(frozen=True)
 class Imported:
-    """What was written, and what is to be said about it."""
+    """Summary of what was written."""
 
     out: str
     recording: str
@@ -71,9 +71,9 @@ def import_openpose(
 ) -> Imported:
     """Read JSON files (folder or .tar archive) and a Pose2Sim calibration, triangulate, and write `out` (.npz).
 
-    Cameras are paired in natural order of folder names and order of the calibration's tables. `limit_px`: a camera
-    that is further off than this is left out of a joint; by default `usual_limit_px`. Raises InputError; then nothing
-    is written.
+    The folders in natural order of their names belong to the cameras in the order of the calibration's tables.
+    `limit_px`: a camera whose error is larger than this is not used for a joint; by default `usual_limit_px`. When it
+    raises InputError, nothing is written.
     """
     _check_settings(out, model, up_axis, fps, limit_px, distortion_factor, overwrite)
     rig = read_toml(calibration, distortion_factor=distortion_factor)
@@ -100,7 +100,7 @@ def import_openpose(
 
 
 def labels(recording: Recording) -> tuple[Array, Array]:
-    """Azimuth [0, 360) and elevation in degrees of every camera in every frame, (F, C); NaN without a whole trunk."""
+    """Azimuth [0, 360) and elevation in degrees of every camera in every frame, (F, C); NaN where trunk joints miss."""
     position = -np.einsum("cji,cj->ci", recording.rig.R, recording.rig.t)
     joints = torch.from_numpy(recording.joints3d).unsqueeze(1)
     cameras = torch.from_numpy(position).expand(len(joints), -1, -1)
@@ -113,10 +113,10 @@ def _up(recording: Recording) -> torch.Tensor:
 
 
 def find_model(clip: Clip, source: str) -> str:
-    """Which of OpenPose's models made the detections: by the number of points, and of the two with 25 by geometry.
+    """The OpenPose model that made the detections, from the number of points; two models with 25 differ in geometry.
 
-    BODY_25 has the mid-hip between its hips and the neck between its shoulders; those places are other joints in
-    BODY_25B. Raises InputError for other numbers of points.
+    BODY_25 has the mid-hip between its hips and the neck between its shoulders; in BODY_25B these indices are other
+    joints. Raises InputError for other numbers of points.
     """
     everybody = [person for camera in clip.frames for frame in camera for person in frame]
     counts = {len(person) for person in everybody}
@@ -133,7 +133,7 @@ def find_model(clip: Clip, source: str) -> str:
 
 
 def _is_body_25(person: Person) -> bool | None:
-    """None where the points that tell are not all detected."""
+    """Whether the geometry is that of BODY_25; None where not all of the points needed are detected."""
     triples = ((_MID_HIP, *_HIPS_25), (_NECK_25, *_SHOULDERS_25))
     if (person[[i for triple in triples for i in triple], 2] <= 0).any():
         return None
@@ -151,7 +151,7 @@ def _checked(clip: Clip, model: str, source: str) -> str:
 
 
 def _detections(clip: Clip, order: tuple[int, ...], points: int) -> tuple[Array, list[str]]:
-    """(F, C, 17, 3): x, y, confidence of the most confident person in each picture; zeros where nobody is."""
+    """(F, C, 17, 3): x, y, confidence of the most confident person in each picture; zeros where there is no person."""
     frames, cameras = len(clip.frames[0]), len(clip.cameras)
     found = np.zeros((frames, cameras, NUM_JOINTS, 3))
     crowded = 0

@@ -1,7 +1,7 @@
-"""Find and read OpenPose's JSON files, a file a camera and frame, in a folder or a .tar archive. Knows no joints.
+"""Find and read OpenPose's JSON files, one for each camera and frame, in a folder or a .tar archive.
 
-Nothing is ever unpacked onto the disk. Hostile archives and documents are refused: links, devices, paths that lead
-outside, more bytes than a recording can have, numbers that are not finite, documents nested like no detector's.
+Nothing is unpacked onto the disk. Hostile archives and documents are refused: links, devices, paths that lead outside,
+more bytes than a recording can have, numbers that are not finite, documents with deeper nesting than OpenPose's.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_PEOPLE = 1000
 MAX_NUMBERS = 3 * 200  # of one person: BODY_135 has 3 · 135
 MAX_PIXEL = 1e6
 MAX_NUMBERS_KEPT = 60_000_000  # of the recording: an hour of two cameras at 50 fps has 27 million
-# Where two problems say enough, a hundred thousand files do not get one each.
-_TOLD = 20
+# Reading stops after so many problems: otherwise a recording could give one for each of a hundred thousand files.
+_MAX_PROBLEMS = 20
 
-# A string, closed or not, or a bracket. Never backtracks: a hostile document costs no more than an honest one.
+# A string, closed or not, or a bracket. It never backtracks, so that a hostile document takes no longer than others.
 _TOKEN = re.compile(rb'"(?:\\.|[^"\\])*+"?|[\[{]|[\]}]', re.DOTALL)
 
 Person = NDArray[np.float64]  # (points, 3) x, y in pixels, confidence
@@ -39,7 +39,7 @@ Person = NDArray[np.float64]  # (points, 3) x, y in pixels, confidence
 
 @dataclass(frozen=True)
 class Clip:
-    """The files of one recording: those whose cameras' folders lie side by side."""
+    """The files of one recording: those whose camera folders are in the same folder."""
 
     name: str  # path of the folder that holds the cameras' folders
     cameras: tuple[str, ...]  # names of the cameras' folders, in natural order
@@ -71,7 +71,7 @@ def read(source: Path, *, trial: str = "") -> Clip:
                 raise InputError(Problem(str(source), "", rule, nearest="choose one by --trial"))
         except InputError as error:
             problems += error.problems
-        if len(problems) >= _TOLD:
+        if len(problems) >= _MAX_PROBLEMS:
             break
     if problems:
         raise InputError(*problems)
@@ -80,7 +80,7 @@ def read(source: Path, *, trial: str = "") -> Clip:
 
 
 def people(text: bytes, file: str) -> tuple[Person, ...]:
-    """Everybody in one JSON document; a person without keypoints is left out. Raises InputError naming `file`."""
+    """All people in one JSON document; a person without keypoints is left out. Raises InputError naming `file`."""
     if _too_deep(text):
         raise InputError(Problem(file, "", f"is nested more than {MAX_DEPTH} deep: not OpenPose's"))
     try:
@@ -119,7 +119,7 @@ def _no_constant(name: str) -> float:
 
 
 def _too_deep(text: bytes) -> bool:
-    """Whether brackets nest too deep, strings left out; cheap, and before any parser recurses."""
+    """Whether brackets outside of strings nest too deeply; fast, and checked before a recursive parser runs."""
     depth = 0
     for token in _TOKEN.finditer(text):
         first = token.group()[:1]
@@ -141,7 +141,7 @@ def _members(source: Path) -> Iterator[tuple[PurePosixPath, Any]]:
             yield from _in_archive(archive, str(source))
     except InputError:
         raise
-    except Exception as error:  # damaged headers make tarfile and its unpackers raise almost anything
+    except Exception as error:  # for damaged headers, tarfile and the decompressors raise many kinds of exceptions
         raise InputError(Problem(str(source), "", "must be a folder or a .tar archive", str(error)[:120])) from None
 
 
@@ -200,7 +200,7 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, source: str) -> b
 
 
 def _place(path: PurePosixPath) -> tuple[str, str]:
-    """The clip and the camera that a file belongs to: its folder's folder, and its folder."""
+    """The clip and the camera that a file belongs to: the parent of its folder, and its folder."""
     return path.parent.parent.as_posix(), path.parent.name
 
 
@@ -232,6 +232,6 @@ def _clip(source: Path, name: str, cameras: dict[str, dict[str, tuple[Person, ..
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key by which cam2 comes before cam10."""
+    """A sort key that puts cam2 before cam10."""
     parts = re.findall(r"\d+|\D+", name)
     return [(0, int(part[:300]), "") if part.isdecimal() else (1, 0, part) for part in parts]

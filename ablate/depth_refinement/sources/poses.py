@@ -1,4 +1,4 @@
-"""Poses of many people in world axes, split by subject. Knows nothing of cameras, files or torch."""
+"""Poses of many people in world axes, split by subject. Plain numpy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLIT_NAMES = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class PoseSet:
-    """N poses, right-handed, +Y up, metres, COCO-17. Every subject lies in one split (0 train, 1 val, 2 test)."""
+    """N poses, right-handed, +Y up, metres, COCO-17. Every subject is in one split (0 train, 1 val, 2 test)."""
 
     joints: NDArray[np.float32]  # (N, 17, 3)
     subject_id: NDArray[np.int64]  # (N,)

@@ -1,4 +1,4 @@
-"""Joint angles of everyday postures, by class: what a body does, not how long its bones are. Degrees, plain numpy."""
+"""Joint angles of everyday postures, by class, independent of bone lengths. Degrees, plain numpy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _walking(bodies: Bodies, rng: np.random.Generator) -> _Angles:
 
 
 def _reaching(bodies: Bodies, rng: np.random.Generator) -> _Angles:
-    """One or both hands to a target high, level or low; for a low one the hips go back and the trunk down."""
+    """One or both hands reach for a high, level or low target; for a low one the hips move back and the trunk down."""
     n = len(bodies)
     low = rng.random(n) < 0.3
     knee = np.where(low, rng.uniform(5, 60, n), np.abs(rng.normal(0, 8, n)))
@@ -82,7 +82,7 @@ def _sitting(bodies: Bodies, rng: np.random.Generator) -> _Angles:
     floor = rng.random(n) < 0.25
     pitch = rng.normal(-4, 8, n) - 4 * floor
     drawn_up = rng.uniform(0, 85, n)
-    # thigh and shank nearly as long as each other: heels on the floor beside the seat, 0.02 statures lower than hips
+    # thigh and shank are nearly equally long, and the heels are on the floor, 0.02 statures lower than the hips
     on_floor = drawn_up / 2 + np.rad2deg(np.arccos(0.0425 / np.cos(np.deg2rad(drawn_up / 2))))
     knee = np.where(floor, drawn_up, rng.normal(88, 14, n))
     thigh = np.where(floor, on_floor, rng.normal(86, 5, n))
@@ -92,7 +92,7 @@ def _sitting(bodies: Bodies, rng: np.random.Generator) -> _Angles:
 
 
 def _crouching(bodies: Bodies, rng: np.random.Generator) -> _Angles:
-    """On both feet, the trunk where it keeps the balance, or (three of ten) on one knee."""
+    """On both feet with the trunk in balance, or (three of ten) on one knee."""
     n = len(bodies)
     knee = rng.uniform(50, 130, n)
     thigh = knee - rng.uniform(8, 32, n)  # the shank leans forward by the difference
@@ -114,7 +114,7 @@ def _crouching(bodies: Bodies, rng: np.random.Generator) -> _Angles:
 
 
 def _dancing(bodies: Bodies, rng: np.random.Generator) -> _Angles:
-    """One supporting leg, the other anywhere, arms over the whole reach, the trunk turned and bent."""
+    """One supporting leg, the other free, arms over their whole range, the trunk turned and bent."""
     n = len(bodies)
     pitch = rng.normal(4, 12, n)
     angles = _trunk(n, rng, flexion=(4, 16), bend=12, rotation=18)
@@ -139,7 +139,7 @@ def _dancing(bodies: Bodies, rng: np.random.Generator) -> _Angles:
     return angles
 
 
-# Class → how its angles are drawn, share of the poses.
+# Class → (function that draws its angles, share of the poses).
 POSTURES: dict[str, tuple[_Draw, float]] = {
     "standing": (_standing, 0.22),
     "walking": (_walking, 0.24),
@@ -191,7 +191,10 @@ def _legs(
     abduction: tuple[float, float],
     spread: float,
 ) -> _Angles:
-    """Both legs alike but for `spread`; `thigh` is the angle in the world, to which hip flexion adds the pelvis's."""
+    """Both legs with the same mean; `spread` is the SD between them. `thigh` is the thigh's angle in the world.
+
+    Hip flexion is the sum of that angle and the pelvis' pitch.
+    """
     angles: _Angles = {}
     for side in SIDES:
         more = rng.normal(0, spread, n)
@@ -202,7 +205,7 @@ def _legs(
     return angles
 
 
-# Mean and spread of an arm's flexion, abduction, rotation and elbow: hanging, gesturing, hand on hip, hand to head.
+# Mean and SD of an arm's flexion, abduction, rotation and elbow flexion: hanging, gesturing, hand on hip, hand at head.
 _ARMS: NDArray[np.float64] = np.array(
     [
         [(0, 10), (9, 4), (10, 15), (14, 9)],

@@ -1,9 +1,9 @@
-"""A recording by several calibrated cameras, kept as plain arrays in an .npz: read, check, write. No torch.
+"""A recording by several calibrated cameras, stored as plain arrays in an .npz: read, check, write. No torch.
 
 The layout, F frames, C cameras, COCO-17: `kp2d` (F, C, 17, 2) pixels of the distorted image, `conf` (F, C, 17) (0 or
 NaN: not detected), `K` (C, 3, 3), `dist` (C, 4) OpenCV k1 k2 p1 p2, `R` (C, 3, 3), `t` (C, 3) with x_cam = R x_world
 + t, `joints3d` (F, 17, 3) metres (NaN: not found), `world_up` (3,). Optional: `cam_names`, `image_size`, `fps`,
-`joint_names`. Arrays of other names (labels, residuals) are left alone: labels are computed here.
+`joint_names`. Arrays with other names (labels, residuals) are ignored: labels are computed here.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 REQUIRED = ("kp2d", "conf", "K", "dist", "R", "t", "joints3d", "world_up")
 OPTIONAL = ("image_size", "cam_names", "joint_names", "fps")
-MAX_BYTES = 2_000_000_000  # of all arrays read, unpacked: an hour of eight cameras at 60 fps has 0.4 GB
+MAX_BYTES = 2_000_000_000  # limit for all unpacked arrays: an hour of eight cameras at 60 fps has 0.4 GB
 LARGEST = {"kp2d": 1e6, "conf": 1e6, "joints3d": 1e4}  # pixels, none, metres
-TRUNK_M = (0.25, 1.0)  # mid-hip to mid-shoulder, a child's to a giant's
-LEVEL = 0.85  # horizontal part of the mean trunk direction beyond which an axis is wrong: nobody lies all the time
+TRUNK_M = (0.25, 1.0)  # plausible distances from mid-hip to mid-shoulder
+LEVEL = 0.85  # a mean trunk direction with a larger horizontal part means a wrong axis: nobody lies all the time
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Recording:
 
 
 def is_recording(file: Path) -> bool:
-    """Whether the file is an .npz with the arrays of this layout (whatever is in them)."""
+    """Whether the file is an .npz with the array names of this layout; their contents are not checked."""
     return {"kp2d", "conf", "joints3d"} <= array_names(file)
 
 

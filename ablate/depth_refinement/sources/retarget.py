@@ -1,4 +1,4 @@
-"""Turn one BVH motion of any skeleton into COCO-17 poses in metres, +Y up, and doubt it. Reads and writes no file."""
+"""Convert one BVH motion of any skeleton to COCO-17 poses in metres, +Y up, and check them. No file access."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ PLAUSIBLE_STATURE_M = (1.3, 2.2)
 _TYPICAL_STATURE_M = 1.70
 UP_AXES = {"+x": (0, 1.0), "-x": (0, -1.0), "+y": (1, 1.0), "-y": (1, -1.0), "+z": (2, 1.0), "-z": (2, -1.0)}
 
-# The head frame of the CMU skeleton looks about 15° too far down: over 15,000 poses of 23 people the nose points 10°
-# down after this correction, as a level head's does (the nose tip lies 13° below the ear line).
+# The head frame of the CMU skeleton points about 15° too far down. After this correction the nose points 10° down (mean
+# over 15,000 poses of 23 people), as for a level head, whose nose tip is 13° below the line of the ears.
 _CMU_HEAD_PITCH_DEG = 15.0
-_EARS_ABOVE_HEAD_JOINT = 0.026  # of stature, from CMU 02_01: the joint sits at the skull's base
+_EARS_ABOVE_HEAD_JOINT = 0.026  # of stature, from CMU 02_01: the joint is at the base of the skull
 _HIGHEST_TURN_DEG = 60.0  # of the head against the body, on average over a clip
 _ANKLE_ON_FLOOR_M = 0.08
 
 
 @dataclass(frozen=True)
 class Retargeted:
-    """The poses of one file and what was found out on the way."""
+    """The poses of one file, with the unit and axis that were detected."""
 
     joints: NDArray[np.float32]  # (F, 17, 3) metres, +Y up
     frame_time: float  # seconds between poses
@@ -54,8 +54,8 @@ def retarget(
 ) -> Retargeted:
     """COCO-17 poses of a motion; `file` is named in errors.
 
-    Frames are picked, never blended, so that bones keep their length. Unit and up axis are found from the body
-    unless given. Raises InputError where joints are missing, coincide, or left and right are exchanged.
+    Frames are picked and not interpolated, so that bones keep their length. Unit and up axis are determined from the
+    body unless given. Raises InputError where joints are missing or coincide, or left and right are exchanged.
     """
     roles = _roles_of(motion, file)
     positions, rotations = forward_kinematics(motion)
@@ -117,13 +117,13 @@ def _roles_of(motion: Motion, file: str) -> dict[str, int]:
         ends = [i for i, parent in enumerate(motion.parents) if parent == roles[f"{side}_ankle"]]
         toes = [roles[f"{side}_toe"]] if f"{side}_toe" in roles else [i for i in ends if END_SITE in motion.names[i]]
         roles.pop(f"{side}_toe", None)
-        if toes and lengths[toes[0]] > 1e-3 * lengths.max():  # a toe at the ankle points nowhere
+        if toes and lengths[toes[0]] > 1e-3 * lengths.max():  # a toe at the ankle's position has no direction
             roles[f"{side}_toe"] = toes[0]
     return roles
 
 
 def _body(points: Points) -> Array:
-    """(F, 17, 3) with the face still at 0."""
+    """(F, 17, 3) with the points of the face at 0, to be set later."""
     joints = np.zeros((len(points["head"]), len(JOINTS), 3))
     for name, index in INDEX.items():
         if name in points and index >= INDEX["l_shoulder"]:
@@ -173,8 +173,8 @@ def _head_axes(
 ) -> tuple[Array, list[str]]:
     """(F, 3, 3) with columns left, up, forward of the head, and warnings.
 
-    Where the file's zero pose is a standing person, the head's axes there are the world's. Otherwise (bones drawn
-    along their own axes) the head is taken to face, on average over the clip, where the body faces.
+    Where the file's zero pose is a standing person, the head's axes in that pose are those of the world. Otherwise
+    (each bone along its own axis) the head is assumed to face, on average over the clip, the same way as the body.
     """
     body = _body_axes(points)
     mean = np.linalg.svd(np.einsum("fji,fjk->fik", head, body).mean(axis=0))
@@ -191,7 +191,7 @@ def _head_axes(
 
 
 def _zero_pose_axes(motion: Motion, roles: Mapping[str, int], upright: Array) -> Array | None:
-    """Left, up, forward (columns, in the head's own axes) if the pose of all zeros is a standing person."""
+    """Left, up, forward (columns, in the head's own axes); None unless the pose of all zeros is a standing person."""
     zeros, turns = forward_kinematics(motion, np.zeros((1, motion.values.shape[1])))
     at = {role: zeros[0, index] for role, index in roles.items()}
     ankles, hips = (at["l_ankle"] + at["r_ankle"]) / 2, (at["l_hip"] + at["r_hip"]) / 2
@@ -222,7 +222,7 @@ def _body_axes(points: Points) -> Array:
 
 
 def _place_face(joints: Array, points: Points, axes: Array, head_height: float) -> None:
-    """Nose, eyes and ears about the head joint, or about the eyes where the skeleton has them."""
+    """Set nose, eyes and ears relative to the head joint, or to the eyes where the skeleton has them."""
     if "l_eye" in points and "r_eye" in points:
         _, up, ahead = FACE["eye"]
         ears = (points["l_eye"] + points["r_eye"]) / 2 - head_height * (axes @ np.array([0, up, ahead]))
@@ -239,7 +239,7 @@ def _step(frame_time: float, fps: float) -> float:
 
 
 def _picked(frames: int, first: int, frame_time: float, fps: float) -> NDArray[np.intp]:
-    """The frames nearest to the wanted times; all of them where the file is slower than `fps`."""
+    """The frames nearest to the times of `fps`; all frames where the file has fewer per second."""
     step = _step(frame_time, fps)
     wanted = np.round(np.arange(first, frames - 0.5, step)).astype(np.intp)
     return wanted[wanted < frames]

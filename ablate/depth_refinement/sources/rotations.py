@@ -1,4 +1,4 @@
-"""Rotation matrices about the coordinate axes. Plain numpy; knows nothing of bodies."""
+"""Rotation matrices about the coordinate axes. Plain numpy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which pose belongs to which split, whole subjects only: dealt anew, in folds, thinned. Knows nothing of cameras.
+"""Assign subjects to splits, at random or in folds, and thin poses. All poses of a subject are in one split.
 
-Subjects are shuffled by hashing their numbers: the same on every machine and with every library version.
+Subjects are shuffled by hashing their numbers: the result is the same on every machine and with every library version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ablate.depth_refinement.sources.poses import TEST, TRAIN, VAL, PoseSet
 def thin(poses: PoseSet, train: int | None = None, evaluated: int | None = None) -> PoseSet:
     """The same poses with at most `train` of training and `evaluated` each of validation and of test.
 
-    Kept poses are evenly spread in file order; None keeps all.
+    The poses that remain are evenly spread in file order; None means no limit.
     """
     most = {TRAIN: train, VAL: evaluated, TEST: evaluated}
     keep = np.sort(np.concatenate([_spread(poses.split, split, number) for split, number in most.items()]))
@@ -36,17 +36,17 @@ def _spread(splits: NDArray[np.int8], split: int, most: int | None) -> NDArray[n
 
 
 def deal(poses: PoseSet, seed: int) -> PoseSet:
-    """Subjects dealt out at random, as many to each split as it has now; all clips of a subject together."""
+    """Subjects assigned to splits at random; each split keeps its number of subjects."""
     subjects = _shuffled(poses, f"split/{seed}")
     held_out, tested = (_subjects_of(poses, split) for split in (VAL, TEST))
     return _split(poses, subjects[tested : tested + held_out], subjects[:tested])
 
 
 def fold(poses: PoseSet, number: int, folds: int, *, seed: int, source: str) -> PoseSet:
-    """Fold `number` of `folds`: its subjects test, the next ones of a fixed shuffle validation, the rest training.
+    """Fold `number` of `folds`: its subjects test, the next of a fixed shuffle are validation, the rest training.
 
-    Folds differ by at most one subject. As many subjects validate as do now, at least one. Raises InputError where
-    there are too few subjects.
+    The sizes of folds differ by at most one subject. Validation keeps its number of subjects, at least one. Raises
+    InputError where there are too few subjects.
     """
     subjects = _shuffled(poses, f"fold/{seed}")
     held_out = max(1, _subjects_of(poses, VAL))

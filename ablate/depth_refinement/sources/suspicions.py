@@ -1,4 +1,4 @@
-"""What can be wrong with a converted motion: rest poses, bones that stretch, exchanged sides, dropped bones."""
+"""Checks of a converted motion: rest poses, bones that stretch, exchanged sides, missing bones."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _EXPECTED = {  # of stature, by the joint at the far end
 }
 _STRETCH_WARNED_M = 0.01
 _STRETCH_REFUSED = 0.10  # of the bone
-_REST_SEARCHED = 5  # frames at the start
-_JUMP_M = 0.02  # mean over joints within one frame; and eight times the clip's usual
+_REST_SEARCHED = 5  # frames at the start that are searched for a rest pose
+_JUMP_M = 0.02  # smallest jump: mean movement of the joints within one frame; also eight times the clip's median
 
 
 def rest_frames(motion: Motion, points: Points) -> int:
-    """How many leading frames are a rest pose: all rotations zero, or a T-pose from which the body jumps away."""
+    """Number of leading frames in a rest pose: all rotations zero, or a T-pose from which the body jumps."""
     turning = _rotation_columns(motion)
     zero = np.abs(motion.values[:_REST_SEARCHED, turning]).max(axis=1, initial=0) < 1e-3
     count = int(np.argmin(zero)) if not zero.all() else len(zero)
@@ -45,7 +45,7 @@ def rest_frames(motion: Motion, points: Points) -> int:
 
 
 def _rotation_columns(motion: Motion) -> list[int]:
-    """Columns of rotation channels; not the root's, which a rest pose may keep."""
+    """Columns of rotation channels without the root's, which need not be zero in a rest pose."""
     columns, first = [], 0
     for parent, names in zip(motion.parents, motion.channels, strict=True):
         columns += [first + i for i, name in enumerate(names) if name.endswith("rotation") and parent >= 0]
@@ -62,10 +62,10 @@ def _is_t_pose(points: Points, frame: int) -> bool:
 
 
 def check_bones(joints: Array, stature: float) -> tuple[list[Finding], list[str]]:
-    """Bones of no length or that stretch (problems), stretch a little or are oddly long (warnings)."""
+    """Problems: bones without length or that stretch. Warnings: bones that stretch a little or have an odd length."""
     problems: list[Finding] = []
     warnings = []
-    for a, b in BONES[:10]:  # not shoulder to hip, which the spine bends
+    for a, b in BONES[:10]:  # without shoulder to hip, whose distance changes as the spine bends
         name = f"{JOINTS[a]}–{JOINTS[b]}"
         lengths = np.linalg.norm(joints[:, a] - joints[:, b], axis=1)
         middle, stretch = float(np.median(lengths)), float(np.ptp(lengths))
@@ -82,11 +82,14 @@ def check_bones(joints: Array, stature: float) -> tuple[list[Finding], list[str]
 
 
 def _is_limb(a: int, b: int) -> bool:
-    return JOINTS[a][2:] != JOINTS[b][2:]  # shoulder to shoulder moves with the collar bones
+    return JOINTS[a][2:] != JOINTS[b][2:]  # the distance between the shoulders changes with the collar bones
 
 
 def check_sides(points: Points) -> tuple[list[Finding], list[str]]:
-    """Whether feet (else knees) point where the body faces by its left and right joints."""
+    """Whether the feet (or knees, without toes) point to the body's front, which its left and right joints define.
+
+    Gives problems and warnings.
+    """
     left = points["l_hip"] - points["r_hip"] + points["l_shoulder"] - points["r_shoulder"]
     forward = np.cross(left, [0.0, 1.0, 0.0])
     if "l_toe" in points and "r_toe" in points:
@@ -104,7 +107,7 @@ def check_sides(points: Points) -> tuple[list[Finding], list[str]]:
 
 
 def spine_arms(motion: Motion, roles: Mapping[str, int], joints: Array) -> list[str]:
-    """Whether arms and neck both begin at the spine itself, the bones between dropped by a converter."""
+    """A warning where arms and neck both begin at the spine, because a converter dropped the bones in between."""
     lengths = np.linalg.norm(motion.offsets, axis=1)
     none = 1e-4 * lengths.max()
     collars = [roles[f"{side}_collar"] for side in "lr" if f"{side}_collar" in roles]

@@ -1,4 +1,4 @@
-"""Procedural people in everyday postures, made from a seed: no file, no download. Knows nothing of cameras or torch."""
+"""Procedural people in everyday postures, generated from a seed, without a file or download. Plain numpy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ablate.depth_refinement.sources.poses import TEST, TRAIN, VAL, PoseSet
 from ablate.depth_refinement.sources.postures import POSTURES, draw_posture
 
 _MIN_SUBJECTS = 3  # one for each split
-_HELD_OUT = 0.15  # of the subjects, for validation and again for test
+_HELD_OUT = 0.15  # share of the subjects for validation, and the same share for test
 
 
 def generate(*, subjects: int = 24, poses_per_subject: int = 200, seed: int = 0) -> PoseSet:
@@ -44,7 +44,7 @@ def generate(*, subjects: int = 24, poses_per_subject: int = 200, seed: int = 0)
 
 
 def pose(bodies: Bodies, angles: dict[str, Array]) -> Array:
-    """Forward kinematics of arms kept out of the trunk: (n, 17, 3) metres."""
+    """Forward kinematics in which arms are moved out of the trunk: (n, 17, 3) metres."""
     joints = joints_of(bodies, angles)
     for _ in range(8):
         inside = {side: arm_in_trunk(joints, bodies, side) for side in SIDES}
@@ -58,7 +58,7 @@ def pose(bodies: Bodies, angles: dict[str, Array]) -> Array:
 
 
 def arm_in_trunk(joints: Array, bodies: Bodies, side: str) -> NDArray[np.bool_]:
-    """Where an elbow or wrist lies inside an elliptic trunk: 0.85 shoulder widths wide, 0.11 statures deep."""
+    """Whether an elbow or wrist is inside an elliptic trunk: 0.85 shoulder widths wide, 0.11 statures deep."""
     low = joints[:, [INDEX["l_hip"], INDEX["r_hip"]]].mean(axis=1)
     high = joints[:, [INDEX["l_shoulder"], INDEX["r_shoulder"]]].mean(axis=1)
     across = _unit(joints[:, INDEX["l_shoulder"]] - joints[:, INDEX["r_shoulder"]])

@@ -1,6 +1,7 @@
-"""Open a tar archive from anywhere for reading its members in place. Knows nothing of what is in it.
+"""Open a tar archive of any origin, with limits, to read its members without unpacking it to disk.
 
-`tarfile` alone reads whatever length a header of long names announces, at once, and unpacks as far as it is sent.
+`tarfile` itself has no limits: it reads as many bytes at once as a header of long names declares, and decompresses as
+far as a seek goes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _UNPACKERS: dict[bytes, Callable[..., Any]] = {
 
 
 class _Bounded:
-    """A stream that refuses a long read and a far place with ValueError."""
+    """A stream that raises ValueError for a read that is too long or a seek that is too far."""
 
     def __init__(self, stream: IO[bytes], most_bytes: int, most_a_read: int) -> None:
         self._stream, self._most_bytes, self._most_a_read = stream, most_bytes, most_a_read
@@ -34,10 +35,10 @@ class _Bounded:
             raise ValueError(f"a part of it announces {size:,} bytes")
         return self._stream.read(size)
 
-    def seek(self, place: int, whence: int = SEEK_SET) -> int:
-        if whence != SEEK_SET or place > self._most_bytes:
+    def seek(self, position: int, whence: int = SEEK_SET) -> int:
+        if whence != SEEK_SET or position > self._most_bytes:
             raise ValueError(f"it announces more than {self._most_bytes:,} bytes")
-        return self._stream.seek(place)
+        return self._stream.seek(position)
 
     def tell(self) -> int:
         return self._stream.tell()
@@ -45,15 +46,15 @@ class _Bounded:
 
 @contextmanager
 def opened(source: Path, *, most_bytes: int, most_a_read: int) -> Iterator[tarfile.TarFile]:
-    """The archive (.tar, .tar.gz, .tar.bz2, .tar.xz). Damaged ones raise all kinds of exceptions, here and while read.
+    """The archive (.tar, .tar.gz, .tar.bz2, .tar.xz). A damaged one raises many kinds of exceptions, even while read.
 
-    `most_bytes`: how far into the unpacked archive anything may lie, headers included.
+    `most_bytes`: the largest position in the unpacked archive, headers included.
     """
     with source.open("rb") as file:
         start = file.read(6)
-    unpacker = next((found for mark, found in _UNPACKERS.items() if start.startswith(mark)), open)
+    unpacker = next((function for mark, function in _UNPACKERS.items() if start.startswith(mark)), open)
     with unpacker(source, "rb") as stream:
-        # Headers take 512 bytes and up, a file of a member as much again.
+        # Twice: a member takes a header of at least 512 bytes, and its content is padded to a multiple of 512.
         bounded = _Bounded(stream, 2 * most_bytes, most_a_read)
         with tarfile.open(fileobj=cast("IO[bytes]", bounded), mode="r:") as archive:
             yield archive

@@ -1,4 +1,4 @@
-"""Points in space from rays of several cameras: confidence-weighted DLT that leaves out cameras that disagree."""
+"""3D points from rays of several cameras: confidence-weighted DLT that leaves out cameras that disagree."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Triangulated(NamedTuple):
 
 
 def triangulate(rig: Rig, rays: Array, confidence: Array, *, limit_px: float) -> Triangulated:
-    """Triangulate detections; a camera that is off by more than `limit_px` is left out where that mends it.
+    """Triangulate detections; cameras are left out until none has an error above `limit_px`.
 
-    rays: (F, C, J, 2) x/z, y/z; confidence (F, C, J), 0 where not detected. While a point has a camera beyond the
-    limit and more than two cameras, the camera goes without which the rest agrees best; a point whose last two
-    cameras still disagree is given up (NaN).
+    rays: (F, C, J, 2) x/z, y/z; confidence (F, C, J), 0 where not detected. While a point has an error above the limit
+    and more than two cameras, the camera is left out without which the others agree best. A point whose last two
+    cameras still disagree is NaN.
     """
     frames, cameras, joints = confidence.shape
     flat_rays, weight = _flat(rays, confidence)
@@ -39,7 +39,7 @@ def triangulate(rig: Rig, rays: Array, confidence: Array, *, limit_px: float) ->
         weight[beyond] = _without_one(rig, flat_rays[beyond], weight[beyond])
         points[beyond], errors[beyond] = solve(rig, flat_rays[beyond], weight[beyond])
     lost = (errors.max(-1, initial=0, where=weight > 0) > limit_px) | ((weight > 0).sum(-1) < 2)
-    lost |= ~(np.abs(points) < FARTHEST_M).all(-1)  # rays that are parallel, or all but
+    lost |= ~(np.abs(points) < FARTHEST_M).all(-1)  # rays that are parallel or nearly so
     points[lost], weight[lost] = np.nan, 0.0
     used = weight > 0
     mean = errors.sum(-1, where=used) / np.maximum(used.sum(-1), 1)
@@ -52,10 +52,10 @@ def triangulate(rig: Rig, rays: Array, confidence: Array, *, limit_px: float) ->
 
 
 def usual_limit_px(rig: Rig, rays: Array, confidence: Array) -> float:
-    """From where on a detection counts as wrong: five times the median distance that all cameras leave, at least 30 px.
+    """The error above which a detection counts as wrong: five times the median over all cameras, at least 30 px.
 
-    Where the calibration is off, all cameras disagree a little: a fixed limit would throw out right ones (measured:
-    30 px at a median of 14 px turned labels by 16°).
+    With an inexact calibration all cameras disagree a little, and a fixed limit would reject correct detections
+    (measured: a limit of 30 px at a median of 14 px changed labels by 16°).
     """
     _, errors = solve(rig, *_flat(rays, confidence))
     known = errors[np.isfinite(errors)]
@@ -63,17 +63,17 @@ def usual_limit_px(rig: Rig, rays: Array, confidence: Array) -> float:
 
 
 def _flat(rays: Array, confidence: Array) -> tuple[Array, Array]:
-    """(F · J, C, 2) rays and (F · J, C) weights, 0 where there is no ray."""
+    """(F · J, C, 2) rays and (F · J, C) weights; the weight is 0 where there is no ray."""
     cameras = confidence.shape[1]
     flat = rays.transpose(0, 2, 1, 3).reshape(-1, cameras, 2)
     return flat, np.where(np.isfinite(flat).all(-1), confidence.transpose(0, 2, 1).reshape(-1, cameras), 0.0)
 
 
 def solve(rig: Rig, rays: Array, weight: Array) -> tuple[Array, Array]:
-    """The points (N, 3) that fit rays (N, C, 2) best by weighted DLT, and their distances (N, C) in pixels.
+    """The points (N, 3) that best fit rays (N, C, 2) by weighted DLT, and the errors (N, C) in pixels.
 
     Hartley & Zisserman, Multiple View Geometry, section 12.2: rows w(x P3 − P1), w(y P3 − P2), least singular vector.
-    Cameras of weight 0 take no part. Points with fewer than two cameras are NaN, and so are their distances.
+    Cameras of weight 0 are not used. Points with fewer than two cameras are NaN, and so are their errors.
     """
     pose = np.concatenate([rig.R, rig.t[..., None]], axis=-1)  # (C, 3, 4)
     filled = np.where(weight[..., None] > 0, rays, 0.0)
@@ -87,12 +87,12 @@ def solve(rig: Rig, rays: Array, weight: Array) -> tuple[Array, Array]:
         camera = np.einsum("cij,nj->nci", rig.R, points) + rig.t
         off = (camera[..., :2] / camera[..., 2:] - rays) * np.stack([rig.K[:, 0, 0], rig.K[:, 1, 1]], axis=-1)
         distance = np.linalg.norm(off, axis=-1)
-    behind = camera[..., 2] <= 0  # a ray has one direction only
+    behind = camera[..., 2] <= 0  # the point would be behind the camera
     return points, np.where(behind, np.inf, distance)
 
 
 def _without_one(rig: Rig, rays: Array, weight: Array) -> Array:
-    """The weights with that camera at 0 whose absence leaves the smallest largest distance."""
+    """The weights with one camera set to 0: the one without which the largest error is smallest."""
     best, kept = np.full(len(rays), np.inf), weight
     for camera in range(weight.shape[1]):
         candidate = weight.copy()
