@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from ablate.study import StoreUnavailable
 from ablate.tracking.mlflow import models, store
 from ablate.tracking.mlflow.errors import passing_faults, translated
+from ablate.tracking.mlflow.schema import datasets
 from ablate.tracking.mlflow.tracker import MlflowTracker
 
 STUDY = "toy"
@@ -90,6 +91,24 @@ class TestRepeatedCalls:
         run_id = tracker.start(spec)
         assert [(r.run_id, r.status) for r in tracker.records(STUDY)] == [(run_id, "RUNNING")]
         assert query(tracker, "SELECT count(*) FROM runs WHERE status = 'RUNNING'") == [(2,)]  # it and the study's
+
+    def test_a_dataset_that_another_process_adds_at_once(self, tracker: MlflowTracker) -> None:
+        """MLflow checks for the dataset and then inserts it, which fails if another process inserted it between."""
+        spec = toy.spec(STUDY)
+        (dataset, *_) = datasets(spec)
+        experiment = tracker.client.get_experiment_by_name(STUDY)
+        assert experiment is not None
+        rival = f"""CREATE TRIGGER rival BEFORE INSERT ON datasets WHEN NEW.dataset_uuid != 'rival' BEGIN
+            INSERT INTO datasets (dataset_uuid, experiment_id, name, digest, dataset_source_type, dataset_source)
+            VALUES ('rival', {experiment.experiment_id}, NEW.name, NEW.digest, 'local', '{{}}'); END"""
+        with closing(sqlite3.connect(tracker.root / "mlflow.db")) as connection:
+            connection.execute(rival)
+            with pytest.raises(StoreUnavailable, match=r"UNIQUE constraint failed: datasets"):
+                tracker.start(spec)
+            connection.execute("DROP TRIGGER rival")
+        run_id = tracker.start(spec)
+        assert [(r.run_id, r.status) for r in tracker.records(STUDY)] == [(run_id, "RUNNING")]
+        assert dataset.dataset.digest == spec.dataset == tracker.records(STUDY)[0].dataset
 
     def test_an_epoch_that_was_not_logged_is_logged_again(self, tracker: MlflowTracker) -> None:
         spec = toy.spec(STUDY)
