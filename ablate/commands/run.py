@@ -145,8 +145,7 @@ def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
         loaded = replace(loaded, study=_tiny(loaded.study))
         tracker = MemoryTracker()
         tracker.open(loaded.study.name, {})
-        scheduler = Session(loaded, scratch, tracker, view, stop).scheduler([])
-        scheduler.context = replace(scheduler.context, limit=SMOKE_EXAMPLES)
+        scheduler = Session(loaded, scratch, tracker, view, stop, SMOKE_EXAMPLES).scheduler([])
         scheduler.run()
     return _outcome(loaded.plan(scheduler.records))
 

@@ -28,7 +28,7 @@ def known_pose() -> KnownPose:
 
 
 class KnownPose(nn.Module):
-    """Azimuth and elevation of the camera that explains the 2D best (implements runs.contract.Fits and UsesTargets)."""
+    """Azimuth and elevation of the camera that explains the 2D best (implements `Fits` and `UsesTargets`)."""
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Does nothing: there is nothing to learn, and no batch is drawn."""

@@ -50,6 +50,7 @@ class Session:
     tracker: Tracker
     view: View
     stop: StopRequest
+    limit: int | None = None  # at most so many examples of every split
     store_retry: Retry = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +70,8 @@ class Session:
     @property
     def context(self) -> Context:
         logs = self.workspace.mlruns.resolve() / "logs" / self.loaded.study.name
-        return context_of(self.loaded, replace(self.workspace, device=self.device), self.work, logs)
+        context = context_of(self.loaded, replace(self.workspace, device=self.device), self.work, logs)
+        return replace(context, limit=self.limit)
 
     def recover(self) -> list[Record]:
         """Clean up after an `ablate run` that was killed; returns the records that the store then has."""

@@ -170,7 +170,7 @@ def test_an_example_is_answered_the_same_whatever_stands_beside_it(noisy: Batch)
 
 
 def test_without_the_truth_it_answers_nan_in_the_right_shape(noisy: Batch) -> None:
-    """ProgressCount, serving and the latency's forward pass see inputs alone."""
+    """Counting operations, serving and the latency's forward pass see inputs alone."""
     output = evaluation.predict(known_pose(), noisy.inputs)
     assert output["angles"].shape == (len(noisy.inputs), 3)
     assert output["angles"].isnan().all()
