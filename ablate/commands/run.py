@@ -12,13 +12,13 @@ from ablate.commands.report import results, write_report
 from ablate.planning import plan
 from ablate.planning.counting import Code, same_code
 from ablate.report.formats import FORMATS
-from ablate.scheduler import study_lock
+from ablate.scheduler import finished_marker, study_lock
 from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
-from ablate.study import InputError, Problem, Record, Study, amend
+from ablate.study import InputError, Problem, Record, Study
 from ablate.study.resolve import resolve
 from ablate.untrusted.wording import shown
 
@@ -57,8 +57,8 @@ def run(
 ) -> Outcome:
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
 
-    `records`: those of the study in the store. Where nothing is missing and the report is newer than the store, they
-    are all that is read, and nothing is written.
+    `records`: those of the study in the store. Where nothing has changed since the study was finished, nothing is
+    written.
 
     Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted after
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
@@ -69,7 +69,7 @@ def run(
         check_rerun(study, rerun, only or [])
     check_folder("--reports", workspace.reports)
     to_do = remaining(loaded, records, only, rerun)
-    if not to_do and not rerun and _report_is_current(loaded, workspace):
+    if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
         _note_stale_runs(loaded, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
         return replace(_outcome(loaded.plan(records)), results=results(study.name, workspace), report=report)
@@ -90,6 +90,8 @@ def run(
             return outcome
         study_results = session.store_retry.call(lambda: results(study.name, workspace))
         report = write_report(study_results, workspace, str(loaded.path))
+        if not only:
+            finished_marker.write(loaded, workspace)
         return replace(outcome, results=study_results, report=report)
 
 
@@ -117,21 +119,6 @@ def _run_locked(
     store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
     session.update_dashboard(records)
     return outcome
-
-
-def _report_is_current(loaded: LoadedStudy, workspace: Workspace) -> bool:
-    """Whether the report was written after the last change of a local store, of this study as it is in its file.
-
-    The report is the last thing that a session writes, so nothing else can be missing either.
-    """
-    store, report = workspace.sqlite_file, workspace.reports / loaded.study.name / FORMATS["md"]
-    if store is None or not (store.is_file() and report.is_file()):
-        return False
-    if report.stat().st_mtime_ns <= store.stat().st_mtime_ns:
-        return False
-    stored = workspace.reader().document(loaded.study.name) or {}
-    present = amend.document(loaded.study, loaded.catalogue, loaded.digests, command="", today="")
-    return all(stored.get(key) == present[key] for key in ("study", "metrics", "data_digests", "schema"))
 
 
 def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:

@@ -201,7 +201,7 @@ class Session:
             if workspace.storage:  # the person asked for it, so an outage is waited for
                 self.store_retry.call(partial(optuna.mirror, workspace.storage, study, list(records), digest_of))
             else:
-                address = addresses.sqlite_address(workspace.mlruns / "optuna.db")
+                address = addresses.sqlite_address(workspace.optuna_db)
                 optuna.mirror(address, study, records, digest_of)
         except Exception as error:  # the dashboard is a convenience; the results are in the tracking store
             self.view.note(f"the Optuna dashboard's database could not be updated: {error}")
