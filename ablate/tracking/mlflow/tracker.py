@@ -215,9 +215,6 @@ class MlflowTracker:
             run for run in self._unfinished[experiment_id] if cell_of(run.data.tags) != cell
         ]
 
-    def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
-        self.log_epochs(run_id, [scores])
-
     def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
         metrics = self._points(entries)
         self._log(run_id, metrics)
