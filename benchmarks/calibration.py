@@ -144,7 +144,7 @@ def simulate_overlap(seeds: int, studies: int, seed: int = 0) -> Overlap:
 
 def table(cells: list[Cell], overlaps: list[Overlap]) -> Iterator[str]:
     """The table as markdown; a gated number that failed is marked with !."""
-    yield "| Differences | Seeds | Coverage | p ≤ 0.05 | LockHolder-flip p ≤ 0.05 | Uncorrected | False claims |"
+    yield "| Differences | Seeds | Coverage | p ≤ 0.05 | Sign-flip p ≤ 0.05 | Uncorrected | False claims |"
     yield "|---|---|---|---|---|---|---|"
     for c in cells:
         numbers = (c.coverage, c.p, c.p_sign_flip, c.uncorrected, c.false_claims)

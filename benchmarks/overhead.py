@@ -3,7 +3,7 @@
     python benchmarks/overhead.py studies/mocap.toml --data-root ~/data
 
 The same cells of one arm (tuning trials, then comparison runs) twice in one go: bare (data, network and the training
-loop with its validation, nothing written) and through the driver (worker process, MLflow store, Optuna, resume
+loop with its validation, nothing written) and through `ablate` (scheduler, worker process, MLflow store, Optuna, resume
 checkpoints, artifacts, logged model). Cell by cell in turns, so that a slow minute of the machine hits both.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], list[float]]:
-    """Seconds of each cell through the driver and bare, in turns. The fork server starts before the clock."""
+    """Seconds of each cell through the scheduler and bare, in turns. The fork server starts before the clock."""
     from ablate.study import amend
 
     tracker, view = workspace.tracker(), Silent()
@@ -98,18 +99,20 @@ def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], lis
     root = workspace.mlruns
     context = context_of(loaded, workspace, root / "work", root / "logs")
     engine = local.pool_for("cpu")
-    driver = Scheduler(loaded.study, tracker, context, loaded.digests, 1, engine, view)
+
+    def scheduler(wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Scheduler:
+        return Scheduler(loaded.study, tracker, context, loaded.digests, 1, engine, view, wanted=wanted)
+
     ours: list[float] = []
     bares: list[float] = []
     with engine(1) as pool:
         pool.submit(torch.get_num_threads).result()
-        while ready := driver.ready():
+        while ready := scheduler().ready():
             spec = ready[0]
-            driver.cell_queue.wanted = lambda s, key=spec.key: s.key == key  # this cell alone, then back to the clock
+            only_this_cell = scheduler(lambda other, key=spec.key: other.key == key)
             started = time.perf_counter()
-            driver._drain(pool)
+            only_this_cell.run()
             ours.append(time.perf_counter() - started)
-            driver.cell_queue.wanted = lambda s: True
             bares.append(pool.submit(bare, spec, context).result())
     return ours, bares
 
