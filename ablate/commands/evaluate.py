@@ -107,7 +107,7 @@ def _name_of(study: str) -> str:
 
 
 def test_name(name: str | None, file: Path) -> str:
-    """The name under which the scores of an external test are recorded; by default the file's stem. Raises InputError for an invalid one."""
+    """The name to record the scores under; by default the file's stem. Raises InputError for an invalid one."""
     if name is None:
         name = re.sub(r"[^A-Za-z0-9_.\-]", "_", file.stem).lstrip("_.-")[:60] or "data"
     if not NAME.fullmatch(name):
