@@ -3,7 +3,7 @@
     python benchmarks/overhead.py studies/mocap.toml --data-root ~/data
 
 The same cells of one arm (tuning trials, then comparison runs) twice in one go: bare (data, network and the training
-loop with its validation, nothing written) and through the scheduler (worker process, MLflow store, Optuna, resume
+loop with its validation, nothing written) and through `ablate` (scheduler, worker process, MLflow store, Optuna, resume
 checkpoints, artifacts, logged model). Cell by cell in turns, so that a slow minute of the machine hits both.
 """
 
@@ -13,9 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,23 +99,19 @@ def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], lis
     root = workspace.mlruns
     context = context_of(loaded, workspace, root / "work", root / "logs")
     engine = local.pool_for("cpu")
+
+    def scheduler(wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Scheduler:
+        return Scheduler(loaded.study, tracker, context, loaded.digests, 1, engine, view, wanted=wanted)
+
     ours: list[float] = []
     bares: list[float] = []
     with engine(1) as pool:
         pool.submit(torch.get_num_threads).result()
-
-        @contextmanager
-        def same_pool(workers: int) -> Iterator[Executor]:
-            yield pool
-
-        def scheduler(wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Scheduler:
-            arguments = (loaded.study, tracker, context, loaded.digests, 1, same_pool, view)
-            return Scheduler(*arguments, wanted=wanted)
-
-        while ready := scheduler().ready(1):
+        while ready := scheduler().ready():
             spec = ready[0]
+            only_this_cell = scheduler(lambda other, key=spec.key: other.key == key)
             started = time.perf_counter()
-            scheduler(lambda other, key=spec.key: other.key == key).run()  # this cell alone
+            only_this_cell.run()
             ours.append(time.perf_counter() - started)
             bares.append(pool.submit(bare, spec, context).result())
     return ours, bares

@@ -1,9 +1,9 @@
-"""What keeping books costs as a study grows: submit and record a cell, then `plan`, `status` and `report` of them all.
+"""What recording costs as a study grows: submit and record a cell, then `plan`, `status` and `report` of them all.
 
     python benchmarks/scale.py                             # SQLite, 10 to 10 000 cells
     python benchmarks/scale.py --store postgresql          # behind an `mlflow server`, both started here
 
-The store is filled by the driver itself, whose cells answer at once; a fifth of the cells (at most 50 an arm) tune.
+The store is filled by the scheduler itself, whose cells answer at once; a fifth of the cells (at most 50 an arm) tune.
 What a cell takes to leave its files is not counted. The commands are real processes, imports included; of a machine
 that is busy with other things the processor's seconds say more than the clock's, and the table has both.
 """
@@ -55,7 +55,7 @@ class Clock(Executor):
 
     inside: float = 0.0
     inside_cpu: float = 0.0
-    ends: list[float] = field(default_factory=list)  # book-keeping seconds up to the end of each cell
+    ends: list[float] = field(default_factory=list)  # seconds spent outside the cells, up to the end of each cell
 
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
@@ -81,7 +81,7 @@ class Silent:
 
 @dataclass
 class Filled:
-    """A store with a finished study: its file, the clock, processor seconds of the driver, wall seconds of closing."""
+    """A store with a finished study: its file, the clock, processor seconds of scheduling, wall seconds of closing."""
 
     file: Path
     clock: Clock

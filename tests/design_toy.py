@@ -1,4 +1,7 @@
-"""A subject without torch for the tests of ablate.design: a catalogue, factories, and one valid study."""
+"""A subject without torch for the tests of `study` and `planning`: a catalogue, factories, and one valid study.
+
+Its name is part of settings, and so of the keys that tests compare with those of earlier versions.
+"""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def _wait(spec: RunSpec, context: Place) -> None:
 
 
 def size(folder: Path, *, factor: int) -> int:
-    """An errand: bytes below a folder."""
+    """A call to make on a worker: the bytes of the files below a folder."""
     return factor * sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

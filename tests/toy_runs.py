@@ -87,6 +87,6 @@ def run(tracker: Any, of: RunSpec, folder: Path | None = None, **changes: Any) -
     """One whole finished run; its id."""
     run_id: str = tracker.start(of)
     for entry in history():
-        tracker.log_epoch(run_id, entry)
+        tracker.log_epochs(run_id, [entry])
     tracker.finish(run_id, of, finished(of, folder, **changes))
     return run_id

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,10 +11,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ablate.cli import store
+from ablate.cli import output, store
 from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
-
-EXIT_FAILED, EXIT_USAGE = 1, 2
 
 app = typer.Typer(
     name="ablate",
@@ -88,65 +84,12 @@ def run(
         loaded = load(study, workspace, rehash=rehash)
         records = [] if smoke else workspace.reader().records(loaded.study.name)
         cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, records, only, rerun)
-        with _stop_message(), ProgressView(cells) as view:
+        with output.stop_message(), ProgressView(cells) as view:
             if smoke:
                 outcome = runs.smoke(loaded, workspace, view)
             else:
                 outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
-    _print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json)
-
-
-@contextmanager
-def _stop_message() -> Iterator[None]:
-    """Print how to continue a study that was stopped, and exit."""
-    from ablate.scheduler.retry import RetryTimeout
-
-    try:
-        yield
-    except (RetryTimeout, KeyboardInterrupt) as error:
-        typer.echo(f"stopped: {str(error) or 'Ctrl-C'}", err=True)
-        typer.echo("nothing is lost: the same command continues where this one stopped", err=True)
-        raise typer.Exit(EXIT_FAILED) from None
-
-
-def _print_outcome(outcome: Any, study: str | None, workspace: Any, as_json: bool) -> None:
-    """Print the outcome, and exit with 1 where a run failed. `study`: None for a smoke pass, which has no store."""
-    from ablate.scheduler.workspace import shown_path
-
-    for name, reason in outcome.errors.items():
-        typer.echo(f"failed: {name}: {reason}", err=True)
-    if outcome.errors and study:
-        typer.echo(
-            f"logs in {shown_path(workspace.mlruns / 'logs' / study)}; `--rerun failed` does these runs again", err=True
-        )
-    if as_json:
-        document = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
-        document |= {"errors": dict(outcome.errors), "report": shown_path(outcome.report) if outcome.report else None}
-        typer.echo(json.dumps(document))
-    elif outcome.results:
-        from ablate.report import terminal
-
-        terminal.print_results(outcome.results)
-        typer.echo(f"Report     {shown_path(outcome.report)}")
-        typer.echo(f"MLflow UI  {_mlflow_ui(workspace)}")
-    else:
-        typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
-    if outcome.failed or (study is None and outcome.missing):
-        raise typer.Exit(EXIT_FAILED)
-
-
-def _mlflow_ui(workspace: Any) -> str:
-    """The address of the MLflow UI, or the command that starts it."""
-    from ablate.scheduler.workspace import shown_path
-    from ablate.untrusted.addresses import command_line, redacted
-
-    uri = workspace.tracking_uri
-    if uri and uri.startswith("http"):
-        return redacted(uri)
-    mlruns = shown_path(workspace.mlruns)
-    options = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
-    options += ["--tracking-uri", uri] if uri else []
-    return command_line(["ablate", "ui", *options])
+    output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json)
 
 
 @app.command(epilog="Example:  ablate plan studies/quick.toml --check")
@@ -186,7 +129,7 @@ def status(
     """
     cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(output.EXIT_FAILED)
 
 
 def _print_cells(
@@ -201,8 +144,9 @@ def _print_cells(
     phases: tuple[str, ...] = ("tune", "compare"),
     power: dict[str, float | None] | None = None,
 ) -> list[Any]:
+    """Print the runs of a study's plan in these phases; returns them."""
     from ablate.commands import plan as plans
-    from ablate.report import cells as report_cells
+    from ablate.report import terminal_plan
     from ablate.scheduler.loaded_study import load
     from ablate.scheduler.workspace import Workspace
     from ablate.trainers.print_capture import stdout_to_stderr
@@ -213,22 +157,11 @@ def _print_cells(
         records = workspace.reader().records(loaded.study.name)
         planned = plans.make_plan(loaded, workspace, check=check, records=records)
     status = plans.study_status(loaded, workspace, records, planned)
-    driver = plans.driver_of(loaded, workspace)
+    process = plans.running_process(loaded, workspace)
     power_plan = None if power is None else plans.power_plan(loaded, status, **power)
-    shown = report_cells.ShownPlan(planned, status.outdated, status.differences, phases, driver)
-    if as_json:
-        power_document = {} if power_plan is None else {"power": power_plan.document()}
-        typer.echo(json.dumps(report_cells.document(shown) | power_document))
-        return report_cells.cells(shown)
-    for line in report_cells.lines(shown):
-        typer.echo(line)
-    for line in report_cells.notes(shown):
-        typer.echo(line, err=True)
-    if check:
-        typer.echo("every component was imported and built", err=True)
-    for line in () if power_plan is None else power_plan.lines():
-        typer.echo(f"{'power':<11} {line}")
-    return report_cells.cells(shown)
+    shown = terminal_plan.ShownPlan(planned, status.outdated, status.differences, phases, process)
+    output.print_plan(shown, power_plan, checked=check, as_json=as_json)
+    return terminal_plan.cells(shown)
 
 
 @app.command(epilog="Example:  ablate report quick --format md,html")
@@ -305,7 +238,7 @@ def evaluate(
     """
     from ablate.cli.progress_count import ProgressCount
     from ablate.commands import evaluate
-    from ablate.report import external
+    from ablate.report import terminal_external
     from ablate.scheduler.workspace import Workspace, check_file
     from ablate.study.trust import accept_packages
     from ablate.trainers.print_capture import stdout_to_stderr
@@ -324,7 +257,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(test.plain()))
     else:
-        external.print_scores(test.results, test.name)
+        terminal_external.print_scores(test.results, test.name)
         typer.echo(f"recorded as external/{test.name}/…; `ablate report {test.study}` shows it", err=True)
 
 
@@ -364,34 +297,11 @@ def _mount_subjects() -> None:
             typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
 
 
-def _print_traceback() -> None:
-    """Print the traceback of an unexpected error, without the passwords of addresses."""
-    import traceback
-
-    from ablate.untrusted.addresses import redacted
-
-    typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
-
-
 def main() -> NoReturn:
     """The console script: known errors are printed as one message, without a traceback."""
     _mount_subjects()
     try:
         app(standalone_mode=True)
     except Exception as error:
-        from ablate.scheduler.retry import RetryTimeout
-        from ablate.study import InputError, StoreUnavailable  # imports pydantic, which --help does not need
-
-        if isinstance(error, RetryTimeout):
-            typer.echo(f"error: {error}", err=True)
-            sys.exit(EXIT_FAILED)
-        if isinstance(error, StoreUnavailable):
-            typer.echo(f"error: the store does not answer: {error}", err=True)
-            sys.exit(EXIT_FAILED)
-        if not isinstance(error, InputError):
-            _print_traceback()
-            sys.exit(EXIT_FAILED)
-        for problem in error.problems:
-            typer.echo(f"error: {problem}", err=True)
-        sys.exit(EXIT_USAGE)
+        sys.exit(output.print_error(error))
     sys.exit(0)

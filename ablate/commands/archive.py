@@ -239,27 +239,22 @@ def _shared_orphans(workspace: Workspace, notify: Callable[[str], None]) -> Iter
 
 
 def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
-    """The records of every study in the store; none where there is no store."""
+    """The records of every study in the store; none where there is no local store."""
     if not workspace.tracking_uri and not workspace.database.is_file():
         return {}
-    return {study: workspace.reader().records(study) for study in _studies(workspace)}
-
-
-def _studies(workspace: Workspace) -> list[str]:
-    from ablate.tracking.mlflow.sqlite_reader import studies_from_sqlite
-
-    if not workspace.tracking_uri:
-        return studies_from_sqlite(workspace.database)
-    return workspace.existing_tracker().studies()
+    workspace.check_store_exists()
+    reader = workspace.reader()
+    return {study: reader.records(study) for study in reader.studies()}
 
 
 def _study_records(study: str, workspace: Workspace) -> list[Record]:
     """The study's records. Raises InputError when the store does not have the study."""
     workspace.check_store_exists()
-    studies = _studies(workspace)
+    reader = workspace.reader()
+    studies = reader.studies()
     if study not in studies:
         raise InputError(Problem(_shown_store(workspace), "study", "not in the store", study, nearest(study, studies)))
-    return workspace.reader().records(study)
+    return reader.records(study)
 
 
 def _shown_store(workspace: Workspace) -> str:

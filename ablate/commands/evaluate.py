@@ -80,7 +80,7 @@ def evaluate(
     file = data if existing_file else components.find_data_file(
         str(data), data_root=workspace.data_root, study_dir=folder, working_folder=workspace.working_folder
     )  # fmt: skip
-    name = label(name, file)
+    name = test_name(name, file)
     scorer = _Scorer(results, workspace, folder, existing_file or file.resolve(), factory)
     runs = scorer.runs()
     models = {run: path for run in runs if (path := results.artifact(*run, "model"))}
@@ -106,8 +106,8 @@ def _name_of(study: str) -> str:
     return study_file.load(Path(study)).name if study.endswith(".toml") else study
 
 
-def label(name: str | None, file: Path) -> str:
-    """The name under which scores are recorded; by default the file's stem. Raises InputError for an invalid one."""
+def test_name(name: str | None, file: Path) -> str:
+    """The name to record the scores under; by default the file's stem. Raises InputError for an invalid one."""
     if name is None:
         name = re.sub(r"[^A-Za-z0-9_.\-]", "_", file.stem).lstrip("_.-")[:60] or "data"
     if not NAME.fullmatch(name):

@@ -29,12 +29,12 @@ def make_plan(
         with StopRequest().handling_signals():
             build_all(loaded, workspace)
     records = workspace.reader().records(loaded.study.name) if records is None else records
-    if not driver_of(loaded, workspace):  # a RUNNING record is then left from a driver that was killed
+    if not running_process(loaded, workspace):  # a RUNNING record is then left from a killed `ablate run`
         records = [replace(record, status="KILLED") if record.status == "RUNNING" else record for record in records]
     return loaded.plan(records)
 
 
-def driver_of(loaded: LoadedStudy, workspace: Workspace) -> str:
+def running_process(loaded: LoadedStudy, workspace: Workspace) -> str:
     """Process, host and time of the `ablate run` that runs this study with this `mlruns` folder; "" for none."""
     from ablate.locking import file_lock
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from ablate.trainers.progress_log import WORKER
+
 KILL_TIMEOUT_S = 5.0  # a killed process ends sooner, unless the system hangs
 
 
@@ -44,7 +46,7 @@ def kill_leftover_workers(work: Path) -> int:
     They are named by the `worker.json` of their runs below `work`. They exit by themselves when their driver ends; this
     makes sure that none still writes where the next driver does.
     """
-    leftovers = [process for file in work.glob("*/worker.json") if (process := _leftover_worker(file)) is not None]
+    leftovers = [process for file in work.glob(f"*/{WORKER}") if (process := _leftover_worker(file)) is not None]
     for process in leftovers:
         kill(process)
     wait_until_gone(lambda: any(map(is_running, leftovers)))

@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis
-from ablate.report import cost, density, dots, factor, lines, style, tuning
+from ablate.report import (
+    figures_cost,
+    figures_density,
+    figures_dots,
+    figures_factor,
+    figures_lines,
+    figures_tuning,
+    style,
+)
 from ablate.study import InputError, trust
 from ablate.untrusted.npz_reader import read_npz
 
@@ -46,16 +54,16 @@ class Pictures:
 def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
     """Save the figures in `folder`. Figures without data are left out."""
     # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
-    marks = style.Marks(list(dict.fromkeys([*lines.drawn(analysis), *analysis.labels])))
+    marks = style.Marks(list(dict.fromkeys([*figures_lines.drawn(analysis), *analysis.labels])))
     with style.look():
         picture, note = draw_gallery(analysis, results)
         single = {
-            "matrix": dots.matrix(analysis, marks),
-            "differences": dots.differences(analysis, marks),
-            "learning_curves": lines.learning_curves(analysis, marks),
-            "cost": cost.cost(analysis.tradeoff, analysis.metrics[0], marks),
-            "tuning": tuning.history(analysis.tuning, marks) if analysis.tuning else None,
-            "importances": tuning.importances(analysis.tuning, marks) if analysis.tuning else None,
+            "matrix": figures_dots.matrix(analysis, marks),
+            "differences": figures_dots.differences(analysis, marks),
+            "learning_curves": figures_lines.learning_curves(analysis, marks),
+            "cost": figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks),
+            "tuning": figures_tuning.history(analysis.tuning, marks) if analysis.tuning else None,
+            "importances": figures_tuning.importances(analysis.tuning, marks) if analysis.tuning else None,
             "gallery": picture,
         }
         saved = {name: _save(drawing, folder / f"{name}.png") for name, drawing in single.items()}
@@ -65,7 +73,7 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
             curves=saved["learning_curves"],
             conditions=_save_each("by", _conditions(analysis, marks), folder),
             densities=_save_each("density", _densities(analysis), folder),
-            factor=_save_each("factor", {c.metric.name: factor.factor(c) for c in analysis.factor}, folder),
+            factor=_save_each("factor", {c.metric.name: figures_factor.factor(c) for c in analysis.factor}, folder),
             cost=saved["cost"],
             tuning=saved["tuning"],
             importances=saved["importances"],
@@ -77,13 +85,13 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
 def _conditions(analysis: Analysis, marks: style.Marks) -> dict[str, Figure | None]:
     columns = dict.fromkeys(table.column for table in analysis.conditions)
     return {
-        column: lines.by_condition([t for t in analysis.conditions if t.column == column], analysis, marks)
+        column: figures_lines.by_condition([t for t in analysis.conditions if t.column == column], analysis, marks)
         for column in columns
     }
 
 
 def _densities(analysis: Analysis) -> dict[str, Figure | None]:
-    return {table.column: density.density(table, lines.drawn(analysis)) for table in analysis.densities}
+    return {table.column: figures_density.density(table, figures_lines.drawn(analysis)) for table in analysis.densities}
 
 
 def _save_each(kind: str, drawings: Mapping[str, Figure | None], folder: Path) -> dict[str, str]:
@@ -113,7 +121,7 @@ def draw_gallery(analysis: Analysis, results: Results) -> tuple[Figure | None, s
     if not name:
         return None, ""
     try:
-        examples = {analysis.labels[arm]: examples_of(results, arm) for arm in lines.drawn(analysis)}
+        examples = {analysis.labels[arm]: examples_of(results, arm) for arm in figures_lines.drawn(analysis)}
         kept_examples = {label: arrays for label, arrays in examples.items() if arrays is not None}
         if not kept_examples:
             return None, "No finished run has kept examples to draw."

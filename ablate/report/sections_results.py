@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ablate.analysis import numbers
 from ablate.analysis.study_analysis import Analysis
-from ablate.report import lines, tables_figures, tables_results
+from ablate.report import figures_lines, tables_figures, tables_results
 from ablate.report.blocks import Block, Heading, Picture, paragraph
 from ablate.report.figures import Pictures
 from ablate.report.tables import named
@@ -125,7 +125,7 @@ def examples_section(pictures: Pictures) -> list[Block]:
 
 
 def _condition_words(analysis: Analysis) -> str:
-    drawn = [analysis.labels[arm] for arm in lines.drawn(analysis)]
+    drawn = [analysis.labels[arm] for arm in figures_lines.drawn(analysis)]
     trained = [row for row in analysis.matrix if not row.reference]
     shown = f"The pictures show {', '.join(drawn)}; the tables have every arm. " if len(drawn) < len(trained) else ""
     return (

@@ -12,7 +12,7 @@ from ablate.analysis.numbers import GAP
 from ablate.analysis.people import PopulationRow
 from ablate.analysis.phrasing import margin_text
 from ablate.report.blocks import Record, Table
-from ablate.report.json_records import effect_fields, flat, flat_each, metric_fields
+from ablate.report.csv_records import effect_fields, flat, flat_each, metric_fields
 from ablate.report.tables import (
     Cell,
     Column,

@@ -14,7 +14,7 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.tradeoff import CostPoint
 from ablate.analysis.tuning_history import MIN_TRIALS, ArmHistory, TuningHistory
 from ablate.report.blocks import Record, Table
-from ablate.report.json_records import effect_fields, flat, metric_fields
+from ablate.report.csv_records import effect_fields, flat, metric_fields
 from ablate.report.tables import Cell, Column, effect_cell, named, parameters_cell, text_table
 
 

@@ -7,7 +7,7 @@ from ablate.analysis.conditions import ConditionTable
 from ablate.analysis.numbers import GAP
 from ablate.analysis.study_analysis import Analysis
 from ablate.report.blocks import Record, Table
-from ablate.report.json_records import effect_fields, flat, flat_each, metric_fields
+from ablate.report.csv_records import effect_fields, flat, flat_each, metric_fields
 from ablate.report.tables import (
     Column,
     arm_column,

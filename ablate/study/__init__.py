@@ -1,4 +1,8 @@
-"""Studies, arms, metrics, runs and records as plain data; reading and checking a study file."""
+"""Studies, arms, metrics, runs and records as plain data; reading and checking a study file.
+
+Also the Protocols of a store (`tracker`), the components that a study names (`components`), and which of them a file
+from elsewhere may name (`trust`).
+"""
 
 from __future__ import annotations
 

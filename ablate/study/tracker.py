@@ -84,11 +84,8 @@ class Tracker(RunReader, Protocol):
         and that have not ended. `failures`: how many attempts at it have failed before.
         """
 
-    def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
-        """One entry of `RunResult.history` ("epoch" is the step)."""
-
     def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
-        """Several entries at once."""
+        """Entries of `RunResult.history` ("epoch" is the step)."""
 
     def finish(self, run_id: str, spec: RunSpec, result: RunResult, failures: int = 0) -> None:
         """Record scores, timings, provenance, artifacts and the model; the run ends FINISHED or FAILED.

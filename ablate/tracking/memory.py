@@ -82,21 +82,15 @@ class MemoryTracker:
         self._runs[run_id] = _Run(spec.study, record, started=self._now_ms(), params=params)
         return run_id
 
-    def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
-        entry = dict(scores)
-        epoch = int(entry.pop("epoch"))
-        self._run(run_id).epochs[epoch] = entry
-        self.add_scores([run_id], entry)
-
     def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
         for entry in entries:
-            self.log_epoch(run_id, entry)
+            scores = {name: value for name, value in entry.items() if name != "epoch"}
+            self._run(run_id).epochs[int(entry["epoch"])] = scores
+            self.add_scores([run_id], scores)
 
     def finish(self, run_id: str, spec: RunSpec, result: RunResult, failures: int = 0) -> None:
         run = self._run(run_id)
-        for entry in result.history:
-            if int(entry["epoch"]) not in run.epochs:
-                self.log_epoch(run_id, entry)
+        self.log_epochs(run_id, [entry for entry in result.history if int(entry["epoch"]) not in run.epochs])
         self.add_scores([run_id], {**result.scores, **result.timings})
         run.artifacts = result.artifacts if spec.phase != "tune" else None
         run.record = replace(run.record, status=result.status, error=result.error, provenance=dict(result.provenance))

@@ -165,7 +165,7 @@ class TestScores:
     ("file", "name"), [("balancing.npz", "balancing"), ("my walk (2).npz", "my_walk__2_"), ("…", "data"), (".x", "x")]
 )
 def test_a_file_names_its_scores(file: str, name: str) -> None:
-    assert evaluate.label(None, Path(file)) == name
+    assert evaluate.test_name(None, Path(file)) == name
 
 
 class TestRealDetections:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import valid_files
 
-from ablate.analysis.example_tables import read_table
+from ablate.analysis.example_tables import read_columns
 from ablate.depth_refinement import inspection, prediction
 from ablate.depth_refinement.recording import recording
 from ablate.depth_refinement.sources import bvh, calibration, openpose_files, retarget
@@ -208,7 +208,7 @@ def checkpoints(random: Random, folder: Path) -> None:
 
 def tables(random: Random, folder: Path) -> None:
     (folder / "scores.parquet").write_bytes(mutations.mutated_bytes(random, valid_files.scores()))
-    read_table(folder / "scores.parquet")
+    read_columns(folder / "scores.parquet")
 
 
 def documents(random: Random, folder: Path) -> None:

@@ -21,7 +21,7 @@ import traps
 from toy_project import Project
 
 from ablate.analysis import example_tables
-from ablate.analysis.example_tables import read_table
+from ablate.analysis.example_tables import read_columns
 from ablate.study import InputError
 from ablate.study.document import checked
 from ablate.tracking.mlflow import sqlite_reader
@@ -226,7 +226,7 @@ class TestDocuments:
 class TestTables:
     def damaged(self, path: Path) -> str:
         with pytest.raises(InputError) as caught:
-            read_table(path)
+            read_columns(path)
         return str(caught.value)
 
     def test_types_that_bring_a_pickle_are_refused(self, tmp_path: Path, marker: Path) -> None:
@@ -244,7 +244,7 @@ class TestTables:
             pa.Table.from_arrays([pa.array([1.0])], schema=pa.schema([numbers])), tmp_path / "scores.parquet"
         )
         with suppress(InputError):  # which of the two is right depends on the version of pyarrow
-            assert list(read_table(tmp_path / "scores.parquet").error) == [1.0]
+            assert list(read_columns(tmp_path / "scores.parquet")["error"]) == [1.0]
 
     def test_texts_and_lists_are_refused(self, tmp_path: Path) -> None:
         for values in (["a" * 1000] * 10, [[1.0, 2.0]] * 10, [b"x"] * 10):
@@ -261,7 +261,7 @@ class TestTables:
     def test_what_pandas_is_told_is_not_listened_to(self, tmp_path: Path) -> None:
         table = pa.table({"error": [1.0, 2.0]}).replace_schema_metadata({b"pandas": b'{"index_columns": "evil"'})
         pq.write_table(table, tmp_path / "scores.parquet")
-        assert list(read_table(tmp_path / "scores.parquet").error) == [1.0, 2.0]
+        assert list(read_columns(tmp_path / "scores.parquet")["error"]) == [1.0, 2.0]
 
     def test_a_table_that_is_a_pickle(self, tmp_path: Path, marker: Path) -> None:
         (tmp_path / "scores.parquet").write_bytes(traps.pickled(marker))

@@ -19,7 +19,18 @@ from ablate.analysis.records import MetricInfo
 from ablate.analysis.statistics import estimate, paired
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.analysis.tuning_history import ArmHistory, TuningHistory, best_so_far
-from ablate.report import cost, density, dots, factor, figures, lines, scales, style, tables_figures, tuning
+from ablate.report import (
+    figures,
+    figures_cost,
+    figures_density,
+    figures_dots,
+    figures_factor,
+    figures_lines,
+    figures_tuning,
+    scales,
+    style,
+    tables_figures,
+)
 
 MANY = ARMS | {
     "existing-wide": {"label": "Existing, widened to the hybrid's size"},
@@ -89,11 +100,15 @@ def tuned() -> TuningHistory:
 def all_figures(analysis: Analysis) -> list[Figure]:
     marks = style.Marks(list(analysis.labels))
     conditions = [[t for t in analysis.conditions if t.column == c] for c in ("azimuth_deg", "elevation_deg")]
-    drawn = [dots.matrix(analysis, marks), dots.differences(analysis, marks), lines.learning_curves(analysis, marks)]
-    drawn += [lines.by_condition(group, analysis, marks) for group in conditions]
-    drawn += [cost.cost(analysis.tradeoff, analysis.metrics[0], marks)]
-    drawn += [density.density(turned(), ["existing", "hybrid", "elepose"]), factor.factor(noisy())]
-    drawn += [tuning.history(tuned(), marks), tuning.importances(tuned(), marks)]
+    drawn = [
+        figures_dots.matrix(analysis, marks),
+        figures_dots.differences(analysis, marks),
+        figures_lines.learning_curves(analysis, marks),
+    ]
+    drawn += [figures_lines.by_condition(group, analysis, marks) for group in conditions]
+    drawn += [figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks)]
+    drawn += [figures_density.density(turned(), ["existing", "hybrid", "elepose"]), figures_factor.factor(noisy())]
+    drawn += [figures_tuning.history(tuned(), marks), figures_tuning.importances(tuned(), marks)]
     return [figure for figure in drawn if figure is not None]
 
 
@@ -128,12 +143,12 @@ def test_figures_have_column_width(analysis: Analysis) -> None:
 
 
 def test_lines_show_the_arms_of_the_answer_and_at_most_four(analysis: Analysis) -> None:
-    assert lines.drawn(analysis) == ["existing", "elepose", "hybrid", "existing-wide"]
+    assert figures_lines.drawn(analysis) == ["existing", "elepose", "hybrid", "existing-wide"]
 
 
 def test_far_arms_are_a_number_at_the_edge(analysis: Analysis) -> None:
     with style.look():
-        figure = dots.matrix(analysis, style.Marks(list(analysis.labels)))
+        figure = figures_dots.matrix(analysis, style.Marks(list(analysis.labels)))
     assert figure is not None
     texts = [t.get_text() for t in figure.axes[0].texts]
     constant = next(row for row in analysis.matrix if row.arm == "constant").scores["azimuth_mae_deg"].mean
@@ -143,7 +158,7 @@ def test_far_arms_are_a_number_at_the_edge(analysis: Analysis) -> None:
 
 def test_every_seed_is_a_dot_in_the_differences(analysis: Analysis) -> None:
     with style.look():
-        figure = dots.differences(analysis, style.Marks(list(analysis.labels)))
+        figure = figures_dots.differences(analysis, style.Marks(list(analysis.labels)))
     assert figure is not None
     rows = [row for row in analysis.matrix if row.effects and not row.reference]
     counts = [len(c.get_offsets()) for c in figure.axes[0].collections]
@@ -160,7 +175,7 @@ def test_a_persons_own_matplotlib_settings_change_nothing(analysis: Analysis, tm
     saved = []
     for size in (10.0, 22.0):
         with matplotlib.rc_context({"font.size": size, "lines.linewidth": size}), style.look():
-            figure = dots.matrix(analysis, style.Marks(list(analysis.labels)))
+            figure = figures_dots.matrix(analysis, style.Marks(list(analysis.labels)))
             assert figure is not None
             style.save(figure, tmp_path / f"{size}.png")
         saved.append((tmp_path / f"{size}.png").read_bytes())
@@ -183,19 +198,19 @@ def test_fonts_are_legible_at_column_width(analysis: Analysis) -> None:
 
 def test_the_opposite_answers_stand_off_the_diagonal() -> None:
     with style.look():
-        figure = density.density(turned(), ["hybrid"])
+        figure = figures_density.density(turned(), ["hybrid"])
     assert figure is not None
     image = figure.axes[0].images[0].get_array()
     assert image is not None
     assert image[0, 0] == pytest.approx(100 * 2 / 3)  # row: predicted, column: true
     assert image[18, 0] == pytest.approx(100 / 3)
     assert image[9, 0] is np.ma.masked
-    assert density.density(turned(), ["elepose"]) is None
+    assert figures_density.density(turned(), ["elepose"]) is None
 
 
 def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis() -> None:
     with style.look():
-        figure = factor.factor(noisy())
+        figure = figures_factor.factor(noisy())
     assert figure is not None
     scores, differences = figure.axes
     assert (scores.get_xscale(), differences.get_xscale()) == ("log", "log")
@@ -208,7 +223,7 @@ def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis() -> None:
 
 def test_a_failed_trial_is_a_cross_and_moves_no_step() -> None:
     with style.look():
-        figure = tuning.history(tuned(), style.Marks(["existing", "hybrid"]))
+        figure = figures_tuning.history(tuned(), style.Marks(["existing", "hybrid"]))
     assert figure is not None
     steps, values, failed = figure.axes[1].lines
     assert list(steps.get_ydata()) == [9.5, 9.5, 9.5, 7, 6]
@@ -219,7 +234,7 @@ def test_a_failed_trial_is_a_cross_and_moves_no_step() -> None:
 
 def test_marks_of_one_cost_stand_side_by_side_and_others_where_they_are() -> None:
     costs = {"a": 1e6, "b": 7e6, "wide": 7e6, "far": 7e6}
-    moved = cost._beside(costs, {"a": 5.0, "b": 5.0, "wide": 5.1, "far": 9.0}, 4.0)
+    moved = figures_cost._beside(costs, {"a": 5.0, "b": 5.0, "wide": 5.1, "far": 9.0}, 4.0)
     assert moved["a"] == costs["a"]
     assert moved["far"] == costs["far"]
     assert moved["b"] < costs["b"] < moved["wide"] < 1.05 * costs["b"]

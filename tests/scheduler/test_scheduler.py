@@ -230,7 +230,7 @@ class Moody:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self.tracker, name)
-        return partial(self._refuse, call) if name in ("start", "log_epoch", "finish", "kill") else call
+        return partial(self._refuse, call) if name in ("start", "log_epochs", "finish", "kill") else call
 
     def _refuse(self, call: Callable[..., Any], *arguments: Any) -> Any:
         self.calls += 1

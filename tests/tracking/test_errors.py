@@ -115,9 +115,9 @@ class TestRepeatedCalls:
         run_id = tracker.start(spec)
         vars(tracker)["client"] = translated(FailsOnce(tracker.client, "log_batch"))  # type: ignore[arg-type]
         with pytest.raises(StoreUnavailable):
-            tracker.log_epoch(run_id, toy.history()[0])
+            tracker.log_epochs(run_id, [toy.history()[0]])
         for entry in toy.history():
-            tracker.log_epoch(run_id, entry)
+            tracker.log_epochs(run_id, [entry])
         assert tracker.history(run_id) == toy.history()
 
 

@@ -158,7 +158,7 @@ class TestOnAServer:
         run_id = tracker.start(spec)
         reader = MlflowTracker(tracker.uri, tmp_path / "elsewhere")
         for epochs in (1, 2):
-            tracker.log_epoch(run_id, toy.history()[epochs - 1])
+            tracker.log_epochs(run_id, [toy.history()[epochs - 1]])
             assert reader.history(run_id) == toy.history(epochs)
             assert reader.artifact(run_id, "scores.parquet") is None
         tracker.finish(run_id, spec, toy.finished(spec, toy.artifacts(tmp_path / "late")))

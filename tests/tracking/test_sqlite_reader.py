@@ -32,7 +32,7 @@ def tracker(mlruns: Path, tmp_path: Path) -> MlflowTracker:
     broken = toy.spec("toy", "hybrid", 2)
     tracker.finish(tracker.start(broken), broken, toy.failed(broken, "Error: “why”\nsecond line"))
     tracker.kill(tracker.start(toy.spec("toy", "hybrid", 3)))
-    tracker.log_epoch(tracker.start(toy.spec("toy", "hybrid", 4)), toy.history()[0])
+    tracker.log_epochs(tracker.start(toy.spec("toy", "hybrid", 4)), [toy.history()[0]])
     return tracker
 
 

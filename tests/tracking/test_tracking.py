@@ -76,7 +76,7 @@ class TestTrackerContract:
         (record,) = opened.records(study)
         assert (record.run_id, record.status, record.scores) == (run_id, "RUNNING", {})
         for entry in toy.history():
-            opened.log_epoch(run_id, entry)
+            opened.log_epochs(run_id, [entry])
         (record,) = opened.records(study)
         assert record.scores == {"train/loss": 1 / 3, "val/error": 1.25}
         opened.finish(run_id, spec, toy.finished(spec, toy.artifacts(tmp_path / "out")))
@@ -89,7 +89,7 @@ class TestTrackerContract:
     def test_a_curve_is_what_was_logged_and_a_final_score_does_not_bend_it(self, opened: Tracker, study: str) -> None:
         spec = toy.spec(study)
         run_id = opened.start(spec)
-        opened.log_epoch(run_id, toy.history()[0])
+        opened.log_epochs(run_id, [toy.history()[0]])
         assert opened.history(run_id) == toy.history(1)
         opened.finish(run_id, spec, toy.finished(spec))  # brings the epochs that were not logged live
         assert opened.history(run_id) == toy.history()
@@ -114,7 +114,7 @@ class TestTrackerContract:
     def test_a_failed_run_is_a_gap_with_a_reason(self, opened: Tracker, study: str) -> None:
         spec = toy.spec(study)
         run_id = opened.start(spec)
-        opened.log_epoch(run_id, toy.history()[0])
+        opened.log_epochs(run_id, [toy.history()[0]])
         opened.finish(run_id, spec, toy.failed(spec, "ValueError: the °"))
         (record,) = opened.records(study)
         assert (record.status, record.error) == ("FAILED", "ValueError: the °")

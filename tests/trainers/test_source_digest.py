@@ -267,7 +267,7 @@ class TestOwnPackage:
     ) -> None:
         before = digest()
         (tmp_path / "tool" / "trainers").mkdir()
-        write(tmp_path, {"tool/trainers/__init__.py": '"""A room."""\n'})
+        write(tmp_path, {"tool/trainers/__init__.py": '"""A package."""\n'})
         (tmp_path / "tool" / "runs").rename(tmp_path / "tool" / "trainers" / "builtin")
         (tmp_path / "tool/trainers/builtin/step.py").rename(tmp_path / "tool/trainers/builtin/stepping.py")
         for path in (tmp_path / "tool" / "trainers").rglob("*.py"):

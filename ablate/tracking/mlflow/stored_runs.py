@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Metric, Param, Run, ViewType
+from mlflow.entities import Metric, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from ablate.study import InputError, Problem, StoredRun
 from ablate.tracking.mlflow.client_reader import ClientReader, dataset_of
 from ablate.tracking.mlflow.errors import passing_faults
+from ablate.tracking.mlflow.run_writer import RunWriter
+from ablate.tracking.mlflow.schema import dataset_inputs
 from ablate.tracking.record_format import record_of, record_tags
 from ablate.untrusted.addresses import local_path, redacted
 
@@ -91,6 +93,27 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
     return target
 
 
+def fill(
+    writer: RunWriter,
+    run_id: str,
+    experiment_id: str,
+    run: StoredRun,
+    history: Sequence[Mapping[str, float]],
+    files: Path | None,
+    model: Path | None,
+) -> None:
+    """Write a run of another store into a new run of this one, which has its tags already."""
+    writer.log_params(run_id, run.params)
+    if run.record.dataset:
+        data = run.params.get("data.file") or run.params.get("data.factory") or "data"
+        writer.client.log_inputs(run_id, dataset_inputs(data, run.record.dataset, run.record.phase))
+    if files and any(files.iterdir()):
+        writer.client.log_artifacts(run_id, str(files))
+    tags = tags_of_model(tags_of_run(run))
+    model_id = writer.log_model(experiment_id, run_id, model, tags) if model else None
+    writer.log_metrics(run_id, list(metrics_of(run, history, model_id)))
+
+
 def tags_of_run(run: StoredRun) -> dict[str, str]:
     """All tags of a run that is added to a store."""
     return {**other_tags(run.tags), **record_tags(run.record, run.study), ORIGIN: run.origin}
@@ -99,11 +122,6 @@ def tags_of_run(run: StoredRun) -> dict[str, str]:
 def tags_of_model(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags of a run's model, the same as `schema.identity` gives a model of a run that was trained here."""
     return {name: value for name, value in tags.items() if name.removeprefix("ablate.") in MODEL_TAGS}
-
-
-def params_of(run: StoredRun) -> list[Param]:
-    """Its settings as MLflow params."""
-    return [Param(name, value) for name, value in run.params.items()]
 
 
 def metrics_of(run: StoredRun, history: Sequence[Mapping[str, float]], model_id: str | None) -> Iterator[Metric]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ablate.tracking.mlflow import store  # isort: skip  # first: it silences MLflow before MLflow is imported
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Run
 
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
 from ablate.tracking.mlflow import stored_runs
@@ -26,14 +26,12 @@ from ablate.tracking.mlflow.client_reader import ClientReader
 from ablate.tracking.mlflow.errors import passing_faults, translated
 from ablate.tracking.mlflow.finished_cache import FinishedCache
 from ablate.tracking.mlflow.local_store import LocalStore
-from ablate.tracking.mlflow.models import log_model
+from ablate.tracking.mlflow.run_writer import RunWriter
 from ablate.tracking.mlflow.schema import (
     SOURCE,
     TAG_LIMIT,
-    batches,
     cell_of,
     cut,
-    dataset_inputs,
     datasets,
     fitting,
     identity,
@@ -44,7 +42,6 @@ from ablate.tracking.record_format import DOCUMENT, FAILURES, MODEL, ROLE, read_
 from ablate.untrusted.addresses import database_file, default_uri, local_path
 
 PARENT = "mlflow.parentRunId"
-METRICS_PER_BATCH, PARAMS_PER_BATCH = 900, 100  # MLflow takes 1000 metrics, params and tags in one request
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # files of a run's folder that are logged, beside its model
 
 
@@ -85,6 +82,10 @@ class MlflowTracker:
     @cached_property
     def _reader(self) -> ClientReader:
         return ClientReader(self.client, self.uri, self._cache)
+
+    @property
+    def _writer(self) -> RunWriter:
+        return RunWriter(self.client, self.uri)
 
     # Reading
 
@@ -144,7 +145,7 @@ class MlflowTracker:
         tags = {"ablate.hypotheses": str(document.get("hypotheses_digest", ""))}
         self.client.log_batch(parent, tags=run_tags(tags))
         self.client.update_run(parent, status="RUNNING")
-        self._log_text(parent, DOCUMENT, json.dumps(document, indent=2) + "\n")
+        self._writer.log_text(parent, DOCUMENT, json.dumps(document, indent=2) + "\n")
 
     def _create(self, study: str) -> tuple[str, str]:
         experiment_id = store.experiment_id(self.client, self.uri, self.root, study)
@@ -169,7 +170,7 @@ class MlflowTracker:
         running = [run for condition in conditions for run in self._search(experiment_id, condition)]
         for run in running:
             if run.data.tags.get(ROLE) != "study":
-                self._delete_models(experiment_id, run.info.run_id)
+                self._writer.delete_models(experiment_id, run.info.run_id)
                 self.kill(run.info.run_id)
             elif run.info.run_id != parent:  # a second one: the answer to the first request was lost
                 self.client.delete_run(run.info.run_id)
@@ -186,9 +187,7 @@ class MlflowTracker:
         tags = {**identity(spec), PARENT: parent, **SOURCE, **({FAILURES: str(failures)} if failures else {})}
         info = self.client.create_run(experiment_id, start_ms, tags, spec.name).info
         run_id: str = info.run_id
-        params = [Param(name, value) for name, value in settings_params(spec).items()]
-        for batch in batches(params, PARAMS_PER_BATCH):
-            self.client.log_batch(run_id, params=batch)
+        self._writer.log_params(run_id, settings_params(spec))
         if "data" in spec.settings:
             self.client.log_inputs(run_id, datasets(spec))
         self._epochs[run_id], self._artifact_uris[run_id] = {}, info.artifact_uri
@@ -215,12 +214,9 @@ class MlflowTracker:
             run for run in self._unfinished[experiment_id] if cell_of(run.data.tags) != cell
         ]
 
-    def log_epoch(self, run_id: str, scores: Mapping[str, float]) -> None:
-        self.log_epochs(run_id, [scores])
-
     def log_epochs(self, run_id: str, entries: Sequence[Mapping[str, float]]) -> None:
         metrics = self._points(entries)
-        self._log(run_id, metrics)
+        self._writer.log_metrics(run_id, metrics)
         self._epochs[run_id] = self._steps(run_id, metrics)  # after logging: what failed must be logged again
 
     def _points(self, entries: Iterable[Mapping[str, float]]) -> list[Metric]:
@@ -252,7 +248,7 @@ class MlflowTracker:
             tags[FAILURES] = str(failures)
         if "commit" in result.provenance:
             tags["mlflow.source.git.commit"] = result.provenance["commit"]
-        self._log(run_id, metrics, run_tags({name: value for name, value in tags.items() if value}))
+        self._writer.log_metrics(run_id, metrics, run_tags({name: value for name, value in tags.items() if value}))
         self.client.set_terminated(run_id, "KILLED" if failures else result.status)  # last: a FINISHED run is complete
         if self._cache and spec.phase == "compare" and result.status == "FINISHED":
             local = local_path(self._artifact_uris.get(run_id, "")) is not None
@@ -272,10 +268,9 @@ class MlflowTracker:
         if spec.phase != "compare" or folder is None or not (folder / MODEL / "model.json").is_file():
             return None
         experiment_id = self._studies[spec.study][0]
-        started = self._models(experiment_id, run_id) if run_id in self._finishing else []
+        interrupted = run_id in self._finishing
         self._finishing.add(run_id)
-        with passing_faults():
-            return log_model(self.client, self.uri, experiment_id, run_id, folder / MODEL, identity(spec), started)
+        return self._writer.log_model(experiment_id, run_id, folder / MODEL, identity(spec), interrupted=interrupted)
 
     def _scores(self, scores: Mapping[str, float], steps: Mapping[str, int], model_id: str | None) -> list[Metric]:
         """The points of final scores: at the last step of the metric's curve, or at step 0 where it has none."""
@@ -283,13 +278,6 @@ class MlflowTracker:
         return [
             Metric(name, float(value), now_ms, steps.get(name, 0), model_id=model_id) for name, value in scores.items()
         ]
-
-    def _log(self, run_id: str, metrics: list[Metric], tags: Sequence[RunTag] = ()) -> None:
-        """Log metrics and tags in as few requests as MLflow's limit allows."""
-        *first, last = list(batches(metrics, METRICS_PER_BATCH)) or [[]]
-        for batch in first:
-            self.client.log_batch(run_id, metrics=batch)
-        self.client.log_batch(run_id, metrics=last, tags=tags)
 
     # Bundles: runs from and for other stores
 
@@ -309,39 +297,15 @@ class MlflowTracker:
         tags = {**stored_runs.tags_of_run(run), PARENT: parent}
         with stored_runs.refusals(run):
             info = self.client.create_run(experiment_id, run.started, tags, run.record.name).info
-            self._fill(info.run_id, experiment_id, run, history, files, model)
+            stored_runs.fill(self._writer, info.run_id, experiment_id, run, history, files, model)
             self.client.set_terminated(info.run_id, run.record.status, run.ended)  # last: an ended run is complete
         if self._cache and run.record.phase == "compare" and run.record.status == "FINISHED":
             self._cache.keep(info.run_id, history, files, tables=local_path(info.artifact_uri) is None)
         return str(info.run_id)
 
-    def _fill(
-        self,
-        run_id: str,
-        experiment_id: str,
-        run: StoredRun,
-        history: Sequence[Mapping[str, float]],
-        files: Path | None,
-        model: Path | None,
-    ) -> None:
-        for batch in batches(stored_runs.params_of(run), PARAMS_PER_BATCH):
-            self.client.log_batch(run_id, params=batch)
-        if run.record.dataset:
-            data = run.params.get("data.file") or run.params.get("data.factory") or "data"
-            self.client.log_inputs(run_id, dataset_inputs(data, run.record.dataset, run.record.phase))
-        if files and any(files.iterdir()):
-            self.client.log_artifacts(run_id, str(files))
-        model_id = self._add_model(run_id, experiment_id, stored_runs.tags_of_run(run), model) if model else None
-        self._log(run_id, list(stored_runs.metrics_of(run, history, model_id)))
-
     def add_model(self, run_id: str, model: Path) -> None:
         run = self.client.get_run(run_id)
-        self._add_model(run_id, run.info.experiment_id, run.data.tags, model)
-
-    def _add_model(self, run_id: str, experiment_id: str, tags: Mapping[str, str], model: Path) -> str:
-        model_tags, started = stored_runs.tags_of_model(tags), self._models(experiment_id, run_id)
-        with passing_faults():
-            return log_model(self.client, self.uri, experiment_id, run_id, model, model_tags, started)
+        self._writer.log_model(run.info.experiment_id, run_id, model, stored_runs.tags_of_model(run.data.tags))
 
     def kill(self, run_id: str) -> None:
         self.client.set_terminated(run_id, "KILLED")
@@ -352,7 +316,7 @@ class MlflowTracker:
                 info = self.client.get_run(run_id).info
                 if info.status == "RUNNING":  # in a list of deleted runs none must look running
                     self.kill(run_id)
-                self._delete_models(info.experiment_id, run_id)
+                self._writer.delete_models(info.experiment_id, run_id)
                 self.client.delete_run(run_id)
 
     def forget(self, study: str) -> None:
@@ -361,26 +325,9 @@ class MlflowTracker:
             self.discard([*(record.run_id for record in self.records(study)), ids[1]])
             del self._studies[study]
 
-    def _delete_models(self, experiment_id: str, run_id: str) -> None:
-        for model_id in self._models(experiment_id, run_id):
-            self.client.delete_logged_model(model_id)
-
-    def _models(self, experiment_id: str, run_id: str) -> list[str]:
-        """Ids of the models created for a run, also of those that a killed process had not linked to it yet."""
-        models = self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
-        return [str(model.model_id) for model in models]
-
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         for run_id in run_ids:
-            self._log(run_id, self._scores(scores, self._epochs.get(run_id, {}), None))
-
-    def _log_text(self, run_id: str, name: str, text: str) -> None:
-        with passing_faults(), tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, name)
-            path.write_text(text, encoding="utf-8")
-            # not `client.log_artifact`, which caches the address that the run had before its store was moved
-            address = self.client.get_run(run_id).info.artifact_uri
-            store.artifacts(address, self.uri).log_artifact(str(path))
+            self._writer.log_metrics(run_id, self._scores(scores, self._epochs.get(run_id, {}), None))
 
     def _now_ms(self) -> int:
         """Milliseconds since 1970, strictly increasing: records are sorted by it, and the latest value is a score."""

@@ -1,4 +1,4 @@
-"""The runs of a plan in words and as JSON, for `ablate plan` and `ablate status`. Computes nothing."""
+"""What `ablate plan` and `ablate status` print: the runs of a plan, as lines and as JSON. Computes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ShownPlan:
     outdated: Sequence[Outdated]
     differences: Sequence[str]
     phases: Sequence[str]
-    driver: str  # the process that is running the study; "" when none is
+    process: str  # that is running the study; "" when none is
 
 
 def cells(shown: ShownPlan) -> list[Cell]:
@@ -33,7 +33,7 @@ def document(shown: ShownPlan) -> dict[str, Any]:
     """Plain JSON."""
     return {
         "study": shown.plan.study,
-        "driver": shown.driver,
+        "driver": shown.process,
         "cells": [{name: getattr(cell, name) for name in (*RUN_FIELDS, "state", "error")} for cell in cells(shown)],
         "outdated": [
             {**{name: getattr(old.record, name) for name in (*RUN_FIELDS, "run_id")}, "changed": old.changed}
@@ -59,8 +59,8 @@ def notes(shown: ShownPlan) -> Iterator[str]:
     if "tune" not in shown.phases and trials and set(trials) != {"done"}:
         yield f"tuning: {trials.count('done')} of {len(trials)} runs"
     yield from (f"differs from the last `ablate run`: {difference}" for difference in shown.differences)
-    if shown.driver:
-        yield f"at work: {shown.driver}"
+    if shown.process:
+        yield f"at work: {shown.process}"
 
 
 def _outdated(shown: ShownPlan) -> list[Outdated]:

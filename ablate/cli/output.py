@@ -1,0 +1,116 @@
+"""Print what commands answer: results to stdout; notes, errors and how to go on to stderr. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ablate.analysis.power_plan import PowerPlan
+    from ablate.commands.run import Outcome
+    from ablate.report.terminal_plan import ShownPlan
+    from ablate.scheduler.workspace import Workspace
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+@contextmanager
+def stop_message() -> Iterator[None]:
+    """Print how to continue a study that was stopped, and exit."""
+    from ablate.scheduler.retry import RetryTimeout
+
+    try:
+        yield
+    except (RetryTimeout, KeyboardInterrupt) as error:
+        typer.echo(f"stopped: {str(error) or 'Ctrl-C'}", err=True)
+        typer.echo("nothing is lost: the same command continues where this one stopped", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
+
+
+def print_outcome(outcome: Outcome, study: str | None, workspace: Workspace, *, as_json: bool) -> None:
+    """Print the outcome, and exit with 1 where a run failed. `study`: None for a smoke pass, which has no store."""
+    from ablate.scheduler.workspace import shown_path
+
+    for name, reason in outcome.errors.items():
+        typer.echo(f"failed: {name}: {reason}", err=True)
+    if outcome.errors and study:
+        typer.echo(
+            f"logs in {shown_path(workspace.mlruns / 'logs' / study)}; `--rerun failed` does these runs again", err=True
+        )
+    if as_json:
+        document: dict[str, object] = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
+        document |= {"errors": dict(outcome.errors), "report": shown_path(outcome.report) if outcome.report else None}
+        typer.echo(json.dumps(document))
+    elif outcome.results:
+        from ablate.report import terminal
+
+        terminal.print_results(outcome.results)
+        typer.echo(f"Report     {shown_path(outcome.report)}")
+        typer.echo(f"MLflow UI  {_mlflow_ui(workspace)}")
+    else:
+        typer.echo(f"{outcome.done} done, {outcome.failed} failed, {outcome.missing} missing")
+    if outcome.failed or (study is None and outcome.missing):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _mlflow_ui(workspace: Workspace) -> str:
+    """The address of the MLflow UI, or the command that starts it."""
+    from ablate.scheduler.workspace import shown_path
+    from ablate.untrusted.addresses import command_line, redacted
+
+    uri = workspace.tracking_uri
+    if uri and uri.startswith("http"):
+        return redacted(uri)
+    mlruns = shown_path(workspace.mlruns)
+    options = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
+    options += ["--tracking-uri", uri] if uri else []
+    return command_line(["ablate", "ui", *options])
+
+
+def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: bool, as_json: bool) -> None:
+    """Print a plan; `power`: also what the seeds can show; `checked`: every component was built."""
+    from ablate.report import terminal_plan
+
+    if as_json:
+        power_document = {} if power is None else {"power": power.document()}
+        typer.echo(json.dumps(terminal_plan.document(shown) | power_document))
+        return
+    for line in terminal_plan.lines(shown):
+        typer.echo(line)
+    for line in terminal_plan.notes(shown):
+        typer.echo(line, err=True)
+    if checked:
+        typer.echo("every component was imported and built", err=True)
+    for line in () if power is None else power.lines():
+        typer.echo(f"{'power':<11} {line}")
+
+
+def print_error(error: Exception) -> int:
+    """Print an error that ended a command, a known one as a line for each problem; returns the exit code."""
+    from ablate.scheduler.retry import RetryTimeout
+    from ablate.study import InputError, StoreUnavailable  # imports pydantic, which --help does not need
+
+    if isinstance(error, InputError):
+        for problem in error.problems:
+            typer.echo(f"error: {problem}", err=True)
+        return EXIT_USAGE
+    if isinstance(error, RetryTimeout):
+        typer.echo(f"error: {error}", err=True)
+    elif isinstance(error, StoreUnavailable):
+        typer.echo(f"error: the store does not answer: {error}", err=True)
+    else:
+        _print_traceback(error)
+    return EXIT_FAILED
+
+
+def _print_traceback(error: Exception) -> None:
+    """Print the traceback of an unexpected error, without the passwords of addresses."""
+    import traceback
+
+    from ablate.untrusted.addresses import redacted
+
+    typer.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)

@@ -1,0 +1,65 @@
+"""Write to one MLflow run: settings, metrics, tags, a text and its model, in requests that MLflow's limits allow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from ablate.tracking.mlflow import store
+from ablate.tracking.mlflow.errors import passing_faults
+from ablate.tracking.mlflow.models import log_model
+from ablate.tracking.mlflow.schema import batches
+
+METRICS_PER_BATCH, PARAMS_PER_BATCH = 900, 100  # MLflow takes 1000 metrics, params and tags in one request
+
+
+@dataclass(frozen=True)
+class RunWriter:
+    """Writes to runs of the store `uri`. Its client raises StoreUnavailable for faults that may pass."""
+
+    client: MlflowClient
+    uri: str
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Log the settings of a run."""
+        for batch in batches([Param(name, value) for name, value in params.items()], PARAMS_PER_BATCH):
+            self.client.log_batch(run_id, params=batch)
+
+    def log_metrics(self, run_id: str, metrics: list[Metric], tags: Sequence[RunTag] = ()) -> None:
+        """Log metrics and tags in as few requests as MLflow's limit allows."""
+        *first, last = list(batches(metrics, METRICS_PER_BATCH)) or [[]]
+        for batch in first:
+            self.client.log_batch(run_id, metrics=batch)
+        self.client.log_batch(run_id, metrics=last, tags=tags)
+
+    def log_text(self, run_id: str, name: str, text: str) -> None:
+        """Log the file `name` with this text."""
+        with passing_faults(), tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, name)
+            path.write_text(text, encoding="utf-8")
+            # not `client.log_artifact`, which caches the address that the run had before its store was moved
+            address = self.client.get_run(run_id).info.artifact_uri
+            store.artifacts(address, self.uri).log_artifact(str(path))
+
+    def log_model(
+        self, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str], *, interrupted: bool = True
+    ) -> str:
+        """Log the folder as the run's model; returns its id. `interrupted`: an earlier call may have begun it."""
+        started = self.models(experiment_id, run_id) if interrupted else []
+        with passing_faults():
+            return log_model(self.client, self.uri, experiment_id, run_id, folder, tags, started)
+
+    def models(self, experiment_id: str, run_id: str) -> list[str]:
+        """Ids of the models created for a run, also of those that a killed process had not linked to it yet."""
+        models = self.client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+        return [str(model.model_id) for model in models]
+
+    def delete_models(self, experiment_id: str, run_id: str) -> None:
+        """Delete the models of a run."""
+        for model_id in self.models(experiment_id, run_id):
+            self.client.delete_logged_model(model_id)
