@@ -32,6 +32,7 @@ benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/startup.py
 
 # torch is asked for exactly: a range would let pip take the newest build, with gigabytes of CUDA packages.
 $(STAMP): pyproject.toml constraints.txt
