@@ -182,7 +182,8 @@ def status(
 
     A run that was stopped is "interrupted", one that needs the result of its arm's tuning is "waiting". On a server a
     run is "running" if its `ablate run` uses this `mlruns` folder, and "interrupted" if it uses another. A finished run
-    of other data or settings than the study asks for now is "outdated" and does not count.
+    of other data or settings than the study asks for now is "outdated" and does not count; how many were made by other
+    code is said at the end.
     """
     cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
@@ -202,6 +203,7 @@ def _print_cells(
     power: dict[str, float | None] | None = None,
 ) -> list[Any]:
     from ablate.commands import plan as plans
+    from ablate.commands import stale
     from ablate.report import cells as report_cells
     from ablate.scheduler.loaded_study import load
     from ablate.scheduler.workspace import Workspace
@@ -215,7 +217,10 @@ def _print_cells(
     status = plans.study_status(loaded, workspace, records, planned)
     driver = plans.driver_of(loaded, workspace)
     power_plan = None if power is None else plans.power_plan(loaded, status, **power)
-    shown = report_cells.ShownPlan(planned, status.outdated, status.differences, phases, driver)
+    stale_notes = list(stale.notes(status.stale))
+    shown = report_cells.ShownPlan(
+        planned, status.outdated, status.differences, phases, driver, status.stale, stale_notes
+    )
     if as_json:
         power_document = {} if power_plan is None else {"power": power_plan.document()}
         typer.echo(json.dumps(report_cells.document(shown) | power_document))
