@@ -100,6 +100,8 @@ def unpack(file: Path, folder: Path) -> str:
     except UNREADABLE as error:
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
+        if isinstance(error, FileNotFoundError):
+            raise _refused(file, "", "no such file") from None
         raise _refused(file, "", "cannot be read as an exported study", error) from None
     bundle.check(folder, study)
     return study

@@ -125,7 +125,8 @@ def status(
 
     A run that was stopped is "interrupted", one that needs the result of its arm's tuning is "waiting". On a server a
     run is "running" if its `ablate run` uses this `mlruns` folder, and "interrupted" if it uses another. A finished run
-    of other data or settings than the study asks for now is "outdated" and does not count.
+    of other data or settings than the study asks for now is "outdated" and does not count; how many were made by other
+    code is said at the end.
     """
     cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
     if any(cell.state != "done" for cell in cells):
@@ -146,6 +147,7 @@ def _print_cells(
 ) -> list[Any]:
     """Print the runs of a study's plan in these phases; returns them."""
     from ablate.commands import plan as plans
+    from ablate.commands import stale
     from ablate.report import terminal_plan
     from ablate.scheduler.loaded_study import load
     from ablate.scheduler.workspace import Workspace
@@ -159,7 +161,10 @@ def _print_cells(
     status = plans.study_status(loaded, workspace, records, planned)
     process = plans.running_process(loaded, workspace)
     power_plan = None if power is None else plans.power_plan(loaded, status, **power)
-    shown = terminal_plan.ShownPlan(planned, status.outdated, status.differences, phases, process)
+    stale_notes = list(stale.notes(status.stale))
+    shown = terminal_plan.ShownPlan(
+        planned, status.outdated, status.differences, phases, process, status.stale, stale_notes
+    )
     output.print_plan(shown, power_plan, checked=check, as_json=as_json)
     return terminal_plan.cells(shown)
 

@@ -63,7 +63,7 @@ class ProgressView:
         if self.console.is_terminal:
             self.live.start()
         elif self.total:  # printed now, because the first epoch may end minutes later
-            self._print(f"{self.total} runs to do")
+            self._print(f"{self.total} {'run' if self.total == 1 else 'runs'} to do")
         return self
 
     def __exit__(self, *exception: object) -> None:

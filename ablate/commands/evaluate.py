@@ -77,9 +77,7 @@ def evaluate(
     results = report.results(_name_of(study), workspace)
     if factory:
         components.importable([workspace.working_folder])
-    file = data if existing_file else components.find_data_file(
-        str(data), data_root=workspace.data_root, study_dir=folder, working_folder=workspace.working_folder
-    )  # fmt: skip
+    file = data if existing_file else _find(data, workspace, folder)
     name = test_name(name, file)
     scorer = _Scorer(results, workspace, folder, existing_file or file.resolve(), factory)
     runs = scorer.runs()
@@ -99,6 +97,15 @@ def evaluate(
     _record(workspace.existing_tracker(), results, name, scores, scorer.examples)
     updated = report.results(results.study.name, workspace)
     return ExternalTest(results.study.name, name, file, scorer.examples, _tidy(scores), tuple(notes), updated)
+
+
+def _find(data: Path, workspace: Workspace, folder: Path) -> Path:
+    try:
+        return components.find_data_file(
+            str(data), data_root=workspace.data_root, study_dir=folder, working_folder=workspace.working_folder
+        )
+    except InputError as error:  # names a setting of a study file, where the person gave an option
+        raise InputError(*(problem._replace(file="--data", place="") for problem in error.problems)) from None
 
 
 def _name_of(study: str) -> str:

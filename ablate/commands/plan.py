@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ablate.commands.stale import stale
 from ablate.planning import plan
+from ablate.planning.counting import Code
 from ablate.planning.outdated import Outdated, outdated
 from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load_stored_study
@@ -43,11 +45,12 @@ def running_process(loaded: LoadedStudy, workspace: Workspace) -> str:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """How a study file and its data differ from what the store holds."""
+    """How a study file, its data and its code differ from what the store holds."""
 
     outdated: Sequence[Outdated]  # finished runs that do not count by file and data
     differences: Sequence[str]  # between the file and the stored document, in words
     compared: Mapping[tuple[str, int], Record]  # comparison runs that count by the document, by arm and seed
+    stale: Mapping[str, Code]  # finished runs that count but were made by other code, by run id
 
 
 def study_status(
@@ -56,11 +59,11 @@ def study_status(
     """`records`: the study's, and their plan. Raises InputError when the study's document is damaged."""
     stored = load_stored_study(loaded.study.name, workspace, records)
     if stored is None:
-        return StudyStatus([], [], {})
+        return StudyStatus([], [], {}, {})
     edits, counted = amend.edited_settings(stored.study, loaded.study), stored.plan.counted
     outdated_runs = outdated(planned, records, lambda r: edits.get(r.arm, ()) if r.run_id in counted else ())
     differences = amend.edited(stored.study, loaded.study) + amend.other_data(stored.plan.digests, loaded.digests)
-    return StudyStatus(outdated_runs, differences, stored.plan.compared)
+    return StudyStatus(outdated_runs, differences, stored.plan.compared, stale(loaded, records))
 
 
 def power_plan(loaded: LoadedStudy, status: StudyStatus, *, difference: float | None = None) -> PowerPlan:

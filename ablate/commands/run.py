@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.commands.report import results, write_report
+from ablate.commands.stale import notes, stale
 from ablate.planning import plan
-from ablate.planning.counting import Code, same_code
 from ablate.report.formats import FORMATS
 from ablate.scheduler import finished_marker, study_lock
 from ablate.scheduler.component_checks import build_all
@@ -19,7 +19,6 @@ from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
 from ablate.study import InputError, Problem, Record, Study
-from ablate.study.resolve import resolve
 from ablate.untrusted.wording import shown
 
 if TYPE_CHECKING:
@@ -65,8 +64,6 @@ def run(
     """
     study = loaded.study
     wanted = plan.selector(study, only or [], file=str(loaded.path))
-    if rerun is not None:
-        check_rerun(study, rerun, only or [])
     check_folder("--reports", workspace.reports)
     to_do = remaining(loaded, records, only, rerun)
     if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
@@ -164,33 +161,9 @@ def _runs_to_redo(loaded: LoadedStudy, records: list[Record], rerun: str, wanted
     return {r.run_id for r in records if r.run_id in named and wanted(r)}
 
 
-def stale(loaded: LoadedStudy, records: list[Record]) -> dict[str, Code]:
-    """The finished runs that count and whose code is not the code on disk, by run id.
-
-    "changed": made by other code; "unknown": made by code whose digest cannot be compared.
-    """
-    from ablate.trainers.provenance import source_digest
-
-    counted = loaded.plan(records).counted.values()
-    finished = [r for r in counted if r.status == "FINISHED" and "source_digest" in r.provenance]
-    factories = {}
-    for arm in {r.arm for r in finished}:
-        settings = resolve(loaded.study, arm)
-        factories[arm] = tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
-    digests = {names: source_digest(names, loaded.folder) for names in set(factories.values())}
-    codes = {r.run_id: same_code(r.provenance["source_digest"], digests[factories[r.arm]]) for r in finished}
-    return {run_id: code for run_id, code in codes.items() if code != "same"}
-
-
 def _note_stale_runs(loaded: LoadedStudy, records: list[Record], view: View) -> None:
-    codes = list(stale(loaded, records).values())
-    if changed := codes.count("changed"):
-        view.note(f"{changed} finished runs were made by other source code; --rerun stale does them again")
-    if unknown := codes.count("unknown"):
-        view.note(
-            f"of {unknown} finished runs it cannot be told whether the source code has changed since: "
-            "an earlier version of ablate took its digest in another way"
-        )
+    for note in notes(stale(loaded, records)):
+        view.note(note)
 
 
 def _outcome(planned: plan.Plan) -> Outcome:
@@ -202,8 +175,13 @@ def _outcome(planned: plan.Plan) -> Outcome:
 
 
 def remaining(loaded: LoadedStudy, records: list[Record], only: list[str] | None, rerun: str | None = None) -> int:
-    """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again."""
+    """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again.
+
+    Raises InputError for an `only` or `rerun` that the study does not have.
+    """
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
+    if rerun is not None:
+        check_rerun(loaded.study, rerun, only or [])
     redone = _runs_to_redo(loaded, records, rerun, wanted) if rerun else set()
     cells = loaded.plan(r for r in records if r.run_id not in redone).cells
     return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablate.planning.counting import Code
 from ablate.planning.outdated import Outdated
 from ablate.planning.plan import Cell, Plan
 from ablate.study import Record
@@ -15,13 +16,15 @@ RUN_FIELDS = ("phase", "arm", "trial", "seed")  # identify a run within its stud
 
 @dataclass(frozen=True)
 class ShownPlan:
-    """What is shown of a study: its plan, stored runs that do not count, and differences from the store."""
+    """What is shown of a study: its plan, runs that do not count or are stale, and differences from the store."""
 
     plan: Plan
     outdated: Sequence[Outdated]
     differences: Sequence[str]
     phases: Sequence[str]
     process: str  # that is running the study; "" when none is
+    stale: Mapping[str, Code]  # by run id
+    stale_notes: Sequence[str]  # the same in words
 
 
 def cells(shown: ShownPlan) -> list[Cell]:
@@ -39,6 +42,11 @@ def document(shown: ShownPlan) -> dict[str, Any]:
             {**{name: getattr(old.record, name) for name in (*RUN_FIELDS, "run_id")}, "changed": old.changed}
             for old in _outdated(shown)
         ],
+        "stale": [
+            {**{name: getattr(run, name) for name in (*RUN_FIELDS, "run_id")}, "code": shown.stale[run.run_id]}
+            for run in shown.plan.counted.values()
+            if run.run_id in shown.stale
+        ],
         "differences": list(shown.differences),
     }
 
@@ -50,7 +58,7 @@ def lines(shown: ShownPlan) -> Iterator[str]:
 
 
 def notes(shown: ShownPlan) -> Iterator[str]:
-    """How many runs have each state, progress of tuning, and differences between the study and the store."""
+    """How many runs have each state, progress of tuning, and how study and code differ from what the store has."""
     states = [cell.state for cell in cells(shown)]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     old = len(_outdated(shown))
@@ -59,6 +67,7 @@ def notes(shown: ShownPlan) -> Iterator[str]:
     if "tune" not in shown.phases and trials and set(trials) != {"done"}:
         yield f"tuning: {trials.count('done')} of {len(trials)} runs"
     yield from (f"differs from the last `ablate run`: {difference}" for difference in shown.differences)
+    yield from shown.stale_notes
     if shown.process:
         yield f"at work: {shown.process}"
 

@@ -81,7 +81,8 @@ def _read(path: Path) -> dict[str, Any]:
         text = content.decode("utf-8-sig")  # Windows editors write a byte order mark
     except FileNotFoundError:
         siblings = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        raise InputError(Problem(file, "", "no such file", "", nearest(path.name, siblings))) from None
+        hint = nearest(path.name, siblings) if path.suffix else "give the study's file, NAME.toml"
+        raise InputError(Problem(file, "", "no such file", "", hint)) from None
     except UnicodeDecodeError as error:
         raise InputError(Problem(file, "", f"is not UTF-8 text: byte {error.start} cannot be read")) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

@@ -51,6 +51,7 @@ def content(folder: Path) -> set[str]:
         (["run", "linear.toml", "--mlruns", "linear.toml/mlruns"], "must be a folder that can be written"),
         (["run", "linear.toml", "--tracking-uri", "mysql://127.0.0.1:9/x"], "the database cannot be opened"),
         (["report", "linear", "--tracking-uri", "sqlite:///none.db"], "none.db: there is no store here"),
+        (["import", "none.zip"], "error: none.zip: no such file\n"),
         (["evaluate", "linear.toml", "--data", "other.npz"], "mlruns: there is no store here"),
         (
             ["evaluate", "linear.toml", "--data", "other.npz", "--out", "no/x.csv"],

@@ -162,6 +162,10 @@ class TestWrongUsage:
     ) -> None:
         refused(cli("run", "linear.toml", *arguments), message, project)
 
+    @pytest.mark.parametrize("option", ["--only", "--rerun"])
+    def test_a_wrong_choice_of_runs_is_told_before_their_number(self, project: Project, cli: Cli, option: str) -> None:
+        assert cli("run", "linear.toml", option, "gardn").err.startswith("error: ")
+
     def test_a_study_file_that_is_not_there(self, project: Project, cli: Cli) -> None:
         refused(cli("run", "lienar.toml"), "lienar.toml: no such file; did you mean 'linear.toml'?", project)
 

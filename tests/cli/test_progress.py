@@ -55,6 +55,11 @@ class TestPlainLines:
     def view(self, out: io.StringIO) -> ProgressView:
         return ProgressView(2, Console(file=out, width=200))
 
+    def test_one_run(self, out: io.StringIO) -> None:
+        with ProgressView(1, Console(file=out, width=200)):
+            pass
+        assert out.getvalue() == "1 run to do\n"
+
     def test_a_line_a_run_and_its_reason_when_it_failed(self, view: ProgressView, out: io.StringIO) -> None:
         with view:
             view.started(spec())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from toy_project import Project, as_json
 
-from ablate.commands import run
+from ablate.commands.stale import stale
 from ablate.planning import plan
 from ablate.scheduler.loaded_study import load
 from ablate.scheduler.workspace import Workspace
@@ -103,4 +103,4 @@ def test_code_whose_digest_was_taken_in_another_way_is_told_apart(
     known = [record if record.provenance["source_digest"] else replace(record, provenance={}) for record in records]
     known[4] = replace(known[4], run_id="outdated", key="another")
     monkeypatch.setattr(provenance, "source_digest", lambda *arguments: "2:new")
-    assert run.stale(loaded, known) == {"2:old": "changed", "old": "unknown"}
+    assert stale(loaded, known) == {"2:old": "changed", "old": "unknown"}

@@ -127,6 +127,7 @@ class TestScores:
             return str(error.value)
 
         assert "no such data file" in refused(tmp_path / "vilage.npz")
+        assert refused(tmp_path / "vilage.npz").startswith("--data: no such data file under ")
         assert "--name: must be letters" in refused(village, name="a/b")
         assert "no module named 'nowhere'" in refused(village, factory="nowhere:at_all")
         (tmp_path / "text.npz").write_text("no archive")

@@ -89,6 +89,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert problem(path) == f"{path}: no such file; did you mean 'quick.toml'?"
     nowhere = tmp_path / "no" / "study.toml"
     assert problem(nowhere) == f"{nowhere}: no such file"
+    name = tmp_path / "other"
+    assert problem(name) == f"{name}: no such file; give the study's file, NAME.toml"
 
 
 def test_a_folder(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Which finished runs were made by other code than is on disk now. Reads source files and executes none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ablate.planning.counting import Code, same_code
+from ablate.scheduler.loaded_study import LoadedStudy
+from ablate.study import Record
+from ablate.study.resolve import resolve
+
+
+def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:
+    """The finished runs that count and whose code is not the code on disk, by run id.
+
+    "changed": made by other code; "unknown": made by code whose digest cannot be compared.
+    """
+    from ablate.trainers.provenance import source_digest
+
+    counted = loaded.plan(records).counted.values()
+    finished = [r for r in counted if r.status == "FINISHED" and "source_digest" in r.provenance]
+    factories = {}
+    for arm in {r.arm for r in finished}:
+        settings = resolve(loaded.study, arm)
+        factories[arm] = tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
+    digests = {names: source_digest(names, loaded.folder) for names in set(factories.values())}
+    codes = {r.run_id: same_code(r.provenance["source_digest"], digests[factories[r.arm]]) for r in finished}
+    return {run_id: code for run_id, code in codes.items() if code != "same"}
+
+
+def notes(stale_runs: Mapping[str, Code]) -> Iterator[str]:
+    """How many runs are stale, and of how many it cannot be told."""
+    codes = list(stale_runs.values())
+    if changed := codes.count("changed"):
+        yield f"{changed} finished runs were made by other source code; --rerun stale does them again"
+    if unknown := codes.count("unknown"):
+        yield (
+            f"of {unknown} finished runs it cannot be told whether the source code has changed since: "
+            "an earlier version of ablate took its digest in another way"
+        )
