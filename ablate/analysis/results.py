@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -196,18 +197,26 @@ def load(reader: RunReader, study_name: str) -> Results:
 
 
 def write_csv(results: Results, folder: Path) -> tuple[Path, Path]:
-    """`results.csv` (deterministic scores and counts) and `timings.csv` (measured) in `folder`.
+    """Write the files of `csv_files` in `folder`."""
+    for name, text in csv_files(results).items():
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+    return folder / "results.csv", folder / "timings.csv"
+
+
+def csv_files(results: Results) -> dict[str, str]:
+    """The text of `results.csv` (deterministic scores and counts) and of `timings.csv` (measured), by file name.
 
     Columns arm, seed, status, metric, score; floats as the shortest text that reads back exactly. A run that is
     failed or missing is one row without metric and score.
     """
-    paths = folder / "results.csv", folder / "timings.csv"
-    for path, table in zip(paths, (results.scores, results.timings), strict=True):
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["arm", "seed", "status", "metric", "score"])
-            writer.writerows(_csv_rows(results.runs, table))
-    return paths
+    texts = {}
+    for name, table in (("results.csv", results.scores), ("timings.csv", results.timings)):
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["arm", "seed", "status", "metric", "score"])
+        writer.writerows(_csv_rows(results.runs, table))
+        texts[name] = text.getvalue()
+    return texts
 
 
 def _csv_rows(runs: pd.DataFrame, table: pd.DataFrame) -> Iterable[tuple[str, ...]]:

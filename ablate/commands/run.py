@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -15,11 +16,12 @@ from ablate.report.formats import FORMATS
 from ablate.scheduler import study_lock
 from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy
-from ablate.scheduler.session import Session, device_of
+from ablate.scheduler.session import Session, device_of, without_latency
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
 from ablate.study import InputError, Problem, Record, Study, amend
 from ablate.study.resolve import resolve
+from ablate.tracking.mlflow.sqlite_reader import changed_ns, has_unended_runs
 from ablate.untrusted.wording import shown
 
 if TYPE_CHECKING:
@@ -57,8 +59,7 @@ def run(
 ) -> Outcome:
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
 
-    `records`: those of the study in the store. Where nothing is missing and the report is newer than the store, they
-    are all that is read, and nothing is written.
+    `records`: those of the study in the store. Where nothing is missing and the report is current, nothing is written.
 
     Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted after
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
@@ -69,10 +70,10 @@ def run(
         check_rerun(study, rerun, only or [])
     check_folder("--reports", workspace.reports)
     to_do = remaining(loaded, records, only, rerun)
-    if not to_do and not rerun and _report_is_current(loaded, workspace):
+    if not to_do and not rerun and (study_results := _current_results(loaded, workspace, records, only)):
         _note_stale_runs(loaded, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
-        return replace(_outcome(loaded.plan(records)), results=results(study.name, workspace), report=report)
+        return replace(_outcome(loaded.plan(records)), results=study_results, report=report)
     stop = StopRequest()
     with stop.handling_signals():
         if to_do:
@@ -113,25 +114,50 @@ def _run_locked(
         session.remove_recorded_folders(records)
     if not only:
         session.measure_latency(records)
-    outcome = _outcome(loaded.plan(records))
-    store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
     session.update_dashboard(records)
+    outcome = _outcome(loaded.plan(records))
+    # last: to `_current_results` an open study is one whose session was killed
+    store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
     return outcome
 
 
-def _report_is_current(loaded: LoadedStudy, workspace: Workspace) -> bool:
-    """Whether the report was written after the last change of a local store, of this study as it is in its file.
+def _current_results(
+    loaded: LoadedStudy, workspace: Workspace, records: list[Record], only: list[str] | None
+) -> Results | None:
+    """The results in a local store, where the report shows them and a session would add nothing; else None.
 
-    The report is the last thing that a session writes, so nothing else can be missing either.
+    None where a session was killed before it closed the study, and where latency is still to be measured.
     """
-    store, report = workspace.sqlite_file, workspace.reports / loaded.study.name / FORMATS["md"]
-    if store is None or not (store.is_file() and report.is_file()):
-        return False
-    if report.stat().st_mtime_ns <= store.stat().st_mtime_ns:
-        return False
-    stored = workspace.reader().document(loaded.study.name) or {}
+    store, folder, name = workspace.sqlite_file, workspace.reports / loaded.study.name, loaded.study.name
+    report = folder / FORMATS["md"]
+    if workspace.storage or store is None or not all(f.is_file() for f in (store, report, workspace.optuna_db)):
+        return None
+    if report.stat().st_mtime_ns <= changed_ns(store) or has_unended_runs(store, name):
+        return None
+    reader = workspace.reader()
+    stored = reader.document(name) or {}
     present = amend.document(loaded.study, loaded.catalogue, loaded.digests, command="", today="")
-    return all(stored.get(key) == present[key] for key in ("study", "metrics", "data_digests", "schema"))
+    if any(stored.get(key) != present[key] for key in ("study", "metrics", "data_digests", "schema")):
+        return None
+    unmeasured = without_latency(loaded.plan(records).compared.values())
+    if not only and any(reader.artifact(record.run_id, "model") for record in unmeasured):
+        return None
+    study_results = results(name, workspace)
+    return study_results if _is_shown(study_results, folder) else None
+
+
+def _is_shown(study_results: Results, folder: Path) -> bool:
+    """Whether a report's folder has the scores and timings of these results, and the pictures that the report names.
+
+    Times differ from run to run, so a report of the same study in another store is told from it by its timings.
+    """
+    from ablate.analysis.results import csv_files
+
+    csv_as_written = ((folder / name, text.encode()) for name, text in csv_files(study_results).items())
+    pictures = re.findall(r'src="(figures/[^"]+)"', (folder / FORMATS["md"]).read_text(encoding="utf-8"))
+    return all(path.is_file() and path.read_bytes() == content for path, content in csv_as_written) and all(
+        (folder / picture).is_file() for picture in pictures
+    )
 
 
 def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:

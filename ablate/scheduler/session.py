@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from ablate.scheduler.scheduler import Scheduler, View
     from ablate.trainers.builtin.run import Context
 
+LATENCY = "cost/latency_ms_p50"
+
+
+def without_latency(records: Iterable[Record]) -> list[Record]:
+    """The records whose latency has not been measured."""
+    return [record for record in records if LATENCY not in record.scores]
+
 
 def device_of(loaded: LoadedStudy, workspace: Workspace, view: View) -> str:
     """The device of the runs, on this machine or on the cluster. Raises InputError when it cannot be used there."""
@@ -153,14 +160,14 @@ class Session:
     def measure_latency(self, records: Iterable[Record]) -> None:
         """Measure the latency of every arm, while nothing else runs: the finished runs of the arm share the number."""
         finished = list(self.loaded.plan(records).compared.values())
-        unmeasured = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
+        unmeasured = without_latency(finished)
         if not unmeasured:
             return
         _, engine = self._engine()
         with engine(1) as pool:  # starts no process before the first measurement
             for arm in dict.fromkeys(r.arm for r in unmeasured):
                 runs = [r.run_id for r in unmeasured if r.arm == arm]
-                measured = [r.scores for r in finished if r.arm == arm and "cost/latency_ms_p50" in r.scores]
+                measured = [r.scores for r in finished if r.arm == arm and LATENCY in r.scores]
                 try:
                     scores = measured[0] if measured else self._latency(pool, runs[0])
                 except RetryTimeout:
@@ -199,7 +206,7 @@ class Session:
             if workspace.storage:  # the person asked for it, so an outage is waited for
                 self.store_retry.call(partial(optuna.mirror, workspace.storage, study, list(records), digest_of))
             else:
-                address = addresses.sqlite_address(workspace.mlruns / "optuna.db")
+                address = addresses.sqlite_address(workspace.optuna_db)
                 optuna.mirror(address, study, records, digest_of)
         except Exception as error:  # the dashboard is a convenience; the results are in the tracking store
             self.view.note(f"the Optuna dashboard's database could not be updated: {error}")

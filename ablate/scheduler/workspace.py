@@ -47,6 +47,11 @@ class Workspace:
         return self.mlruns / "mlflow.db"
 
     @property
+    def optuna_db(self) -> Path:
+        """The SQLite file of the trials for optuna-dashboard, which is used where no `storage` is given."""
+        return self.mlruns / "optuna.db"
+
+    @property
     def sqlite_file(self) -> Path | None:
         """The SQLite file of the store; None for a server or another database."""
         return addresses.database_file(self.tracking_uri) if self.tracking_uri else self.database

@@ -97,7 +97,21 @@ DATASETS = f"""
     WHERE source_type = 'DATASET' AND destination_id IN (SELECT run_uuid {ACTIVE_RUNS})
 """
 
+UNENDED = f"SELECT EXISTS (SELECT 1 {ACTIVE_RUNS} AND status IN ('RUNNING', 'SCHEDULED'))"
+
 METRIC_VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"  # MLflow stores 0 for NaN
+
+
+def changed_ns(db: Path) -> int:
+    """When the database was last changed, in nanoseconds. A change may be in its write-ahead log alone."""
+    files = (db, Path(f"{db.resolve()}-wal"))
+    return max(file.stat().st_mtime_ns for file in files if file.is_file())
+
+
+def has_unended_runs(db: Path, study: str) -> bool:
+    """Whether a run of the study, or its parent run, has not ended: a session is going on, or was killed."""
+    with reading(db) as connection:
+        return bool(connection.execute(UNENDED, (study,)).fetchone()[0])
 
 
 def records_from_sqlite(db: Path, study: str) -> list[Record]:
