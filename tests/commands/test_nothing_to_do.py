@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,76 @@ class TestTheReportIsWrittenAgain:
         assert answer.code == 0, answer.err
         assert "amended since the last run" in answer.err
         assert "The garden too" in report(copied).read_text(encoding="utf-8")
+
+
+class TestNothingIsDoneOnlyWhereNothingIsLeftToDo:
+    """Each time the report is newer than the store."""
+
+    def run_again(self, project: Project, cli: Cli, *options: str) -> None:
+        _later(report(project))
+        answer = cli("run", "linear.toml", "--workers", "1", *options)
+        assert answer.code == 0, answer.err
+
+    @pytest.mark.parametrize("name", ["results.csv", "timings.csv", "figures/matrix.png"])
+    def test_a_lost_file_of_the_report_is_written_again(self, copied: Project, cli: Cli, name: str) -> None:
+        lost = report(copied).parent / name
+        content = lost.read_bytes()
+        lost.unlink()
+        self.run_again(copied, cli)
+        assert lost.read_bytes() == content
+
+    def test_a_report_of_other_results_is_written_again(self, copied: Project, cli: Cli) -> None:
+        """As of another store with the same folder of reports, or of an earlier commit."""
+        timings = report(copied).parent / "timings.csv"
+        content = timings.read_text(encoding="utf-8")
+        timings.write_text(content.replace("plain,1,done,cost/latency_ms_p50,", "plain,1,done,cost/latency_ms_p50,9"))
+        self.run_again(copied, cli)
+        assert timings.read_text(encoding="utf-8") == content
+
+    def test_latency_that_was_not_measured_is_measured(self, copied: Project, cli: Cli, threads: None) -> None:
+        """As after `--only`, which leaves it out."""
+        latency = "'cost/latency_ms_p50', 'cost/latency_ms_p95'"
+        for table in ("metrics", "latest_metrics"):
+            _execute(copied, f"DELETE FROM {table} WHERE key IN ({latency})")
+        assert cli("report", "linear").code == 0
+        assert "latency_ms" not in (report(copied).parent / "timings.csv").read_text(encoding="utf-8")
+        self.run_again(copied, cli)
+        assert "latency_ms" in (report(copied).parent / "timings.csv").read_text(encoding="utf-8")
+
+    def test_a_session_that_was_killed_before_its_end_is_ended(self, copied: Project, cli: Cli) -> None:
+        _execute(copied, "UPDATE runs SET status = 'RUNNING' WHERE name = 'linear'")
+        self.run_again(copied, cli)
+        assert _execute(copied, "SELECT status FROM runs WHERE name = 'linear'") == [("FINISHED",)]
+
+    def test_a_change_in_the_write_ahead_log_alone_is_a_change(self, copied: Project, cli: Cli) -> None:
+        _execute(copied, "PRAGMA journal_mode = WAL")
+        before = report(copied).read_text(encoding="utf-8")
+        with closing(sqlite3.connect(copied.folder / "mlruns" / "mlflow.db", isolation_level=None)) as held_open:
+            _later(report(copied))
+            later = report(copied).stat().st_mtime_ns + 10**9
+            held_open.execute("UPDATE metrics SET value = 0.123 WHERE key = 'val/close'")
+            os.utime(copied.folder / "mlruns" / "mlflow.db-wal", ns=(later, later))
+            assert cli("run", "linear.toml", "--workers", "1").code == 0
+        assert report(copied).read_text(encoding="utf-8") != before
+
+    def test_the_database_of_the_dashboard_is_written(self, copied: Project, cli: Cli, tmp_path: Path) -> None:
+        (copied.folder / "mlruns" / "optuna.db").unlink()
+        self.run_again(copied, cli)
+        assert (copied.folder / "mlruns" / "optuna.db").is_file()
+        self.run_again(copied, cli, "--storage", f"sqlite:///{tmp_path}/dashboard.db")
+        assert (tmp_path / "dashboard.db").is_file()
+
+
+def _later(file: Path) -> None:
+    """Make a file newer than all that the project holds."""
+    later = time.time_ns() + 10**10
+    os.utime(file, ns=(later, later))
+
+
+def _execute(project: Project, statement: str) -> list[tuple[Any, ...]]:
+    """Change or ask the store as another program does."""
+    with closing(sqlite3.connect(project.folder / "mlruns" / "mlflow.db", isolation_level=None)) as store:
+        return store.execute(statement).fetchall()
 
 
 def test_a_local_store_reads_as_the_tracker_does(copied: Project) -> None:

@@ -208,6 +208,12 @@ class TestDocuments:
         place(store, change, tmp_path / "elsewhere")
         refused(cli, tmp_path, "run", "linear.toml")
 
+    def test_a_run_writes_none_to_a_folder_that_is_not_the_stores(self, store: Path, cli: Cli, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        address = (tmp_path / "elsewhere").as_uri()
+        alter(store, f"UPDATE runs SET artifact_uri = '{address}' WHERE name = 'linear'")
+        refused(cli, tmp_path, "run", "linear.toml")
+
     def test_a_whole_one_passes(self, finished: Project) -> None:
         study, facts = checked(document(finished), "linear")
         assert study.name == "linear"
