@@ -81,8 +81,8 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
     """See `Tracker.files`. Files of a server are downloaded and stay until the next call."""
     address = reader.client.get_run(run_id).info.artifact_uri
     folder = local_path(address)
-    if folder is not None:  # only the folder that MLflow makes: an address may lead anywhere
-        return folder if folder.parent.name == run_id and folder.is_dir() else None
+    if folder is not None:
+        return folder if _is_own(folder, run_id) and folder.is_dir() else None
     target = reader.downloads / "files"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
@@ -93,6 +93,7 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
     return target
 
 
+<<<<<<< ours
 def fill(
     writer: RunWriter,
     run_id: str,
@@ -112,6 +113,19 @@ def fill(
     tags = tags_of_model(tags_of_run(run))
     model_id = writer.log_model(experiment_id, run_id, model, tags) if model else None
     writer.log_metrics(run_id, list(metrics_of(run, history, model_id)))
+=======
+def check_own_folder(run_id: str, address: str) -> None:
+    """Raise InputError, before a file is written to it, for a local artifact address that is not the run's own."""
+    folder = local_path(address)
+    if folder is not None and not _is_own(folder, run_id):
+        rule = "its artifact address must be the folder that MLflow made for it"
+        raise InputError(Problem("tracking store", f"run {run_id}", rule, redacted(address)[:200]))
+
+
+def _is_own(folder: Path, run_id: str) -> bool:
+    """Whether it is the folder that MLflow makes for a run. An address in a store from elsewhere may lead anywhere."""
+    return folder.parent.name == run_id
+>>>>>>> theirs
 
 
 def tags_of_run(run: StoredRun) -> dict[str, str]:
