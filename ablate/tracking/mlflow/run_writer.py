@@ -44,6 +44,7 @@ class RunWriter:
             path.write_text(text, encoding="utf-8")
             # not `client.log_artifact`, which caches the address that the run had before its store was moved
             address = self.client.get_run(run_id).info.artifact_uri
+            store.check_own_folder(run_id, address)
             store.artifacts(address, self.uri).log_artifact(str(path))
 
     def log_model(

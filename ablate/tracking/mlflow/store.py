@@ -26,6 +26,7 @@ from ablate.untrusted.addresses import (
     database_file,
     default_uri,
     is_postgres,
+    local_path,
     redacted,
     with_driver,
     without_login,
@@ -238,3 +239,16 @@ def _make_tables(uri: str, artifacts: Path) -> None:
         schema.upgrade.main([uri], standalone_mode=False)  # what `mlflow db upgrade` does
         store = stores.SqlAlchemyStore(uri, location)
     store.engine.dispose()
+
+
+def check_own_folder(run_id: str, address: str) -> None:
+    """Raise InputError, before a file is written to it, for a local artifact address that is not the run's own."""
+    folder = local_path(address)
+    if folder is not None and not is_own_folder(folder, run_id):
+        rule = "its artifact address must be the folder that MLflow made for it"
+        raise InputError(Problem("tracking store", f"run {run_id}", rule, redacted(address)[:200]))
+
+
+def is_own_folder(folder: Path, run_id: str) -> bool:
+    """Whether it is the folder that MLflow makes for a run. An address in a store from elsewhere may lead anywhere."""
+    return folder.parent.name == run_id

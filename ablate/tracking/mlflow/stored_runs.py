@@ -20,6 +20,7 @@ from ablate.tracking.mlflow.client_reader import ClientReader, dataset_of
 from ablate.tracking.mlflow.errors import passing_faults
 from ablate.tracking.mlflow.run_writer import RunWriter
 from ablate.tracking.mlflow.schema import dataset_inputs
+from ablate.tracking.mlflow.store import is_own_folder
 from ablate.tracking.record_format import record_of, record_tags
 from ablate.untrusted.addresses import local_path, redacted
 
@@ -82,7 +83,7 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
     address = reader.client.get_run(run_id).info.artifact_uri
     folder = local_path(address)
     if folder is not None:
-        return folder if _is_own(folder, run_id) and folder.is_dir() else None
+        return folder if is_own_folder(folder, run_id) and folder.is_dir() else None
     target = reader.downloads / "files"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
@@ -93,7 +94,6 @@ def files(reader: ClientReader, run_id: str) -> Path | None:
     return target
 
 
-<<<<<<< ours
 def fill(
     writer: RunWriter,
     run_id: str,
@@ -113,19 +113,6 @@ def fill(
     tags = tags_of_model(tags_of_run(run))
     model_id = writer.log_model(experiment_id, run_id, model, tags) if model else None
     writer.log_metrics(run_id, list(metrics_of(run, history, model_id)))
-=======
-def check_own_folder(run_id: str, address: str) -> None:
-    """Raise InputError, before a file is written to it, for a local artifact address that is not the run's own."""
-    folder = local_path(address)
-    if folder is not None and not _is_own(folder, run_id):
-        rule = "its artifact address must be the folder that MLflow made for it"
-        raise InputError(Problem("tracking store", f"run {run_id}", rule, redacted(address)[:200]))
-
-
-def _is_own(folder: Path, run_id: str) -> bool:
-    """Whether it is the folder that MLflow makes for a run. An address in a store from elsewhere may lead anywhere."""
-    return folder.parent.name == run_id
->>>>>>> theirs
 
 
 def tags_of_run(run: StoredRun) -> dict[str, str]:

@@ -327,20 +327,7 @@ class MlflowTracker:
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         for run_id in run_ids:
-<<<<<<< ours
             self._writer.log_metrics(run_id, self._scores(scores, self._epochs.get(run_id, {}), None))
-=======
-            self._log(run_id, self._scores(scores, self._epochs.get(run_id, {}), None))
-
-    def _log_text(self, run_id: str, name: str, text: str) -> None:
-        with passing_faults(), tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, name)
-            path.write_text(text, encoding="utf-8")
-            # not `client.log_artifact`, which caches the address that the run had before its store was moved
-            address = self.client.get_run(run_id).info.artifact_uri
-            stored_runs.check_own_folder(run_id, address)
-            store.artifacts(address, self.uri).log_artifact(str(path))
->>>>>>> theirs
 
     def _now_ms(self) -> int:
         """Milliseconds since 1970, strictly increasing: records are sorted by it, and the latest value is a score."""
