@@ -65,10 +65,10 @@ class TestExport:
 
     def test_importing_nonsense_makes_nothing(self, project: Project, cli: Cli) -> None:
         Path("a.zip").write_text("no archive")
-        for file in ("a.zip", "absent.zip"):
+        for file, rule in (("a.zip", "cannot be read as an exported study"), ("absent.zip", "no such file")):
             answer = cli("import", file)
             assert answer.code == 2
-            assert "cannot be read as an exported study" in answer.err
+            assert f"{file}: {rule}" in answer.err
         assert not Path("mlruns").exists()
 
 
