@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -375,6 +376,8 @@ def _print_traceback() -> None:
 
 def main() -> NoReturn:
     """The console script: known errors are printed as one message, without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters, such as Δ
     _mount_subjects()
     try:
         app(standalone_mode=True)

@@ -32,7 +32,6 @@ from ablate.tracking.mlflow.schema import (
     TAG_LIMIT,
     batches,
     cell_of,
-    cut,
     dataset_inputs,
     datasets,
     fitting,
@@ -42,6 +41,7 @@ from ablate.tracking.mlflow.schema import (
 )
 from ablate.tracking.record_format import DOCUMENT, FAILURES, MODEL, ROLE, read_document
 from ablate.untrusted.addresses import database_file, default_uri, local_path
+from ablate.untrusted.wording import cut
 
 PARENT = "mlflow.parentRunId"
 METRICS_PER_BATCH, PARAMS_PER_BATCH = 900, 100  # MLflow takes 1000 metrics, params and tags in one request
