@@ -33,3 +33,14 @@ def test_a_metric_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_older_components_import_is_the_same() -> None:
+    from ablate.runs import contract
+    from ablate.study import Metric
+
+    assert Metric is ablate.Metric
+    assert contract.Batch is ablate.Batch
+    assert contract.Told is ablate.UsesTargets
+    for name in contract.__all__:
+        assert getattr(contract, name) in {getattr(ablate, each) for each in ablate.__all__ if each != "Arrays"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -304,6 +305,8 @@ def _mount_subjects() -> None:
 
 def main() -> NoReturn:
     """The console script: known errors are printed as one message, without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters, such as Δ
     _mount_subjects()
     try:
         app(standalone_mode=True)

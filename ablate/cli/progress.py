@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ablate.study import RunResult, RunSpec
+from ablate.study import RunResult, RunSpec, printable
 
 REPLAY_SECONDS = 1.0  # after its start, a resumed run reports all the epochs of its checkpoint
 PLAIN_EVERY_SECONDS = 20.0  # between two lines of the same run where there is no terminal
@@ -97,7 +97,7 @@ class ProgressView:
         return f"[{self.done}/{self.total}]"
 
     def _print(self, text: str, style: str | None = None) -> None:
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
     def render(self) -> Table:
         table = Table.grid(padding=(0, 2))

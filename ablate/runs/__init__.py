@@ -1,1 +1,1 @@
-"""Where models that ablate 0.1 and 0.2 logged look for their loader."""
+"""Modules that existed before 0.3 and that stored models and components still import."""

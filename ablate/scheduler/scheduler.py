@@ -17,16 +17,18 @@ from ablate.scheduler.cell_queue import CellQueue
 from ablate.scheduler.retry import PATIENCE_S, STORE_MESSAGES, Retry, RetryTimeout
 from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.shutdown import Interrupted, StopRequest
-from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker
+from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker, printable
 from ablate.trainers.builtin.checkpoints import UNLOADABLE
 from ablate.trainers.builtin.run import Context, execute
 from ablate.trainers.errors import Stopped, Unavailable
 from ablate.trainers.progress_log import LOG, PROGRESS
+from ablate.untrusted.wording import cut
 
 POLL_SECONDS = 0.3
 MAX_WORKER_LOSSES = 2  # a cell that loses its worker this often is recorded as FAILED
 STALL_AFTER_S = 1800.0  # without a sign of life; a training run updates its progress file every second
 STOP_AFTER_TIMEOUT_S = 30.0  # for the cells to save their state after a RetryTimeout
+ERROR_CHARACTERS = 8000  # of a run's error that are kept and shown
 LOST = (WorkerLost, CancelledError)
 
 Execute = Callable[[RunSpec, Context], RunResult]
@@ -239,7 +241,8 @@ class Scheduler:
 
     def _record_result(self, cell: RunningCell, result: RunResult) -> None:
         self._log_progress(cell, to_store=not result.history)
-        result = replace(result, provenance={**result.provenance, **self.provenance})
+        error = cut(printable(result.error), ERROR_CHARACTERS)  # as a store gives it back
+        result = replace(result, error=error, provenance={**result.provenance, **self.provenance})
         if self.dirty_diff and result.artifacts:
             (result.artifacts / "uncommitted.diff").write_text(self.dirty_diff, encoding="utf-8")
         failures = self.failures.get(cell.cell_id, 0) + (result.status == "FAILED")

@@ -48,6 +48,12 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
+def cut(text: str, limit: int) -> str:
+    """At most `limit` characters, cut in the middle: an error message is informative at both ends."""
+    half = limit // 2 - 2
+    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
+
+
 def place(*parts: str | int) -> str:
     """A dotted path as in TOML: `arms.hybrid.set."model.use_elepose"`, `hypotheses[0].arm` (from 0)."""
     text = ""

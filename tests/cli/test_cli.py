@@ -41,6 +41,11 @@ class TestFinishedStudy:
         # the page says how the study was run, which `report` by name alone does not know
         assert [name for name in written if written[name] != again[name]] in ([], ["report.md"])
 
+    def test_characters_that_a_terminal_lacks_are_replaced(self, finished: Project) -> None:
+        answer = finished.call("compare", "linear", "garden", "plain", PYTHONIOENCODING="latin-1")
+        assert answer.returncode == 0, answer.stderr
+        assert "Garden too" in answer.stdout
+
     def test_looking_needs_no_catalogue_within_reach(
         self, finished: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch
     ) -> None:

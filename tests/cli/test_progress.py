@@ -68,11 +68,13 @@ class TestPlainLines:
             view.started(spec(seed=2))
             view.ended(spec(seed=2), RunResult("k", "FAILED", error="[red]no[/red] loss"))
             view.note("look")
+            view.note("\x1b]0;title\x07 \u202e")
         assert out.getvalue().splitlines() == [
             "2 runs to do",
             "[1/2] hybrid-seed1  validation  azimuth_mae_deg 7.12  0:00",
             "[2/2] hybrid-seed2  FAILED: [red]no[/red] loss",
             "look",
+            "\\x1b]0;title\\x07 \\u202e",
         ]
 
     def test_a_long_run_is_heard_of_now_and_then(

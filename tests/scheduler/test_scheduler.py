@@ -117,6 +117,19 @@ class TestOneStudy:
         assert bench.statuses() == {"a-1": "FAILED", "b-1": "FINISHED"}
         assert {r.error for r in bench.tracker.records("cells")} == {"OSError: no space left on device", ""}
 
+    def test_an_error_is_shown_and_recorded_cut_and_without_control_characters(self, bench: Bench) -> None:
+        def fails(spec: RunSpec, context: Any) -> RunResult:
+            return RunResult(spec.key, "FAILED", error="\x1b[31m" + "x" * 100_000)
+
+        driver = bench.driver(toy_cells.study({"a": ""}), execute=fails)
+        shown: list[str] = []
+        bench.view.ended = lambda spec, result: shown.append(result.error)  # type: ignore[method-assign]
+        driver.run()
+        (error,) = shown
+        assert error.startswith("\\x1b[31mxxx")
+        assert len(error) <= 8000
+        assert [r.error for r in driver.records] == [r.error for r in bench.tracker.records("cells")] == [error]
+
     def test_provenance_of_the_driver_goes_to_every_run(self, bench: Bench) -> None:
         bench.run(toy_cells.study({"a": ""}, seeds=2), provenance={"commit": "abc"})
         assert [r.provenance for r in bench.tracker.records("cells")] == [{"commit": "abc"}] * 2

@@ -12,6 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
 from ablate.study import SCHEMA, Phase, RunSpec
 from ablate.tracking.record_format import ROLE
+from ablate.untrusted.wording import cut
 
 TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT = 8000, 6000, 250  # characters, MLflow's
 SOURCE = {"mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
@@ -76,12 +77,6 @@ def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
 def cell_of(tags: Mapping[str, str]) -> tuple[str, ...]:
     """The tags that identify a cell within its study: key, phase, arm and trial."""
     return tuple(tags.get(f"ablate.{name}", "") for name in ("key", "phase", "arm", "trial"))
-
-
-def cut(text: str, limit: int) -> str:
-    """At most `limit` characters, cut in the middle: an error message is informative at both ends."""
-    half = limit // 2 - 2
-    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
 
 
 def fitting(provenance: Mapping[str, str]) -> dict[str, str]:

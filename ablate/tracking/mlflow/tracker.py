@@ -31,7 +31,6 @@ from ablate.tracking.mlflow.schema import (
     SOURCE,
     TAG_LIMIT,
     cell_of,
-    cut,
     datasets,
     fitting,
     identity,
@@ -40,6 +39,7 @@ from ablate.tracking.mlflow.schema import (
 )
 from ablate.tracking.record_format import DOCUMENT, FAILURES, MODEL, ROLE, read_document
 from ablate.untrusted.addresses import database_file, default_uri, local_path
+from ablate.untrusted.wording import cut
 
 PARENT = "mlflow.parentRunId"
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # files of a run's folder that are logged, beside its model
