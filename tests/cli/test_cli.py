@@ -216,6 +216,8 @@ class TestInterruptions:
         looked = cli("status", "linear.toml")
         assert f"at work: process {driver.pid} on" in looked.err
         assert re.search(r"tuning: \d of 4 runs", looked.err)
+        earlier = {path.parent for path in project.checkpoints()}
+        wait_until(lambda: {path.parent for path in project.checkpoints()} - earlier)  # a run that has just begun
         os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to every process of the group
         stopped = finish(driver)
         assert stopped.returncode == 1, stopped.stderr
