@@ -85,10 +85,11 @@ def run(
             outcome = _run_locked(session, wanted, only, rerun, command)
         if not outcome.done:
             return outcome
+        store = finished_marker.store_state(workspace)
         study_results = session.store_retry.call(lambda: results(study.name, workspace))
         report = write_report(study_results, workspace, str(loaded.path))
         if not only:
-            finished_marker.write(loaded, workspace)
+            finished_marker.write(loaded, workspace, store)
         return replace(outcome, results=study_results, report=report)
 
 
