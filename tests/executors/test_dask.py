@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import toy_cluster
+from distributed import Client
 from filelock import FileLock
 from toy_cluster import Cluster, Place, cells_on, spec
 from toy_project import wait_until
@@ -207,6 +208,28 @@ class TestLostWorkers:
             (place.traces / "go").touch()
             assert cell(pool, what, place).result(PATIENCE_S).status == "FINISHED"
         assert len((place.traces / "begun").read_text().splitlines()) == 2  # not a third time, by Dask
+
+    def test_a_worker_that_dies_with_the_finished_result(
+        self, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After the task has finished and before the driver has fetched what it returned."""
+        gather = Client._gather
+
+        async def late_gather(self: Client, *args: Any, **options: Any) -> Any:
+            if alone.workers[0].poll() is None:
+                alone.workers[0].kill()
+                alone.workers[0].wait()
+            return await gather(self, *args, **options)
+
+        with Cluster(tmp_path) as alone:
+            alone.add(1)
+            monkeypatch.setattr(Client, "_gather", late_gather)
+            with cells_on(alone.address) as pool:
+                future = cell(pool, spec(), place)
+                wait_until(lambda: alone.workers[0].poll() is not None)
+                alone.add(1)
+                assert type(error_of(future)) is WorkerLost
+                assert cell(pool, spec(), place).result(PATIENCE_S).status == "FINISHED"
 
     def test_the_process_of_a_cell_that_dies_takes_no_worker_along(
         self, dask: Cluster, pair: Cluster, place: Place

@@ -5,6 +5,7 @@ Runs at the driver; `worker` is its counterpart on the workers. Knows nothing of
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import pickle
 import shutil
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import distributed
 from distributed import Client, Event, KilledWorker
 from distributed.comm.core import CommClosedError
 
@@ -41,19 +43,24 @@ class _Cell(Future[Any]):
         super().__init__()
         self.key = f"ablate-{uuid.uuid4().hex}"
         self.folder, self.log = Path(), Path()
-        self.dask_future: Future[Any] | None = None
+        self.task: distributed.Future[Any] | None = None
         self.worker = ""  # the address of the last worker that started it
         self.worker_connected = False
 
     def running(self) -> bool:
         return self.worker_connected and not self.done()
 
-    def end(self, error: BaseException) -> None:
-        """Raise `error`, unless the cell has ended, and cancel the Dask task."""
+    def fail(self, error: BaseException) -> None:
+        """Raise `error`, unless the cell has ended."""
         with suppress(InvalidStateError):
             self.set_exception(error)
-        if self.dask_future is not None:
-            self.dask_future.cancel()
+
+    def end(self, error: BaseException) -> None:
+        """Raise `error`, unless the cell has ended, and cancel the Dask task."""
+        self.fail(error)
+        if self.task is not None:
+            with suppress(Exception):  # the scheduler is away, and the task with it
+                self.task.cancel()
 
 
 class ClusterExecutor(Executor):
@@ -143,9 +150,10 @@ class ClusterExecutor(Executor):
         client = self._connected_client()
         request = CellRequest(cell.key, self._session, self._probe, self.engine)
         self._cells[cell.key] = cell  # before its first event can arrive
-        executor = client.get_executor(pure=False, retries=0, resources=self.resources)
-        cell.dask_future = executor.submit(function, *args, request, key=cell.key)
-        cell.dask_future.add_done_callback(partial(self._on_done, cell))
+        cell.task = client.submit(
+            function, *args, request, key=cell.key, pure=False, retries=0, resources=self.resources
+        )
+        client.loop.add_callback(self._pass_on, cell, cell.task)
 
     def _connected_client(self) -> Client:
         """The client; a new one where the scheduler went away, because a restarted scheduler does not know the old."""
@@ -179,22 +187,26 @@ class ClusterExecutor(Executor):
                 cell.folder.mkdir(parents=True, exist_ok=True)
                 (cell.folder / PROGRESS).touch()
 
-    def _on_done(self, cell: _Cell, dask_future: Future[Any]) -> None:
-        """Pass on the result or the exception of the Dask task, unless the cell has been ended."""
-        self._cells.pop(cell.key, None)
-        if cell.done():
-            return
+    async def _pass_on(self, cell: _Cell, task: distributed.Future[Any]) -> None:
+        """Wait for the Dask task and pass on its result or exception, unless the cell has been ended.
+
+        Not through Dask's own executor: its future never ends when the worker that holds the result of a finished task
+        dies before the result is fetched, and the task then fails on another worker.
+        """
         try:
-            outcome = dask_future.result()
-            cell.set_result(_with_files(cell, *outcome) if cell.log.name else outcome)
-        except (CancelledError, CommClosedError):
-            cell.end(self._scheduler_gone())
+            outcome = await task
+            if not cell.done():
+                cell.set_result(_with_files(cell, *outcome) if cell.log.name else outcome)
+        except (CancelledError, asyncio.CancelledError, CommClosedError):
+            cell.fail(self._scheduler_gone())
         except KilledWorker as error:
-            cell.end(WorkerLost(f"its workers died, the last one at {error.last_worker.address}"))
+            cell.fail(WorkerLost(f"its workers died, the last one at {error.last_worker.address}"))
         except ImportError as error:  # raised before the run: an ImportError of the run makes a FAILED result
-            cell.end(Unavailable(f"a worker cannot import what it needs: {error}"))
+            cell.fail(Unavailable(f"a worker cannot import what it needs: {error}"))
         except Exception as error:
-            cell.end(error)
+            cell.fail(error)
+        finally:
+            self._cells.pop(cell.key, None)
 
     # In a thread of its own
 
