@@ -153,6 +153,7 @@ class ClusterExecutor(Executor):
         cell.task = client.submit(
             function, *args, request, key=cell.key, pure=False, retries=0, resources=self.resources
         )
+        assert client.loop is not None  # it is connected
         client.loop.add_callback(self._pass_on, cell, cell.task)
 
     def _connected_client(self) -> Client:
