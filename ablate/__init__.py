@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from ablate.trainers.builtin.checkpoints import read_settings as read_settings
     from ablate.trainers.builtin.evaluation import predict as predict
     from ablate.trainers.builtin.model_size_check import check_size as check_size
-    from ablate.trainers.builtin.run import Context as Context
-    from ablate.trainers.builtin.run import execute as execute
     from ablate.trainers.builtin.run import load_data as load_data
+    from ablate.trainers.context import Context as Context
     from ablate.trainers.contract import Batch as Batch
     from ablate.trainers.contract import Data as Data
     from ablate.trainers.contract import Fits as Fits
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from ablate.trainers.contract import Split as Split
     from ablate.trainers.contract import UsesTargets as UsesTargets
     from ablate.trainers.errors import Unavailable as Unavailable
+    from ablate.trainers.host import execute as execute
     from ablate.untrusted.npz_reader import Arrays as Arrays
     from ablate.untrusted.npz_reader import array_names as array_names
     from ablate.untrusted.npz_reader import open_npz as open_npz
@@ -60,9 +60,11 @@ _MODULES = {
     "trainers.builtin.checkpoints": ["load_model", "read_settings"],
     "trainers.builtin.evaluation": ["predict"],
     "trainers.builtin.model_size_check": ["check_size"],
-    "trainers.builtin.run": ["Context", "execute", "load_data"],
+    "trainers.builtin.run": ["load_data"],
+    "trainers.context": ["Context"],
     "trainers.contract": ["Batch", "Data", "Fits", "Loss", "Model", "Split", "UsesTargets"],
     "trainers.errors": ["Unavailable"],
+    "trainers.host": ["execute"],
     "untrusted.npz_reader": ["Arrays", "array_names", "open_npz"],
     "untrusted.problems": ["InputError", "Problem"],
     "untrusted.toml": ["parse_toml"],

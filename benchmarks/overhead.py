@@ -25,7 +25,8 @@ from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.workspace import Workspace
 from ablate.study import RunResult, RunSpec, TrainingSettings
 from ablate.trainers.builtin import evaluation
-from ablate.trainers.builtin.run import Context, build, load_catalogue, make_trainer
+from ablate.trainers.builtin.run import build, load_catalogue, make_trainer
+from ablate.trainers.context import Context
 
 
 class Silent:

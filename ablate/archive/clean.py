@@ -17,7 +17,7 @@ from ablate.tracking.mlflow.sqlite_reader import reading
 from ablate.untrusted.addresses import local_path
 
 DAY_S = 86_400
-# At the end of the name of a cell's work folder: see `trainers.builtin.run.Context.folder`.
+# At the end of the name of a cell's work folder: see `trainers.context.Context.folder`.
 KEY = re.compile(r"-([0-9a-f]{16})$")
 
 

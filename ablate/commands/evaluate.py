@@ -210,7 +210,8 @@ class _Scorer:
         return {"factory": factory, **arguments, "file": str(self.file)}
 
     def _load(self, section: Mapping[str, Any]) -> Data:
-        from ablate.trainers.builtin.run import Context, load_data
+        from ablate.trainers.builtin.run import load_data
+        from ablate.trainers.context import Context
 
         identity = json.dumps(section, sort_keys=True, default=str)
         if identity in self._data:
@@ -259,7 +260,7 @@ def _notes_without_model(results: Results, runs: list[ArmSeed]) -> list[str]:
 
 def _unloadable(results: Results, runs: list[ArmSeed]) -> list[str]:
     """A note for each of these runs whose network could not be loaded again when it was recorded."""
-    from ablate.trainers.builtin.checkpoints import UNLOADABLE
+    from ablate.trainers.provenance import UNLOADABLE
 
     reasons = {(arm, seed): results.provenance[arm, seed].get(UNLOADABLE) for arm, seed in runs}
     return [f"{arm} seed {seed} could not be scored: {reason}" for (arm, seed), reason in reasons.items() if reason]

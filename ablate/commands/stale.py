@@ -8,6 +8,7 @@ from ablate.planning.counting import Code, same_code
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.study import Record
 from ablate.study.resolve import resolve
+from ablate.trainers.provenance import code_digest, code_sources
 
 
 def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:
@@ -15,16 +16,17 @@ def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:
 
     "changed": made by other code; "unknown": made by code whose digest cannot be compared.
     """
-    from ablate.trainers.provenance import source_digest
-
     counted = loaded.plan(records).counted.values()
     finished = [r for r in counted if r.status == "FINISHED" and "source_digest" in r.provenance]
-    factories = {}
+    digests: dict[str, str] = {}
+    of_arm: dict[str, str] = {}
     for arm in {r.arm for r in finished}:
         settings = resolve(loaded.study, arm)
-        factories[arm] = tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
-    digests = {names: source_digest(names, loaded.folder) for names in set(factories.values())}
-    codes = {r.run_id: same_code(r.provenance["source_digest"], digests[factories[r.arm]]) for r in finished}
+        code = repr(code_sources(settings))
+        if code not in digests:
+            digests[code] = code_digest(settings, loaded.folder)
+        of_arm[arm] = digests[code]
+    codes = {r.run_id: same_code(r.provenance["source_digest"], of_arm[r.arm]) for r in finished}
     return {run_id: code for run_id, code in codes.items() if code != "same"}
 
 

@@ -26,7 +26,13 @@ from ablate.trainers.errors import Unavailable
 
 # What a cell needs and is slow to import: 4 s in every process otherwise (measured). The first optimizer imports
 # torch._dynamo; a new process imports the console script again, and with it typer.
-PRELOADED = ("ablate.executors.cell_process", "ablate.trainers.builtin.run", "torch._dynamo", "typer")
+PRELOADED = (
+    "ablate.executors.cell_process",
+    "ablate.trainers.host",
+    "ablate.trainers.builtin.run",
+    "torch._dynamo",
+    "typer",
+)
 MAX_START_TRIES = 3  # of one process
 ALIVE_CHECK_S = 0.2  # between two checks of a process that sends nothing
 CHUNK_BYTES = 1 << 20

@@ -17,7 +17,7 @@ from ablate.study import InputError, Problem, Study, components
 from ablate.untrusted.wording import nearest, place
 
 if TYPE_CHECKING:
-    from ablate.trainers.builtin.run import Context
+    from ablate.trainers.context import Context
     from ablate.trainers.contract import Data
 
 

@@ -9,16 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ablate.planning import plan
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, Metric, Problem, Record, Study, components, study_file, trust
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
-
-if TYPE_CHECKING:
-    from ablate.trainers.builtin.run import Context
+from ablate.trainers.context import Context
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,6 @@ def load_stored_study(name: str, workspace: Workspace, records: Sequence[Record]
 
 def context_of(loaded: LoadedStudy, workspace: Workspace, work: Path, logs: Path) -> Context:
     """What a worker needs to know beside a RunSpec."""
-    from ablate.trainers.builtin.run import Context
-
     return Context(
         loaded.study.catalogue,
         loaded.curve_metrics,

@@ -18,10 +18,11 @@ from ablate.scheduler.retry import PATIENCE_S, STORE_MESSAGES, Retry, RetryTimeo
 from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.shutdown import Interrupted, StopRequest
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker, printable
-from ablate.trainers.builtin.checkpoints import UNLOADABLE
-from ablate.trainers.builtin.run import Context, execute
+from ablate.trainers.context import Context
 from ablate.trainers.errors import Stopped, Unavailable
+from ablate.trainers.host import execute
 from ablate.trainers.progress_log import LOG, PROGRESS
+from ablate.trainers.provenance import UNLOADABLE
 from ablate.untrusted.wording import cut
 
 POLL_SECONDS = 0.3

@@ -23,7 +23,7 @@ from ablate.study.document import checked
 if TYPE_CHECKING:
     from ablate.executors.local import Engine
     from ablate.scheduler.scheduler import Scheduler, View
-    from ablate.trainers.builtin.run import Context
+    from ablate.trainers.context import Context
 
 
 def device_of(loaded: LoadedStudy, workspace: Workspace, view: View) -> str:

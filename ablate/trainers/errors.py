@@ -1,4 +1,4 @@
-"""Why a run ends without having failed: it was asked to stop, or its folders cannot be written."""
+"""Why a run ends: it failed, it was asked to stop, or its folders cannot be written."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ PERMISSION_ERRNOS = frozenset({errno.EACCES, errno.EPERM})
 ERRNO_IN_MESSAGE = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
 
 SAVE_STATE_S = 6.0  # time a run has to save its state once asked to stop; cluster managers kill 10 s after SIGTERM
+
+
+class RunFailed(Exception):
+    """The run failed for a reason that its text tells in full."""
 
 
 class Stopped(Exception):

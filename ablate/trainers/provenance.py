@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ablate.study import trust
 from ablate.trainers.imported_code import NO_SOURCE, Finder, Source, follow_imports, read_source
@@ -69,10 +70,21 @@ def _cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
-VERSION = "3"  # of the way the code digest is computed; a digest without a version is of the first way
+VERSION = "4"  # of the way the code digest is computed; a digest without a version is of the first way
+UNLOADABLE = "model"  # provenance key: why the run has no saved network, where the saved one could not be loaded
 OWN_PACKAGE = "ablate"
 LOOP_MODULE = "ablate.trainers.builtin.run"  # the training loop that every run goes through
 MAX_READ_MODULES = 500  # in a component's distribution; to read torch's 1500 for every run would take 45 s
+
+
+def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What names the code behind a run with these resolved settings."""
+    return tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
+
+
+def code_digest(settings: Mapping[str, Any], study_dir: Path) -> str:
+    """Digest of the code behind a run with these resolved settings."""
+    return source_digest(code_sources(settings), study_dir)
 
 
 def source_digest(components: Iterable[str], study_dir: Path) -> str:

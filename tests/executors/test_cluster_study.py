@@ -25,7 +25,7 @@ from toy_project import PATIENCE_S, Project, finish, wait_until
 from ablate.scheduler.scheduler import Scheduler
 from ablate.study import RunResult, RunSpec
 from ablate.tracking.memory import MemoryTracker
-from ablate.trainers.builtin.run import Context
+from ablate.trainers.context import Context
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
 from ablate.study import RunResult, RunSpec, StoreUnavailable, Study
 from ablate.tracking.memory import MemoryTracker
-from ablate.trainers.builtin.run import Context
+from ablate.trainers.context import Context
 
 local_pool = partial(local.local_pool, preloaded=("ablate.executors.cell_process", "ablate.study"))
 

@@ -19,7 +19,7 @@ from ablate.planning.counting import cell_id
 from ablate.scheduler.scheduler import Scheduler
 from ablate.study import RunDiscarded, RunResult, RunSpec, Study, amend
 from ablate.tracking.mlflow.tracker import MlflowTracker
-from ablate.trainers.builtin.run import Context
+from ablate.trainers.context import Context
 
 COMPARED, TUNED = 2 * 3, 2 * 3  # two arms: three seeds, three trials
 

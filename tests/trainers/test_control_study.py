@@ -14,7 +14,7 @@ from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy, context_of, load
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, RunResult
-from ablate.trainers.builtin.run import execute
+from ablate.trainers.host import execute
 
 FILE = "terraces.toml"
 

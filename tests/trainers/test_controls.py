@@ -27,7 +27,9 @@ from ablate.trainers.builtin.controls import (
     matched_model,
     parameter_count,
 )
-from ablate.trainers.builtin.run import Context, build, execute
+from ablate.trainers.builtin.run import build
+from ablate.trainers.context import Context
+from ablate.trainers.host import execute
 
 CPU = torch.device("cpu")
 MODEL = {"factory": "linear_toy.terrace:TwoBranches", "width": 8, "sizes": True}

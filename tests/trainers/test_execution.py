@@ -33,8 +33,10 @@ from ablate.study import InputError, RunSpec
 from ablate.study.data_digests import file_digest
 from ablate.trainers.builtin import evaluation, loop, run
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, load_model, save_model
-from ablate.trainers.builtin.run import Context, execute, load_data
+from ablate.trainers.builtin.run import load_data
+from ablate.trainers.context import Context
 from ablate.trainers.errors import Stopped, Unavailable, storage_failure
+from ablate.trainers.host import execute
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "data": {"factory": "linear_toy.components:houses", "count": 128},

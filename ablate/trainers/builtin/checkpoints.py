@@ -18,7 +18,6 @@ from ablate.trainers.atomic_write import write_whole
 from ablate.untrusted.wording import shown
 
 WEIGHTS, SETTINGS = "weights.safetensors", "model.json"
-UNLOADABLE = "model"  # provenance key: why the run has no saved network, where the saved one could not be loaded
 MAX_SETTINGS_BYTES = 200_000  # of model.json; a longer file is cut off and then is not valid JSON
 MAGIC, DIGEST_SIZE = b"ablate checkpoint 1\n", hashlib.sha256().digest_size
 

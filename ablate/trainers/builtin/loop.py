@@ -19,13 +19,13 @@ from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
 from ablate.trainers.builtin.seeding import derive_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress, TrainState
 from ablate.trainers.contract import Batch, Data, Fits, Loss
-from ablate.trainers.errors import Stopped
+from ablate.trainers.errors import RunFailed, Stopped
 
 CHECKPOINT_SECONDS = 20.0  # a killed run loses at most this much work, and one step
 POLL_SECONDS = 0.2  # between two polls of the stop signal: a poll takes microseconds, a step at least 1 ms
 
 
-class NonFiniteLoss(Exception):
+class NonFiniteLoss(RunFailed):
     """Training diverged: the loss of this epoch (from 1) is NaN or infinite."""
 
     def __init__(self, epoch: int) -> None:

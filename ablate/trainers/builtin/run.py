@@ -1,20 +1,13 @@
-"""One run, start to end: build the components, train, evaluate, count the cost, write the artifacts to a folder.
+"""A run by the built-in loop: build the components, train, evaluate, count the cost, write the artifacts to a folder.
 
 Runs in a worker process. It must not know tracking or tuning: it returns a RunResult.
 """
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import shutil
-import signal
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,112 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.study import InputError, Metric, Problem, Record, RunResult, RunSpec, TrainingSettings, components, digest
+from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, components, digest
 from ablate.trainers import print_capture, provenance
 from ablate.trainers.builtin import controls, cost, evaluation
-from ablate.trainers.builtin.checkpoints import UNLOADABLE, ResumeCheckpoint, save_loadable_model
-from ablate.trainers.builtin.loop import NonFiniteLoss, Signals, Trainer
+from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, save_loadable_model
+from ablate.trainers.builtin.loop import Signals, Trainer
 from ablate.trainers.builtin.seeding import root_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress
+from ablate.trainers.context import Context
 from ablate.trainers.contract import Batch, Data, Split
-from ablate.trainers.errors import Stopped, storage_failure
-from ablate.trainers.progress_log import LOG, OnEpoch, ProgressLog
+from ablate.trainers.errors import Stopped
+from ablate.trainers.progress_log import LOG, ProgressLog
 
 PICTURES = 6  # evenly spaced test examples saved for the report's gallery, beside the median and the worst one
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a run needs beside its settings: paths, device and metrics. None of it is part of the run's key."""
-
-    catalogue: str
-    curve_metrics: tuple[str, ...]  # scored on validation after every epoch; the first is the study's primary
-    study_dir: Path
-    work: Path  # checkpoints, and artifacts until they are recorded
-    logs: Path
-    device: str = "cpu"
-    data_root: Path | None = None
-    limit: int | None = None  # at most this many examples of every split, to try that a study runs at all
-    stop: Path | None = None  # a stop file for this run alone, in place of the study's
-
-    def folder(self, run: RunSpec | Record) -> Path:
-        return self.work / run.folder_name
-
-    @property
-    def stop_file(self) -> Path:
-        """While it exists, runs stop at their next safe point."""
-        return self.stop or self.work / "stop"
-
-    def log_file(self, spec: RunSpec) -> Path:
-        return self.logs / f"{spec.name}.log"
-
-
-def execute(spec: RunSpec, context: Context, on_epoch: OnEpoch | None = None) -> RunResult:
-    """Do the run. Its failure is a result: FAILED, with the reason, and the log with the traceback as its artifact.
-
-    `on_epoch` is called with every epoch's scores in this process; other processes read `progress.jsonl`. Raises
-    Stopped when `context.stop_file` appears, and Unavailable when the run's folders cannot be written; after either
-    the same run can be done again and continues from its last checkpoint.
-    """
-    try:
-        return _attempt(spec, context, on_epoch)
-    except Exception as error:
-        failure = storage_failure(error, (context.work, context.logs))
-        if failure is None:
-            raise
-        raise failure from error
-
-
-def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunResult:
-    folder, log_file = context.folder(spec), context.log_file(spec)
-    progress_log = ProgressLog(log_file, folder, context.stop_file, on_epoch)
-    progress_log.log(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
-    with _output_to(log_file):
-        try:
-            result = _execute(spec, context, folder, progress_log)
-        except Stopped:
-            progress_log.log("stopped; the same run again goes on from here")
-            raise
-        except BaseException as error:  # a component may raise anything: asyncio.CancelledError, SystemExit, its own
-            if _is_ctrl_c(error) or storage_failure(error, (context.work, context.logs)):
-                raise
-            progress_log.log(traceback.format_exc())
-            return _failed(spec, error, log_file, folder / "out")
-        progress_log.log(result.status)
-        return result
-
-
-@contextmanager
-def _output_to(log_file: Path) -> Iterator[None]:
-    """Append what components print to the log, in a worker process; in the main process leave it on the terminal."""
-    if multiprocessing.parent_process() is None:
-        yield
-        return
-    with print_capture.to_file(log_file):
-        yield
-
-
-def _is_ctrl_c(error: BaseException) -> bool:
-    """Whether Python's own handler raised it in the main thread. In a worker process SIGINT has another handler."""
-    default_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and default_handler and in_main_thread
-
-
-def _failed(spec: RunSpec, error: BaseException, log_file: Path, out: Path) -> RunResult:
-    reason = str(error) if isinstance(error, NonFiniteLoss) else f"{type(error).__name__}: {error}"
-    _make_empty(out)
-    print_capture.flush()
-    shutil.copy(log_file, out / LOG)
-    return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
-
-
-def _make_empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-
-def _execute(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
+def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
+    """Do the run; its checkpoint and artifacts are below `folder`. Raises Stopped, and whatever a component raises."""
     started = time.perf_counter()
     training = TrainingSettings(**spec.settings["training"])
     torch.set_num_threads(training.threads)
@@ -135,7 +39,7 @@ def _execute(spec: RunSpec, context: Context, folder: Path, progress_log: Progre
     if training.precision == "float16" and device.type == "cpu":
         progress_log.log("float16 on a CPU: bfloat16 is used instead")
     _safe_point(progress_log)
-    code = _code_digest(spec, context)
+    code = provenance.code_digest(spec.settings, context.study_dir)
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue)
     curve = [catalogue[name] for name in context.curve_metrics]
@@ -161,7 +65,7 @@ def _execute(spec: RunSpec, context: Context, folder: Path, progress_log: Progre
         **provenance.environment(context.device, training.threads),
         **_matched_setting(spec),
         **({"checkpoint": "; ".join(progress.notes)} if progress.notes else {}),
-        **({UNLOADABLE: unloadable} if unloadable else {}),
+        **({provenance.UNLOADABLE: unloadable} if unloadable else {}),
     }
     return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, facts, artifacts)
 
@@ -287,7 +191,8 @@ def _evaluate(
     out: Path,
 ) -> tuple[dict[str, float], Path, str]:
     """Scores, the folder of artifacts, and why the network is not among these. Only a comparison uses test data."""
-    _make_empty(out)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     validation = data.examples("val")
     output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]
@@ -312,8 +217,3 @@ def _test(model: torch.nn.Module, test: Batch, metrics: list[Metric], primary: M
     arrays: dict[str, Any] = evaluation.example_arrays(test, output, primary, spread=PICTURES)
     np.savez_compressed(out / "examples.npz", **arrays)
     return {f"test/{k}": v for k, v in evaluation.score(output, test.targets, metrics).items()}
-
-
-def _code_digest(spec: RunSpec, context: Context) -> str:
-    factories = (spec.settings[section]["factory"] for section in ("model", "data", "loss"))
-    return provenance.source_digest(factories, context.study_dir)

@@ -1,0 +1,34 @@
+"""What a run needs beside its settings. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.study import Record, RunSpec
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run needs beside its settings: paths, device and metrics. None of it is part of the run's key."""
+
+    catalogue: str
+    curve_metrics: tuple[str, ...]  # scored on validation after every epoch; the first is the study's primary
+    study_dir: Path
+    work: Path  # checkpoints, and artifacts until they are recorded
+    logs: Path
+    device: str = "cpu"
+    data_root: Path | None = None
+    limit: int | None = None  # at most this many examples of every split, to try that a study runs at all
+    stop: Path | None = None  # a stop file for this run alone, in place of the study's
+
+    def folder(self, run: RunSpec | Record) -> Path:
+        return self.work / run.folder_name
+
+    @property
+    def stop_file(self) -> Path:
+        """While it exists, runs stop at their next safe point."""
+        return self.stop or self.work / "stop"
+
+    def log_file(self, spec: RunSpec) -> Path:
+        return self.logs / f"{spec.name}.log"

@@ -1,0 +1,90 @@
+"""Do one run with its trainer, in a worker process: keep its log and progress, and turn its failure into a result.
+
+Knows no trainer but by name, and no tracking or tuning.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ablate.study import RunResult, RunSpec
+from ablate.trainers import print_capture
+from ablate.trainers.context import Context
+from ablate.trainers.errors import RunFailed, Stopped, storage_failure
+from ablate.trainers.progress_log import LOG, OnEpoch, ProgressLog
+
+
+def execute(spec: RunSpec, context: Context, on_epoch: OnEpoch | None = None) -> RunResult:
+    """Do the run. Its failure is a result: FAILED, with the reason, and the log with the traceback as its artifact.
+
+    `on_epoch` is called with every epoch's scores in this process; other processes read `progress.jsonl`. Raises
+    Stopped when `context.stop_file` appears, and Unavailable when the run's folders cannot be written; after either
+    the same run can be done again and continues from its last checkpoint.
+    """
+    try:
+        return _attempt(spec, context, on_epoch)
+    except Exception as error:
+        failure = storage_failure(error, (context.work, context.logs))
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunResult:
+    folder, log_file = context.folder(spec), context.log_file(spec)
+    progress_log = ProgressLog(log_file, folder, context.stop_file, on_epoch)
+    progress_log.log(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
+    with _output_to(log_file):
+        try:
+            result = _trainer(spec)(spec, context, folder, progress_log)
+        except Stopped:
+            progress_log.log("stopped; the same run again goes on from here")
+            raise
+        except BaseException as error:  # a component may raise anything: asyncio.CancelledError, SystemExit, its own
+            if _is_ctrl_c(error) or storage_failure(error, (context.work, context.logs)):
+                raise
+            progress_log.log(traceback.format_exc())
+            return _failed(spec, error, log_file, folder / "out")
+        progress_log.log(result.status)
+        return result
+
+
+@contextmanager
+def _output_to(log_file: Path) -> Iterator[None]:
+    """Append what components print to the log, in a worker process; in the main process leave it on the terminal."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    with print_capture.to_file(log_file):
+        yield
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Whether Python's own handler raised it in the main thread. In a worker process SIGINT has another handler."""
+    default_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and default_handler and in_main_thread
+
+
+def _failed(spec: RunSpec, error: BaseException, log_file: Path, out: Path) -> RunResult:
+    reason = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    print_capture.flush()
+    shutil.copy(log_file, out / LOG)
+    return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
+
+
+def _trainer(spec: RunSpec) -> Callable[[RunSpec, Context, Path, ProgressLog], RunResult]:
+    """The trainer of a run. Only the built-in one imports torch."""
+    from ablate.trainers.builtin.run import train
+
+    return train
