@@ -24,8 +24,9 @@ from ablate.scheduler.loaded_study import LoadedStudy, context_of, load
 from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.workspace import Workspace
 from ablate.study import RunResult, RunSpec, TrainingSettings
+from ablate.study.catalogue import load_catalogue
 from ablate.trainers.builtin import evaluation
-from ablate.trainers.builtin.run import build, load_catalogue, make_trainer
+from ablate.trainers.builtin.run import build, make_trainer
 from ablate.trainers.context import Context
 
 
@@ -54,7 +55,7 @@ def bare(spec: RunSpec, context: Context) -> float:
     torch.set_num_threads(settings.threads)
     device = torch.device(context.device)
     data, model, loss = build(spec, context, device)
-    catalogue = load_catalogue(context.catalogue)
+    catalogue = load_catalogue(context.catalogue, file="benchmark")
     curve = [catalogue[name] for name in context.curve_metrics]
     make_trainer(spec, data, loss, curve, device, lambda entry: None).run(model)
     test = data.examples("test")

@@ -54,7 +54,7 @@ def tunings(
 
 def _arm_tuning(study: Study, tuning: Tuning, outcomes: Sequence[TrialOutcome], direction: Direction) -> ArmTuning:
     records_by_trial = [[record for record in outcome.records if record] for outcome in outcomes]
-    epochs = tuning.epochs or int(study.settings["training"]["epochs"])
+    epochs = tuning.epochs or int(study.settings.get("training", {}).get("epochs", 0))
     scores_of_runs = [record.scores for records in records_by_trial for record in records]
     valued = [outcome for outcome in outcomes if outcome.value is not None]
     return ArmTuning(

@@ -19,6 +19,7 @@ from ablate.analysis.verdicts import MIN_SEEDS
 from ablate.planning.counting import same_code
 from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
 from ablate.study.resolve import resolve
+from ablate.study.runs import code_sources
 
 SAME = 0.02  # budgets that differ by at most this share of the largest count as equal
 EDGE = 0.02  # of the range: a tuned value this near to an end is at the edge, and the best may lie beyond it
@@ -106,7 +107,7 @@ def _different_code(results: Results) -> Iterator[str]:
     groups: dict[tuple[str, ...], dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for (arm, seed), facts in results.provenance.items():
         if "source_digest" in facts:
-            groups[_components(results, arm)][facts["source_digest"]].append((arm, seed))
+            groups[code_sources(resolve(results.study, arm))][facts["source_digest"]].append((arm, seed))
     for by_code in groups.values():
         which = "; ".join(f"{code}: {_runs(results, runs)}" for code, runs in sorted(by_code.items()))
         pairs = {same_code(*pair) for pair in combinations(by_code, 2)}
@@ -120,11 +121,6 @@ def _different_code(results: Results) -> Iterator[str]:
                 "Whether runs of the same components were made by the same code cannot be told: digests of their code "
                 f"were taken in different ways ({which})."
             )
-
-
-def _components(results: Results, arm: str) -> tuple[str, ...]:
-    settings = resolve(results.study, arm)
-    return tuple(str(settings[section].get("factory")) for section in ("model", "data", "loss"))
 
 
 def _runs(results: Results, runs: Sequence[tuple[str, int]]) -> str:

@@ -47,6 +47,7 @@ def run(
     rerun: Annotated[str | None, typer.Option(metavar="ARM|failed|stale", help="Do these finished runs again.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="One tiny pass through every arm; records nothing.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes at once. Default: cores / threads.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a run by a command or a function.")] = 1,
     device: Device = "auto",
     scheduler: Annotated[
         str | None, typer.Option(metavar="tcp://HOST:PORT", envvar="ABLATE_SCHEDULER", help="Run on this Dask cluster.")
@@ -79,7 +80,7 @@ def run(
 
     if smoke and (only or rerun is not None):
         _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
-    workspace = Workspace(mlruns, reports, tracking_uri, data_root, device, workers, storage=storage)
+    workspace = Workspace(mlruns, reports, tracking_uri, data_root, device, workers, threads, storage=storage)
     workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
     with stdout_to_stderr():
         loaded = load(study, workspace, rehash=rehash)
@@ -150,6 +151,7 @@ def _print_cells(
     from ablate.commands import plan as plans
     from ablate.commands import stale
     from ablate.report import terminal_plan
+    from ablate.scheduler import component_checks
     from ablate.scheduler.loaded_study import load
     from ablate.scheduler.workspace import Workspace
     from ablate.trainers.print_capture import stdout_to_stderr
@@ -166,7 +168,9 @@ def _print_cells(
     shown = terminal_plan.ShownPlan(
         planned, status.outdated, status.differences, phases, process, status.stale, stale_notes
     )
-    output.print_plan(shown, power_plan, checked=check, as_json=as_json)
+    output.print_plan(
+        shown, power_plan, checked=component_checks.CHECKED[loaded.study.trainer] if check else "", as_json=as_json
+    )
     return terminal_plan.cells(shown)
 
 

@@ -71,8 +71,8 @@ def _mlflow_ui(workspace: Workspace) -> str:
     return command_line(["ablate", "ui", *options])
 
 
-def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: bool, as_json: bool) -> None:
-    """Print a plan; `power`: also what the seeds can show; `checked`: every component was built."""
+def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: str, as_json: bool) -> None:
+    """Print a plan; `power`: also what the seeds can show; `checked`: what `--check` has looked at."""
     from ablate.report import terminal_plan
 
     if as_json:
@@ -84,7 +84,7 @@ def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: bool, as_j
     for line in terminal_plan.notes(shown):
         typer.echo(line, err=True)
     if checked:
-        typer.echo("every component was imported and built", err=True)
+        typer.echo(checked, err=True)
     for line in () if power is None else power.lines():
         typer.echo(f"{'power':<11} {line}")
 

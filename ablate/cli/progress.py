@@ -21,7 +21,7 @@ class Line:
     """The last report of a running run."""
 
     spec: RunSpec
-    epochs: int
+    epochs: int | None  # None: not known
     started: float = field(default_factory=time.monotonic)
     entry: Mapping[str, float] = field(default_factory=dict)
     first: tuple[float, float] | None = None  # (epoch, time) of the first epoch that was trained now and not replayed
@@ -40,10 +40,13 @@ class Line:
 
     @property
     def seconds_left(self) -> float | None:
-        if self.first is None or self.epoch <= self.first[0]:
+        if self.epochs is None or self.first is None or self.epoch <= self.first[0]:
             return None
         epoch_seconds = (time.monotonic() - self.first[1]) / (self.epoch - self.first[0])
         return epoch_seconds * (self.epochs - self.epoch)
+
+    def position(self) -> str:
+        return f"epoch {self.epoch}/{self.epochs}" if self.epochs else f"epoch {self.epoch}" if self.entry else ""
 
     def scores(self) -> str:
         values = [(k.removeprefix("val/"), v) for k, v in self.entry.items() if k.startswith("val/")]
@@ -70,7 +73,7 @@ class ProgressView:
         self.live.stop()
 
     def started(self, spec: RunSpec) -> None:
-        self.lines[spec.name] = Line(spec, spec.settings["training"]["epochs"])
+        self.lines[spec.name] = Line(spec, spec.settings.get("training", {}).get("epochs"))
 
     def epoch(self, spec: RunSpec, entry: Mapping[str, float]) -> None:
         line = self.lines[spec.name]
@@ -78,7 +81,7 @@ class ProgressView:
         if not self.console.is_terminal and time.monotonic() - max(line.printed, line.started) > PLAIN_EVERY_SECONDS:
             line.printed = time.monotonic()
             time_left = f"  {clock(line.seconds_left)} left" if line.seconds_left is not None else ""
-            self._print(f"{spec.name}  epoch {line.epoch}/{line.epochs}  {line.scores()}{time_left}")
+            self._print(f"{spec.name}  {line.position()}  {line.scores()}{time_left}")
 
     def ended(self, spec: RunSpec, result: RunResult) -> None:
         line = self.lines.pop(spec.name)
@@ -103,7 +106,7 @@ class ProgressView:
         table = Table.grid(padding=(0, 2))
         for line in list(self.lines.values()):
             time_left = f"{clock(line.seconds_left)} left" if line.seconds_left is not None else "starting"
-            table.add_row(line.spec.name, f"epoch {line.epoch}/{line.epochs}", line.scores(), time_left)
+            table.add_row(line.spec.name, line.position(), line.scores(), time_left)
         failed = f", {self.failed} failed" if self.failed else ""
         table.add_row(f"{self.done} of {self.total} runs done{failed}")
         return table

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.commands import report
 from ablate.scheduler.workspace import Workspace, resolve_device
 from ablate.study import InputError, Metric, Problem, Tracker, components, study_file, trust
+from ablate.study.catalogue import catalogue_of
 from ablate.study.resolve import resolve
 from ablate.untrusted.wording import shown
 
@@ -133,7 +134,7 @@ class _Scorer:
         self.device = torch.device(resolve_device(workspace.device))
         study = results.study
         trust.check(study.catalogue, file=study.name, place="catalogue")
-        self.catalogue: list[Metric] = list(study_file.load_catalogue(study.catalogue, file=study.name).values())
+        self.catalogue: list[Metric] = list(catalogue_of(study, file=study.name).values())
         self.named_factory = factory  # by the person
         self.factory = factory or reader(str(study.settings["data"]["factory"]), self.file)
         self.examples = 0

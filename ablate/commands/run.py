@@ -125,9 +125,10 @@ def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
 
     stop = StopRequest()
     with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
+        loaded = replace(loaded, study=_tiny(loaded.study, str(loaded.path)))
         build_all(loaded, workspace)
-        scratch = replace(workspace, mlruns=Path(folder), device=resolve_device(workspace.device), scheduler=None)
-        loaded = replace(loaded, study=_tiny(loaded.study))
+        device = resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
+        scratch = replace(workspace, mlruns=Path(folder), device=device, scheduler=None)
         tracker = MemoryTracker()
         tracker.open(loaded.study.name, {})
         scheduler = Session(loaded, scratch, tracker, view, stop, SMOKE_EXAMPLES).scheduler([])
@@ -135,7 +136,14 @@ def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
     return _outcome(loaded.plan(scheduler.records))
 
 
-def _tiny(study: Study) -> Study:
+def _tiny(study: Study, file: str) -> Study:
+    """The study with one short run per arm. Raises InputError for a command or a function without a budget."""
+    if "run" in study.settings:
+        if "budget" not in study.settings["run"]:
+            rule = "needs a budget to make short: the setting budget of [settings.run]"
+            raise InputError(Problem(file, "--smoke", rule, "", "a plain run does each arm once in full"))
+        settings = {"run": {**study.settings["run"], "budget": 1}}
+        return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings})
     training = {**study.settings["training"], "epochs": 1, "batch_size": SMOKE_EXAMPLES // 2}
     settings = {**study.settings, "training": training}
     vary = [purpose for purpose in study.vary if purpose != "fold"]  # one seed makes no folds

@@ -8,7 +8,8 @@ from ablate.planning.counting import Code, same_code
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.study import Record
 from ablate.study.resolve import resolve
-from ablate.trainers.provenance import code_digest, code_sources
+from ablate.study.runs import code_sources
+from ablate.trainers.provenance import code_digest
 
 
 def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import multiprocessing
 import os
@@ -14,8 +15,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import psutil
+
 # Signals that only the driver acts on, also when a terminal or a scheduler sends them to the whole process group.
 DRIVER_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2), Linux
 LENGTH_BYTES = 8  # at the start of an answer: the number of bytes that follow
 
 
@@ -27,6 +31,7 @@ def main(call: bytes, environment: Mapping[str, str], pipe: Connection) -> None:
     for number in DRIVER_SIGNALS:
         signal.signal(number, _ignore)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DRIVER_SIGNALS)
+    _adopt_orphans()
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.environ.clear()  # a fork server keeps the environment in which it was started
     os.environ.update(environment)
@@ -77,9 +82,20 @@ def _ignore(number: int, frame: object) -> None:
     """A handler instead of SIG_IGN, which the processes that a component starts would inherit."""
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose own parent ends below this one, so that the driver can kill them too."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
 def _exit_with_parent() -> None:
-    """Exit when the driver is killed, so that this process does not write into the folders of the next driver."""
+    """Exit when the driver is killed, with the processes started here, so that none writes into the folders of the
+    next driver."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                child.kill()
         os._exit(1)

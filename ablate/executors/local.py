@@ -8,7 +8,7 @@ import pickle
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -22,17 +22,17 @@ import psutil
 
 from ablate.executors import cell_process
 from ablate.executors.processes import is_running, kill, wait_until_gone
+from ablate.study.runs import TrainerKind
 from ablate.trainers.errors import Unavailable
 
 # What a cell needs and is slow to import: 4 s in every process otherwise (measured). The first optimizer imports
 # torch._dynamo; a new process imports the console script again, and with it typer.
-PRELOADED = (
-    "ablate.executors.cell_process",
-    "ablate.trainers.host",
-    "ablate.trainers.builtin.run",
-    "torch._dynamo",
-    "typer",
-)
+PRELOADED = ("ablate.executors.cell_process", "ablate.trainers.host", "typer")
+PRELOADED_FOR: Mapping[TrainerKind, Sequence[str]] = {
+    "built-in": (*PRELOADED, "ablate.trainers.builtin.run", "torch._dynamo"),
+    "command": (*PRELOADED, "ablate.trainers.command"),
+    "function": PRELOADED,
+}
 MAX_START_TRIES = 3  # of one process
 ALIVE_CHECK_S = 0.2  # between two checks of a process that sends nothing
 CHUNK_BYTES = 1 << 20
@@ -70,10 +70,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def pool_for(device: str) -> Engine:
-    """A function from a number of workers to the local executor for runs on this device."""
+def pool_for(device: str, trainer: TrainerKind = "built-in") -> Engine:
+    """A function from a number of workers to the local executor for runs of this trainer on this device."""
     # CUDA cannot be used in a process forked after its first use, and importing parts of torch may use it.
-    return partial(local_pool, preloaded=() if device.startswith("cuda") else PRELOADED)
+    with_torch_on_cuda = device.startswith("cuda") and trainer == "built-in"
+    return partial(local_pool, preloaded=() if with_torch_on_cuda else PRELOADED_FOR[trainer])
 
 
 @contextmanager

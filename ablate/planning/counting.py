@@ -85,7 +85,7 @@ def document_digests(document: Mapping[str, Any], study: Study, records: Sequenc
 
 
 def _recorded_digest(study: Study, arm: str, records: Sequence[Record]) -> str:
-    if resolve(study, arm)["data"].get("file") is None:
+    if resolve(study, arm).get("data", {}).get("file") is None:
         return ""
     of_arm = [record for record in records if record.arm == arm and record.dataset]
     finished = [record for record in of_arm if record.status == "FINISHED"]

@@ -92,13 +92,17 @@ def compare_specs(
             arm=arm,
             seed=seed,
             phase="compare",
-            settings={**settings, "data": {**settings["data"], **split_settings(study, seed)}},
+            settings=_with_split(settings, split_settings(study, seed)),
             data_digest=data_digest,
             replicate=study.arms[arm].replicate,
             overrides=dict(overrides or {}),
         )
         for seed in (study.seeds if seeds is None else seeds)
     ]
+
+
+def _with_split(settings: Mapping[str, Any], split: Mapping[str, int]) -> Mapping[str, Any]:
+    return {**settings, "data": {**settings["data"], **split}} if split else settings
 
 
 def split_settings(study: Study, seed: int) -> dict[str, int]:

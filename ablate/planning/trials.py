@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.planning.counting import RecordIndex
-from ablate.study import Direction, InputError, Metric, Record, RunSpec, Scalar, Study, Tuning, digest
-from ablate.study.components import load_component
+from ablate.study import Direction, InputError, Record, RunSpec, Scalar, Study, Tuning, digest
+from ablate.study.catalogue import catalogue_of
 from ablate.study.resolve import resolve, scalars
 from ablate.study.space_rules import contains
 
@@ -40,9 +40,8 @@ def tuned_arms(study: Study) -> list[str]:
 
 
 def tuning_direction(study: Study) -> Direction:
-    """Whether a lower or a higher trial value is better, from the study's catalogue of metrics."""
-    catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
-    return catalogue[tuning_of(study).metric.removeprefix("val/")].direction
+    """Whether a lower or a higher trial value is better, from the study's metrics."""
+    return catalogue_of(study, file=study.name)[tuning_of(study).metric.removeprefix("val/")].direction
 
 
 def setting_values(study: Study, arm: str) -> dict[str, Scalar]:
@@ -53,7 +52,7 @@ def setting_values(study: Study, arm: str) -> dict[str, Scalar]:
 def trial_specs(
     study: Study, arm: str, trial: int, overrides: Mapping[str, Scalar], data_digest: str = ""
 ) -> list[RunSpec]:
-    """The runs of one trial, one per tuning seed, each for `tuning.epochs` where the study gives it.
+    """The runs of one trial, one per tuning seed, each for `tuning.epochs` or `tuning.budget` where the study gives it.
 
     A study that varies the fold varies it only in the comparison: tuning uses the split of the study's settings.
     """
@@ -61,6 +60,8 @@ def trial_specs(
     settings = resolve(study, arm, overrides)
     if tuning.epochs is not None:
         settings["training"]["epochs"] = tuning.epochs
+    if tuning.budget is not None:
+        settings["run"]["budget"] = tuning.budget
     varies_split = "split" in study.vary
     return [
         RunSpec(

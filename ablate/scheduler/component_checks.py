@@ -14,11 +14,19 @@ from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.shutdown import Interrupted
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, Problem, Study, components
+from ablate.study.runs import TrainerKind
 from ablate.untrusted.wording import nearest, place
 
 if TYPE_CHECKING:
     from ablate.trainers.context import Context
     from ablate.trainers.contract import Data
+
+
+CHECKED: Mapping[TrainerKind, str] = {  # what a check has looked at, by trainer
+    "built-in": "every component was imported and built",
+    "command": "every program and placeholder was found; no command was run",
+    "function": "every function was imported and takes its arguments; none was called",
+}
 
 
 def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
@@ -28,8 +36,9 @@ def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
     components, as they are not restored between the components of a run. Call it inside
     `StopRequest.handling_signals`, where Ctrl-C raises Interrupted: a KeyboardInterrupt then comes from a component.
     """
+    problems_of = _problems if loaded.study.trainer == "built-in" else _command_problems
     with _process_state_restored(workspace.working_folder):
-        problems = list(dict.fromkeys(_problems(loaded, workspace)))
+        problems = list(dict.fromkeys(problems_of(loaded, workspace)))
     if problems:
         raise InputError(*problems)
 
@@ -57,6 +66,15 @@ def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
         if "control" in settings:
             problems += _control_problems(settings, of_arm["data"], of_arm["model"], file, arm)
     return problems
+
+
+def _command_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
+    """What is wrong with the arms' commands on this machine. No command is run."""
+    from ablate.trainers import command
+
+    context = context_of(loaded, workspace, Path(), Path())
+    specs = [plan.compare_spec(loaded.study, arm, loaded.study.seeds[0]) for arm in loaded.study.arms]
+    return [problem._replace(file=str(loaded.path)) for spec in specs for problem in command.check(spec, context)]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from ablate.planning import plan
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, Metric, Problem, Record, Study, components, study_file, trust
+from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
 from ablate.trainers.context import Context
@@ -42,6 +43,11 @@ class LoadedStudy:
             names.append(self.study.tuning.metric.removeprefix("val/"))
         return tuple(dict.fromkeys(names))
 
+    @property
+    def metric_names(self) -> dict[str, tuple[str, str]]:
+        """The names under which a command or a function gives the validation and the test score of each metric."""
+        return {n: (m.val or f"val_{n}", m.test or f"test_{n}") for n, m in self.study.metric.items()}
+
 
 def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False) -> LoadedStudy:
     """Read and check a study file and find its data files. Raises InputError with every problem found.
@@ -58,7 +64,7 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
     problems: list[Problem] = []
     for arm in study.arms:
         settings = resolve(study, arm)
-        name = str(settings["data"].get("file", ""))
+        name = _data_names(settings)
         if name not in digest_by_file:
             digest_by_file[name] = ""
             try:
@@ -73,12 +79,19 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
     return LoadedStudy(path, folder, study, catalogue, digests)
 
 
+def _data_names(settings: Mapping[str, Any]) -> str:
+    """What the settings of an arm name as its data: arms with the same have the same digest."""
+    if "run" in settings:
+        return repr([settings["run"].get("cwd"), settings["run"].get("inputs")])
+    return str(settings["data"].get("file", ""))
+
+
 def _catalogue(study: Study, path: Path, workspace: Workspace, *, imports: bool) -> Mapping[str, Metric]:
-    if imports:
-        return study_file.load_catalogue(study.catalogue, file=str(path))
+    if imports or study.metric:
+        return catalogue_of(study, file=str(path))
     if trust.trusted(study.catalogue):
         with suppress(InputError):  # trusted, but it cannot be imported any more
-            return study_file.load_catalogue(study.catalogue, file=str(path))
+            return catalogue_of(study, file=str(path))
     return stored_metrics(study, workspace)
 
 
@@ -130,6 +143,8 @@ def context_of(loaded: LoadedStudy, workspace: Workspace, work: Path, logs: Path
         logs,
         workspace.device,
         workspace.data_root.resolve() if workspace.data_root else None,
+        threads=workspace.threads,
+        metric_names=loaded.metric_names,
     )
 
 

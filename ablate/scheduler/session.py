@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 def device_of(loaded: LoadedStudy, workspace: Workspace, view: View) -> str:
     """The device of the runs, on this machine or on the cluster. Raises InputError when it cannot be used there."""
     if workspace.scheduler is None:
-        return resolve_device(workspace.device)
+        return resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
+    if loaded.study.trainer != "built-in":
+        rule = "sends runs of the built-in loop alone"
+        raise InputError(Problem("--scheduler", "", rule, f"a study of a {loaded.study.trainer}", "leave it out"))
     try:
         from ablate.executors.dask import cluster
     except ModuleNotFoundError as error:
@@ -138,6 +141,8 @@ class Session:
 
     @property
     def _threads(self) -> int:
+        if self.loaded.study.trainer != "built-in":
+            return self.workspace.threads
         return int(self.loaded.study.settings["training"].get("threads", 1))
 
     def _engine(self) -> tuple[int, Engine]:
@@ -150,10 +155,12 @@ class Session:
 
             return workspace.workers or 0, engine_for(workspace.scheduler, self.device)
         workers = workspace.workers or local.default_workers(self._threads, self.device)
-        return workers, local.pool_for(self.device)
+        return workers, local.pool_for(self.device, self.loaded.study.trainer)
 
     def measure_latency(self, records: Iterable[Record]) -> None:
         """Measure the latency of every arm, while nothing else runs: the finished runs of the arm share the number."""
+        if self.loaded.study.trainer == "command":
+            return
         finished = list(self.loaded.plan(records).compared.values())
         unmeasured = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
         if not unmeasured:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Workspace:
     data_root: Path | None = None
     device: str = "auto"
     workers: int | None = None
+    threads: int = 1  # of a run by a command or a function
     storage: str | None = None  # SQLAlchemy address of Optuna's database; default: SQLite inside mlruns
     scheduler: str | None = None  # address of a Dask scheduler whose workers do the runs; default: local processes
     stall_after: float = 1800.0  # seconds without a sign of life after which a worker is replaced
@@ -112,12 +114,20 @@ def check_file(option: str, file: Path) -> None:
         raise InputError(Problem(option, "", "cannot be written", str(file)))
 
 
-def resolve_device(name: str) -> str:
-    """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks."""
-    import torch
+def resolve_device(name: str, *, with_torch: bool = True) -> str:
+    """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks.
 
+    Without torch, a machine has CUDA where NVIDIA's `nvidia-smi` is installed; a run that cannot use it fails itself.
+    """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise InputError(Problem("--device", "", "not usable on this machine", name, "valid: auto, cpu, cuda, cuda:N"))
+    if not with_torch:
+        has_cuda = shutil.which("nvidia-smi") is not None
+        if name.startswith("cuda") and not has_cuda:
+            raise InputError(Problem("--device", "", "not usable on this machine", name, "nvidia-smi is not installed"))
+        return ("cuda" if has_cuda else "cpu") if name == "auto" else name
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from ablate.study import DATASET_CHARS, SCHEMA, Arm, Control, InputError, Metric, Problem, Study, digest
 from ablate.study.columns import columns
 from ablate.study.resolve import resolve
+from ablate.study.runs import key_settings
 from ablate.untrusted.wording import listing, place, shown
 
 ABSENT = "absent"
@@ -126,8 +127,9 @@ def _refused_arms(changed: Mapping[tuple[str, str, str], Sequence[str]], rerun: 
 def _refused_for_all(before: Study, new: Study) -> Iterator[Problem]:
     """Changes of what every run depends on: the tuning budget, the metrics' code, what a seed draws."""
     old_values, new_values = _tuning(before), _tuning(new)
-    old_values |= {"catalogue": before.catalogue, "vary": sorted(before.vary)}
-    new_values |= {"catalogue": new.catalogue, "vary": sorted(new.vary)}
+    for values, study in ((old_values, before), (new_values, new)):
+        values |= {"catalogue": study.catalogue, "vary": sorted(study.vary)}
+        values |= {f"metric.{name}": [m.direction, m.val, m.test] for name, m in study.metric.items()}
     if "fold" in new.vary:  # the number of seeds is the number of folds: another seed changes every fold
         old_values["seeds"], new_values["seeds"] = before.seeds, new.seeds
     for path, was, now in differences(old_values, new_values):
@@ -136,11 +138,15 @@ def _refused_for_all(before: Study, new: Study) -> Iterator[Problem]:
 
 def _arm_changes(before: Study, new: Study, arm: str) -> Iterator[tuple[str, str, str]]:
     """Changes of an arm that its finished runs do not have."""
-    yield from differences({"settings": resolve(before, arm)}, {"settings": resolve(new, arm)})
+    yield from differences({"settings": _settings(before, arm)}, {"settings": _settings(new, arm)})
     for key in ("replicate", "reference"):
         was, now = getattr(before.arms[arm], key), getattr(new.arms[arm], key)
         if was != now:
             yield place("arms", arm, key), shown(was), shown(now)
+
+
+def _settings(study: Study, arm: str) -> Mapping[str, Any]:
+    return key_settings(resolve(study, arm))
 
 
 def _tuning(study: Study) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ablate.study import InputError, Problem, data_digests
+from ablate.study import InputError, Problem, data_digests, digest
 from ablate.untrusted.wording import listing, nearest, shown
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -171,12 +171,47 @@ def data_digest(
     *,
     rehash: bool = False,
 ) -> str:
-    """Digest of the data file that resolved `settings` name; "" when they name none.
+    """Digest of the data file that resolved `settings` name, or of the inputs of a command or a function; "" when
+    they name none.
 
-    `working_folder`: see `find_data_file`. `rehash`: see `data_digests.cached_digest`.
+    `working_folder`: see `find_data_file`. `rehash`: see `data_digests.cached_digest`. Raises InputError.
     """
+    if "run" in settings:
+        return _inputs_digest(settings["run"], study_dir, rehash=rehash)
     name = settings["data"].get("file")
     if name is None:
         return ""
     path = find_data_file(name, data_root=data_root, study_dir=study_dir, working_folder=working_folder)
     return data_digests.cached_digest(path, rehash=rehash)
+
+
+def find_inputs(section: Mapping[str, Any], study_dir: Path) -> list[Path]:
+    """The inputs of a command or a function, in order: files and folders below its working folder.
+
+    Raises InputError with every one that is missing.
+    """
+    folder = (study_dir / section.get("cwd", ".")).resolve()
+    names = section.get("inputs", [])
+    problems = [
+        Problem(str(study_dir), f"settings.run.inputs[{i}]", f"no such file or folder in {folder}", shown(name))
+        for i, name in enumerate(names)
+        if not (folder / name).exists()
+    ]
+    if problems:
+        raise InputError(*problems)
+    return [folder / name for name in names]
+
+
+def _inputs_digest(section: Mapping[str, Any], study_dir: Path, *, rehash: bool) -> str:
+    def of(path: Path) -> object:
+        if not path.is_dir():
+            return data_digests.cached_digest(path, rehash=rehash)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return [[str(file.relative_to(path)), data_digests.cached_digest(file, rehash=rehash)] for file in files]
+
+    paths = find_inputs(section, study_dir)
+    try:
+        return digest([of(path) for path in paths]) if paths else ""
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}"
+        raise InputError(Problem(str(study_dir), "settings.run.inputs", rule, str(error.filename))) from None

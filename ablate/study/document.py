@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ablate.study import Direction, InputError, Problem, Reduction, Study, printable
 from ablate.study.resolve import resolve
-from ablate.study.rules import SECTIONS, broken_stored_rules
+from ablate.study.rules import broken_stored_rules, sections_of
 from ablate.untrusted.wording import place, shown
 
 MAX_RUNS = 100_000  # arms times seeds, of the comparison and of all trials
@@ -90,14 +90,15 @@ def _problems(study: Study, metrics: Mapping[str, Any], name: str) -> Iterator[P
 
 def _settings_problems(study: Study) -> Iterator[Problem]:
     """Missing sections, and arms whose settings cannot be resolved."""
-    for section in SECTIONS:
+    sections = sections_of(study.settings)
+    for section in sections:
         if section not in study.settings:
             yield Problem("", f"settings.{section}", "is missing")
             return
     for arm in study.arms:
         try:
             settings = resolve(study, arm)
-            not_tables = [section for section in SECTIONS if not isinstance(settings.get(section), Mapping)]
+            not_tables = [section for section in sections if not isinstance(settings.get(section), Mapping)]
             yield from (Problem("", place("arms", arm, section), "must be a table") for section in not_tables)
         except InputError as error:
             yield from error.problems

@@ -13,6 +13,7 @@ from ablate.study import (
     CategoricalSpace,
     Condition,
     Control,
+    DeclaredMetric,
     Density,
     Factor,
     FloatSpace,
@@ -47,6 +48,7 @@ _RULES = {
     "union_tag_invalid": "type must be one of {expected_tags}",
     "union_tag_not_found": "is missing",
 }
+BUDGET = ("tuning", "budget")  # a whole number or a real one, as it is written
 FACTOR_KEYS = ("family", "level")  # keys of an arm that only the expansion of a factor writes
 _SCALARS = ("bool", "int", "float", "str")
 _SPACES: dict[str, type[BaseModel]] = {"float": FloatSpace, "int": IntSpace, "categorical": CategoricalSpace}
@@ -83,6 +85,8 @@ def _translate(detail: ErrorDetails) -> LocatedProblem:
     kind = detail["type"]
     if kind == "extra_forbidden":
         return LocatedProblem(path, "unknown key", "", nearest(str(path[-1]), _valid_keys(detail["loc"])), True)
+    if path == BUDGET:
+        return LocatedProblem(path, "must be a number above 0", shown(detail["input"]))
     if len(path) < len(detail["loc"]) and detail["loc"][-1] in _SCALARS:
         return LocatedProblem(path, "must be text, a number, true or false", shown(detail["input"]))
     context = detail.get("ctx", {})
@@ -102,6 +106,8 @@ def _path_in_file(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """pydantic's `loc` without the names of union members, which are not keys of the file."""
     if loc[:2] == ("tuning", "space") and len(loc) > 3:
         loc = (*loc[:3], *loc[4:])
+    if loc[:2] == BUDGET:
+        return BUDGET
     scalar_keys = {"tuning": ("choices", "when"), "factor": ("levels",)}.get(str(loc[0]), ())
     in_scalar = bool(set(scalar_keys) & set(loc[-3:-2]))
     return loc[:-1] if in_scalar and loc[-1] in _SCALARS else loc
@@ -116,6 +122,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
         model = Factor
     elif loc[0] == "hypotheses":
         model = Hypothesis
+    elif loc[0] == "metric":
+        model = DeclaredMetric
     elif loc[0] == "report":
         model = ReportSettings if len(loc) == 2 else Density if loc[1] == "densities" else Condition
     elif loc[0] == "tuning":

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ablate.study.runs import Scalar
+from ablate.study.runs import Scalar, TrainerKind, trainer_kind
 
 Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
@@ -108,6 +108,7 @@ class Tuning(Frozen):
     seeds: list[int] = Field(min_length=1)
     metric: str  # "val/<metric>": validation only, test data cannot be named here
     epochs: int | None = Field(default=None, ge=1)  # default: settings.training.epochs
+    budget: int | float | None = Field(default=None, gt=0)  # default: settings.run.budget
     sampler: Literal["tpe", "random", "qmc"] = "tpe"
     space: dict[str, Space] = Field(min_length=1)
 
@@ -149,6 +150,16 @@ class Factor(Frozen):
     arms: list[str] = []  # default: every arm that is not a reference; for a data setting, every arm
 
 
+class DeclaredMetric(Frozen):
+    """`[metric.<name>]`: a score that a command or a function computes itself, in place of a catalogue's metric."""
+
+    direction: Direction
+    label: str = ""
+    unit: str = ""
+    val: str = ""  # the names under which the scores come; default: val_<name> and test_<name>
+    test: str = ""
+
+
 class ReportSettings(Frozen):
     """What the report shows beside the matrix; never part of a run's key."""
 
@@ -168,9 +179,10 @@ class Study(Frozen):
     question: str
     baseline: str
     seeds: list[int] = Field(min_length=1)
-    metrics: list[str] = Field(min_length=1)  # the first is primary
-    catalogue: str  # "module:attribute" of a mapping name → Metric
-    settings: dict[str, dict[str, Any]]  # model, data, loss, training
+    metrics: list[str] = Field(min_length=1)  # the first is primary; default: every declared metric
+    catalogue: str = ""  # "module:attribute" of a mapping name → Metric
+    metric: dict[str, DeclaredMetric] = {}  # in place of a catalogue
+    settings: dict[str, dict[str, Any]]  # model, data, loss, training; or run alone
     arms: dict[str, Arm]
     tuning: Tuning | None = None
     hypotheses: list[Hypothesis] = []
@@ -178,6 +190,19 @@ class Study(Frozen):
     factor: Factor | None = None
     retries: int = Field(default=0, ge=0, le=10)  # how often a failed run is tried again; not part of a run's key
     report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_declared_metrics(cls, values: Any) -> Any:
+        declared = values.get("metric") if isinstance(values, dict) else None
+        if isinstance(declared, dict) and declared and "metrics" not in values:
+            return {**values, "metrics": list(declared)}
+        return values
+
+    @property
+    def trainer(self) -> TrainerKind:
+        """What trains every run of the study."""
+        return trainer_kind(self.settings)
 
     def baseline_of(self, arm: str) -> str:
         """The arm that `arm` is compared with: the baseline, at the same level where the factor expanded both."""

@@ -28,7 +28,8 @@ def resolve(study: Study, arm: str, overrides: Mapping[str, Scalar] | None = Non
     settings = untuned_settings(study, arm)
     for path, value in (overrides or {}).items():
         replace(settings, path, value)
-    settings["training"] = TrainingSettings.model_validate(settings["training"]).model_dump()
+    if "training" in settings:
+        settings["training"] = TrainingSettings.model_validate(settings["training"]).model_dump()
     control = control_section(study, arm)
     return {**settings, "control": control} if control else settings
 
@@ -60,7 +61,8 @@ def control_section(study: Study, arm: str) -> dict[str, Any]:
 def with_changes(base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any]) -> Settings:
     """`base` with `changes` applied: whole sections first, then single settings, whatever the order in the file."""
     settings: Settings = {section: copy.deepcopy(dict(values)) for section, values in base.items()}
-    settings["training"] = {**TRAINING_DEFAULTS, **settings.get("training", {})}
+    if "run" not in settings:
+        settings["training"] = {**TRAINING_DEFAULTS, **settings.get("training", {})}
     for path in sorted(changes, key=lambda p: "." in p):
         if "." in path:
             replace(settings, path, changes[path])

@@ -8,18 +8,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from ablate.study import Condition, InputError, Metric, Problem, Study, digest
+from ablate.study import Condition, InputError, Problem, Study, digest
+from ablate.study.catalogue import Catalogue
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
 from ablate.study.error_messages import training_problems
 from ablate.study.factor import is_expanded
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
+from ablate.study.run_rules import placeholder_rules, section_rules, study_rules
 from ablate.study.space_rules import space_rules
 from ablate.untrusted.wording import nearest, place, shown
 
-Catalogue = Mapping[str, Metric]
 Names = Collection[str]  # of the catalogue's metrics
-SECTIONS = ("model", "data", "loss", "training")
+SECTIONS = ("model", "data", "loss", "training")  # of the built-in loop
+RUN_SECTIONS = ("run",)  # of a command or a function
+WHOLE_ONLY_IN_PARTS = ("training", "run")  # sections that an arm cannot replace as a whole
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
@@ -180,20 +183,30 @@ def _gallery(study: Study, _: Names) -> Iterator[Problem]:
         yield _problem("report.gallery", IMPORT_PATH_RULE, study.report.gallery)
 
 
+def sections_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The sections that the settings of a study must have."""
+    return RUN_SECTIONS if "run" in settings else SECTIONS
+
+
 def _sections(study: Study, _: Names) -> Iterator[Problem]:
-    for section in SECTIONS:
+    sections = sections_of(study.settings)
+    for section in sections:
         if section not in study.settings:
             yield _problem(f"settings.{section}", "is missing")
     for section, values in study.settings.items():
         location = place("settings", section)
-        if section not in SECTIONS:
-            yield _problem(location, "unknown section", None, nearest(section, SECTIONS))
+        if section not in sections:
+            rule = "cannot stand beside [settings.run]" if "run" in sections else "unknown section"
+            yield _problem(location, rule, None, "" if "run" in sections else nearest(section, [*SECTIONS, "run"]))
         else:
             yield from _section(section, values, location)
 
 
 def _section(section: str, values: Mapping[str, Any], location: str) -> Iterator[Problem]:
     """The rules for one section, of the study or of an arm."""
+    if section == "run":
+        yield from _run_section(values, location)
+        return
     if section == "training":
         for item in training_problems(values):
             yield Problem("", place(*location.split("."), *item.path), item.rule, item.value, item.nearest)
@@ -222,13 +235,28 @@ def _arm_settings(study: Study, _: Names) -> Iterator[Problem]:
             continue
         problems = list(_changes(base, name, arm.set))
         yield from problems
-        if problems or set(study.settings) != set(SECTIONS):
+        if problems or set(study.settings) != set(sections_of(study.settings)):
+            continue
+        if "run" in study.settings:
+            yield from _run_of_arm(study, name)
             continue
         wrong_in_base = {item.path for item in training_problems(base.get("training", {}))}
         for item in training_problems(with_changes(base, arm.set)["training"]):
             if item.path not in wrong_in_base:
                 location = place("arms", name, "set", f"training.{place(*item.path)}")
                 yield _problem(location, item.rule)._replace(value=item.value)
+
+
+def _run_of_arm(study: Study, name: str) -> Iterator[Problem]:
+    """What is wrong with an arm's `run` section and not with the study's, where `_sections` reports it."""
+    location = place("arms", name, "set", "run")
+    known = set(_run_section(study.settings["run"], location))
+    yield from (p for p in _run_section(untuned_settings(study, name)["run"], location) if p not in known)
+
+
+def _run_section(section: Mapping[str, Any], location: str) -> list[Problem]:
+    problems = list(section_rules(section, location))
+    return problems or list(placeholder_rules(section, location) if "command" in section else ())
 
 
 def _base_settings(study: Study, arm: str) -> Mapping[str, Any] | None:
@@ -246,11 +274,15 @@ def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> 
     sections = {path: value for path, value in changes.items() if "." not in path}
     for path, value in sections.items():
         location = place("arms", name, "set", path)
-        if path not in SECTIONS:
-            yield _problem(location, "no such setting", None, nearest(path, [*SECTIONS, *paths(base)]))
-        elif path == "training" or not isinstance(value, dict):
+        if path not in sections_of(base):
+            yield _problem(location, "no such setting", None, nearest(path, [*sections_of(base), *paths(base)]))
+        elif path in WHOLE_ONLY_IN_PARTS or not isinstance(value, dict):
             example = next(iter(value), "…") if isinstance(value, dict) else "…"
-            rule = "cannot replace the whole section" if path == "training" else "must be a table to replace a section"
+            rule = (
+                "cannot replace the whole section"
+                if path in WHOLE_ONLY_IN_PARTS
+                else "must be a table to replace a section"
+            )
             yield _problem(location, rule, None, f'to change one setting write set."{path}.{example}" with the quotes')
         elif value and "factory" not in value:
             hint = f'to change one setting write set."{path}.{next(iter(value))}" with the quotes'
@@ -349,6 +381,7 @@ _RULES = (
     Rule(_report, ("report", "catalogue"), names_metrics=True, stored=True),
     Rule(_gallery, ("report",)),
     Rule(_sections, ("settings",)),
+    Rule(lambda study, _: study_rules(study), ("settings", "arms", "tuning", "metric", "catalogue", "vary")),
     Rule(lambda study, _: likeness_rules(study), ("arms", "factor")),
     Rule(_arm_settings, ("settings", "arms")),
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),

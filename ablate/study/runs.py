@@ -13,6 +13,35 @@ from typing import Any, Literal
 Scalar = bool | int | float | str
 DATASET_CHARS = 36  # of a data digest: MLflow stores no more
 Phase = Literal["tune", "compare", "train"]
+TrainerKind = Literal["built-in", "command", "function"]
+DEFAULT_CODE = ("**/*.py",)  # of a command, below the study's folder
+# Of [settings.run]: where the code and its inputs are and how long it may take, not what it computes.
+NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "selection")
+
+
+def trainer_kind(settings: Mapping[str, Any]) -> TrainerKind:
+    """What trains a run with these settings."""
+    run = settings.get("run")
+    if not isinstance(run, Mapping):
+        return "built-in"
+    return "function" if "function" in run else "command"
+
+
+def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """What names the code behind a run with these resolved settings: globs of files, or import paths."""
+    kind = trainer_kind(settings)
+    if kind == "command":
+        return tuple(settings["run"].get("code", DEFAULT_CODE))
+    if kind == "function":
+        return (str(settings["run"]["function"]),)
+    return tuple(str(settings[section].get("factory")) for section in ("model", "data", "loss"))
+
+
+def key_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of the settings that is in a run's key."""
+    if "run" not in settings:
+        return settings
+    return {**settings, "run": {name: value for name, value in settings["run"].items() if name not in NOT_IN_KEY}}
 
 
 class NamedRun:
@@ -44,20 +73,24 @@ class RunSpec(NamedRun):
     seed: int
     phase: Phase
     settings: Mapping[str, Any]  # resolved: baseline + arm + tuned values
-    data_digest: str  # of the data file's bytes; "" when the source reads no file
+    data_digest: str  # of the bytes of the data file or the inputs; "" when there are none
     replicate: int = 0
     trial: int | None = None  # index while tuning
     overrides: Mapping[str, Scalar] = field(default_factory=dict)  # the tuned values within `settings`
 
     @property
     def dataset(self) -> str:
-        """Digest of the data file's bytes, or of the data settings when no file is read, as MLflow keeps it."""
-        return (self.data_digest or digest(self.settings["data"]))[:DATASET_CHARS]
+        """Digest of the data file's bytes, or of the data settings when no file is read, as MLflow keeps it.
+
+        "" for a command or a function that names no inputs.
+        """
+        own = digest(self.settings["data"]) if "data" in self.settings else ""
+        return (self.data_digest or own)[:DATASET_CHARS]
 
     @cached_property
     def key(self) -> str:
         """Identity of the result: settings, seed and data content; never a path, a name or a time."""
-        identity = [self.settings, self.seed, self.data_digest, self.replicate]
+        identity = [key_settings(self.settings), self.seed, self.data_digest, self.replicate]
         return digest(identity)[:16]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ablate.study import CategoricalSpace, FloatSpace, IntSpace, Problem, Scalar, Tuning
 from ablate.study.error_messages import training_problems
 from ablate.study.resolve import Settings, lookup, paths
+from ablate.study.run_rules import RESERVED, setting_values
 from ablate.untrusted.wording import listing, nearest, place, shown
 
 Entry = FloatSpace | IntSpace | CategoricalSpace
@@ -61,6 +62,11 @@ def _setting_rules(path: str, entry: Entry, tuning: Tuning, arms: Mapping[str, S
     if section == "data":
         yield Problem("", _at(path), "data cannot be tuned: every arm is judged on the same examples")
         return
+    if section == "run" and rest.partition(".")[0] in RESERVED:
+        yield Problem("", _at(path), "is a key of ablate's own and no setting", rest, nearest(path, _settings_of(arms)))
+        return
+    if path == "run.budget" and tuning.budget is not None:
+        yield Problem("", _at(path), "cannot be tuned while tuning.budget fixes it")
     if path == "training.epochs" and tuning.epochs is not None:
         yield Problem("", _at(path), "cannot be tuned while tuning.epochs fixes it")
     without = [name for name, settings in arms.items() if not _is_setting(settings, path)]
@@ -70,6 +76,11 @@ def _setting_rules(path: str, entry: Entry, tuning: Tuning, arms: Mapping[str, S
         yield Problem("", _at(path), f"is not a setting of {owners}", "", nearest(path, valid))
     elif section == "training" and arms:
         yield from _training_range(path, rest, entry, next(iter(arms.values()))["training"])
+
+
+def _settings_of(arms: Mapping[str, Settings]) -> list[str]:
+    """The paths of the settings that a command or a function takes."""
+    return sorted({f"run.{path}" for settings in arms.values() for path in setting_values(settings["run"])})
 
 
 def _is_setting(settings: Settings, path: str) -> bool:

@@ -9,19 +9,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ablate.study import InputError, Metric, Problem, Study, printable, trust
-from ablate.study.components import importable, load_component
+from ablate.study import InputError, Problem, Study, printable, trust
+from ablate.study.catalogue import catalogue_of
+from ablate.study.components import importable
 from ablate.study.error_messages import FACTOR_KEYS, LocatedProblem, located_problems
 from ablate.study.factor import expand, factor_rules
 from ablate.study.resolve import resolve as resolve
-from ablate.study.rules import Catalogue, broken_rules
+from ablate.study.rules import broken_rules
 from ablate.untrusted import toml
 from ablate.untrusted.wording import nearest, shown
 
 # Replace a value that does not parse, so that the rest of the file can still be checked.
 _PLACEHOLDERS: dict[str, Any] = {
     "name": "placeholder", "question": "", "baseline": "", "seeds": [0], "metrics": [""], "catalogue": "",
-    "settings": {}, "arms": {},
+    "metric": {}, "settings": {}, "arms": {},
 }  # fmt: skip
 _INT64 = 2**63
 MAX_BYTES = 200_000  # fifty times the longest study file in this repository
@@ -51,9 +52,14 @@ def load(path: Path, *, imports: bool = True) -> Study:
             study = expand(study)
     if study is not None:
         catalogue = None
-        if "catalogue" not in broken and (imports or trust.trusted(study.catalogue)):
+        named = study.metric or study.catalogue  # else a rule says what is missing
+        if (
+            named
+            and not broken & {"catalogue", "metric"}
+            and (imports or study.metric or trust.trusted(study.catalogue))
+        ):
             try:
-                catalogue = load_catalogue(study.catalogue, file=file)
+                catalogue = catalogue_of(study, file=file)
             except InputError as error:
                 if imports:  # else it was trusted earlier in this process and can no longer be imported
                     problems += error.problems
@@ -61,14 +67,6 @@ def load(path: Path, *, imports: bool = True) -> Study:
     if study is None or problems:
         raise InputError(*list(dict.fromkeys(problems))[:MAX_PROBLEMS])
     return study
-
-
-def load_catalogue(path: str, *, file: str) -> Catalogue:
-    """The mapping name → Metric at "module:attribute". Raises InputError when it is anything else."""
-    catalogue = load_component(path, file=file, place="catalogue")
-    if not isinstance(catalogue, Mapping) or not all(isinstance(m, Metric) for m in catalogue.values()):
-        raise InputError(Problem(file, "catalogue", "must be a mapping from names to Metrics", shown(path)))
-    return catalogue
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def accept_packages(names: Sequence[str]) -> None:
 
 def import_paths(study: Study) -> Iterator[str]:
     """Every import path in a study: catalogue, gallery, factories of the study and of its arms."""
-    yield study.catalogue
+    if study.catalogue:
+        yield study.catalogue
     if study.report.gallery:
         yield study.report.gallery
     for section in (study.settings, *(arm.set for arm in study.arms.values())):
@@ -82,5 +83,5 @@ def _factories(settings: Mapping[str, Any]) -> Iterator[str]:
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from _factories(value)
-        elif isinstance(value, str) and key.rpartition(".")[2] == "factory":
+        elif isinstance(value, str) and key.rpartition(".")[2] in ("factory", "function"):
             yield value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablate.study import Record, RunSpec
@@ -21,6 +22,8 @@ class Context:
     data_root: Path | None = None
     limit: int | None = None  # at most this many examples of every split, to try that a study runs at all
     stop: Path | None = None  # a stop file for this run alone, in place of the study's
+    threads: int = 1  # of a command or a function; the built-in loop has `training.threads`
+    metric_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # declared: val and test score by metric
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / run.folder_name

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ablate.study import RunResult, RunSpec
+from ablate.study.runs import trainer_kind
 from ablate.trainers import print_capture
 from ablate.trainers.context import Context
 from ablate.trainers.errors import RunFailed, Stopped, storage_failure
@@ -78,6 +79,8 @@ def _failed(spec: RunSpec, error: BaseException, log_file: Path, out: Path) -> R
     reason = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    if spec.phase == "tune" and trainer_kind(spec.settings) != "built-in":
+        return RunResult(spec.key, "FAILED", error=reason)  # its output may name test scores
     print_capture.flush()
     shutil.copy(log_file, out / LOG)
     return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
@@ -85,6 +88,10 @@ def _failed(spec: RunSpec, error: BaseException, log_file: Path, out: Path) -> R
 
 def _trainer(spec: RunSpec) -> Callable[[RunSpec, Context, Path, ProgressLog], RunResult]:
     """The trainer of a run. Only the built-in one imports torch."""
-    from ablate.trainers.builtin.run import train
+    if trainer_kind(spec.settings) == "command":
+        from ablate.trainers import command
 
-    return train
+        return command.train
+    from ablate.trainers.builtin import run
+
+    return run.train

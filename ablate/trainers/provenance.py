@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.study import trust
+from ablate.study import digest, trust
+from ablate.study.data_digests import file_digest
+from ablate.study.runs import code_sources, trainer_kind
 from ablate.trainers.imported_code import NO_SOURCE, Finder, Source, follow_imports, read_source
 
 DIFF_LIMIT = 1_000_000  # characters of uncommitted changes; a longer diff is cut and says so
@@ -41,17 +43,23 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def environment(device: str, threads: int) -> dict[str, str]:
-    """Versions and hardware that the bytes of a result depend on."""
+    """Versions and hardware that the bytes of a result of the built-in loop depend on."""
     import torch
 
-    versions = {f"version/{name}": _version(name) for name in LIBRARIES}
-    machine = {
-        "python": platform.python_version(),
+    return machine(device, threads) | {
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else _cpu_name(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def machine(device: str, threads: int) -> dict[str, str]:
+    """Versions and hardware, as far as they can be told without torch."""
+    return {
+        **{f"version/{name}": _version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "device": device if device.startswith("cuda") else _cpu_name(),
         "threads": str(threads),
     }
-    return versions | machine
 
 
 def _version(name: str) -> str:
@@ -77,14 +85,25 @@ LOOP_MODULE = "ablate.trainers.builtin.run"  # the training loop that every run 
 MAX_READ_MODULES = 500  # in a component's distribution; to read torch's 1500 for every run would take 45 s
 
 
-def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """What names the code behind a run with these resolved settings."""
-    return tuple(str(settings[section]["factory"]) for section in ("model", "data", "loss"))
-
-
 def code_digest(settings: Mapping[str, Any], study_dir: Path) -> str:
     """Digest of the code behind a run with these resolved settings."""
+    if trainer_kind(settings) == "command":
+        return _files_digest(code_sources(settings), study_dir)
     return source_digest(code_sources(settings), study_dir)
+
+
+def _files_digest(globs: Iterable[str], folder: Path) -> str:
+    """Version and SHA-256 of the names and contents of the files below `folder` that match a glob."""
+    files = {file for glob in globs for file in folder.glob(glob) if file.is_file()}
+    names = {str(file.relative_to(folder)): file for file in files}
+    own = {name: file for name, file in names.items() if not any(_is_no_code(part) for part in Path(name).parts)}
+    identity = [[name, file_digest(own[name])] for name in sorted(own)]
+    return f"{VERSION}:{digest(identity)[:16]}"
+
+
+def _is_no_code(part: str) -> bool:
+    """Whether a folder or file of this name holds no code of the user's: hidden, installed or written by ablate."""
+    return part.startswith(".") or part in ("mlruns", "reports", "__pycache__", "site-packages")
 
 
 def source_digest(components: Iterable[str], study_dir: Path) -> str:

@@ -21,14 +21,13 @@ from ablate.study import (
     Direction,
     InputError,
     IntSpace,
-    Metric,
     Record,
     Scalar,
     StoreUnavailable,
     Study,
     digest,
 )
-from ablate.study.components import load_component
+from ablate.study.catalogue import catalogue_of
 from ablate.study.space_rules import Entry, by_dependence, contains
 from ablate.untrusted.addresses import checked, is_postgres, unreachable, with_driver
 
@@ -204,7 +203,7 @@ def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm:
     and the primary metric as value. Idempotent; writes only trials that have ended. Raises StoreUnavailable when the
     database cannot be used.
     """
-    catalogue: Mapping[str, Metric] = load_component(study.catalogue, file=study.name, place="catalogue")
+    catalogue = catalogue_of(study, file=study.name)
     planned = plan.make_plan(study, records, digest_of_arm)
     try:
         with _storage(address) as storage:

@@ -349,10 +349,11 @@ class TestResume:
 SLOW = {"epochs": 3, "batch_size": 4}  # 16 steps an epoch
 WORKER = """
 import pickle, sys
-from ablate.trainers.builtin import loop, run
+from ablate.trainers import host
+from ablate.trainers.builtin import loop
 loop.POLL_SECONDS = 0.02
 spec, context = pickle.loads(sys.stdin.buffer.read())
-run.execute(spec, context)
+host.execute(spec, context)
 """
 
 

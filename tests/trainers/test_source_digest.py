@@ -285,5 +285,5 @@ def test_the_loop_module_exists() -> None:
 
 def test_the_digest_begins_with_its_version(flat: Path) -> None:
     version, _, digest = provenance.source_digest(["train:Net"], flat).partition(":")
-    assert version == provenance.VERSION == "3"
+    assert version == provenance.VERSION == "4"
     assert len(bytes.fromhex(digest)) == 8

@@ -52,8 +52,9 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def datasets(spec: RunSpec) -> list[DatasetInput]:
     """The dataset of a run, one input per split that it reads; a tuning run reads no test split."""
-    data = spec.settings["data"]
-    return dataset_inputs(str(data.get("file") or data.get("factory")), spec.dataset, spec.phase)
+    data = spec.settings.get("data", {})
+    inputs = ", ".join(spec.settings.get("run", {}).get("inputs", []))
+    return dataset_inputs(str(inputs or data.get("file") or data.get("factory")), spec.dataset, spec.phase)
 
 
 def dataset_inputs(name: str, digest: str, phase: Phase) -> list[DatasetInput]:

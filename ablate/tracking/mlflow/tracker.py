@@ -188,7 +188,7 @@ class MlflowTracker:
         info = self.client.create_run(experiment_id, start_ms, tags, spec.name).info
         run_id: str = info.run_id
         self._writer.log_params(run_id, settings_params(spec))
-        if "data" in spec.settings:
+        if spec.dataset:
             self.client.log_inputs(run_id, datasets(spec))
         self._epochs[run_id], self._artifact_uris[run_id] = {}, info.artifact_uri
         return run_id

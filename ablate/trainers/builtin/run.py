@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, components, digest
+from ablate.study.catalogue import load_catalogue
 from ablate.trainers import print_capture, provenance
 from ablate.trainers.builtin import controls, cost, evaluation
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, save_loadable_model
@@ -41,7 +42,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     _safe_point(progress_log)
     code = provenance.code_digest(spec.settings, context.study_dir)
     data, model, loss = build(spec, context, device)
-    catalogue = load_catalogue(context.catalogue)
+    catalogue = load_catalogue(context.catalogue, file="study")
     curve = [catalogue[name] for name in context.curve_metrics]
     checkpoint = _checkpoint(folder, code, device)
     trainer = make_trainer(spec, data, loss, curve, device, progress_log.log_epoch, checkpoint, progress_log)
@@ -174,12 +175,6 @@ class FirstExamples:
         batch = self.data.examples(split)
         targets = {name: value[: self.limit] for name, value in batch.targets.items()}
         return Batch(batch.inputs[: self.limit], targets)
-
-
-def load_catalogue(path: str) -> Mapping[str, Metric]:
-    """The metrics at "module:attribute", by name. Raises InputError when they cannot be imported."""
-    catalogue: Mapping[str, Metric] = components.load_component(path, file="study", place="catalogue")
-    return catalogue
 
 
 def _evaluate(

@@ -1,0 +1,179 @@
+"""Check `[settings.run]`, the section of a command or a function, and what a study of one cannot ask for. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ablate.study import Control, Problem, Study
+from ablate.study.command_template import BUILT_IN, TemplateError, placeholders
+from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
+from ablate.study.error_messages import located_problems
+from ablate.study.resolve import lookup, paths
+from ablate.untrusted.wording import nearest, place, shown
+
+
+class RunSection(BaseModel):
+    """The reserved keys of `[settings.run]`. All other keys are the run's settings."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    command: list[str] | None = Field(default=None, min_length=1)
+    function: str | None = None
+    inputs: list[str] = []  # files and folders whose contents enter the key
+    code: list[str] = []  # globs of files, below the study's folder, that make runs stale; default: Python files
+    env: dict[str, str] = {}  # environment variables of the command
+    cwd: str = "."  # the command's working folder, from the study's folder
+    timeout_s: float | None = Field(default=None, gt=0)
+    resumes: bool = False  # an interrupted command goes on from what it has kept in {dir}
+    pattern: str = ""  # regular expression for the scores on stdout, with the groups `name` and `value`
+    test: Literal["", "none"] = ""  # "none": there is one split, the one that tuning uses
+    selection: Literal["final", "best-val"] = "final"  # which weights were scored; for the report's words alone
+
+
+RESERVED = tuple(RunSection.model_fields)
+
+
+def run_settings(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a `run` section: all but its reserved keys."""
+    return {name: value for name, value in section.items() if name not in RESERVED}
+
+
+def setting_values(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a `run` section by dotted path, without its tables: what placeholders may name."""
+    settings = run_settings(section)
+    values = {path: lookup({"": settings}, path) for path in paths({"": settings})}
+    return {path[1:]: value for path, value in values.items() if not isinstance(value, Mapping)}
+
+
+def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem]:
+    """The rules for the reserved keys of a `run` section."""
+    command = section.get("command")
+    if isinstance(command, str):
+        yield Problem(
+            "", f"{location}.command", "must be a list of words, not a shell command", shown(command), _as_list(command)
+        )
+        section = {**section, "command": None}
+    try:
+        parsed = RunSection.model_validate(dict(section))
+    except ValidationError as error:
+        for item in located_problems(error):
+            yield Problem("", place(*location.split("."), *item.path), item.rule, item.value, item.nearest)
+        return
+    if ("command" in section) == ("function" in section):
+        both = "must not have both a command and a function" if command else "needs a command or a function"
+        yield Problem(
+            "", location, both, "", 'such as command = ["python", "train.py", "--seed={seed}", "--out={out}"]'
+        )
+    if parsed.function is not None and not IMPORT_PATH.fullmatch(parsed.function):
+        yield Problem("", f"{location}.function", IMPORT_PATH_RULE, shown(parsed.function))
+    for name in BUILT_IN:
+        if name in section:
+            yield Problem("", f"{location}.{name}", "is a placeholder of ablate's own and cannot be a setting", name)
+    if parsed.pattern:
+        yield from _pattern_rules(parsed.pattern, f"{location}.pattern")
+    for key in ("inputs", "code"):
+        for index, name in enumerate(getattr(parsed, key)):
+            if not name or name.startswith(("/", "~")) or ".." in name.split("/"):
+                yield Problem(
+                    "",
+                    place(*location.split("."), key, index),
+                    "must be a relative path below the study's folder",
+                    name,
+                )
+
+
+def _as_list(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    return f"write command = [{', '.join(shown(word) for word in words)}]"
+
+
+def _pattern_rules(pattern: str, location: str) -> Iterator[Problem]:
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        yield Problem("", location, f"is no regular expression: {error}", shown(pattern))
+        return
+    if not {"name", "value"} <= set(groups):
+        rule = "must have the groups `name` and `value`"
+        yield Problem("", location, rule, shown(pattern), r"such as (?P<name>\w+)=(?P<value>\S+)")
+
+
+def placeholder_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem]:
+    """The rules for the placeholders of a command whose section has the right types: each names a value, and every
+    setting has one."""
+    values = setting_values(section)
+    used: set[str] = set()
+    templates = {f"{location}.command[{i}]": word for i, word in enumerate(section["command"])}
+    templates |= {f"{location}.env.{name}": text for name, text in section.get("env", {}).items()}
+    for at, word in templates.items():
+        try:
+            found = list(placeholders(word))
+        except TemplateError as error:
+            yield Problem("", at, str(error), shown(word))
+            return
+        for name, text, alone in found:
+            used.add(name)
+            if name not in values and name not in BUILT_IN:
+                is_budget = name == "budget"
+                rule = "needs the setting budget, a number" if is_budget else "names no setting and nothing built in"
+                hint = f"add budget = … to [{location}]" if is_budget else nearest(name, [*values, *BUILT_IN])
+                yield Problem("", at, f"the placeholder {{{name}}} {rule}", shown(word), hint)
+            elif text is not None and not isinstance(values.get(name), bool):
+                yield Problem(
+                    "", at, f"{{{name}?…}} needs a setting that is true or false", shown(values.get(name, name))
+                )
+            elif isinstance(values.get(name), list) and not (alone and at.startswith(f"{location}.command")):
+                yield Problem("", at, f"the list {name} must be a whole word of the command: {{{name}}}", shown(word))
+    for name in sorted(values.keys() - used):
+        rule = "has no placeholder in the command or in env, so it would change nothing"
+        yield Problem(
+            "", f"{location}.{name}", rule, shown(values[name]), f"write {{{name}}} where the script takes it"
+        )
+    if "out" not in used and not section.get("pattern"):
+        rule = "no scores would come back: the command has no {out} and there is no pattern for its output"
+        yield Problem("", f"{location}.command", rule, "", "{out} is the path of a JSON file that the script writes")
+
+
+def study_rules(study: Study) -> Iterator[Problem]:
+    """What the study asks for and its trainer cannot do."""
+    if study.trainer == "built-in":
+        if study.tuning is not None and study.tuning.budget is not None:
+            yield Problem("", "tuning.budget", "is for a command or a function; the built-in loop has tuning.epochs")
+        if study.metric:
+            yield Problem("", "metric", "is for a command or a function; the built-in loop needs a catalogue")
+        elif not study.catalogue:
+            yield Problem("", "catalogue", "is missing")
+        return
+    kind = study.trainer
+    if study.catalogue:
+        yield Problem("", "catalogue", f"a {kind} computes its own scores: declare each with [metric.<name>]")
+    if not study.metric:
+        yield Problem("", "metric", "is missing", "", '[metric.accuracy] with direction = "higher" declares one')
+    if study.tuning is not None:
+        if study.tuning.epochs is not None:
+            yield Problem("", "tuning.epochs", f"is for the built-in loop; a {kind} has tuning.budget")
+        if study.tuning.budget is not None and "budget" not in study.settings["run"]:
+            yield Problem("", "tuning.budget", "replaces the setting budget of [settings.run], which is missing")
+    for purpose in study.vary:
+        if purpose not in ("init", "order"):
+            rule = f"a {kind} draws its own split: give it the seed, and leave {purpose!r} out"
+            yield Problem("", "vary", rule, shown(study.vary))
+    yield from _control_rules(study, kind)
+
+
+def _control_rules(study: Study, kind: str) -> Iterator[Problem]:
+    allowed = Control(same_information="x").model_dump(exclude_defaults=True).keys()
+    for name, arm in study.arms.items():
+        asked = arm.control.model_dump(exclude_defaults=True).keys() - allowed if arm.control else set()
+        for key in sorted(asked):
+            rule = f"is done by the built-in loop, not for a {kind}"
+            hint = "add a setting to the script that does it, and an arm that sets it"
+            yield Problem("", place("arms", name, "control", key), rule, "", hint)

@@ -1,0 +1,153 @@
+"""Run a command as a child process: its output goes to the run's log, and nothing of it is left running."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from ablate.trainers.errors import RunFailed
+
+POLL_S = 0.2
+STOP_S = 5.0  # between SIGTERM and SIGKILL
+OUTPUT_END_S = 5.0  # to read what is left of the output: a process of another session may keep the pipe open
+LOG_BYTES = 10_000_000  # of output that the log keeps; of what comes later, the last lines
+LINE_BYTES = 100_000  # a longer line is cut
+LAST_LINES = 20
+PR_SET_PDEATHSIG = 1  # prctl(2), Linux
+
+
+class Child:
+    """A command that runs in a process group of its own."""
+
+    def __init__(
+        self, words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, pattern: str = ""
+    ) -> None:
+        self.scores: dict[str, str] = {}  # what the pattern has found on stdout; of a name, the last value
+        self._pattern = re.compile(pattern) if pattern else None
+        self._log, self._left_out = log.open("ab"), 0
+        self._room, self._lock = LOG_BYTES, threading.Lock()
+        self._last: deque[bytes] = deque(maxlen=LAST_LINES)
+        try:
+            self._process = subprocess.Popen(
+                words,
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        except OSError as error:
+            self._log.close()
+            raise RunFailed(f"{words[0]} cannot be started: {error.strerror}") from error
+        streams = ((self._process.stdout, True), (self._process.stderr, False))
+        self._readers = [threading.Thread(target=self._read, args=stream, daemon=True) for stream in streams]
+        for reader in self._readers:
+            reader.start()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout_s)
+        return None
+
+    def stop(self) -> int:
+        """Ask the process group to end, and kill it if it does not. Returns the exit code."""
+        self._signal(signal.SIGTERM)
+        code = self.wait(STOP_S)
+        self._signal(signal.SIGKILL)
+        return self._process.wait() if code is None else code
+
+    def close(self) -> None:
+        """Kill what is left of the process group, and read the output to its end."""
+        for process in self._descendants():
+            with suppress(psutil.Error):
+                process.kill()
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        deadline = time.monotonic() + OUTPUT_END_S
+        for reader in self._readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            if self._left_out:
+                last = b"".join(self._last)
+                self._log.write(b"\n[%d bytes of output are left out here]\n%s" % (self._left_out, last))
+            self._log.close()
+
+    def last_lines(self, count: int = 5, characters: int = 1000) -> str:
+        """The end of its output, stdout and stderr together."""
+        with self._lock:
+            lines = [line.decode("utf-8", "replace").rstrip() for line in self._last]
+        return "\n".join([line for line in lines if line][-count:])[-characters:]
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _descendants(self) -> list[psutil.Process]:
+        """Child processes that have left the process group, while the command itself is there to name them."""
+        try:
+            return list(psutil.Process(self._process.pid).children(recursive=True))
+        except psutil.Error:
+            return []
+
+    def _read(self, stream: IO[bytes], is_stdout: bool) -> None:
+        with suppress(OSError, ValueError):  # ValueError: closed meanwhile
+            for line in iter(lambda: stream.readline(LINE_BYTES), b""):
+                if is_stdout and self._pattern is not None:
+                    for match in self._pattern.finditer(line.decode("utf-8", "replace")):
+                        self.scores[match["name"]] = match["value"]
+                self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
+        with self._lock:
+            self._last.append(line)
+            if self._log.closed:
+                return
+            kept = line[: self._room]
+            self._room -= len(kept)
+            self._left_out += len(line) - len(kept)
+            self._log.write(kept)
+            self._log.flush()
+
+
+@contextmanager
+def running(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, pattern: str = ""
+) -> Iterator[Child]:
+    """A child process that has ended, with its children, when the block ends. Raises RunFailed when it cannot start."""
+    child = Child(words, folder, environment, log, pattern)
+    try:
+        yield child
+    finally:
+        child.close()
+
+
+def _libc() -> Callable[..., int] | None:
+    with suppress(OSError, AttributeError):
+        prctl: Callable[..., int] = ctypes.CDLL(None).prctl
+        return prctl
+    return None
+
+
+_prctl = _libc()  # looked up here: after a fork, only what is loaded already is safe to use
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, even by SIGKILL."""
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

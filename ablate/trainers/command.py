@@ -1,0 +1,189 @@
+"""A run by a command: start the script as it stands, follow its progress, take its scores. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ablate.study import InputError, Problem, RunResult, RunSpec
+from ablate.study.command_template import fill, fill_word
+from ablate.study.run_rules import RunSection, setting_values
+from ablate.trainers import child_process, print_capture, provenance
+from ablate.trainers.child_process import POLL_S, Child
+from ablate.trainers.context import Context
+from ablate.trainers.errors import RunFailed, Stopped
+from ablate.trainers.given_scores import named_scores, read_scores
+from ablate.trainers.progress_log import LOG, PROGRESS, ProgressLog
+from ablate.untrusted.wording import shown
+
+SCORES = "scores.json"
+OWN_FOLDER = "dir"  # what the command keeps until its run is finished
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
+    """Do the run. Raises RunFailed where the command fails or gives no scores, and Stopped."""
+    section = RunSection.model_validate(dict(spec.settings["run"]))
+    own, scores_file = folder / OWN_FOLDER, folder / SCORES
+    own.mkdir(parents=True, exist_ok=True)
+    scores_file.unlink(missing_ok=True)
+    follower = _Progress(own / PROGRESS, context, progress_log, resumes=section.resumes)
+    code = provenance.code_digest(spec.settings, context.study_dir)
+    words, environment = command_line(spec, context, own, scores_file)
+    progress_log.log(f"command {shlex.join(words)}")
+    started = time.perf_counter()
+    cwd = context.study_dir / section.cwd
+    with child_process.running(words, cwd, environment, context.log_file(spec), section.pattern) as child:
+        code_of_exit = _follow(child, follower, progress_log, section.timeout_s, scores_file)
+    follower.update()
+    seconds = time.perf_counter() - started
+    if code_of_exit != 0:
+        raise RunFailed(f"the command {_ending(code_of_exit)}{_said(child)}")
+    given = child.scores if section.pattern else _read(scores_file, child)
+    scores = named_scores(given, context.metric_names, spec.phase, one_split=section.test == "none")
+    artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", context.log_file(spec))
+    counts = {"count/epochs": float(len(follower.history))} if follower.history else {}
+    facts = {"source_digest": code, **provenance.machine(context.device, context.threads)}
+    timings = {"time/train_s": seconds, "time/total_s": seconds}
+    return RunResult(spec.key, "FINISHED", scores | counts, list(follower.history.values()), timings, facts, artifacts)
+
+
+def _artifacts(folder: Path, log_file: Path) -> Path:
+    """The artifacts of a comparison run: its log. That of a tuning run may name test scores and is not stored."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    print_capture.flush()
+    shutil.copy(log_file, folder / LOG)
+    return folder
+
+
+def command_line(spec: RunSpec, context: Context, own: Path, scores_file: Path) -> tuple[list[str], dict[str, str]]:
+    """The words of the command and its environment, every placeholder replaced."""
+    section = spec.settings["run"]
+    values = setting_values(section) | {
+        "seed": spec.seed,
+        "out": str(scores_file.resolve()),
+        "dir": str(own.resolve()),
+        "device": context.device.partition(":")[0],
+        "threads": context.threads,
+        "phase": spec.phase,
+    }
+    words = fill(section["command"], values)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **dict.fromkeys(THREAD_VARIABLES, str(context.threads))}
+    kind, _, index = context.device.partition(":")
+    if kind == "cpu" or index:
+        environment["CUDA_VISIBLE_DEVICES"] = index
+    environment |= {name: fill_word(text, values) for name, text in section.get("env", {}).items()}
+    return [_program(words[0], context.study_dir / section.get("cwd", "."), environment), *words[1:]], environment
+
+
+def _program(name: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """The path of a program; `python` is the interpreter that runs ablate. The name itself where there is none."""
+    if name == "python":
+        return sys.executable
+    return shutil.which(str(folder / name) if "/" in name else name, path=environment.get("PATH")) or name
+
+
+def check(spec: RunSpec, context: Context) -> list[Problem]:
+    """What is wrong with the command on this machine: its working folder or its program is missing."""
+    section = spec.settings["run"]
+    folder = context.study_dir / section.get("cwd", ".")
+    if not folder.is_dir():
+        return [Problem("", "settings.run.cwd", "no such folder", shown(section["cwd"]))]
+    try:
+        words, environment = command_line(spec, context, folder, folder / SCORES)
+    except (ValueError, KeyError) as error:
+        raise InputError(Problem("", "settings.run.command", str(error))) from error
+    problems = []
+    if shutil.which(words[0], path=environment.get("PATH")) is None:
+        problems.append(Problem("", "settings.run.command", "no such program", shown(words[0])))
+    script = words[1] if Path(words[0]).name.startswith("python") and len(words) > 1 else ""
+    if script.endswith(".py") and not (folder / script).is_file():
+        nearby = sorted(file.name for file in folder.glob("*.py"))
+        problems.append(
+            Problem("", "settings.run.command", f"no such script in {folder}", shown(script), ", ".join(nearby[:5]))
+        )
+    return problems
+
+
+class _Progress:
+    """The curve that a command appends to `{dir}/progress.jsonl`: a JSON object a line, with "epoch" or "step"."""
+
+    def __init__(self, file: Path, context: Context, progress_log: ProgressLog, *, resumes: bool) -> None:
+        self._file, self._log, self._read = file, progress_log, 0
+        self._names = {val: f"val/{metric}" for metric, (val, _) in context.metric_names.items()}
+        self._test = {test for _, test in context.metric_names.values()}
+        self._modified_ns = 0
+        self.history: dict[float, dict[str, float]] = {}  # by epoch
+        if not resumes:
+            file.unlink(missing_ok=True)
+
+    def update(self) -> None:
+        """Log the new lines, and a sign of life: a command that writes no such file is not expected to show any."""
+        with suppress(OSError):
+            modified_ns = self._file.stat().st_mtime_ns
+            if modified_ns == self._modified_ns:
+                return
+            self._modified_ns = modified_ns
+            with self._file.open("rb") as stream:
+                stream.seek(self._read)
+                complete, newline, _ = stream.read(child_process.LOG_BYTES).rpartition(b"\n")
+            self._read += len(complete + newline)
+            for line in complete.splitlines():
+                self._add(line)
+        self._log.heartbeat()
+
+    def _add(self, line: bytes) -> None:
+        with suppress(ValueError, RecursionError):
+            values = json.loads(line)
+            if isinstance(values, dict):
+                numbers = {k: float(v) for k, v in values.items() if type(v) in (int, float) and k not in self._test}
+                epoch = numbers.pop("epoch", numbers.pop("step", len(self.history) + 1.0))
+                entry = {"epoch": epoch, **{self._names.get(k, f"train/{k}"): v for k, v in numbers.items()}}
+                self.history[epoch] = entry
+                self._log.log_epoch(entry)
+
+
+def _follow(child: Child, progress: _Progress, log: ProgressLog, timeout_s: float | None, scores_file: Path) -> int:
+    """Wait for the end of the command; returns its exit code. Raises Stopped, and RunFailed after `timeout_s`."""
+    started = time.monotonic()
+    while (code := child.wait(POLL_S)) is None:
+        progress.update()
+        if log.stop_requested():
+            code = child.stop()
+            if code != 0 or not scores_file.exists():  # else it had just finished
+                raise Stopped
+            return code
+        if timeout_s is not None and time.monotonic() - started > timeout_s:
+            child.stop()
+            raise RunFailed(f"the command did not end within timeout_s = {timeout_s:g}{_said(child)}")
+    return code
+
+
+def _read(scores_file: Path, child: Child) -> dict[str, Any]:
+    try:
+        return read_scores(scores_file)
+    except RunFailed as error:
+        raise RunFailed(f"{error}{_said(child)}") from None
+
+
+def _ending(code: int) -> str:
+    if code > 0:
+        return f"ended with exit code {code}"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"was ended by signal {-code}"
+
+
+def _said(child: Child) -> str:
+    last = child.last_lines()
+    return f"; its last lines:\n{last}" if last else ""

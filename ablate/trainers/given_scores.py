@@ -1,0 +1,80 @@
+"""Check the scores that a command or a function gives, and name them as the store does. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ablate.study import Phase
+from ablate.trainers.errors import RunFailed
+from ablate.untrusted.wording import listing, nearest, shown
+
+MAX_BYTES = 1_000_000  # of a file of scores
+
+MetricNames = Mapping[str, tuple[str, str]]  # metric → the names of its validation and its test score
+
+
+def read_scores(file: Path) -> dict[str, Any]:
+    """The flat JSON object in a file. Raises RunFailed when there is none."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise RunFailed("the command wrote no file of scores to {out}") from None
+    except OSError as error:
+        raise RunFailed(f"the file of scores at {{out}} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise RunFailed(f"the file of scores at {{out}} has more than {MAX_BYTES:,} bytes")
+    try:
+        scores = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RunFailed(f"the file of scores at {{out}} is no JSON: {error}") from None
+    if not isinstance(scores, dict):
+        raise RunFailed('the file of scores at {out} must hold one JSON object, such as {"val_acc": 0.9}')
+    return scores
+
+
+def named_scores(given: Mapping[str, Any], metrics: MetricNames, phase: Phase, *, one_split: bool) -> dict[str, float]:
+    """The scores `val/<metric>` and `test/<metric>` of a run, from those that it gave under names of its own.
+
+    While tuning, test scores are dropped. A comparison needs the test score of every metric; where there is one split,
+    its validation score. Raises RunFailed for a score that is missing or no finite number.
+    """
+    needs_test = phase == "compare" and not one_split
+    scores: dict[str, float] = {}
+    missing = []
+    for metric, (val, test) in metrics.items():
+        if val in given:
+            scores[f"val/{metric}"] = _number(given[val], val)
+        elif not needs_test:
+            missing.append(val)
+        if test in given and needs_test:
+            scores[f"test/{metric}"] = _number(given[test], test)
+        elif needs_test:
+            missing.append(test)
+    if missing:
+        names = "the score" if len(missing) == 1 else "the scores"
+        came = f"it gave {listing(map(shown, given))}" if given else "it gave none"
+        raise RunFailed(f"{names} {listing(map(shown, missing))} did not come; {came}{_hint(missing, given)}")
+    return scores
+
+
+def _hint(missing: list[str], given: Mapping[str, Any]) -> str:
+    hint = nearest(missing[0], given) if given else ""
+    return f" ({hint})" if hint.startswith("did") else ""
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, str):  # from a pattern
+        try:
+            value = float(value)
+        except ValueError:
+            raise RunFailed(f"the score {name} is no number: {shown(value)}") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RunFailed(f"the score {name} must be a number, not {shown(value)}")
+    if not math.isfinite(value):
+        raise RunFailed(f"the score {name} is {value}")
+    return float(value)
