@@ -47,15 +47,15 @@ class Child:
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.PIPE if pattern else subprocess.STDOUT,  # in one pipe the lines keep their order
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         except OSError as error:
             self._log.close()
             raise RunFailed(f"{words[0]} cannot be started: {error.strerror}") from error
-        streams = ((self._process.stdout, True), (self._process.stderr, False))
-        self._readers = [threading.Thread(target=self._read, args=stream, daemon=True) for stream in streams]
+        streams = [(self._process.stdout, True), (self._process.stderr, False)]
+        self._readers = [threading.Thread(target=self._read, args=s, daemon=True) for s in streams if s[0] is not None]
         for reader in self._readers:
             reader.start()
 
@@ -67,17 +67,15 @@ class Child:
 
     def stop(self) -> int:
         """Ask the process group to end, and kill it if it does not. Returns the exit code."""
+        descendants = self._descendants()
         self._signal(signal.SIGTERM)
         code = self.wait(STOP_S)
-        self._signal(signal.SIGKILL)
+        self._kill(descendants)
         return self._process.wait() if code is None else code
 
     def close(self) -> None:
         """Kill what is left of the process group, and read the output to its end."""
-        for process in self._descendants():
-            with suppress(psutil.Error):
-                process.kill()
-        self._signal(signal.SIGKILL)
+        self._kill(self._descendants())
         self._process.wait()
         deadline = time.monotonic() + OUTPUT_END_S
         for reader in self._readers:
@@ -98,15 +96,21 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
+    def _kill(self, descendants: Sequence[psutil.Process]) -> None:
+        for process in descendants:
+            with suppress(psutil.Error):
+                process.kill()
+        self._signal(signal.SIGKILL)
+
     def _descendants(self) -> list[psutil.Process]:
-        """Child processes that have left the process group, while the command itself is there to name them."""
+        """Its child processes, those that have left the group too; none once it has ended itself."""
         try:
             return list(psutil.Process(self._process.pid).children(recursive=True))
         except psutil.Error:
             return []
 
     def _read(self, stream: IO[bytes], is_stdout: bool) -> None:
-        with suppress(OSError, ValueError):  # ValueError: closed meanwhile
+        with suppress(OSError, ValueError), stream:  # ValueError: closed meanwhile
             for line in iter(lambda: stream.readline(LINE_BYTES), b""):
                 if is_stdout and self._pattern is not None:
                     for match in self._pattern.finditer(line.decode("utf-8", "replace")):

@@ -1,0 +1,179 @@
+"""What is wrong with a study of a command is told by place, rule and the nearest valid choice, all at once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ablate.planning import plan
+from ablate.scheduler.loaded_study import LoadedStudy, load
+from ablate.scheduler.workspace import Workspace
+from ablate.study import InputError, amend, study_file
+from ablate.study.resolve import resolve
+
+SCRIPT = Path(__file__).parents[1] / "script"
+COMMAND = 'command = ["python", "train.py", "--lr={lr}", "{dropout?--dropout}", "--epochs={budget}", "--seed={seed}", '
+COMMAND += '"--out={out}"]'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(SCRIPT, tmp_path / "script")
+    monkeypatch.chdir(tmp_path / "script")
+    return tmp_path / "script"
+
+
+def edited(folder: Path, *edits: tuple[str, str]) -> Path:
+    text = (folder / "dropout.toml").read_text()
+    for old, new in edits:
+        assert text.count(old) >= 1, old
+        text = text.replace(old, new, 1)
+    (folder / "dropout.toml").write_text(text)
+    return folder / "dropout.toml"
+
+
+def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
+    return load(edited(folder, *edits), Workspace())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            COMMAND,
+            'command = "python train.py --lr={lr} --out={out}"',
+            'settings.run.command: must be a list of words, not a shell command (got "python train.py --lr={lr} '
+            '--out={out}"; write command = ["python", "train.py", "--lr={lr}", "--out={out}"])',
+        ),
+        (COMMAND, "command = []", "settings.run.command: must not be empty"),
+        (COMMAND, "command = [1]", "settings.run.command[0]: must be text"),
+        (COMMAND, "", "settings.run: needs a command or a function"),
+        (COMMAND, COMMAND + '\nfunction = "train:main"', "settings.run: must not have both a command and a function"),
+        (
+            "--lr={lr}",
+            "--lr={lrr}",
+            "settings.run.command[2]: the placeholder {lrr} names no setting and nothing built in",
+        ),
+        ("--lr={lr}", "--lr={lrr}", "did you mean lr?"),
+        ("--lr={lr}", "--lr={lr", "settings.run.command[2]: has a '{' without its other half; write {{ for a brace"),
+        (
+            '"--lr={lr}", ',
+            "",
+            "settings.run.lr: has no placeholder in the command or in env, so it would change nothing",
+        ),
+        ("budget = 4\n", "", "the placeholder {budget} needs the setting budget, a number"),
+        ("{dropout?--dropout}", "{lr?--lr}{dropout}", "{lr?…} needs a setting that is true or false"),
+        ("lr = 0.05", "lr = [0.05]", "the list lr must be a whole word of the command: {lr}"),
+        ("--out={out}", "--output=x", "no scores would come back: the command has no {out} and there is no pattern"),
+        ("lr = 0.05", 'lr = 0.05\npattern = "("', "settings.run.pattern: is no regular expression"),
+        ("lr = 0.05", 'lr = 0.05\npattern = "x=(.*)"', "settings.run.pattern: must have the groups `name` and `value`"),
+        (
+            "lr = 0.05",
+            "lr = 0.05\nseed = 1",
+            "settings.run.seed: is a placeholder of ablate's own and cannot be a setting",
+        ),
+        ("lr = 0.05", "lr = 0.05\ntimeout_s = 0", "settings.run.timeout_s: must be greater than 0"),
+        (
+            '["numbers.txt"]',
+            '["/etc/passwd"]',
+            "settings.run.inputs[0]: must be a relative path below the study's folder",
+        ),
+        ('["numbers.txt"]', '["../numbers.txt"]', "settings.run.inputs[0]: must be a relative path"),
+        ('["numbers.txt"]', '["number.txt"]', "settings.run.inputs[0]: no such file or folder in "),
+        ("[metric.loss]", "[metric.los]", "tuning.metric: is not a metric of the catalogue"),
+        ('direction = "lower"', "", "metric.loss.direction: is missing"),
+        ('direction = "lower"', 'direction = "lower"\nunits = "%"', "metric.loss.units: unknown key"),
+        ("[settings.run]", '[settings.model]\nfactory = "a:b"\n[settings.run]', "settings.model: cannot stand beside"),
+        ("budget = 2\n", "epochs = 2\n", "tuning.epochs: is for the built-in loop; a command has tuning.budget"),
+        ("budget = 2\n", "budget = 0\n", "tuning.budget: must be a number above 0"),
+        ('space."run.lr"', 'space."run.command"', "tuning.space.run.command: is a key of ablate's own and no setting"),
+        (
+            'space."run.lr"',
+            'space."run.budget"',
+            "tuning.space.run.budget: cannot be tuned while tuning.budget fixes it",
+        ),
+        (
+            "seeds = [1, 2, 3, 4, 5]",
+            'seeds = [1]\nvary = ["init", "order", "split"]',
+            "vary: a command draws its own split",
+        ),
+        ('name = "dropout"', 'name = "dropout"\ncatalogue = "a:B"', "catalogue: a command computes its own scores"),
+        ("[arms.dropout]", "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]", "is done by the built-in loop"),
+        ('set."run.dropout" = true', 'set."run.drop" = true', "arms.dropout.set.run.drop: no such setting"),
+        (
+            'set."run.dropout" = true',
+            "set.run = { dropout = true }",
+            "arms.dropout.set.run: cannot replace the whole section",
+        ),
+        (
+            'set."run.dropout" = true',
+            'set."run.command" = ["python", "{x}", "{out}"]',
+            "arms.dropout.set.run.command[1]: the placeholder {x} names no setting",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(folder: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        loaded(folder, (old, new))
+    assert told in str(refused.value)
+
+
+def test_a_study_of_the_loop_has_no_budget_and_no_declared_metric(folder: Path) -> None:
+    text = (SCRIPT.parent / "toy" / "linear.toml").read_text()
+    text = text.replace("[tuning]\n", "[metric.loss]\ndirection = 'lower'\n[tuning]\nbudget = 2\n", 1)
+    (folder / "loop.toml").write_text(text)
+    with pytest.raises(InputError) as refused:
+        study_file.load(folder / "loop.toml", imports=False)
+    assert "tuning.budget: is for a command or a function; the built-in loop has tuning.epochs" in str(refused.value)
+    assert "metric: is for a command or a function; the built-in loop needs a catalogue" in str(refused.value)
+
+
+class TestKey:
+    def key(self, study: LoadedStudy, arm: str = "plain") -> str:
+        return plan.compare_spec(study.study, arm, 1, {}, study.digests[arm]).key
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("lr = 0.05", "lr = 0.06"),
+            ("budget = 4", "budget = 5"),
+            ("--lr={lr}", "--lr={lr}0"),
+            ("lr = 0.05", "lr = 0.05\nenv.X = '1'"),
+        ],
+    )
+    def test_what_changes_a_run_is_in_it(self, folder: Path, old: str, new: str) -> None:
+        before = self.key(loaded(folder))
+        assert self.key(loaded(folder, (old, new))) != before
+
+    def test_the_content_of_the_inputs_is_in_it_and_no_path(self, folder: Path) -> None:
+        before = self.key(loaded(folder))
+        (folder / "moved").mkdir()
+        (folder / "numbers.txt").rename(folder / "moved" / "numbers.txt")
+        assert self.key(loaded(folder, ('["numbers.txt"]', '["moved/numbers.txt"]'))) == before
+        (folder / "moved" / "numbers.txt").write_text("2\n")
+        assert self.key(loaded(folder)) != before
+
+    @pytest.mark.parametrize("line", ['code = ["*.py"]', "timeout_s = 5", 'selection = "best-val"', "resumes = true"])
+    def test_what_changes_no_run_is_not_in_it(self, folder: Path, line: str) -> None:
+        before = loaded(folder)
+        after = loaded(folder, ("lr = 0.05", f"lr = 0.05\n{line}"))
+        assert self.key(after) == self.key(before)
+        old = amend.document(before.study, before.catalogue, before.digests, command="", today="")
+        assert amend.amend(old, after.study, has_runs=True) == []
+
+    def test_a_folder_among_the_inputs_counts_by_the_names_and_contents_of_its_files(self, folder: Path) -> None:
+        (folder / "data").mkdir()
+        (folder / "data" / "a").write_text("1")
+        before = self.key(loaded(folder, ('["numbers.txt"]', '["data"]')))
+        (folder / "data" / "a").rename(folder / "data" / "b")
+        renamed = self.key(loaded(folder))
+        (folder / "data" / "b").write_text("2")
+        assert len({before, renamed, self.key(loaded(folder))}) == 3
+
+
+def test_metrics_default_to_every_declared_one_in_order(folder: Path) -> None:
+    study = loaded(folder, ("[metric.loss]", '[metric.accuracy]\ndirection = "higher"\n[metric.loss]')).study
+    assert study.metrics == ["accuracy", "loss"]
+    assert "training" not in resolve(study, "plain")
