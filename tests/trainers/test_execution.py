@@ -75,6 +75,7 @@ class TestFinished:
             *("count/train_examples", "count/test_examples"),
         }
         assert (result.scores["count/epochs"], result.scores["count/examples"]) == (3, 3 * 64)
+        assert (result.scores["count/train_examples"], result.scores["count/test_examples"]) == (64, 32)
         assert [entry["epoch"] for entry in result.history] == [1, 2, 3]
         assert list(result.history) == entries
         lines = (context.folder(spec()) / "progress.jsonl").read_text().splitlines()
@@ -163,6 +164,8 @@ class TestFailed:
             ),
             ({"model": {"factory": "linear_toy.components:Fragile", "end": "raise"}}, "RuntimeError: the roof fell in"),
             ({"model": {"factory": "linear_toy.components:Fragile", "end": "exit"}}, "SystemExit: the owner left"),
+            ({"model": {"factory": "linear_toy.odd:Odd", "oddity": "cancelled"}}, "CancelledError: deadline"),
+            ({"model": {"factory": "linear_toy.odd:Odd", "oddity": "generator"}}, "GeneratorExit: over"),
             ({"model": {"columns": 7}}, "ValueError: columns must be 1, 2 or 3, got 7"),
             ({"model": {"rows": 7}}, "InputError: .*rows.*takes no such argument"),
             ({"loss": {"factory": "linear_toy.components:cubed"}}, "InputError: .*no 'cubed'"),
