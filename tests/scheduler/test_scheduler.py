@@ -17,7 +17,7 @@ import toy_cells
 from toy_cells import Folders
 
 from ablate.executors import local
-from ablate.scheduler import running_cell, scheduler
+from ablate.scheduler import retry, running_cell, scheduler
 from ablate.scheduler.retry import RetryTimeout
 from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
@@ -286,7 +286,10 @@ class TestOutages:
         assert bench.statuses() == {"full-1": "KILLED", "long-1": "KILLED"}
         assert not (bench.work / "stop").exists()
 
-    def test_what_the_store_refuses_for_a_while_is_recorded_later(self, bench: Bench) -> None:
+    def test_what_the_store_refuses_for_a_while_is_recorded_later(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(retry, "FIRST_DELAY_S", 0.05)
         study = toy_cells.study({"a": "", "b": "fails"}, seeds=2)
         driver = bench.driver(study, workers=2)
         driver.tracker = Moody(bench.tracker)  # type: ignore[assignment]

@@ -175,17 +175,6 @@ class TestResumeCheckpoint:
         assert (checkpoint.load(CPU) or {})["number"] == 1
         assert checkpoint.damage == ""
 
-    def test_two_damaged_files_are_reported_and_count_as_none(self, checkpoint: ResumeCheckpoint) -> None:
-        for path in (checkpoint.path, checkpoint.previous):
-            path.write_bytes(truncated(path.read_bytes()))
-        assert checkpoint.load(CPU) is None
-        damage = "damaged checkpoint checkpoint.{} (its checksum does not match); "
-        assert checkpoint.damage == damage.format("pt") + damage.format("previous") + "the run starts anew"
-        checkpoint.save({"number": 3})  # the only one
-        checkpoint.path.write_bytes(truncated(checkpoint.path.read_bytes()))
-        assert checkpoint.load(CPU) is None
-        assert checkpoint.damage == damage.format("pt") + "the run starts anew"
-
     def test_a_failed_save_leaves_the_last_state(self, checkpoint: ResumeCheckpoint) -> None:
         with pytest.raises(TypeError):
             checkpoint.save({"number": 3, "cannot": (x for x in [])})

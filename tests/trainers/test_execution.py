@@ -287,7 +287,9 @@ class TestResume:
             path.write_bytes(b"damaged")
         result = execute(interrupted, context)
         assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
-        assert result.provenance["checkpoint"].endswith("; the run starts anew")
+        damaged = "damaged checkpoint {} (it does not begin as a checkpoint does); "
+        both = (damaged.format(name) for name in (checkpoint.name, checkpoint.with_suffix(".previous").name))
+        assert result.provenance["checkpoint"] == "".join(both) + "the run starts anew"
         assert "continued" not in context.log_file(interrupted).read_text()
 
     @pytest.mark.parametrize("stage", ["epoch", "step"])
