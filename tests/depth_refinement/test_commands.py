@@ -147,6 +147,7 @@ class TestTrain:
         self, people: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
     ) -> None:
         monkeypatch.chdir(people.parent)
+        monkeypatch.delenv("ABLATE_DATA", raising=False)
         np.savez("poses.npz", **poses())
         np.savez("alone.npz", joints=np.load("people.npz")["joints"][:5], subject_id=np.zeros(5, dtype=np.int64))
         Path("text.npz").write_text("no archive", encoding="utf-8")
@@ -156,7 +157,11 @@ class TestTrain:
         assert message in answer.err
         assert sorted(Path().rglob("*")) == before
 
-    def test_a_folder_that_turns_out_to_be_closed(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_turns_out_to_be_closed(
+        self, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+
         def refuse(*_: object, **__: object) -> None:
             raise OSError(30, "Read-only file system")
 

@@ -79,9 +79,8 @@ def test_the_body_frame_is_that_of_the_labels() -> None:
     axes = geometry.body_axes(torch.tensor(pose), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
     centred = pose - pose[[11, 12]].mean(0)
     assert gallery_extremes.body_frame(pose) == pytest.approx(centred @ axes.numpy().T)
-    direction = geometry.angles_direction(
-        torch.tensor(1.1), torch.tensor(0.4), torch.eye(3)
-    )  # in the body's own axes: left, up, forward
+    in_body_axes = torch.eye(3)  # left, up, forward
+    direction = geometry.angles_direction(torch.tensor(1.1), torch.tensor(0.4), in_body_axes)
     assert gallery_extremes.towards(1.1, 0.4) == pytest.approx(direction.numpy(), abs=1e-6)
 
 
