@@ -48,7 +48,8 @@ def trained(once: Callable[..., Path]) -> Path:
 
 def train_with_every_flag(folder: Path) -> None:
     more = ["--epochs", "1", "--data", "synthetic", "--fp16", "--angle-noise-std", "5", "--angle-noise-warmup", "1"]
-    command = [sys.executable, "-m", "ablate", "train", *FLAGS, *more, "--seed", "3", "--out", "net"]
+    more += ["--batch-size", "512", "--seed", "3", "--out", "net"]
+    command = [sys.executable, "-m", "ablate", "train", *FLAGS, *more]
     done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "stdout").write_text(done.stdout, encoding="utf-8")
