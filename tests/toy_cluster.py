@@ -99,11 +99,21 @@ class Cluster:
         self.scheduler.kill()
         self.scheduler.wait(GONE_S)
 
+    def end_workers(self) -> None:
+        """All of them; returns once the scheduler knows of none."""
+        _end(self.workers)
+        self.workers.clear()
+        wait_until(lambda: not self.present(), tell=self.log)
+
     def __exit__(self, *_: object) -> None:
-        for process in (*self.workers, self.scheduler):
-            if process is not None and process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(GONE_S)
+        _end([*self.workers, *filter(None, [self.scheduler])])
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(GONE_S)
 
 
 # Cells

@@ -35,6 +35,7 @@ Frame Time: 0.5
 0 0 0 0 0 0 0 0 0
 10 0 0 90 0 0 0 90 0
 """
+WALK = bvh_text()
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -110,6 +111,7 @@ def test_names_may_hold_spaces(tmp_path: Path) -> None:
         ("Frames: 2", "Frames: 0", 17, "whole number of at least 1"),
         ("Frame Time: 0.5", "Frame Time: 0", 18, "greater than 0"),
         ("Frame Time: 0.5", "FrameTime: 0.5", 18, "expected 'Frame Time:'"),
+        ("Frame Time: 0.5", "Frame Time: 1e-300", None, "Frame Time must be at least 1e-05 seconds (got 1e-300)"),
         ("MOTION\n", "", 16, "expected 'MOTION'"),
         ("HIERARCHY", "HIERARCHIE", 1, "expected 'HIERARCHY'"),
         ("OFFSET 0 2 0", "OFFSET 0 2", 8, "OFFSET of 'Elbow' takes 3 numbers (got 2)"),
@@ -143,29 +145,10 @@ def test_not_text_is_refused(tmp_path: Path) -> None:
         read_bvh(path)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_any_damage_is_refused_or_read_but_never_crashes(tmp_path: Path, data: st.DataObject) -> None:
-    start = data.draw(st.integers(0, len(ARM)))
-    end = data.draw(st.integers(start, min(len(ARM), start + 40)))
-    text = ARM[:start] + data.draw(st.text(max_size=8)) + ARM[end:]
-    path = tmp_path / "damaged.bvh"
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    try:
-        motion = read_bvh(path)
-    except InputError as refusal:
-        problems = refusal.problems
-    else:
-        problems = ()
-        assert np.isfinite(forward_kinematics(motion)[0]).all()
-    assert all(problem.file == str(path) for problem in problems)
-
-
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keep=st.floats(0, 0.999))
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, keep: float) -> None:
-    text = bvh_text()
     path = tmp_path / "cut.bvh"
-    path.write_text(text[: int(keep * (len(text) - 12))])  # the last number itself may be cut unseen
+    path.write_text(WALK[: int(keep * (len(WALK) - 12))])  # the last number itself may be cut unseen
     with pytest.raises(InputError):
         read_bvh(path)

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from ablate.depth_refinement.data_commands import app
 from ablate.depth_refinement.recording import recording as examples_of
 from ablate.depth_refinement.skeleton import INDEX
 from ablate.depth_refinement.sources import openpose, openpose_files
@@ -28,36 +31,40 @@ def multicam(data_root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def imported(multicam: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[openpose.Imported, dict[str, Any]]:
+def imported(multicam: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the command said, and the file it wrote."""
     out = tmp_path_factory.mktemp("imported") / "balancing.npz"
-    done = import_openpose(
-        multicam / "original_json_2d.tar.gz",
-        out,
-        calibration=multicam / "Calib_qualisys.toml",
-        trial=TRIAL,
-        distortion_factor=64,
-    )
-    with np.load(out, allow_pickle=False) as archive:
-        return done, dict(archive)
+    return command(multicam, out).stdout, out
+
+
+def command(multicam: Path, out: Path) -> Result:
+    arguments = ["import", "openpose", str(multicam / "original_json_2d.tar.gz"), "--trial", TRIAL, "--out", str(out)]
+    calibration = ["--calibration", str(multicam / "Calib_qualisys.toml"), "--distortion-factor", "64"]
+    return CliRunner().invoke(app, [*arguments, *calibration])
 
 
 class TestRealFiles:
     def test_detections_are_those_of_the_prepared_file(self, imported: Any, multicam: Path) -> None:
-        done, arrays = imported
-        with np.load(multicam / "balancing.npz", allow_pickle=False) as reference:
+        said, out = imported
+        with np.load(multicam / "balancing.npz") as reference, np.load(out, allow_pickle=False) as arrays:
             seen = np.nan_to_num(reference["conf"]) > 0
             np.testing.assert_array_equal(arrays["conf"] > 0, seen)
             np.testing.assert_allclose(arrays["kp2d"][seen], reference["kp2d"][seen], atol=1e-3)
             np.testing.assert_allclose(arrays["dist"], reference["dist"], atol=1e-9)
             np.testing.assert_allclose(arrays["K"], reference["K"], atol=1e-9)
-        assert done.model == "body_25b"
-        assert done.frames == 100
-        assert done.warnings == ("detections and projections differ by 14 px: is the calibration exact?",)
+        assert "cam_01" in said
+        assert "100 frames of S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial/pose-associated (body_25b)" in said
+        assert "detections and projections differ by 14 px: is the calibration exact?" in said
+
+    def test_a_file_that_is_there_is_kept(self, imported: Any, multicam: Path) -> None:
+        again = command(multicam, imported[1])
+        assert isinstance(again.exception, InputError)
+        assert "exists already" in str(again.exception)
 
     def test_positions_and_angles_agree_as_far_as_the_calibrations_do(self, imported: Any, multicam: Path) -> None:
         """The prepared file has a refined calibration (7 px, not 14): centimetres and a degree lie between them."""
-        _, arrays = imported
-        with np.load(multicam / "balancing.npz", allow_pickle=False) as reference:
+        _, out = imported
+        with np.load(multicam / "balancing.npz") as reference, np.load(out, allow_pickle=False) as arrays:
             off = np.linalg.norm(arrays["joints3d"] - reference["joints3d"], axis=-1)
             azimuth = (arrays["azimuth_deg"] - reference["azimuth_deg"] + 180) % 360 - 180
             elevation = arrays["elevation_deg"] - reference["elevation_deg"]
@@ -68,8 +75,7 @@ class TestRealFiles:
         assert np.abs(elevation).max() < 1.0
 
     def test_it_can_be_tested_on(self, imported: Any) -> None:
-        done, _ = imported
-        batch = examples_of(file=Path(done.out), device="cpu").examples("all")
+        batch = examples_of(file=imported[1], device="cpu").examples("all")
         assert len(batch.inputs) > 390
         assert batch.inputs.isfinite().all()
 
@@ -139,12 +145,8 @@ def test_another_number_of_points_is_refused() -> None:
         ('{"people": [{"pose_keypoints_2d": [1, 2, NaN]}]}', "NaN is no JSON number"),
         ('{"people": [{"pose_keypoints_2d": [1, 1e999, 0.5]}]}', "must be finite"),
         ('{"people": [{"pose_keypoints_2d": [1, 2, 77]}]}', "confidences between 0 and 1"),
-        ("[" * 100_000, "nested more than 6 deep"),
         ('{"people": ' + "[" * 9 + "]" * 9 + "}", "nested more than 6 deep"),
-        (r'"' + r"\"" * 1_000_000, "must be OpenPose's JSON"),
-        ("1" * 10_000, "must be OpenPose's JSON"),
     ],
-    ids=range(14),  # the texts are too long for names
 )
 def test_a_damaged_document_is_refused_by_name(text: str, said: str) -> None:
     with pytest.raises(InputError) as error:
@@ -158,36 +160,11 @@ def test_nobody_is_nobody() -> None:
     assert openpose_files.people(b'{"version": 1.3, "people": [{}]}', "x") == ()  # as the association leaves it
 
 
-def entry(name: str, **values: Any) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    for key, value in values.items():
-        setattr(info, key, value)
-    return info
-
-
-@pytest.mark.parametrize(
-    ("member", "said"),
-    [
-        (entry("../up/cam/0.json"), "leads outside of the archive"),
-        (entry("/etc/cam/0.json"), "leads outside of the archive"),
-        (entry("clip/cam/0.json", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "not a link or device"),
-        (entry("clip/cam/0.json", type=tarfile.LNKTYPE, linkname="x"), "not a link or device"),
-        (entry("clip/cam/0.json", type=tarfile.CHRTYPE), "not a link or device"),
-    ],
-)
-def test_a_hostile_archive_is_refused(member: tarfile.TarInfo, said: str, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "hostile.tar.gz", "w:gz") as archive:
-        archive.addfile(member, io.BytesIO())
-    with pytest.raises(InputError, match=said):
-        openpose_files.read(tmp_path / "hostile.tar.gz")
-
-
-def test_absurd_sizes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openpose_files, "MAX_JSON_BYTES", 100)
+def test_an_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = tarfile.TarInfo("clip/cam/0.json")
+    member.size = 200
     with tarfile.open(tmp_path / "large.tar", "w") as archive:
-        archive.addfile(entry("clip/cam/0.json", size=200), io.BytesIO(b" " * 200))
-    with pytest.raises(InputError, match="must have at most 100 bytes"):
-        openpose_files.read(tmp_path / "large.tar")
+        archive.addfile(member, io.BytesIO(b" " * 200))
     monkeypatch.setattr(openpose_files, "MAX_ARCHIVE_BYTES", 150)
     with pytest.raises(InputError, match="must hold at most"):
         openpose_files.read(tmp_path / "large.tar")
@@ -286,15 +263,3 @@ def test_an_axis_that_is_not_up_is_found_out(multicam: Path, tmp_path: Path) -> 
             up_axis="+y",
         )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_command(multicam: Path, tmp_path: Path, cli: Callable[..., Any]) -> None:
-    arguments = ["data", "import", "openpose", str(multicam / "original_json_2d.tar.gz"), "--trial", TRIAL]
-    arguments += ["--calibration", str(multicam / "Calib_qualisys.toml"), "--out", str(tmp_path / "b.npz")]
-    answer = cli(*arguments)
-    assert answer.code == 0
-    assert "cam_01" in answer.out
-    assert "100 frames of S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial/pose-associated (body_25b)" in answer.out
-    again = cli(*arguments)
-    assert again.code == 2
-    assert "exists already" in again.err

@@ -274,6 +274,14 @@ def test_a_file_unlike_its_siblings_is_pointed_out(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("metres_per_unit", [100, 0.0001])
+def test_people_that_no_study_would_read_are_not_written(tmp_path: Path, metres_per_unit: float) -> None:
+    write_bvh(tmp_path / "walk.bvh")
+    with pytest.raises(InputError, match=r"skeleton: stature must be 0\.5 to 2\.5 m \(got"):
+        import_bvh(tmp_path / "walk.bvh", tmp_path / "out.npz", metres_per_unit=metres_per_unit)
+    assert not (tmp_path / "out.npz").exists()
+
+
 def test_a_skeleton_of_no_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="trunk and legs have no length"):
         converted(tmp_path, skeleton=[(n, p, (0.0, 0.0, 0.0)) for n, p, _ in SKELETON])

@@ -164,12 +164,6 @@ def test_inputs_forget_position_scale_of_the_2d_and_world_heading() -> None:
     assert torch.allclose(normalise_image(image * 40 + 7), image, atol=1e-4)
 
 
-def test_the_same_generator_gives_the_same_batch() -> None:
-    first, second, other = perfect(standing(4), 1), perfect(standing(4), 1), perfect(standing(4), 2)
-    assert torch.equal(first.inputs, second.inputs)
-    assert not torch.equal(first.inputs, other.inputs)
-
-
 def test_degrees_stay_below_360() -> None:
     assert wrap_degrees(torch.tensor([360.0, 0.0, 359.0])).tolist() == [0, 0, 359]
 

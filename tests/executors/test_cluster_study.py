@@ -31,7 +31,7 @@ from ablate.trainers.context import Context
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with Cluster(tmp_path) as running:
-        yield running.add(3)
+        yield running
 
 
 class Quiet:
@@ -44,6 +44,7 @@ class Quiet:
 
 
 def test_forty_cells_on_three_workers_of_which_some_die(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add(3)
     study = toy_cells.study({"a": "slow", "b": "slow"}, seeds=20)
     context, tracker, rng = cast(Context, Place.create(tmp_path)), MemoryTracker(), random.Random(1)
     tracker.open("cells", {})
@@ -88,6 +89,7 @@ def test_workers_and_drivers_that_die_leave_the_bytes_of_one_worker(
     """By the real command: a worker is killed, the driver is told to end, the next one is killed."""
     project = Project.create(tmp_path / "project")
     project.store(initialised_store)
+    cluster.add(2)
     try:
         process = _run(project, cluster)
         _wait_for(project, 2, process)

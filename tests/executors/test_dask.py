@@ -56,6 +56,19 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running.add_elsewhere()
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("empty")) as running:
+        yield running
+
+
+@pytest.fixture
+def own(empty: Cluster) -> Iterator[Cluster]:
+    """A scheduler without workers; those that a test adds end with it."""
+    yield empty
+    empty.end_workers()
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place.create(tmp_path)
@@ -210,26 +223,25 @@ class TestLostWorkers:
         assert len((place.traces / "begun").read_text().splitlines()) == 2  # not a third time, by Dask
 
     def test_a_worker_that_dies_with_the_finished_result(
-        self, tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+        self, own: Cluster, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """After the task has finished and before the driver has fetched what it returned."""
         gather = Client._gather
 
         async def late_gather(self: Client, *args: Any, **options: Any) -> Any:
-            if alone.workers[0].poll() is None:
-                alone.workers[0].kill()
-                alone.workers[0].wait()
+            if own.workers[0].poll() is None:
+                own.workers[0].kill()
+                own.workers[0].wait()
             return await gather(self, *args, **options)
 
-        with Cluster(tmp_path) as alone:
-            alone.add(1)
-            monkeypatch.setattr(Client, "_gather", late_gather)
-            with cells_on(alone.address) as pool:
-                future = cell(pool, spec(), place)
-                wait_until(lambda: alone.workers[0].poll() is not None)
-                alone.add(1)
-                assert type(error_of(future)) is WorkerLost
-                assert cell(pool, spec(), place).result(PATIENCE_S).status == "FINISHED"
+        own.add(1)
+        monkeypatch.setattr(Client, "_gather", late_gather)
+        with cells_on(own.address) as pool:
+            future = cell(pool, spec(), place)
+            wait_until(lambda: own.workers[0].poll() is not None)
+            own.add(1)
+            assert type(error_of(future)) is WorkerLost
+            assert cell(pool, spec(), place).result(PATIENCE_S).status == "FINISHED"
 
     def test_the_process_of_a_cell_that_dies_takes_no_worker_along(
         self, dask: Cluster, pair: Cluster, place: Place
@@ -240,72 +252,68 @@ class TestLostWorkers:
             assert isinstance(error_of(future), LOST)
             assert _worker_at(dask, place, spec("waits")).poll() is None
 
-    def test_a_hanging_cell_is_ended_and_its_worker_goes_on(self, tmp_path: Path, place: Place) -> None:
+    def test_a_hanging_cell_is_ended_and_its_worker_goes_on(self, own: Cluster, place: Place) -> None:
         what = spec("hangs")
-        with Cluster(tmp_path) as alone:
-            alone.add(1, nanny=True)
-            with cells_on(alone.address) as pool:
-                future = cell(pool, what, place)
-                pid = _pid(place, what)
-                assert isinstance(pool, CanEndCell)
-                pool.end(future)
-                assert type(error_of(future)) is WorkerLost
-                assert cell(pool, spec(seed=2), place).result(PATIENCE_S).status == "FINISHED"
-                assert not Path(f"/proc/{pid}").exists()
+        own.add(1, nanny=True)
+        with cells_on(own.address) as pool:
+            future = cell(pool, what, place)
+            pid = _pid(place, what)
+            assert isinstance(pool, CanEndCell)
+            pool.end(future)
+            assert type(error_of(future)) is WorkerLost
+            assert cell(pool, spec(seed=2), place).result(PATIENCE_S).status == "FINISHED"
+            assert not Path(f"/proc/{pid}").exists()
 
-    def test_a_frozen_worker_holds_up_neither_the_others_nor_the_end(self, tmp_path: Path, place: Place) -> None:
-        with Cluster(tmp_path) as pair:
-            pair.add(2)
-            with cells_on(pair.address) as pool:
-                left, right = [cell(pool, spec("waits", seed), place) for seed in (5, 6)]
-                _worker_at(pair, place, spec("waits", 5)).send_signal(signal.SIGSTOP)
-                wait_until(right.running)
-                _pid(place, spec("waits", 6))
-                place.stop_file.touch()
-                assert type(error_of(right)) is Stopped
-                assert isinstance(pool, CanEndCell)
-                began = time.monotonic()
-                pool.end(left)
-                assert type(error_of(left)) is WorkerLost
-            assert time.monotonic() - began < PATIENCE_S  # it is frozen for good
+    def test_a_frozen_worker_holds_up_neither_the_others_nor_the_end(self, own: Cluster, place: Place) -> None:
+        own.add(2)
+        with cells_on(own.address) as pool:
+            left, right = [cell(pool, spec("waits", seed), place) for seed in (5, 6)]
+            _worker_at(own, place, spec("waits", 5)).send_signal(signal.SIGSTOP)
+            wait_until(right.running)
+            _pid(place, spec("waits", 6))
+            place.stop_file.touch()
+            assert type(error_of(right)) is Stopped
+            assert isinstance(pool, CanEndCell)
+            began = time.monotonic()
+            pool.end(left)
+            assert type(error_of(left)) is WorkerLost
+        assert time.monotonic() - began < PATIENCE_S  # it is frozen for good
 
-    def test_a_worker_told_to_leave_hands_its_cell_on(self, tmp_path: Path, place: Place) -> None:
+    def test_a_worker_told_to_leave_hands_its_cell_on(self, own: Cluster, place: Place) -> None:
         """As a batch system does before it takes the machine away: SIGTERM."""
         what = spec("waits")
-        with Cluster(tmp_path) as pair:
-            pair.add(1, nanny=True)
-            with cells_on(pair.address) as pool:
-                future = cell(pool, what, place)
-                pid = _pid(place, what)
-                pair.add(1)
-                pair.workers[0].terminate()
-                wait_until((place.traces / "stopped").exists)
-                wait_until(lambda: _pid(place, what) != pid)
-                (place.traces / "go").touch()
-                assert future.result(PATIENCE_S).status == "FINISHED"
+        own.add(1, nanny=True)
+        with cells_on(own.address) as pool:
+            future = cell(pool, what, place)
+            pid = _pid(place, what)
+            own.add(1)
+            own.workers[0].terminate()
+            wait_until((place.traces / "stopped").exists)
+            wait_until(lambda: _pid(place, what) != pid)
+            (place.traces / "go").touch()
+            assert future.result(PATIENCE_S).status == "FINISHED"
         lines = (place.folder(what) / "progress.jsonl").read_text().splitlines()
         assert len(lines) == 3  # although both workers told the first
 
-    def test_no_worker_left_is_no_fault_of_the_cell_and_waited_out(self, tmp_path: Path, place: Place) -> None:
+    def test_no_worker_left_is_no_fault_of_the_cell_and_waited_out(self, own: Cluster, place: Place) -> None:
         what = spec("waits")
-        with Cluster(tmp_path) as alone:
-            alone.add(1)
-            with cells_on(alone.address) as pool:
-                lost = cell(pool, what, place)
-                wait_until(lost.running)
-                _pid(place, what)
-                alone.workers[0].kill()
-                wait_until(lambda: not lost.running())
-                waiting = RunningCell(what, "", place.folder(what) / "progress.jsonl")
+        own.add(1)
+        with cells_on(own.address) as pool:
+            lost = cell(pool, what, place)
+            wait_until(lost.running)
+            _pid(place, what)
+            own.workers[0].kill()
+            wait_until(lambda: not lost.running())
+            waiting = RunningCell(what, "", place.folder(what) / "progress.jsonl")
+            before = waiting.last_sign_of_life
+            for _ in range(2):  # the second time its file has not changed
+                waiting.update_sign_of_life(running=lost.running())
+                assert waiting.last_sign_of_life > before
                 before = waiting.last_sign_of_life
-                for _ in range(2):  # the second time its file has not changed
-                    waiting.update_sign_of_life(running=lost.running())
-                    assert waiting.last_sign_of_life > before
-                    before = waiting.last_sign_of_life
-                again = cell(pool, spec(seed=2), place)
-                alone.add(1)
-                assert type(error_of(lost)) is WorkerLost
-                assert again.result(PATIENCE_S).status == "FINISHED"
+            again = cell(pool, spec(seed=2), place)
+            own.add(1)
+            assert type(error_of(lost)) is WorkerLost
+            assert again.result(PATIENCE_S).status == "FINISHED"
 
     def test_a_scheduler_that_comes_back_is_used_again(self, tmp_path: Path, place: Place) -> None:
         with Cluster(tmp_path) as alone:
@@ -355,7 +363,8 @@ class TestCheck:
             self.check("tcp://me:s3cr3t@127.0.0.1:8786", place=place)
         assert "s3cr3t" not in str(caught.value)
 
-    def test_nobody_there(self, place: Place) -> None:
+    def test_nobody_there(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
             address = f"tcp://127.0.0.1:{reserved.getsockname()[1]}"
@@ -392,21 +401,20 @@ class TestCheck:
         with pytest.raises(InputError, match="no device"):
             self.check(dask.address, "tpu", place=place)
 
-    def test_unfit_workers_are_named_with_all_that_is_wrong(self, tmp_path: Path, place: Place) -> None:
+    def test_unfit_workers_are_named_with_all_that_is_wrong(self, own: Cluster, tmp_path: Path, place: Place) -> None:
         (tmp_path / "torch-1.0.dist-info").mkdir()
         (tmp_path / "torch-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.0\n")
         (tmp_path / "toy_cells.py").write_text("def nothing(output): ...\n")
         (tmp_path / "houses").write_text("others")
         (tmp_path / "without.py").write_text("import sys\nsys.modules['ablate'] = None\n")
         what, elsewhere = spec(file="houses"), f"{tmp_path}:{toy_cluster.TESTS}"
-        with Cluster(tmp_path) as odd:
-            odd.add(1, PYTHONPATH=elsewhere)
-            odd.add(1, "--preload", str(tmp_path / "without.py"))
-            with pytest.raises(InputError) as refused:
-                self.check(odd.address, place=place, of=what)
-            odd.workers[1].kill()
-            with cells_on(odd.address, 1) as pool:  # one that came later is told by a cell
-                late = error_of(cell(pool, what, place))
+        own.add(1, PYTHONPATH=elsewhere)
+        own.add(1, "--preload", str(tmp_path / "without.py"))
+        with pytest.raises(InputError) as refused:
+            self.check(own.address, place=place, of=what)
+        own.workers[1].kill()
+        with cells_on(own.address, 1) as pool:  # one that came later is told by a cell
+            late = error_of(cell(pool, what, place))
         assert type(late) is Unavailable
         for text in (str(refused.value), str(late)):
             assert re.search(r"has torch 1\.0, the driver \d", text)
@@ -414,16 +422,15 @@ class TestCheck:
             assert "has other source code of toy_cells or of ablate than the driver" in text
         assert "cannot run cells (ModuleNotFoundError" in str(refused.value)
 
-    def test_runs_for_a_gpu_go_to_workers_that_offer_one(self, tmp_path: Path, place: Place) -> None:
-        with Cluster(tmp_path) as mixed:
-            mixed.add(1).add(1, "--resources", "GPU=1")
-            assert self.check(mixed.address, place=place) == ["cuda"]
-            with cells_on(mixed.address, device="cuda") as pool:
-                assert isinstance(pool, HasSlots)
-                assert pool.slots == 2  # one worker, and one more
-                cells = [cell(pool, spec(seed=seed), place) for seed in range(1, 6)]
-                assert {future.result(PATIENCE_S).status for future in cells} == {"FINISHED"}
-                assert {line.split()[1] for line in (place.traces / "begun").read_text().splitlines()} == {"w1"}
+    def test_runs_for_a_gpu_go_to_workers_that_offer_one(self, own: Cluster, place: Place) -> None:
+        own.add(1).add(1, "--resources", "GPU=1")
+        assert self.check(own.address, place=place) == ["cuda"]
+        with cells_on(own.address, device="cuda") as pool:
+            assert isinstance(pool, HasSlots)
+            assert pool.slots == 2  # one worker, and one more
+            cells = [cell(pool, spec(seed=seed), place) for seed in range(1, 6)]
+            assert {future.result(PATIENCE_S).status for future in cells} == {"FINISHED"}
+            assert {line.split()[1] for line in (place.traces / "begun").read_text().splitlines()} == {"w1"}
 
     def test_data_are_compared_by_content(self, dask: Cluster, pair: Cluster, place: Place) -> None:
         (place.study_dir / "houses").write_text("mine")

@@ -296,15 +296,13 @@ def test_workers_end_when_the_driver_dies(driver: subprocess.Popen[str], tmp_pat
 
 
 @pytest.mark.parametrize("driver", ["forked", "spawned"], indirect=True)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_the_whole_group_is_the_drivers(
-    driver: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
-) -> None:
+def test_signals_to_the_whole_group_are_the_drivers(driver: subprocess.Popen[str], tmp_path: Path) -> None:
     """Workers, and the fork server that the next cells need, stay."""
     worker = pid_in(tmp_path / "cell")
     others = [pid for pid in group_members(driver.pid) if pid != driver.pid]
-    for pid in others:
-        os.kill(pid, number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for pid in others:
+            os.kill(pid, number)
     time.sleep(1.0)
     assert set(others) <= set(group_members(driver.pid))
     worker.kill()

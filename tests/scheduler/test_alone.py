@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 from toy_project import Project, as_json
 
+from ablate.cli.app import main
 from ablate.executors import local
+from ablate.planning import plan
 from ablate.scheduler import component_checks, loaded_study, workspace
 from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
 from ablate.study import InputError, Record, RunResult, RunSpec
 from ablate.tracking.memory import MemoryTracker
+from ablate.trainers.builtin.run import execute
 
 ODD = """
 name = "odd"
@@ -34,7 +38,6 @@ count = 128
 [settings.model]
 factory = "linear_toy.odd:Odd"
 oddity = ""
-tag = 0
 
 [settings.loss]
 factory = "linear_toy.components:squared"
@@ -44,13 +47,11 @@ epochs = 1
 batch_size = 32
 precision = "float32"
 
-[arms.plain]
+[arms.print]
+set."model.oddity" = "print"
 
 [arms.process]
 set."model.oddity" = "process"
-
-[arms.print]
-set."model.oddity" = "print"
 
 [arms.numpy]
 set."model.oddity" = "numpy"
@@ -58,18 +59,10 @@ set."model.oddity" = "numpy"
 [arms.random]
 set."model.oddity" = "random"
 
-[arms.cancelled]
-set."model.oddity" = "cancelled"
-
 [arms.interrupt]
 set."model.oddity" = "interrupt"
 
-[arms.generator]
-set."model.oddity" = "generator"
-
-[arms.again]
-label = "Plain in all that counts"
-set."model.tag" = 1
+[arms.plain]
 """
 
 
@@ -92,36 +85,30 @@ def odd(project: Project) -> Iterator[Path]:
     torch.set_default_dtype(torch.float32)
 
 
-def run(file: Path, workers: int) -> dict[str, Record]:
-    """Every arm of the study in real processes; its record by arm."""
-    loaded = loaded_study.load(file, workspace.Workspace())
-    root = file.parent / f"{workers}-workers"
-    context = loaded_study.context_of(loaded, workspace.Workspace(device="cpu"), root / "work", root / "logs")
-    tracker = MemoryTracker()
-    tracker.open("odd", {})
-    Scheduler(loaded.study, tracker, context, loaded.digests, workers, local.pool_for("cpu"), Silent()).run()
-    return {record.arm: record for record in tracker.records("odd")}
-
-
-def scores(records: Mapping[str, Record]) -> dict[str, dict[str, float]]:
-    """What does not depend on how fast a machine is, by arm."""
-    return {arm: {k: v for k, v in r.scores.items() if not k.startswith("time/")} for arm, r in records.items()}
+def scores(record: Record) -> dict[str, float]:
+    """What does not depend on how fast a machine is."""
+    return {name: value for name, value in record.scores.items() if not name.startswith("time/")}
 
 
 def test_no_run_changes_another(odd: Path) -> None:
-    one, two = run(odd, 1), run(odd, 2)
-    failed = {arm: record.error for arm, record in one.items() if record.status == "FAILED"}
-    assert failed == {
-        "cancelled": "CancelledError: deadline",
-        "interrupt": "KeyboardInterrupt: of its own",
-        "generator": "GeneratorExit: over",
-    }
-    assert {arm: record.error for arm, record in two.items() if record.status == "FAILED"} == failed
-    alone, together = scores(one), scores(two)
-    assert together == alone
-    assert alone["again"] == alone["plain"] == alone["print"]
-    assert len({tuple(alone[arm].items()) for arm in ("plain", "process", "numpy", "random")}) == 4
-    log = (odd.parent / "1-workers" / "logs" / "print-seed1.log").read_text(encoding="utf-8")
+    """Every arm in processes, two at once, against some of them in this process, one after the other."""
+    loaded = loaded_study.load(odd, workspace.Workspace())
+    work, logs = odd.parent / "work", odd.parent / "logs"
+    context = loaded_study.context_of(loaded, workspace.Workspace(device="cpu"), work, logs)
+    tracker = MemoryTracker()
+    tracker.open("odd", {})
+    Scheduler(loaded.study, tracker, context, loaded.digests, 2, local.pool_for("cpu"), Silent()).run()
+    together = {record.arm: record for record in tracker.records("odd")}
+    failed = {arm: record.error for arm, record in together.items() if record.status == "FAILED"}
+    assert failed == {"interrupt": "KeyboardInterrupt: of its own"}
+    elsewhere = replace(context, work=odd.parent / "elsewhere", logs=odd.parent / "elsewhere")
+    for arm in ("plain", "numpy", "random"):
+        alone = execute(plan.compare_spec(loaded.study, arm, 1), elsewhere)
+        assert alone.status == "FINISHED"
+        assert alone.scores.items() <= together[arm].scores.items()
+    assert scores(together["print"]) == scores(together["plain"])
+    assert len({tuple(scores(together[arm]).items()) for arm in ("plain", "process", "numpy", "random")}) == 4
+    log = (logs / "print-seed1.log").read_text(encoding="utf-8")
     for stage in ("building", "training"):
         assert all(f"{stage} {where}\n" in log for where in ("in Python", "in a child", "by its number"))
 
@@ -132,9 +119,9 @@ def test_no_run_changes_another(odd: Path) -> None:
 def test_what_is_raised_while_components_are_built_is_told_by_name(odd: Path, how: str, reason: str) -> None:
     text = odd.read_text(encoding="utf-8")
     broken = f'set.model = {{ factory = "linear_toy.odd:broken", how = "{how}" }}'
-    odd.write_text(text.replace('set."model.tag" = 1', broken), encoding="utf-8")
+    odd.write_text(text.replace('set."model.oddity" = "random"', broken), encoding="utf-8")
     loaded = loaded_study.load(odd, workspace.Workspace())
-    with pytest.raises(InputError, match=re.escape(f"settings.model of arm again: {reason}: {how} it was")):
+    with pytest.raises(InputError, match=re.escape(f"settings.model of arm random: {reason}: {how} it was")):
         component_checks.build_all(loaded, workspace.Workspace())
 
 
@@ -156,12 +143,22 @@ def test_what_components_do_to_the_driver_does_not_stay(odd: Path) -> None:
     assert (Path.cwd(), dict(os.environ)) == (folder, environment)
 
 
-def test_what_components_print_does_not_come_between_the_answer(odd: Path, project: Project) -> None:
+def test_what_components_print_does_not_come_between_the_answer(
+    odd: Path,
+    project: Project,
+    initialised_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     text = odd.read_text(encoding="utf-8")
-    odd.write_text(text[: text.index("[arms.numpy]")].replace('[arms.process]\nset."model.oddity" = "process"\n', ""))
+    odd.write_text(text[: text.index("[arms.process]")] + "[arms.plain]\n", encoding="utf-8")
+    project.store(initialised_store)
     for command in (("plan", "odd.toml", "--check", "--json"), ("run", "odd.toml", "--workers", "1", "--json")):
-        done = project.call(*command)
-        assert done.returncode == 0, done.stderr
-        assert as_json(done.stdout)
-        assert all(f"building {where}\n" in done.stderr for where in ("in Python", "in a child", "by its number"))
-        assert "training in" not in done.stderr
+        monkeypatch.setattr(sys, "argv", ["ablate", *command])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert ended.value.code == 0, err
+        assert as_json(out)
+        assert all(f"building {where}\n" in err for where in ("in Python", "in a child", "by its number"))
+        assert "training in" not in err

@@ -57,14 +57,6 @@ def test_an_updated_queue_gives_the_same_cells_as_a_new_one(tuning: str, workers
     assert phases.count("tune") == sum(len(of.tuning.seeds) * of.tuning.trials for _ in of.arms if of.tuning)
 
 
-def test_only_wanted_cells_are_ready() -> None:
-    of = study("untuned")
-    every = cell_queue(of, []).ready(())
-    assert len(every) == 9
-    wanted = cell_queue(of, [], wanted=lambda spec: spec.arm == "b").ready(())
-    assert wanted == [spec for spec in every if spec.arm == "b"] != []
-
-
 def test_comparison_waits_behind_the_tuning_of_other_arms() -> None:
     of = study("random")
     records = list[Record]()

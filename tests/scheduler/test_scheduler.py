@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,7 @@ import toy_cells
 from toy_cells import Folders
 
 from ablate.executors import local
+from ablate.scheduler import retry, running_cell, scheduler
 from ablate.scheduler.retry import RetryTimeout
 from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
@@ -168,9 +170,20 @@ class TestLostWorkers:
         (failed,) = [r for r in bench.tracker.records("cells") if r.arm == "guilty"]
         assert failed.error == "no sign of life for 5 s, 2 times"
 
-    def test_a_driver_that_slept_does_not_take_its_workers_for_dead(self, bench: Bench) -> None:
-        driver = bench.driver(toy_cells.study({"slow": "slow"}), engine=local_pool, stall_after_s=5.0)
-        bench.view.started = lambda spec: time.sleep(6.0)  # type: ignore[method-assign]  # before the cell is sent
+    def test_a_driver_that_slept_does_not_take_its_workers_for_dead(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slept_s = 0.0
+
+        def sleep(spec: RunSpec) -> None:  # before the cell is sent
+            nonlocal slept_s
+            slept_s = 61.0
+
+        clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slept_s, sleep=time.sleep)
+        monkeypatch.setattr(scheduler, "time", clock)
+        monkeypatch.setattr(running_cell, "time", clock)
+        driver = bench.driver(toy_cells.study({"slow": "slow"}), engine=local_pool, stall_after_s=60.0)
+        bench.view.started = sleep  # type: ignore[method-assign]
         driver.run()
         assert bench.statuses() == {"slow-1": "FINISHED"}
         assert bench.view.notes == []
@@ -273,7 +286,10 @@ class TestOutages:
         assert bench.statuses() == {"full-1": "KILLED", "long-1": "KILLED"}
         assert not (bench.work / "stop").exists()
 
-    def test_what_the_store_refuses_for_a_while_is_recorded_later(self, bench: Bench) -> None:
+    def test_what_the_store_refuses_for_a_while_is_recorded_later(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(retry, "FIRST_DELAY_S", 0.05)
         study = toy_cells.study({"a": "", "b": "fails"}, seeds=2)
         driver = bench.driver(study, workers=2)
         driver.tracker = Moody(bench.tracker)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do, in separate processes: in a deferring loop, elsewhere, and in code that ignores them."""
+"""What Ctrl-C and SIGTERM do, each in a process: in a deferring loop, elsewhere, and where nothing stops by itself."""
 
 from __future__ import annotations
 
@@ -25,12 +25,6 @@ try:
                     time.sleep(0.01)
                 print(stop.reason, flush=True)
                 time.sleep(600)
-        while sys.argv[1] == "ignoring":
-            try:
-                print("ready", flush=True)
-                time.sleep(600)
-            except Interrupted:
-                print("not now", flush=True)
         print("ready", flush=True)
         time.sleep(600)
 except Interrupted as error:
@@ -67,14 +61,6 @@ def test_elsewhere_the_first_interrupts(number: signal.Signals) -> None:
     with begin("working") as process:
         process.send_signal(number)
         assert line(process) == f"interrupted by {'Ctrl-C' if number == signal.SIGINT else number.name}"
-
-
-def test_what_does_not_end_by_itself_is_ended_after_sigterm() -> None:
-    with begin("ignoring") as process:
-        process.send_signal(signal.SIGTERM)
-        assert line(process) == "not now"
-        assert line(process) == "ready"  # it goes on, and would for ten minutes
-        assert process.wait(timeout=300) == 1
 
 
 FAST = """

@@ -132,26 +132,14 @@ class TestInputs:
         assert torch.equal(first.inputs[..., AGE], plain.inputs[..., AGE])
         assert torch.equal(first.targets["price"], plain.targets["price"])
 
-    def test_one_subject_alone_is_refused(self, terrace: ModuleType) -> None:
-        shown = controlled(terrace.terraces(device=CPU, streets=1), {"shuffle_input": ["age"]})
-        with pytest.raises(InputError, match=r"control\.shuffle_input: needs at least two subjects in 'val' \(got 1\)"):
-            shown.examples("val")
-
     def test_without_control_the_data_is_unchanged(self, terrace: ModuleType) -> None:
         data = terrace.terraces(device=CPU)
         assert controlled(data, {}) is data
         assert controlled(data, {"freeze": ["sizes"]}) is data
 
-    def test_unknown_names_are_all_reported_with_the_nearest(self, terrace: ModuleType, toy: ModuleType) -> None:
-        control = {"shuffle_input": ["sice"], "drop_joints": ["lefd"]}
-        with pytest.raises(InputError) as caught:
-            controlled(terrace.terraces(device=CPU), control)
-        assert str(caught.value).splitlines() == [
-            "settings: control.shuffle_input: is not among the data's inputs (got sice); did you mean 'size'?",
-            "settings: control.drop_joints: is not among the data's joints (got lefd); did you mean 'left'?",
-        ]
+    def test_data_without_named_inputs_and_joints_is_refused(self, toy: ModuleType) -> None:
         with pytest.raises(InputError) as caught:  # this data has a tensor called `inputs`
-            controlled(toy.houses(device=CPU), control)
+            controlled(toy.houses(device=CPU), {"shuffle_input": ["sice"], "drop_joints": ["lefd"]})
         assert str(caught.value).splitlines() == [
             "settings: control.shuffle_input: cannot be used: there are no named inputs (got sice)",
             "settings: control.drop_joints: cannot be used: there are no named joints (got lefd)",
@@ -170,7 +158,6 @@ class TestFreeze:
     @pytest.mark.parametrize(
         ("names", "error"),
         [
-            (["size"], "control.freeze: is not among the network's submodules with parameters .got size.*'sizes'"),
             (["whole.1"], "control.freeze: is not among the network's submodules with parameters .got whole.1"),
             (["whole", "sizes", "price"], "control.freeze: leaves nothing to train"),
         ],
@@ -200,23 +187,16 @@ class TestMatch:
         nearest = min((expected // 11, expected // 11 + 1), key=lambda w: abs(11 * w + 1 - expected))
         assert section["width"] == nearest
 
-    @pytest.mark.parametrize(
-        ("case", "error"),
-        [
-            ({"target": 1}, "no model.width comes within 1% of 22 parameters; the nearest are 12 at 1 and 23 at 2"),
-            ({"target": 100, "even": True}, "model.width = 191 makes no network: width must be even, got 191"),
-        ],
-    )
-    def test_refuses_with_the_nearest(self, project: Project, case: dict[str, Any], error: str) -> None:
-        with pytest.raises(InputError, match=error):
-            matched_model(self.match(**case))
+    def test_refuses_a_width_that_makes_no_network(self) -> None:
+        with pytest.raises(InputError, match=r"model\.width = 191 makes no network: width must be even, got 191"):
+            matched_model(self.match(100, even=True))
 
-    def test_refuses_a_setting_that_widens_nothing(self, project: Project) -> None:
+    def test_refuses_a_setting_that_widens_nothing(self) -> None:
         settings = {**self.match(50), "model": {"factory": "linear_toy.terrace:Stubborn", "width": 1}}
         with pytest.raises(InputError, match=r"model\.width does not change the number of parameters"):
             matched_model(settings)
 
-    def test_leaves_the_random_state_even_where_real_numbers_are_needed(self, project: Project) -> None:
+    def test_leaves_the_random_state_even_where_real_numbers_are_needed(self) -> None:
         torch.manual_seed(5)
         before = torch.get_rng_state()
         assert parameter_count({"factory": "linear_toy.terrace:Stubborn", "width": 3}) == 2
@@ -236,20 +216,11 @@ class TestRuns:
 
         return run
 
-    def test_counts_the_examples(self, run: Callable[..., RunResult], terrace: ModuleType) -> None:
-        scores, data = run().scores, terrace.terraces(device=CPU)
-        assert scores["count/train_examples"] == data.train_size
-        assert scores["count/test_examples"] == len(data.examples("test").inputs)
-
-    @pytest.mark.parametrize(
-        "control", [{"shuffle_input": ["size"]}, {"drop_input": ["size"]}, {"drop_joints": ["middle"]}]
-    )
-    def test_without_its_information_the_price_is_not_predicted(
-        self, run: Callable[..., RunResult], control: dict[str, Any]
-    ) -> None:
-        assert run().scores["test/absolute_error"] < 0.7
-        assert run(control).scores["test/absolute_error"] > 0.9
-        assert run({"drop_joints": ["left"]}).scores["test/absolute_error"] < 0.7
+    def test_without_its_information_the_price_is_not_predicted(self, run: Callable[..., RunResult]) -> None:
+        for control in ({"shuffle_input": ["size"]}, {"drop_input": ["size"]}, {"drop_joints": ["middle"]}):
+            assert run(control).scores["test/absolute_error"] > 0.9
+        for control in (None, {"drop_joints": ["left"]}):
+            assert run(control).scores["test/absolute_error"] < 0.7
 
     def test_a_frozen_branch_keeps_its_first_weights_and_is_saved_unfrozen(
         self, run: Callable[..., RunResult], context: Context

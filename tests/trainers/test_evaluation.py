@@ -28,15 +28,21 @@ def first(output: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
 
 MEAN = Metric("mean", "Mean", "", "lower", first)
 MEDIAN = Metric("median", "Median", "", "lower", first, reduction="median")
+RMS = Metric("rms", "Root mean square", "", "lower", first, reduction="rms")
 
 
 @pytest.mark.parametrize(
-    ("values", "mean", "median"),
-    [([1.0, 2.0, 6.0, 3.0], 3.0, 2.5), ([5.0, NAN, 1.0], 3.0, 3.0), ([7.0], 7.0, 7.0), ([NAN, NAN], NAN, NAN)],
+    ("values", "mean", "median", "rms"),
+    [
+        ([1.0, 2.0, 6.0, 3.0], 3.0, 2.5, math.sqrt(12.5)),
+        ([3.0, NAN, -4.0], -0.5, -0.5, math.sqrt(12.5)),
+        ([7.0], 7.0, 7.0, 7.0),
+        ([NAN, NAN], NAN, NAN, NAN),
+    ],
 )
-def test_scores_leave_undefined_examples_out(values: list[float], mean: float, median: float) -> None:
-    scores = evaluation.score(torch.zeros(1), {"value": torch.tensor(values)}, [MEAN, MEDIAN])
-    assert scores == pytest.approx({"mean": mean, "median": median}, nan_ok=True)
+def test_scores_leave_undefined_examples_out(values: list[float], mean: float, median: float, rms: float) -> None:
+    scores = evaluation.score(torch.zeros(1), {"value": torch.tensor(values)}, [MEAN, MEDIAN, RMS])
+    assert scores == pytest.approx({"mean": mean, "median": median, "rms": rms}, nan_ok=True)
 
 
 def test_the_mean_of_many_small_numbers_is_taken_in_double_precision() -> None:
@@ -75,12 +81,6 @@ def shifted(output: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
 
 def repeated(output: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     return targets["clip"].float()
-
-
-def test_the_root_mean_square_leaves_undefined_examples_out() -> None:
-    rms = Metric("rms", "Root mean square", "", "lower", first, reduction="rms")
-    scores = evaluation.score(torch.zeros(1), {"value": torch.tensor([3.0, NAN, -4.0])}, [rms])
-    assert scores["rms"] == pytest.approx(math.sqrt(12.5))
 
 
 def test_conditions_are_the_targets_that_are_one_number() -> None:

@@ -77,6 +77,7 @@ class TestFinished:
             *("count/train_examples", "count/test_examples"),
         }
         assert (result.scores["count/epochs"], result.scores["count/examples"]) == (3, 3 * 64)
+        assert (result.scores["count/train_examples"], result.scores["count/test_examples"]) == (64, 32)
         assert [entry["epoch"] for entry in result.history] == [1, 2, 3]
         assert list(result.history) == entries
         lines = (context.folder(spec()) / "progress.jsonl").read_text().splitlines()
@@ -165,6 +166,8 @@ class TestFailed:
             ),
             ({"model": {"factory": "linear_toy.components:Fragile", "end": "raise"}}, "RuntimeError: the roof fell in"),
             ({"model": {"factory": "linear_toy.components:Fragile", "end": "exit"}}, "SystemExit: the owner left"),
+            ({"model": {"factory": "linear_toy.odd:Odd", "oddity": "cancelled"}}, "CancelledError: deadline"),
+            ({"model": {"factory": "linear_toy.odd:Odd", "oddity": "generator"}}, "GeneratorExit: over"),
             ({"model": {"columns": 7}}, "ValueError: columns must be 1, 2 or 3, got 7"),
             ({"model": {"rows": 7}}, "InputError: .*rows.*takes no such argument"),
             ({"loss": {"factory": "linear_toy.components:cubed"}}, "InputError: .*no 'cubed'"),
@@ -286,7 +289,9 @@ class TestResume:
             path.write_bytes(b"damaged")
         result = execute(interrupted, context)
         assert (result.scores, result.history) == (uninterrupted.scores, uninterrupted.history)
-        assert result.provenance["checkpoint"].endswith("; the run starts anew")
+        damaged = "damaged checkpoint {} (it does not begin as a checkpoint does); "
+        both = (damaged.format(name) for name in (checkpoint.name, checkpoint.with_suffix(".previous").name))
+        assert result.provenance["checkpoint"] == "".join(both) + "the run starts anew"
         assert "continued" not in context.log_file(interrupted).read_text()
 
     @pytest.mark.parametrize("stage", ["epoch", "step"])

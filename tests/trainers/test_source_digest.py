@@ -145,9 +145,9 @@ Install = Callable[..., Path]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a distribution of some modules into a site-packages folder on sys.path."""
+    """Installs a distribution of some modules into the only site-packages folder on sys.path."""
     site = tmp_path / "lib" / "site-packages"
-    monkeypatch.setattr(sys, "path", [str(site), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(site), *(path for path in sys.path if "site-packages" not in path)])
 
     def install(name: str, version: str, **modules: str) -> Path:
         stem = name.replace("-", "_")
@@ -201,10 +201,7 @@ class TestInstalledPackages:
         (site / "mine").rmdir()
         sources = write(tmp_path / "src", {"mine/__init__.py": "", "mine/net.py": "X = 1\n"})
         sys.path.append(str(sources))  # what the .pth file of an editable install does
-        for component in (
-            "mine.net:Net",
-            "train:Net",
-        ):  # of the component, or imported by it
+        for component in ("mine.net:Net", "train:Net"):  # of the component, or imported by it
             (flat / "model.py").write_text("import mine.net\n")
             (sources / "mine" / "net.py").write_text("X = 1\n")
             first = provenance.source_digest([component], flat)

@@ -147,33 +147,6 @@ class StopAfter:
 
 
 class TestResume:
-    @pytest.mark.parametrize("epochs_done", [1, 3])
-    def test_continues_as_if_never_interrupted(
-        self, toy: ModuleType, trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs_done: int
-    ) -> None:
-        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop, "POLL_SECONDS", 3600.0)  # only at the end of an epoch
-        uninterrupted = line(toy)
-        history = trainer().run(uninterrupted).history
-
-        def stop(entry: Mapping[str, float]) -> None:
-            if entry["epoch"] == epochs_done + 1:
-                raise Killed
-
-        checkpoint = ResumeCheckpoint(tmp_path / "checkpoint.pt")
-        with pytest.raises(Killed):
-            trainer(checkpoint=checkpoint, on_epoch=stop).run(line(toy))
-
-        entries: list[Mapping[str, float]] = []
-        torch.manual_seed(12345)
-        resumed = toy.Line()  # its own weights are replaced by those of the checkpoint
-        signals = StopAfter()
-        progress = trainer(checkpoint=checkpoint, on_epoch=entries.append, signals=signals).run(resumed)
-        assert signals.lines == [f"continued from a checkpoint after epoch {epochs_done}"]
-        assert (progress.resumed, progress.resumed_steps, progress.notes) == (epochs_done, 0, [])
-        assert progress.history == history == entries
-        assert same(uninterrupted.state_dict(), resumed.state_dict())
-
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     @pytest.mark.parametrize("kind", ["dropout", "batch statistics", "shuffled input"])
     def test_stopped_after_any_step_it_ends_the_same(
