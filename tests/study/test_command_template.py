@@ -9,7 +9,8 @@ import pytest
 from ablate.study.command_template import Placeholder, TemplateError, fill, placeholders
 
 VALUES: dict[str, Any] = {
-    "lr": 1e-05, "n": 3, "big": 1e22, "yes": True, "no": False, "xs": [1, 2.5, "a b"], "none": [], "name": "a b", "a.b": 0.1,
+    "lr": 1e-05, "n": 3, "big": 1e22, "yes": True, "no": False, "xs": [1, 2.5, "a b"], "none": [], "name": "a b",
+    "a.b": 0.1,
 }  # fmt: skip
 
 

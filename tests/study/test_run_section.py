@@ -45,7 +45,7 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
             COMMAND,
             'command = "python train.py --lr={lr} --out={out}"',
             'settings.run.command: must be a list of words, not a shell command (got "python train.py --lr={lr} '
-            '--out={out}"; write command = ["python", "train.py", "--lr={lr}", "--out={out}"])',
+            '--out={out}"); write command = ["python", "train.py", "--lr={lr}", "--out={out}"]',
         ),
         (COMMAND, "command = []", "settings.run.command: must not be empty"),
         (COMMAND, "command = [1]", "settings.run.command[0]: must be text"),
@@ -56,7 +56,7 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
             "--lr={lrr}",
             "settings.run.command[2]: the placeholder {lrr} names no setting and nothing built in",
         ),
-        ("--lr={lr}", "--lr={lrr}", "did you mean lr?"),
+        ("--lr={lr}", "--lr={lrr}", "did you mean 'lr'?"),
         ("--lr={lr}", "--lr={lr", "settings.run.command[2]: has a '{' without its other half; write {{ for a brace"),
         (
             '"--lr={lr}", ',
@@ -88,11 +88,11 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
         ("[settings.run]", '[settings.model]\nfactory = "a:b"\n[settings.run]', "settings.model: cannot stand beside"),
         ("budget = 2\n", "epochs = 2\n", "tuning.epochs: is for the built-in loop; a command has tuning.budget"),
         ("budget = 2\n", "budget = 0\n", "tuning.budget: must be a number above 0"),
-        ('space."run.lr"', 'space."run.command"', "tuning.space.run.command: is a key of ablate's own and no setting"),
+        ('space."run.lr"', 'space."run.command"', 'space."run.command": is a key of ablate\'s own and no setting'),
         (
             'space."run.lr"',
             'space."run.budget"',
-            "tuning.space.run.budget: cannot be tuned while tuning.budget fixes it",
+            'space."run.budget": cannot be tuned while tuning.budget fixes it',
         ),
         (
             "seeds = [1, 2, 3, 4, 5]",
@@ -101,7 +101,7 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
         ),
         ('name = "dropout"', 'name = "dropout"\ncatalogue = "a:B"', "catalogue: a command computes its own scores"),
         ("[arms.dropout]", "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]", "is done by the built-in loop"),
-        ('set."run.dropout" = true', 'set."run.drop" = true', "arms.dropout.set.run.drop: no such setting"),
+        ('set."run.dropout" = true', 'set."run.drop" = true', 'arms.dropout.set."run.drop": no such setting'),
         (
             'set."run.dropout" = true',
             "set.run = { dropout = true }",

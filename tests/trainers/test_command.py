@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -144,10 +145,13 @@ class TestScores:
             ("open(out, 'w').write('[' * 100_000)", "the file of scores at {out} is no JSON: "),
             ("open(out, 'w').write(' ' * 100_000_000)", "the file of scores at {out} has more than 1,000,000 bytes"),
             ("os.mkdir(out)", "the file of scores at {out} cannot be read: Is a directory"),
-            ("give({'val_acc': 1})", "the score test_acc did not come; it gave val_acc"),
-            ("give({'val_acc': 1, 'test_ac': 1})", "did not come; it gave val_acc and test_ac (did you mean test_ac?)"),
-            ("give({})", "the score test_acc did not come; it gave none"),
-            ("give({'test_acc': 'high'})", "the score test_acc is no number: high"),
+            ("give({'val_acc': 1})", 'the score "test_acc" did not come; it gave "val_acc"'),
+            (
+                "give({'val_acc': 1, 'test_ac': 1})",
+                'did not come; it gave "val_acc", "test_ac" (did you mean \'test_ac\'?)',
+            ),
+            ("give({})", 'the score "test_acc" did not come; it gave none'),
+            ("give({'test_acc': 'high'})", 'the score test_acc is no number: "high"'),
             ("give({'test_acc': True})", "the score test_acc must be a number, not true"),
             ("give({'test_acc': None})", "the score test_acc must be a number, not "),
             ("give({'test_acc': float('nan')})", "the score test_acc is nan"),
