@@ -31,8 +31,7 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) ->
     shown = [key for key in COSTS if sum(bool(point.costs[key]) for point in inside) > 1]
     if not shown:
         return None
-    drawing = style.figure(PANEL_IN * len(shown) + LINE_IN * (3 + len(inside)))
-    panels = drawing.subplots(len(shown), 1, squeeze=False, sharey=True)[:, 0]
+    drawing, panels = style.panels(len(shown), base_in=LINE_IN * (3 + len(inside)), row_in=PANEL_IN, sharey=True)
     for panel, key in zip(panels, shown, strict=True):
         _panel(panel, key, inside, metric, limits[1] - limits[0], marks)
         panel.set_ylim(*limits)
@@ -114,5 +113,4 @@ def _scale(panel: Axes, positions: Sequence[float], zero_position: float | None)
     panel.set_xticks(ticks, texts)
     panel.xaxis.set_minor_locator(NullLocator())
     panel.locator_params(axis="y", nbins=5)
-    panel.grid(axis="y", color=style.GRID, linewidth=0.5)
-    panel.set_axisbelow(True)
+    style.grid(panel)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ablate.analysis.phrasing import sentence
 from ablate.analysis.statistics import ALPHA
 from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.verdicts import MIN_SEEDS
 from ablate.report import tables_claims
-from ablate.report.blocks import Block, Bullets, Heading, paragraph
+from ablate.report.blocks import Block, Heading, bullets, paragraph
 
 P_WORDS = (
     "d_z is the mean difference divided by its standard deviation over seeds; p (t) and p (sign-flip) are two-sided "
@@ -32,7 +30,7 @@ def hypotheses_section(analysis: Analysis) -> list[Block]:
         heading,
         tables_claims.comparisons(comparisons),
         paragraph(words + P_WORDS),
-        *_bullets(tables_claims.reasons(comparisons)),
+        *bullets(tables_claims.reasons(comparisons)),
     ]
 
 
@@ -46,13 +44,13 @@ def controls_section(analysis: Analysis) -> list[Block]:
         "the control does not explain. Paired by seed, with 95 % intervals, bold where they exclude zero; exploratory, "
         "unless a hypothesis above names it."
     )
-    sentences = list(dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence))
+    sentences = dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence)
     return [
         Heading("Controls"),
         *(paragraph(text) for text in analysis.explanations),
         tables_claims.controls(findings),
         paragraph(words),
-        *_bullets(sentences),
+        *bullets(sentences),
     ]
 
 
@@ -67,7 +65,7 @@ def population_section(analysis: Analysis) -> list[Block]:
     )
     table = tables_claims.populations(analysis.populations)
     sentences = [row.sentence for row in analysis.populations if row.sentence and row.declared]
-    return [Heading("Across people"), table, paragraph(words), *_bullets(sentences)]
+    return [Heading("Across people"), table, paragraph(words), *bullets(sentences)]
 
 
 def external_section(analysis: Analysis) -> list[Block]:
@@ -90,7 +88,3 @@ def _verdict_words(count: int) -> str:
         f"of {these}; refuted: the same test from the other side; otherwise inconclusive. There is no verdict below "
         f"{MIN_SEEDS} seeds. What is not in this table is exploratory. The intervals are not corrected. "
     )
-
-
-def _bullets(lines: Sequence[str]) -> list[Block]:
-    return [Bullets(tuple((line,) for line in lines))] if lines else []
