@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from ablate.analysis import numbers
 from ablate.analysis.factor import FactorCurve, FactorLine, FactorSeries
+from ablate.analysis.phrasing import measure
 from ablate.analysis.statistics import Estimate
 from ablate.report import scales, style
 from ablate.report.tables import named
@@ -81,8 +82,7 @@ def _scores(
         if line.score.mean is not None and limits[0] <= line.score.mean <= limits[1]:
             _level(panel, line, index)
         elif line.score.mean is not None:
-            value = numbers.number(line.score.mean, curve.score_places)
-            absent.append(f"{line.label} {numbers.with_unit(value, curve.metric.unit)}")
+            absent.append(f"{line.label} {measure(line.score.mean, curve.metric, curve.score_places)}")
     panel.set_ylim(*limits)
     _finish(panel, named(curve.metric))
     if absent:

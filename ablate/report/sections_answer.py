@@ -12,14 +12,14 @@ GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
 TOPIC = 20  # a warning that has a colon within this many characters is set in bold up to the colon
 
 
-def answer_section(analysis: Analysis) -> list[Block]:
+def answer(analysis: Analysis) -> list[Block]:
     """Title, question, the answer in one sentence, and a line for every other pair of arms."""
     first, *others = analysis.answers
     question, answer = paragraph(analysis.question), paragraph(Strong(first))
     return [Heading(analysis.name, 1), question, answer, *bullets(others)]
 
 
-def warnings_section(analysis: Analysis) -> list[Block]:
+def warnings(analysis: Analysis) -> list[Block]:
     """Warnings, references that do as well as arms, missing runs."""
     paragraphs = [_warning(text) for text in analysis.warnings]
     if analysis.behind:
@@ -32,7 +32,7 @@ def warnings_section(analysis: Analysis) -> list[Block]:
     return list(paragraphs)
 
 
-def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def matrix(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Every arm in every metric, as a table and as pictures."""
     return [
         tables_results.matrix(analysis),

@@ -19,7 +19,7 @@ EXPLORATORY_WORDS = (
 )
 
 
-def hypotheses_section(analysis: Analysis) -> list[Block]:
+def hypotheses(analysis: Analysis) -> list[Block]:
     """The declared hypotheses with their verdicts; in a study without one, the exploratory comparisons."""
     comparisons = analysis.comparisons
     if not comparisons:
@@ -34,7 +34,7 @@ def hypotheses_section(analysis: Analysis) -> list[Block]:
     ]
 
 
-def controls_section(analysis: Analysis) -> list[Block]:
+def controls(analysis: Analysis) -> list[Block]:
     """Every control beside the arm that it controls for, and the outcome in words."""
     findings = analysis.controls
     if not findings:
@@ -54,7 +54,7 @@ def controls_section(analysis: Analysis) -> list[Block]:
     ]
 
 
-def population_section(analysis: Analysis) -> list[Block]:
+def population(analysis: Analysis) -> list[Block]:
     """Differences over people instead of over seeds."""
     if not analysis.populations:
         return []
@@ -68,7 +68,7 @@ def population_section(analysis: Analysis) -> list[Block]:
     return [Heading("Across people"), table, paragraph(words), *bullets(sentences)]
 
 
-def external_section(analysis: Analysis) -> list[Block]:
+def external(analysis: Analysis) -> list[Block]:
     """Scores on external data, a table for each data set."""
     blocks: list[Block] = []
     for table in analysis.external:

@@ -22,7 +22,7 @@ NOT_NOTHING = "No difference shown is not the same as no difference."
 Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact → value
 
 
-def gaps_section(analysis: Analysis) -> list[Block]:
+def gaps(analysis: Analysis) -> list[Block]:
     """The runs without a score, and the commands that run them."""
     if not analysis.gaps:
         return []
@@ -31,7 +31,7 @@ def gaps_section(analysis: Analysis) -> list[Block]:
     return [Heading(GAPS_TITLE), tables_results.gaps(analysis), words]
 
 
-def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
+def outdated(analysis: Analysis, results: Results) -> list[Block]:
     """The finished runs that do not count, and why."""
     if not results.outdated:
         return []
@@ -51,7 +51,7 @@ def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
     return [Heading("Outdated runs"), paragraph(words), *bullets(lines)]
 
 
-def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
+def caveats(analysis: Analysis, results: Results) -> list[Block]:
     """Caveats, and amendments of the study."""
     settings = "these tuned settings" if analysis.tuned else "these settings"
     lines = [
@@ -68,7 +68,7 @@ def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
     return [Heading("What this does not say"), *bullets(lines)]
 
 
-def origin_section(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
+def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
     """Provenance, the commands to reproduce the study and the page, and the files beside it."""
     command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
     words = (
@@ -127,4 +127,4 @@ def _opened(document: Mapping[str, object]) -> list[Span]:
 def _distinct(runs_by_value: Counter[str]) -> str:
     if len(runs_by_value) == 1:
         return next(iter(runs_by_value))
-    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(runs_by_value.items()))
+    return "; ".join(f"{value} ({counted(count, 'run')})" for value, count in sorted(runs_by_value.items()))

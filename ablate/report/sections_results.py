@@ -15,7 +15,7 @@ from ablate.report.figures import Pictures
 from ablate.report.tables import named
 
 
-def parameters_section(analysis: Analysis) -> list[Block]:
+def parameters(analysis: Analysis) -> list[Block]:
     """Parameters, operations and latency of every trained arm."""
     return [
         Heading("Parameters"),
@@ -24,7 +24,7 @@ def parameters_section(analysis: Analysis) -> list[Block]:
     ]
 
 
-def budget_section(analysis: Analysis) -> list[Block]:
+def budget(analysis: Analysis) -> list[Block]:
     """Budget of every arm, allotted and used, and the settings that tuning chose."""
     tuned = tables_results.tuned(analysis)
     if tuned:
@@ -35,7 +35,7 @@ def budget_section(analysis: Analysis) -> list[Block]:
     return [Heading("Budget and tuned settings"), tables_results.budget(analysis), paragraph(words), *shown]
 
 
-def curves_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def curves(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Scores over the epochs of training."""
     name, caption = "learning_curves", "Scores over the epochs of training"
     if name not in pictures.names:
@@ -47,7 +47,7 @@ def curves_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     ]
 
 
-def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Every metric along the study's factor; its answer in words is at the top of the page."""
     if not analysis.factor:
         return []
@@ -60,7 +60,7 @@ def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     return [*blocks, paragraph(words)]
 
 
-def density_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def density(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """True against predicted values."""
     blocks: list[Block] = []
     for table in analysis.densities:
@@ -71,14 +71,14 @@ def density_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     return [*blocks, paragraph(words)] if blocks else []
 
 
-def cost_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def cost(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """The primary metric against what an arm costs."""
     primary = analysis.metrics[0]
     picture = pictures.show("cost", f"{named(primary)} against parameters and latency")
     return [*picture, tables_figures.cost(analysis.tradeoff, primary)] if picture else []
 
 
-def tuning_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def tuning(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """How tuning went, and which settings mattered."""
     history = analysis.tuning
     if history is None:
@@ -93,7 +93,7 @@ def tuning_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     ]
 
 
-def conditions_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def conditions(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """A picture for every condition, with a folded table for every metric."""
     blocks: list[Block] = []
     for column, group in groupby(analysis.conditions, key=lambda table: table.column):
@@ -104,7 +104,7 @@ def conditions_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
     return [*blocks, paragraph(_condition_words(analysis))] if blocks else []
 
 
-def examples_section(pictures: Pictures) -> list[Block]:
+def examples(pictures: Pictures) -> list[Block]:
     """The subject's gallery, or why there is none."""
     words = (
         "Of each arm's first finished seed. Median and worst are by the study's first metric; examples without "

@@ -26,7 +26,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture(scope="module")
 def folder(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reports") / "toy"
-    build.build(tables.load(toy.store(), "toy"), out)
+    build.build(tables.load(toy.store(), "toy"), out, formats=tuple(build.FORMATS))
     return out
 
 
@@ -45,13 +45,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_same_store_gives_the_same_bytes_in_every_format(toy: Toy, folder: Path, tmp_path: Path) -> None:
-    for name in ("once", "again"):
-        store = replace(toy, folder=tmp_path / "runs" / name).store()
-        build.build(tables.load(store, "toy"), tmp_path / name, formats=tuple(build.FORMATS))
-    assert files(tmp_path / "once") == files(tmp_path / "again")
-    assert files(folder).items() <= files(tmp_path / "once").items()
+    store = replace(toy, folder=tmp_path / "runs").store()
+    build.build(tables.load(store, "toy"), tmp_path / "again", formats=tuple(build.FORMATS))
+    assert files(tmp_path / "again") == files(folder)
     assert set(files(folder)) >= {"report.md", "results.csv", "timings.csv", "figures/matrix.png"}
-    assert set(files(tmp_path / "once")) >= {"report.html", "report.tex", "report.json", "tables/matrix.csv"}
+    assert set(files(folder)) >= {"report.html", "report.tex", "report.json", "tables/matrix.csv"}
 
 
 def test_the_first_screen_has_question_answer_and_matrix(folder: Path) -> None:
@@ -136,7 +134,10 @@ def test_a_broken_gallery_is_a_note(gallery: str, reason: str, tmp_path: Path, m
     assert reason in page(results, figures.Pictures(note=note)).replace("\\", "")
 
 
-def test_a_report_replaces_its_own_pictures_and_tables_of_a_kind_and_no_other_files(toy: Toy, tmp_path: Path) -> None:
+def test_a_report_replaces_its_own_pictures_and_tables_of_a_kind_and_no_other_files(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "draw", lambda *_: figures.Pictures())  # drawing takes seconds
     out = tmp_path / "toy"
     for name in ("figures/old.png", "tables/old.csv", "tables/old.tex", "tables/mine.txt", "notes.md"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
