@@ -171,6 +171,17 @@ class Toy:
         return RunResult(key, "FINISHED", scores, history(azimuth, elevation, rng), timings, provenance, folder)
 
 
+def factor_toy(folder: Path, levels: Sequence[float], more: Mapping[str, Mapping[str, Any]], **rest: Any) -> Toy:
+    """Two arms at these levels of the data's noise, on which their errors depend, and `more` arms outside it."""
+    arms = {
+        f"{name}@{level}": {**ARMS[name], "label": "", "family": name, "level": level, "set": {"data.noise": level}}
+        for name in ("existing", "hybrid")
+        for level in levels
+    }
+    factor = {"setting": "data.noise", "levels": list(levels), "label": "Detector noise"}
+    return Toy(folder, {**arms, **more}, more={"factor": factor}, **rest)
+
+
 def history(azimuth: float, elevation: float, rng: np.random.Generator) -> list[dict[str, float]]:
     entries = []
     for epoch in range(1, EPOCHS + 1):

@@ -248,7 +248,7 @@ def evaluate(
     """
     from ablate.cli.progress_count import ProgressCount
     from ablate.commands import evaluate
-    from ablate.report import terminal_external
+    from ablate.report import terminal
     from ablate.scheduler.workspace import Workspace, check_file
     from ablate.study.trust import accept_packages
     from ablate.trainers.print_capture import stdout_to_stderr
@@ -267,7 +267,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(test.plain()))
     else:
-        terminal_external.print_scores(test.results, test.name)
+        terminal.print_external(test.results, test.name)
         typer.echo(f"recorded as external/{test.name}/…; `ablate report {test.study}` shows it", err=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.report.tables import TextTable
@@ -73,7 +73,7 @@ class Table:
     table: TextTable
     caption: str = ""
     folded: bool = False
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Picture:
     file: str
     caption: str
     name: str = ""  # slug of the records' CSV
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,10 @@ def paragraph(*spans: Span, serious: bool = False) -> Paragraph:
     return Paragraph(spans, serious)
 
 
-def plain(spans: Iterable[Span]) -> str:
-    """The text without bold, code and links."""
-    return "".join(span if isinstance(span, str) else span.text for span in spans)
+def bullets(lines: Iterable[str]) -> list[Block]:
+    """A list of plain lines; no block without a line."""
+    items = tuple((line,) for line in lines)
+    return [Bullets(items)] if items else []
 
 
 def unique(blocks: Iterable[Block]) -> list[Block]:

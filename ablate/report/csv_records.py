@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ablate.analysis.records import MetricInfo
-from ablate.analysis.statistics import Effect
-from ablate.report.blocks import Plain, Record
+from ablate.report.blocks import Plain
 
 
-def flat(value: object, prefix: str = "") -> dict[str, Plain]:
-    """The plain fields of a dataclass by name; fields of a nested dataclass as `field_name`.
+def flat(*values: object, prefix: str = "") -> dict[str, Plain]:
+    """The plain fields of dataclasses by name; fields of a nested dataclass as `field_name`. None adds nothing.
 
     A metric becomes its name and unit. Fields of other types are left out. Field names are the columns of the CSV.
     """
     record: dict[str, Plain] = {}
-    assert is_dataclass(value)
-    for field in fields(value):
-        field_value: Any = getattr(value, field.name)
-        if isinstance(field_value, MetricInfo):
-            record |= {f"{prefix}{field.name}": field_value.name, f"{prefix}unit": field_value.unit}
-        elif is_dataclass(field_value):
-            record |= flat(field_value, f"{prefix}{field.name}_")
-        elif field_value is None or isinstance(field_value, str | float | int | bool):
-            record[f"{prefix}{field.name}"] = field_value
+    for value in values:
+        if isinstance(value, MetricInfo):
+            record |= {f"{prefix}metric": value.name, f"{prefix}unit": value.unit}
+        elif is_dataclass(value):
+            for field in fields(value):
+                part: Any = getattr(value, field.name)
+                if isinstance(part, MetricInfo):
+                    record |= flat(part, prefix=prefix)
+                elif is_dataclass(part):
+                    record |= flat(part, prefix=f"{prefix}{field.name}_")
+                elif part is None or isinstance(part, str | float | int | bool):
+                    record[f"{prefix}{field.name}"] = part
     return record
-
-
-def flat_each(values: Iterable[object]) -> tuple[Record, ...]:
-    """One record for each value."""
-    return tuple(flat(value) for value in values)
-
-
-def metric_fields(metric: MetricInfo) -> dict[str, Plain]:
-    """The metric's name and unit."""
-    return {"metric": metric.name, "unit": metric.unit}
-
-
-def effect_fields(effect: Effect | None) -> dict[str, Plain]:
-    """The fields of an effect; empty without one."""
-    return {} if effect is None else flat(effect)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ablate.report import (
     figures_tuning,
     style,
 )
+from ablate.report.blocks import Block, Picture
 from ablate.study import InputError, trust
 from ablate.untrusted.npz_reader import read_npz
 
@@ -33,22 +35,14 @@ Gallery = Callable[[Mapping[str, Mapping[str, np.ndarray]]], Figure]
 
 @dataclass(frozen=True)
 class Pictures:
-    """File names of the figures that were drawn, by what they show; `note`: why the gallery is missing.
+    """Names of the figures that were drawn, such as `by_<column>`; `note`: why the gallery is missing."""
 
-    The tables of `densities`, `cost`, `tuning`, `importances` and `factor` are in `tables_figures`, by these names.
-    """
-
-    matrix: str | None = None
-    differences: str | None = None
-    curves: str | None = None
-    conditions: Mapping[str, str] = field(default_factory=dict)  # by column
-    densities: Mapping[str, str] = field(default_factory=dict)  # by column: density_<column>.png
-    factor: Mapping[str, str] = field(default_factory=dict)  # by metric: factor_<metric>.png
-    cost: str | None = None
-    tuning: str | None = None
-    importances: str | None = None
-    gallery: str | None = None
+    names: Collection[str] = ()
     note: str = ""
+
+    def show(self, name: str, caption: str) -> list[Block]:
+        """The picture; no block where it was not drawn."""
+        return [Picture(f"{name}.png", caption)] if name in self.names else []
 
 
 def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
@@ -57,7 +51,7 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
     marks = style.Marks(list(dict.fromkeys([*figures_lines.drawn(analysis), *analysis.labels])))
     with style.look():
         picture, note = draw_gallery(analysis, results)
-        single = {
+        drawings = {
             "matrix": figures_dots.matrix(analysis, marks),
             "differences": figures_dots.differences(analysis, marks),
             "learning_curves": figures_lines.learning_curves(analysis, marks),
@@ -66,37 +60,16 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
             "importances": figures_tuning.importances(analysis.tuning, marks) if analysis.tuning else None,
             "gallery": picture,
         }
-        saved = {name: _save(drawing, folder / f"{name}.png") for name, drawing in single.items()}
-        return Pictures(
-            matrix=saved["matrix"],
-            differences=saved["differences"],
-            curves=saved["learning_curves"],
-            conditions=_save_each("by", _conditions(analysis, marks), folder),
-            densities=_save_each("density", _densities(analysis), folder),
-            factor=_save_each("factor", {c.metric.name: figures_factor.factor(c) for c in analysis.factor}, folder),
-            cost=saved["cost"],
-            tuning=saved["tuning"],
-            importances=saved["importances"],
-            gallery=saved["gallery"],
-            note=note,
-        )
-
-
-def _conditions(analysis: Analysis, marks: style.Marks) -> dict[str, Figure | None]:
-    columns = dict.fromkeys(table.column for table in analysis.conditions)
-    return {
-        column: figures_lines.by_condition([t for t in analysis.conditions if t.column == column], analysis, marks)
-        for column in columns
-    }
-
-
-def _densities(analysis: Analysis) -> dict[str, Figure | None]:
-    return {table.column: figures_density.density(table, figures_lines.drawn(analysis)) for table in analysis.densities}
-
-
-def _save_each(kind: str, drawings: Mapping[str, Figure | None], folder: Path) -> dict[str, str]:
-    saved = {name: _save(drawing, folder / f"{kind}_{name}.png") for name, drawing in drawings.items()}
-    return {name: file for name, file in saved.items() if file}
+        for column, tables in groupby(analysis.conditions, key=lambda table: table.column):
+            drawings[f"by_{column}"] = figures_lines.by_condition(list(tables), analysis, marks)
+        for table in analysis.densities:
+            drawings[f"density_{table.column}"] = figures_density.density(table, figures_lines.drawn(analysis))
+        for curve in analysis.factor:
+            drawings[f"factor_{curve.metric.name}"] = figures_factor.factor(curve)
+        drawn = {name: drawing for name, drawing in drawings.items() if drawing is not None}
+        for name, drawing in drawn.items():
+            style.save(drawing, folder / f"{name}.png")
+    return Pictures(list(drawn), note)
 
 
 def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:
@@ -106,13 +79,6 @@ def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:
         if path is not None:
             return read_npz(path, most_bytes=EXAMPLE_BYTES)
     return None
-
-
-def _save(drawing: Figure | None, path: Path) -> str | None:
-    if drawing is None:
-        return None
-    style.save(drawing, path)
-    return path.name
 
 
 def draw_gallery(analysis: Analysis, results: Results) -> tuple[Figure | None, str]:

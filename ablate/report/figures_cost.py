@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ablate.analysis import numbers
+from ablate.analysis.phrasing import measure
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.tradeoff import COSTS, CostPoint
 from ablate.report import scales, style
@@ -31,16 +32,11 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) ->
     shown = [key for key in COSTS if sum(bool(point.costs[key]) for point in inside) > 1]
     if not shown:
         return None
-    drawing = style.figure(PANEL_IN * len(shown) + LINE_IN * (3 + len(inside)))
-    panels = drawing.subplots(len(shown), 1, squeeze=False, sharey=True)[:, 0]
+    drawing, panels = style.panels(len(shown), base_in=LINE_IN * (3 + len(inside)), row_in=PANEL_IN, sharey=True)
     for panel, key in zip(panels, shown, strict=True):
         _panel(panel, key, inside, metric, limits[1] - limits[0], marks)
         panel.set_ylim(*limits)
-    outside = [
-        f"{p.label} {numbers.with_unit(numbers.number(_mean(p, metric), 1), metric.unit)}"
-        for p in points
-        if p not in inside
-    ]
+    outside = [f"{p.label} {measure(_mean(p, metric), metric, 1)}" for p in points if p not in inside]
     if outside:
         drawing.supxlabel(style.wrap(f"Off the scale: {', '.join(outside)}", PER_LINE), fontsize=6.5, color=style.GREY)
     style.legend_above(drawing, *panels)
@@ -74,17 +70,13 @@ def _beside(positions: Mapping[str, float], heights: Mapping[str, float], span: 
     step = NEAR * (reach if reach > SAME else 1.0)
     groups: list[list[str]] = []
     for arm in sorted(positions, key=lambda arm: positions[arm]):
-        hidden = (
-            group
-            for group in groups
-            if math.log(positions[arm] / positions[group[0]]) < step
-            and any(abs(heights[arm] - heights[other]) < TALL * span for other in group)
-        )
-        group_behind = next(hidden, None)
-        if group_behind is None:
-            groups.append([arm])
+        for group in groups:
+            near = math.log(positions[arm] / positions[group[0]]) < step
+            if near and any(abs(heights[arm] - heights[other]) < TALL * span for other in group):
+                group.append(arm)
+                break
         else:
-            group_behind.append(arm)
+            groups.append([arm])
     return {
         arm: positions[arm] * math.exp(step * (index - (len(group) - 1) / 2))
         for group in groups
@@ -114,5 +106,4 @@ def _scale(panel: Axes, positions: Sequence[float], zero_position: float | None)
     panel.set_xticks(ticks, texts)
     panel.xaxis.set_minor_locator(NullLocator())
     panel.locator_params(axis="y", nbins=5)
-    panel.grid(axis="y", color=style.GRID, linewidth=0.5)
-    panel.set_axisbelow(True)
+    style.grid(panel)

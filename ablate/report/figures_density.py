@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,15 +27,17 @@ def density(table: DensityTable, arms: Sequence[str]) -> Figure | None:
     if not shown:
         return None
     columns = min(COLUMNS, len(shown))
-    rows = math.ceil(len(shown) / columns)
-    drawing = style.figure(0.75 + PANEL_IN * rows * (1 if columns == COLUMNS else 1.6))
-    panels = drawing.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for panel, arm in zip(panels.ravel(), shown, strict=False):
+    drawing, panels = style.panels(
+        len(shown),
+        base_in=0.75,
+        row_in=PANEL_IN * (1 if columns == COLUMNS else 1.6),
+        columns=columns,
+        sharex=True,
+        sharey=True,
+    )
+    for index, (panel, arm) in enumerate(zip(panels, shown, strict=True)):
         image = _panel(panel, table, arm)
-    for unused in panels.ravel()[len(shown) :]:
-        unused.remove()
-    for index in range(len(shown)):
-        _label(panels.ravel()[index], table, left=index % columns == 0, last=index + columns >= len(shown))
+        _label(panel, table, left=index % columns == 0, last=index + columns >= len(shown))
     _colour_bar(drawing, image)
     return drawing
 

@@ -25,8 +25,7 @@ def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
     if not rows:
         return None
     positions, height = _positions(rows)
-    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + height))
-    panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
+    drawing, panels = style.panels(len(analysis.metrics), row_in=PANEL_IN + height)
     for panel, metric in zip(panels, analysis.metrics, strict=True):
         estimates = [row.scores[metric.name] for row in rows]
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
@@ -43,14 +42,13 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
     if not rows:
         return None
     positions, height = _positions(rows, SEEDS_IN)
-    drawing = style.figure(len(analysis.metrics) * (PANEL_IN + 0.1 + height))
-    panels = drawing.subplots(len(analysis.metrics), 1, squeeze=False)[:, 0]
+    drawing, panels = style.panels(len(analysis.metrics), row_in=PANEL_IN + 0.1 + height)
     baseline = analysis.labels[analysis.baseline]
     level = ", same level" if len(set(analysis.baselines.values())) > 1 else ""
     for panel, metric in zip(panels, analysis.metrics, strict=True):
         estimates = [_hull(row, metric) for row in rows]
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
-        scale = scales.limits(focus or estimates, estimates, include_zero=True)
+        scale = scales.limits(focus, estimates, include_zero=True)
         panel.axvline(0, color="black", linewidth=0.8, zorder=1)
         for y, row in zip(positions, rows, strict=True):
             effect = row.effects[metric.name]
@@ -125,8 +123,7 @@ def _finish(
     panel.set_ylim(height, 0)
     panel.set_yticks(positions, [style.wrap(row.label, WRAP) for row in rows])
     panel.tick_params(axis="y", length=0)
-    panel.grid(axis="x", color=style.GRID, linewidth=0.5)
-    panel.set_axisbelow(True)
+    style.grid(panel, "x")
     panel.locator_params(axis="x", nbins=6)
     panel.set_title(title, loc="left")
 

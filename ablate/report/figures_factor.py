@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from ablate.analysis import numbers
 from ablate.analysis.factor import FactorCurve, FactorLine, FactorSeries
+from ablate.analysis.phrasing import measure
 from ablate.analysis.statistics import Estimate
 from ablate.report import scales, style
 from ablate.report.tables import named
@@ -23,35 +24,29 @@ LINE_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)))
 def factor(curve: FactorCurve) -> Figure | None:
     """Above: a line for each family with 95 % intervals, horizontal lines for other arms. Below: differences."""
     with_scores = [each for each in curve.series if any(e.n for e in each.scores)]
-    series = [each for each in with_scores if not each.reference]
-    if not series:
+    series = sorted(with_scores, key=lambda each: each.reference)
+    if not series or series[0].reference:
         return None
-    references = [each for each in with_scores if each.reference]
     marks = style.Marks([each.family for each in curve.series])
-    compared = [each for each in series if any(e.difference.n for e in each.effects)]
-    rows = 2 if compared else 1
-    entries = len(with_scores) + len(curve.lines)
-    drawing = style.figure(0.55 + 1.7 + 1.35 * (rows - 1) + 0.14 * math.ceil(entries / 2))
-    panels = drawing.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
+    compared = [each for each in series if not each.reference and any(e.difference.n for e in each.effects)]
+    entries = len(series) + len(curve.lines)
+    drawing, panels = style.panels(
+        2 if compared else 1, base_in=0.9 + 0.14 * math.ceil(entries / 2), row_in=1.35, sharex=True
+    )
     x, logarithmic = _positions(curve)
-    _scores(panels[0], curve, series, references, _Dodge(x, logarithmic, len(with_scores)), marks)
+    _scores(panels[0], curve, series, _dodged(x, logarithmic, len(series)), marks)
     if compared:
-        _differences(panels[1], curve, compared, _Dodge(x, logarithmic, len(compared)), marks)
+        _differences(panels[1], curve, compared, _dodged(x, logarithmic, len(compared)), marks)
     _axis(panels[-1], curve, x, logarithmic=logarithmic)
     style.legend_above(drawing, panels[0])
     return drawing
 
 
-class _Dodge:
+def _dodged(x: np.ndarray, logarithmic: bool, count: int) -> list[np.ndarray]:
     """Shifted positions for each of `count` series around the levels, on a linear or a logarithmic axis."""
-
-    def __init__(self, x: np.ndarray, logarithmic: bool, count: int) -> None:
-        self._x, self._logarithmic, self._count = x, logarithmic, count
-
-    def __call__(self, index: int) -> np.ndarray:
-        x = np.log(self._x) if self._logarithmic else self._x
-        moved = x + (index - (self._count - 1) / 2) * DODGE * float(np.ptp(x))
-        return np.exp(moved) if self._logarithmic else moved
+    centre = np.log(x) if logarithmic else x
+    moved = [centre + (index - (count - 1) / 2) * DODGE * float(np.ptp(centre)) for index in range(count)]
+    return [np.exp(each) for each in moved] if logarithmic else moved
 
 
 def _positions(curve: FactorCurve) -> tuple[np.ndarray, bool]:
@@ -68,20 +63,18 @@ def _scores(
     panel: Axes,
     curve: FactorCurve,
     series: Sequence[FactorSeries],
-    references: Sequence[FactorSeries],
-    dodge: _Dodge,
+    positions: Sequence[np.ndarray],
     marks: style.Marks,
 ) -> None:
     """The arms set the limits of the axis; references outside them are named with their values."""
-    others = [*(line.score for line in curve.lines), *(e for each in references for e in each.scores)]
-    limits = scales.limits([e for each in series for e in each.scores], others, include_zero=False)
-    for index, each in enumerate(series):
-        _line(panel, dodge(index), each.scores, each, marks)
+    others = [*(line.score for line in curve.lines), *(e for each in series if each.reference for e in each.scores)]
+    arms = [e for each in series if not each.reference for e in each.scores]
+    limits = scales.limits(arms, others, include_zero=False)
     absent = []
-    for index, each in enumerate(references, start=len(series)):
+    for x, each in zip(positions, series, strict=True):
         means = [e.mean for e in each.scores if e.mean is not None]
-        if limits[0] <= min(means) and max(means) <= limits[1]:
-            _line(panel, dodge(index), each.scores, each, marks)
+        if not each.reference or (limits[0] <= min(means) and max(means) <= limits[1]):
+            _line(panel, x, each.scores, each, marks)
         else:
             ends = dict.fromkeys(numbers.number(m, curve.score_places) for m in (means[0], means[-1]))
             absent.append(f"{each.label} {numbers.with_unit(' to '.join(ends), curve.metric.unit)}")
@@ -89,8 +82,7 @@ def _scores(
         if line.score.mean is not None and limits[0] <= line.score.mean <= limits[1]:
             _level(panel, line, index)
         elif line.score.mean is not None:
-            value = numbers.number(line.score.mean, curve.score_places)
-            absent.append(f"{line.label} {numbers.with_unit(value, curve.metric.unit)}")
+            absent.append(f"{line.label} {measure(line.score.mean, curve.metric, curve.score_places)}")
     panel.set_ylim(*limits)
     _finish(panel, named(curve.metric))
     if absent:
@@ -99,11 +91,15 @@ def _scores(
 
 
 def _differences(
-    panel: Axes, curve: FactorCurve, series: Sequence[FactorSeries], dodge: _Dodge, marks: style.Marks
+    panel: Axes,
+    curve: FactorCurve,
+    series: Sequence[FactorSeries],
+    positions: Sequence[np.ndarray],
+    marks: style.Marks,
 ) -> None:
     panel.axhline(0, color="black", linewidth=0.8, zorder=1)
-    for index, each in enumerate(series):
-        _line(panel, dodge(index), [e.difference for e in each.effects], each, marks)
+    for x, each in zip(positions, series, strict=True):
+        _line(panel, x, [e.difference for e in each.effects], each, marks)
     baseline = next((s.label for s in curve.series if s.baseline), None) or next(
         (line.label for line in curve.lines if line.baseline), "the baseline"
     )
@@ -113,12 +109,9 @@ def _differences(
 
 
 def _line(panel: Axes, x: np.ndarray, estimates: Sequence[Estimate], each: FactorSeries, marks: style.Marks) -> None:
-    mean = np.array([math.nan if e.mean is None else e.mean for e in estimates])
-    ends = np.array([scales.ends(e) if e.mean is not None else (math.nan, math.nan) for e in estimates])
-    colour = marks.colour(each.family)
-    panel.vlines(x, ends[:, 0], ends[:, 1], color=colour, linewidth=1.2, zorder=2)
-    panel.plot(x, mean, color=colour, linestyle=marks.dashes(each.family), marker=marks.marker(each.family),
-               markersize=4, linewidth=1.1, label=each.label, zorder=3)  # fmt: skip
+    mean, low, high = scales.band(estimates)
+    panel.vlines(x, low, high, color=marks.colour(each.family), linewidth=1.2, zorder=2)
+    panel.plot(x, mean, **marks.line(each.family), markersize=4, linewidth=1.1, label=each.label, zorder=3)
 
 
 def _level(panel: Axes, line: FactorLine, index: int) -> None:
@@ -141,6 +134,5 @@ def _axis(panel: Axes, curve: FactorCurve, x: np.ndarray, *, logarithmic: bool) 
 
 def _finish(panel: Axes, title: str) -> None:
     panel.locator_params(axis="y", nbins=5)
-    panel.grid(axis="y", color=style.GRID, linewidth=0.5)
-    panel.set_axisbelow(True)
+    style.grid(panel)
     panel.set_title(title, loc="left")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
@@ -14,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 
 from ablate.analysis import numbers
 from ablate.analysis.conditions import ConditionTable
-from ablate.analysis.curves import CurvePanel
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import scales, style
 from ablate.report.tables import named
@@ -50,32 +50,41 @@ def learning_curves(analysis: Analysis, marks: style.Marks) -> Figure | None:
     panels = [panel for panel in analysis.curves if any(arm in panel.arms for arm in arms)]
     if not panels:
         return None
-    drawing = style.figure(0.5 + 1.35 * len(panels))
-    axes = drawing.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
-    for index, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
-        for arm in arms:
-            if arm in panel.arms:
-                _curve(axis, panel, arm, analysis, marks)
-        _curve_scale(axis, panel, arms)
+    drawing, axes = style.panels(len(panels), base_in=0.5, row_in=1.35, sharex=True)
+    for axis, panel in zip(axes, panels, strict=True):
+        shown = [arm for arm in arms if arm in panel.arms]
+        for arm in shown:
+            _curve(axis, panel.arms[arm], arm, analysis.labels[arm], marks)
+        scales.stretch(axis, [end for arm in shown for end in (panel.arms[arm].low.min(), panel.arms[arm].high.max())])
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        style.grid(axis)
         axis.set_title(f"{numbers.capital(panel.label)}{numbers.in_brackets(panel.unit)}", loc="left")
-        if index == len(panels) - 1:
-            axis.set_xlabel("epoch")
+    axes[-1].set_xlabel("epoch")
     style.legend_above(drawing, axes[0])
     return drawing
 
 
 def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: style.Marks) -> Figure | None:
     """One panel for each metric along one condition: mean over seeds, band = 95 % interval."""
-    arms = [arm for arm in drawn(analysis) if any(arm in table.scores for table in tables)]
-    if not arms:
+    arms = drawn(analysis)
+    bands = [{arm: scales.band(table.scores[arm]) for arm in arms if arm in table.scores} for table in tables]
+    if not any(bands):
         return None
-    round_ = tables[0].bins.period is not None and not any(_negative(table, arms) for table in tables)
-    drawing, axes = _round_panels(len(tables)) if round_ else _straight_panels(len(tables))
-    for axis, table in zip(axes, tables, strict=True):
-        for arm in arms:
-            if arm in table.scores:
-                (_round_line if round_ else _straight_line)(axis, table, arm, analysis, marks)
-        low, high = _limits(table, arms)
+    # a radius starts at 0, so that a metric with a negative mean is drawn on straight axes
+    negative = any((mean < 0).any() for panel in bands for mean, _, _ in panel.values())
+    round_ = tables[0].bins.period is not None and not negative
+    drawing, axes = (
+        _round_panels(len(tables)) if round_ else style.panels(len(tables), base_in=0.7, row_in=1.35, sharex=True)
+    )
+    for axis, table, panel in zip(axes, tables, bands, strict=True):
+        if round_:
+            _round_lines(axis, table, panel, analysis, marks)
+        elif table.bins.categorical:
+            _dots(axis, table, panel, analysis, marks)
+        else:
+            for arm, band in panel.items():
+                _line(axis, np.array(table.bins.centres), band, arm, analysis, marks)
+        low, high = _limits(list(panel.values()))
         axis.set_ylim(0 if round_ else low, high)
         if round_:
             _round_axis(axis, table, small=len(tables) > MAX_LARGE)
@@ -85,60 +94,24 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
     return drawing
 
 
-def _negative(table: ConditionTable, arms: Sequence[str]) -> bool:
-    """Whether any mean is negative: a radius starts at 0, so such a metric is not drawn on a polar axis."""
-    return any((e.mean or 0.0) < 0 for arm in arms for e in table.scores.get(arm, ()))
-
-
-def _straight_panels(count: int) -> tuple[Figure, list[Axes]]:
-    drawing = style.figure(0.7 + 1.35 * count)
-    return drawing, list(drawing.subplots(count, 1, squeeze=False, sharex=True)[:, 0])
-
-
 def _round_panels(count: int) -> tuple[Figure, list[Axes]]:
     """Polar axes in one column, or in two columns of smaller panels when there are many."""
-    columns = 1 if count <= MAX_LARGE else 2
-    rows = math.ceil(count / columns)
-    drawing = style.figure(0.4 + (2.7 if columns == 1 else 2.0) * rows)
-    axes = drawing.subplots(rows, columns, squeeze=False, subplot_kw={"projection": "polar"}).ravel()
-    for unused in axes[count:]:
-        unused.remove()
-    return drawing, list(axes[:count])
+    columns, row_in = (1, 2.7) if count <= MAX_LARGE else (2, 2.0)
+    return style.panels(count, base_in=0.4, row_in=row_in, columns=columns, subplot_kw={"projection": "polar"})
 
 
-def _curve(axis: Axes, panel: CurvePanel, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    table = panel.arms[arm]
+def _curve(axis: Axes, table: pd.DataFrame, arm: str, label: str, marks: style.Marks) -> None:
     axis.fill_between(table.epoch, table.low, table.high, color=marks.colour(arm), alpha=0.18, linewidth=0)
-    axis.plot(table.epoch, table["mean"], color=marks.colour(arm), linestyle=marks.dashes(arm), linewidth=1.3,
-              label=analysis.labels[arm], marker=marks.marker(arm), markersize=3,
+    axis.plot(table.epoch, table["mean"], **marks.line(arm), linewidth=1.3, label=label, markersize=3,
               markevery=max(1, len(table) // 6))  # fmt: skip
 
 
-def _curve_scale(axis: Axes, panel: CurvePanel, arms: Sequence[str]) -> None:
-    tables = [panel.arms[arm] for arm in arms if arm in panel.arms]
-    low, high = min(t.low.min() for t in tables), max(t.high.max() for t in tables)
-    scales.stretch(axis, (low, high))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    axis.grid(axis="y", color=style.GRID, linewidth=0.5)
-    axis.set_axisbelow(True)
-
-
-def _columns(table: ConditionTable, arm: str) -> Band:
-    """Mean, low and high of every bin; NaN, a gap in the line, where there is no estimate."""
-    estimates = table.scores[arm]
-    means = np.array([math.nan if e.mean is None else e.mean for e in estimates])
-    lows = np.array([m if e.low is None else e.low for e, m in zip(estimates, means, strict=True)])
-    highs = np.array([m if e.high is None else e.high for e, m in zip(estimates, means, strict=True)])
-    return means, lows, highs
-
-
-def _limits(table: ConditionTable, arms: Sequence[str]) -> tuple[float, float]:
+def _limits(bands: Sequence[Band]) -> tuple[float, float]:
     """Limits of the axis of scores: the bands fit, but beyond the means there is at most the means' own span.
 
     With few seeds or small bins the intervals are so wide that the means would otherwise look like a flat line.
     """
-    bands = np.array([_columns(table, arm) for arm in arms if arm in table.scores])
-    means, lows, highs = bands[:, 0], bands[:, 1], bands[:, 2]
+    means, lows, highs = (np.array(values) for values in zip(*bands, strict=True))
     if np.isnan(means).all():
         return 0.0, 1.0
     span = max(float(np.nanmax(means) - np.nanmin(means)), 0.25 * float(np.nanmax(np.abs(means)))) or 1.0
@@ -147,41 +120,28 @@ def _limits(table: ConditionTable, arms: Sequence[str]) -> tuple[float, float]:
     return low - 0.05 * span, high + 0.05 * span
 
 
-def _straight_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    x = np.array(table.bins.centres)
-    if table.bins.categorical:
-        arms = [each for each in drawn(analysis) if each in table.scores]
-        _dots(axis, x + _beside(arm, arms), _columns(table, arm), arm, analysis, marks)
-    else:
-        _line(axis, x, _columns(table, arm), arm, analysis, marks)
+def _dots(axis: Axes, table: ConditionTable, bands: Mapping[str, Band], analysis: Analysis, marks: style.Marks) -> None:
+    """Points side by side at each name, without a connecting line: names have no order."""
+    for index, (arm, (mean, low, high)) in enumerate(bands.items()):
+        x = np.array(table.bins.centres) + DODGE * (index - (len(bands) - 1) / 2) / len(bands)
+        axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none",
+                      elinewidth=0.9, marker=marks.marker(arm), markersize=3, label=analysis.labels[arm])  # fmt: skip
 
 
-def _beside(arm: str, arms: Sequence[str]) -> float:
-    """Offset of an arm from the centre of a name, whose width on the axis is 1."""
-    return DODGE * (arms.index(arm) - (len(arms) - 1) / 2) / len(arms)
-
-
-def _dots(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    """Points without a connecting line: names have no order."""
-    mean, low, high = band
-    axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none", elinewidth=0.9,
-                  marker=marks.marker(arm), markersize=3, label=analysis.labels[arm])  # fmt: skip
-
-
-def _round_line(axis: Axes, table: ConditionTable, arm: str, analysis: Analysis, marks: style.Marks) -> None:
-    """A closed line: the first bin is repeated at the end."""
+def _round_lines(
+    axis: Axes, table: ConditionTable, bands: Mapping[str, Band], analysis: Analysis, marks: style.Marks
+) -> None:
+    """Closed lines: the first bin is repeated at the end."""
     angle = 2 * np.pi * np.array(table.bins.centres) / (table.bins.period or 1.0)
-    mean, low, high = (np.append(values, values[0]) for values in _columns(table, arm))
-    _line(axis, np.append(angle, 2 * np.pi), (mean, low, high), arm, analysis, marks)
+    for arm, band in bands.items():
+        mean, low, high = (np.append(values, values[0]) for values in band)
+        _line(axis, np.append(angle, 2 * np.pi), (mean, np.maximum(low, 0.0), high), arm, analysis, marks)
 
 
 def _line(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, marks: style.Marks) -> None:
     mean, low, high = band
-    colour = marks.colour(arm)
-    axis.fill_between(x, np.maximum(low, 0.0) if isinstance(axis, PolarAxes) else low, high, color=colour, alpha=0.18,
-                      linewidth=0)  # fmt: skip
-    axis.plot(x, mean, color=colour, linestyle=marks.dashes(arm), linewidth=1.3, marker=marks.marker(arm),
-              markersize=3, label=analysis.labels[arm])  # fmt: skip
+    axis.fill_between(x, low, high, color=marks.colour(arm), alpha=0.18, linewidth=0)
+    axis.plot(x, mean, **marks.line(arm), linewidth=1.3, markersize=3, label=analysis.labels[arm])
 
 
 def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
@@ -194,8 +154,7 @@ def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:
         axis.set_xlim(-0.5, len(table.bins.labels) - 0.5)
         if len(table.bins.labels) > MAX_UPRIGHT:
             axis.tick_params(axis="x", labelrotation=90, labelsize=5.5)
-    axis.grid(axis="y", color=style.GRID, linewidth=0.5)
-    axis.set_axisbelow(True)
+    style.grid(axis)
 
 
 def _round_axis(axis: Axes, table: ConditionTable, *, small: bool) -> None:

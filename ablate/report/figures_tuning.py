@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,17 +22,12 @@ def history(history: TuningHistory, marks: style.Marks) -> Figure | None:
     if not arms:
         return None
     columns = min(COLUMNS, len(arms))
-    rows = math.ceil(len(arms) / columns)
-    drawing = style.figure(0.5 + PANEL_IN * rows)
-    panels = drawing.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for panel, arm in zip(panels, arms, strict=False):
+    drawing, panels = style.panels(len(arms), base_in=0.5, row_in=PANEL_IN, columns=columns, sharex=True, sharey=True)
+    for index, (panel, arm) in enumerate(zip(panels, arms, strict=True)):
         _trials(panel, arm, marks)
-    for unused in panels[len(arms) :]:
-        unused.remove()
-    _scale(panels[0], history, arms)
-    for index, panel in enumerate(panels[: len(arms)]):
         panel.tick_params(axis="x", labelbottom=index + columns >= len(arms))
         panel.set_xlabel("trial" if index + columns >= len(arms) else "")
+    _scale(panels[0], arms)
     drawing.supylabel(f"{history.metric.short}, validation{numbers.in_brackets(history.metric.unit)}", fontsize=8)
     return drawing
 
@@ -56,7 +49,7 @@ def importances(history: TuningHistory, marks: style.Marks) -> Figure | None:
     panel.set_ylim(len(settings) - 0.4, -0.6)
     panel.set_yticks(range(len(settings)), [style.wrap(s.rpartition(".")[2].replace("_", " ")) for s in settings])
     panel.tick_params(axis="y", length=0)
-    panel.grid(axis="x", color=style.GRID, linewidth=0.5)
+    style.grid(panel, "x")
     panel.set_xlabel("|Spearman's ρ| of setting and score")
     style.legend_above(drawing, panel)
     return drawing
@@ -73,11 +66,10 @@ def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
     panel.plot(failed, [0.95] * len(failed), marker="x", color=style.GREY, markersize=4, linestyle="none",
                transform=panel.get_xaxis_transform())  # fmt: skip
     panel.set_title(style.wrap(arm.label, 26), loc="left", fontsize=7.5)
-    panel.grid(axis="y", color=style.GRID, linewidth=0.5)
-    panel.set_axisbelow(True)
+    style.grid(panel)
 
 
-def _scale(panel: Axes, history: TuningHistory, arms: list[ArmHistory]) -> None:
+def _scale(panel: Axes, arms: list[ArmHistory]) -> None:
     scales.stretch(panel, (trial.value for arm in arms for trial in arm.finished if trial.value is not None))
     last = max(len(arm.trials) for arm in arms)
     panel.set_xlim(0.5, last + 0.5)

@@ -87,8 +87,7 @@ def width(table: TextTable) -> int:
     return _width(table, _shape(table))
 
 
-def spans(content: Iterable[Span]) -> str:
-    """One line of text."""
+def _spans(content: Iterable[Span]) -> str:
     return "".join(_span(span) for span in content).strip()
 
 
@@ -97,9 +96,9 @@ def _block(block: Block) -> str:
         case Heading(title, level):
             return _heading(title, level)
         case Paragraph(content):
-            return spans(content)
+            return _spans(content)
         case Bullets(items):
-            lines = [f"\\item {{}}{spans(item)}" for item in items]
+            lines = [f"\\item {{}}{_spans(item)}" for item in items]
             return "\n".join(["\\begin{itemize}", *lines, "\\end{itemize}"])
         case Table():
             return _table(block)
@@ -135,11 +134,8 @@ def _span(span: Span) -> str:
         case Code(words):
             return f"\\texttt{{{_breakable(words)}}}"
         case Link(words, href):
-            return (
-                f"\\hyperlink{{{href[1:]}}}{{{escape(words)}}}"
-                if href.startswith("#")
-                else f"\\texttt{{{escape(words)}}}"
-            )
+            command = f"\\hyperlink{{{href[1:]}}}" if href.startswith("#") else "\\texttt"
+            return f"{command}{{{escape(words)}}}"
         case str():
             return escape(span)
 

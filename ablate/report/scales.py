@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -36,6 +38,13 @@ def ends(e: Estimate) -> tuple[float, float]:
     """The ends of the interval; without one, the mean twice."""
     mean = e.mean or 0.0
     return (mean if e.low is None else e.low, mean if e.high is None else e.high)
+
+
+def band(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, low and high of each estimate; NaN, a gap in a line, where there is none."""
+    means = np.array([math.nan if e.mean is None else e.mean for e in estimates])
+    interval = np.array([ends(e) if e.mean is not None else (math.nan, math.nan) for e in estimates])
+    return means, interval[:, 0], interval[:, 1]
 
 
 def stretch(panel: Axes, values: Iterable[float]) -> None:

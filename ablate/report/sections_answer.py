@@ -5,23 +5,21 @@ from __future__ import annotations
 from ablate.analysis.numbers import GAP
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import tables_results
-from ablate.report.blocks import Block, Bullets, Heading, Link, Paragraph, Picture, Strong, paragraph
+from ablate.report.blocks import Block, Heading, Link, Paragraph, Strong, bullets, paragraph
 from ablate.report.figures import Pictures
 
 GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
 TOPIC = 20  # a warning that has a colon within this many characters is set in bold up to the colon
 
 
-def answer_section(analysis: Analysis) -> list[Block]:
+def answer(analysis: Analysis) -> list[Block]:
     """Title, question, the answer in one sentence, and a line for every other pair of arms."""
     first, *others = analysis.answers
-    blocks: list[Block] = [Heading(analysis.name, 1), paragraph(analysis.question), paragraph(Strong(first))]
-    if others:
-        blocks.append(Bullets(tuple((other,) for other in others)))
-    return blocks
+    question, answer = paragraph(analysis.question), paragraph(Strong(first))
+    return [Heading(analysis.name, 1), question, answer, *bullets(others)]
 
 
-def warnings_section(analysis: Analysis) -> list[Block]:
+def warnings(analysis: Analysis) -> list[Block]:
     """Warnings, references that do as well as arms, missing runs."""
     paragraphs = [_warning(text) for text in analysis.warnings]
     if analysis.behind:
@@ -34,17 +32,14 @@ def warnings_section(analysis: Analysis) -> list[Block]:
     return list(paragraphs)
 
 
-def matrix_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def matrix(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Every arm in every metric, as a table and as pictures."""
-    blocks: list[Block] = [
+    return [
         tables_results.matrix(analysis),
         paragraph(_matrix_words(analysis)),
+        *pictures.show("matrix", "Mean and interval of every arm in every metric"),
+        *pictures.show("differences", "Difference of every arm to the baseline, every seed a dot"),
     ]
-    if pictures.matrix:
-        blocks.append(Picture(pictures.matrix, "Mean and interval of every arm in every metric"))
-    if pictures.differences:
-        blocks.append(Picture(pictures.differences, "Difference of every arm to the baseline, every seed a dot"))
-    return blocks
 
 
 def _warning(text: str) -> Paragraph:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ablate.analysis.phrasing import sentence
 from ablate.analysis.statistics import ALPHA
 from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.verdicts import MIN_SEEDS
 from ablate.report import tables_claims
-from ablate.report.blocks import Block, Bullets, Heading, paragraph
+from ablate.report.blocks import Block, Heading, bullets, paragraph
 
 P_WORDS = (
     "d_z is the mean difference divided by its standard deviation over seeds; p (t) and p (sign-flip) are two-sided "
@@ -21,7 +19,7 @@ EXPLORATORY_WORDS = (
 )
 
 
-def hypotheses_section(analysis: Analysis) -> list[Block]:
+def hypotheses(analysis: Analysis) -> list[Block]:
     """The declared hypotheses with their verdicts; in a study without one, the exploratory comparisons."""
     comparisons = analysis.comparisons
     if not comparisons:
@@ -32,11 +30,11 @@ def hypotheses_section(analysis: Analysis) -> list[Block]:
         heading,
         tables_claims.comparisons(comparisons),
         paragraph(words + P_WORDS),
-        *_bullets(tables_claims.reasons(comparisons)),
+        *bullets(tables_claims.reasons(comparisons)),
     ]
 
 
-def controls_section(analysis: Analysis) -> list[Block]:
+def controls(analysis: Analysis) -> list[Block]:
     """Every control beside the arm that it controls for, and the outcome in words."""
     findings = analysis.controls
     if not findings:
@@ -46,17 +44,17 @@ def controls_section(analysis: Analysis) -> list[Block]:
         "the control does not explain. Paired by seed, with 95 % intervals, bold where they exclude zero; exploratory, "
         "unless a hypothesis above names it."
     )
-    sentences = list(dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence))
+    sentences = dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence)
     return [
         Heading("Controls"),
         *(paragraph(text) for text in analysis.explanations),
         tables_claims.controls(findings),
         paragraph(words),
-        *_bullets(sentences),
+        *bullets(sentences),
     ]
 
 
-def population_section(analysis: Analysis) -> list[Block]:
+def population(analysis: Analysis) -> list[Block]:
     """Differences over people instead of over seeds."""
     if not analysis.populations:
         return []
@@ -67,10 +65,10 @@ def population_section(analysis: Analysis) -> list[Block]:
     )
     table = tables_claims.populations(analysis.populations)
     sentences = [row.sentence for row in analysis.populations if row.sentence and row.declared]
-    return [Heading("Across people"), table, paragraph(words), *_bullets(sentences)]
+    return [Heading("Across people"), table, paragraph(words), *bullets(sentences)]
 
 
-def external_section(analysis: Analysis) -> list[Block]:
+def external(analysis: Analysis) -> list[Block]:
     """Scores on external data, a table for each data set."""
     blocks: list[Block] = []
     for table in analysis.external:
@@ -90,7 +88,3 @@ def _verdict_words(count: int) -> str:
         f"of {these}; refuted: the same test from the other side; otherwise inconclusive. There is no verdict below "
         f"{MIN_SEEDS} seeds. What is not in this table is exploratory. The intervals are not corrected. "
     )
-
-
-def _bullets(lines: Sequence[str]) -> list[Block]:
-    return [Bullets(tuple((line,) for line in lines))] if lines else []

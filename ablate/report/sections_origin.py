@@ -11,7 +11,7 @@ from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis
 from ablate.planning.counting import same_code
 from ablate.report import tables_results
-from ablate.report.blocks import Block, Bullets, Code, Heading, Link, Listing, Span, Table, paragraph
+from ablate.report.blocks import Block, Code, Heading, Link, Listing, Span, Table, bullets, paragraph
 from ablate.report.sections_answer import GAPS_TITLE
 from ablate.report.tables import text_table
 from ablate.untrusted.wording import listing
@@ -22,19 +22,16 @@ NOT_NOTHING = "No difference shown is not the same as no difference."
 Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact → value
 
 
-def gaps_section(analysis: Analysis) -> list[Block]:
+def gaps(analysis: Analysis) -> list[Block]:
     """The runs without a score, and the commands that run them."""
     if not analysis.gaps:
         return []
-    words: tuple[Span, ...] = (Code("ablate run"), " does missing runs; ", Code("ablate run --rerun failed"))
-    return [
-        Heading(GAPS_TITLE),
-        tables_results.gaps(analysis),
-        paragraph(*words, " does failed ones again."),
-    ]
+    missing, failed = Code("ablate run"), Code("ablate run --rerun failed")
+    words = paragraph(missing, " does missing runs; ", failed, " does failed ones again.")
+    return [Heading(GAPS_TITLE), tables_results.gaps(analysis), words]
 
 
-def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
+def outdated(analysis: Analysis, results: Results) -> list[Block]:
     """The finished runs that do not count, and why."""
     if not results.outdated:
         return []
@@ -51,10 +48,10 @@ def outdated_section(analysis: Analysis, results: Results) -> list[Block]:
         "These runs are finished, but not of what the study asks for now. They are in no table and no claim. "
         "What changed since they were made:"
     )
-    return [Heading("Outdated runs"), paragraph(words), Bullets(tuple((line,) for line in lines))]
+    return [Heading("Outdated runs"), paragraph(words), *bullets(lines)]
 
 
-def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
+def caveats(analysis: Analysis, results: Results) -> list[Block]:
     """Caveats, and amendments of the study."""
     settings = "these tuned settings" if analysis.tuned else "these settings"
     lines = [
@@ -68,27 +65,26 @@ def caveats_section(analysis: Analysis, results: Results) -> list[Block]:
     lines += [f"Runs of one arm were not made alike. {line}." for line in mixed]
     lines += analysis.remarks
     lines += [f"Amended {a['date']}: {a['what']}." for a in results.document.get("amendments") or []]
-    return [Heading("What this does not say"), Bullets(tuple((line,) for line in lines))]
+    return [Heading("What this does not say"), *bullets(lines)]
 
 
-def origin_section(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
+def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
     """Provenance, the commands to reproduce the study and the page, and the files beside it."""
     command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
-    facts = provenance_table(results.provenance)
     words = (
         "source_digest is that of the training loop and of an arm's model, data and loss code: arms with other "
         "components have another."
     )
-    files: tuple[Span, ...] = (Link("results.csv", "results.csv"), " has every score, ")
-    blocks: list[Block] = [Heading("Where it comes from"), facts, paragraph(words)]
     opened = _opened(results.document)
-    if opened:
-        blocks.append(paragraph(*opened))
+    scores, times = Link("results.csv", "results.csv"), Link("timings.csv", "timings.csv")
     return [
-        *blocks,
+        Heading("Where it comes from"),
+        provenance_table(results.provenance),
+        paragraph(words),
+        *([paragraph(*opened)] if opened else ()),
         paragraph("To do it again, and to write this page again from the store:"),
         Listing(f"{command}\nablate report {analysis.name}"),
-        paragraph(*files, Link("timings.csv", "timings.csv"), " every measured time."),
+        paragraph(scores, " has every score, ", times, " every measured time."),
     ]
 
 
@@ -131,4 +127,4 @@ def _opened(document: Mapping[str, object]) -> list[Span]:
 def _distinct(runs_by_value: Counter[str]) -> str:
     if len(runs_by_value) == 1:
         return next(iter(runs_by_value))
-    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(runs_by_value.items()))
+    return "; ".join(f"{value} ({counted(count, 'run')})" for value, count in sorted(runs_by_value.items()))

@@ -5,6 +5,8 @@ Computes nothing.
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from ablate.analysis import numbers
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import figures_lines, tables_figures, tables_results
@@ -13,7 +15,7 @@ from ablate.report.figures import Pictures
 from ablate.report.tables import named
 
 
-def parameters_section(analysis: Analysis) -> list[Block]:
+def parameters(analysis: Analysis) -> list[Block]:
     """Parameters, operations and latency of every trained arm."""
     return [
         Heading("Parameters"),
@@ -22,106 +24,96 @@ def parameters_section(analysis: Analysis) -> list[Block]:
     ]
 
 
-def budget_section(analysis: Analysis) -> list[Block]:
+def budget(analysis: Analysis) -> list[Block]:
     """Budget of every arm, allotted and used, and the settings that tuning chose."""
-    blocks: list[Block] = [Heading("Budget and tuned settings"), tables_results.budget(analysis)]
     tuned = tables_results.tuned(analysis)
     if tuned:
         words = "Every arm was allotted the same trials, epochs and space. What each ran with:"
-        return [*blocks, paragraph(words), tuned]
-    return [*blocks, paragraph("No trial has finished yet." if analysis.tuned else "This study is untuned.")]
+    else:
+        words = "No trial has finished yet." if analysis.tuned else "This study is untuned."
+    shown = [tuned] if tuned else []
+    return [Heading("Budget and tuned settings"), tables_results.budget(analysis), paragraph(words), *shown]
 
 
-def curves_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def curves(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Scores over the epochs of training."""
-    if not pictures.curves:
+    name, caption = "learning_curves", "Scores over the epochs of training"
+    if name not in pictures.names:
         return []
-    caption = "Scores over the epochs of training"
     return [
         Heading("Learning curves"),
-        Picture(pictures.curves, caption, name="learning_curves", records=tables_figures.curves(analysis)),
+        Picture(f"{name}.png", caption, name, tables_figures.curves(analysis)),
         paragraph("Mean over seeds; the band reaches from the lowest to the highest seed."),
     ]
 
 
-def factor_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Every metric along the study's factor; its answer in words is at the top of the page."""
     if not analysis.factor:
         return []
     label = analysis.factor[0].label
     blocks: list[Block] = [Heading(f"Along {numbers.in_text(label)}")]
     for curve in analysis.factor:
-        name = curve.metric.name
-        if name in pictures.factor:
-            blocks.append(Picture(pictures.factor[name], f"{named(curve.metric)} along {label}"))
-        blocks.append(tables_figures.factor(curve))
+        picture = pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {label}")
+        blocks += [*picture, tables_figures.factor(curve)]
     words = "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level."
     return [*blocks, paragraph(words)]
 
 
-def density_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def density(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """True against predicted values."""
     blocks: list[Block] = []
     for table in analysis.densities:
-        blocks.append(Heading(f"True and predicted {numbers.in_text(table.label)}"))
-        if table.column in pictures.densities:
-            blocks.append(Picture(pictures.densities[table.column], f"Predicted against true {table.label}"))
-        blocks.append(tables_figures.density(table))
+        picture = pictures.show(f"density_{table.column}", f"Predicted against true {table.label}")
+        heading = Heading(f"True and predicted {numbers.in_text(table.label)}")
+        blocks += [heading, *picture, tables_figures.density(table)]
     words = "Shares of the test examples, means over seeds ± 95 % interval; the picture has all seeds together."
     return [*blocks, paragraph(words)] if blocks else []
 
 
-def cost_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def cost(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """The primary metric against what an arm costs."""
-    if not pictures.cost:
-        return []
     primary = analysis.metrics[0]
-    return [
-        Picture(pictures.cost, f"{named(primary)} against parameters and latency"),
-        tables_figures.cost(analysis.tradeoff, primary),
-    ]
+    picture = pictures.show("cost", f"{named(primary)} against parameters and latency")
+    return [*picture, tables_figures.cost(analysis.tradeoff, primary)] if picture else []
 
 
-def tuning_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def tuning(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """How tuning went, and which settings mattered."""
     history = analysis.tuning
     if history is None:
         return []
-    blocks: list[Block] = [Heading("How tuning went", 3)]
-    if pictures.tuning:
-        blocks.append(Picture(pictures.tuning, "Every trial's score on validation, and the best so far"))
-    blocks.append(tables_figures.tuning(history))
-    if pictures.importances:
-        blocks.append(Picture(pictures.importances, "How settings and score went together"))
-    return [*blocks, tables_figures.importances(history), paragraph(tables_figures.importances_note(history))]
+    return [
+        Heading("How tuning went", 3),
+        *pictures.show("tuning", "Every trial's score on validation, and the best so far"),
+        tables_figures.tuning(history),
+        *pictures.show("importances", "How settings and score went together"),
+        tables_figures.importances(history),
+        paragraph(tables_figures.importances_note(history)),
+    ]
 
 
-def conditions_section(analysis: Analysis, pictures: Pictures) -> list[Block]:
+def conditions(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """A picture for every condition, with a folded table for every metric."""
-    columns = dict.fromkeys(table.column for table in analysis.conditions)
     blocks: list[Block] = []
-    for column in columns:
-        tables = [table for table in analysis.conditions if table.column == column]
-        label = tables[0].label
-        blocks.append(Heading(f"By {numbers.in_text(label)}"))
-        if column in pictures.conditions:
-            blocks.append(Picture(pictures.conditions[column], f"Scores by {column}"))
+    for column, group in groupby(analysis.conditions, key=lambda table: table.column):
+        tables = list(group)
+        blocks += [Heading(f"By {numbers.in_text(tables[0].label)}")]
+        blocks += pictures.show(f"by_{column}", f"Scores by {column}")
         blocks += [tables_results.condition(table, analysis) for table in tables]
     return [*blocks, paragraph(_condition_words(analysis))] if blocks else []
 
 
-def examples_section(pictures: Pictures) -> list[Block]:
+def examples(pictures: Pictures) -> list[Block]:
     """The subject's gallery, or why there is none."""
-    if pictures.gallery:
-        return [
-            Heading("Examples"),
-            Picture(pictures.gallery, "Test examples with true and predicted values"),
-            paragraph(
-                "Of each arm's first finished seed. Median and worst are by the study's first metric; examples without "
-                "these words are chosen by their place in the test split, not by how well an arm does."
-            ),
-        ]
-    return [Heading("Examples"), paragraph(pictures.note)] if pictures.note else []
+    words = (
+        "Of each arm's first finished seed. Median and worst are by the study's first metric; examples without "
+        "these words are chosen by their place in the test split, not by how well an arm does."
+    )
+    picture = pictures.show("gallery", "Test examples with true and predicted values")
+    if not picture and not pictures.note:
+        return []
+    return [Heading("Examples"), *picture, paragraph(words if picture else pictures.note)]
 
 
 def _condition_words(analysis: Analysis) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.style
@@ -65,6 +66,24 @@ def figure(height_in: float) -> Figure:
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
+def panels(
+    count: int, *, base_in: float = 0.0, row_in: float, columns: int = 1, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with panels in rows of `columns`; `options` are those of matplotlib's `subplots`."""
+    rows = math.ceil(count / columns)
+    drawing = figure(base_in + row_in * rows)
+    axes = list(drawing.subplots(rows, columns, squeeze=False, **options).ravel())
+    for unused in axes[count:]:
+        unused.remove()
+    return drawing, axes[:count]
+
+
+def grid(panel: Axes, axis: Literal["x", "y"] = "y") -> None:
+    """Faint lines behind the marks."""
+    panel.grid(axis=axis, color=GRID, linewidth=0.5)
+    panel.set_axisbelow(True)
+
+
 def save(drawing: Figure, path: Path) -> None:
     """PNG; the same drawing gives the same bytes (no date, no library version)."""
     with warnings.catch_warnings():
@@ -108,8 +127,10 @@ class Marks:
     def marker(self, arm: str) -> str:
         return MARKERS[self._index[arm] % len(MARKERS)]
 
-    def dashes(self, arm: str) -> Any:
-        return DASHES[self._index[arm] % len(DASHES)]
+    def line(self, arm: str) -> dict[str, Any]:
+        """Options of `plot` for a line with marks."""
+        dashes = DASHES[self._index[arm] % len(DASHES)]
+        return {"color": self.colour(arm), "marker": self.marker(arm), "linestyle": dashes}
 
 
 def wrap(text: str, width: int = 18) -> str:

@@ -11,8 +11,8 @@ from ablate.analysis.external import ExternalTable
 from ablate.analysis.numbers import GAP
 from ablate.analysis.people import PopulationRow
 from ablate.analysis.phrasing import margin_text
-from ablate.report.blocks import Record, Table
-from ablate.report.csv_records import effect_fields, flat, flat_each, metric_fields
+from ablate.report.blocks import Table
+from ablate.report.csv_records import flat
 from ablate.report.tables import (
     Cell,
     Column,
@@ -47,7 +47,7 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
         ("p (sign-flip)", [numbers.p_value(row.effect.p_sign_flip) for row in rows]),
         *([("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows])] if declared else []),
     ]
-    records: tuple[Record, ...] = tuple({**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows)
+    records = [{**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows]
     return Table("comparisons", text_table(columns, words=4 if declared else 3), records=records)
 
 
@@ -70,7 +70,7 @@ def populations(rows: Sequence[PopulationRow]) -> Table:
             [numbers.difference(row.population.difference, row.places) for row in rows],
         ),
     ]
-    return Table("population", text_table(columns, words=4), records=flat_each(rows))
+    return Table("population", text_table(columns, words=4), records=[flat(row) for row in rows])
 
 
 def controls(findings: Sequence[ControlFinding]) -> Table:
@@ -85,9 +85,7 @@ def controls(findings: Sequence[ControlFinding]) -> Table:
         ("Δ control", [effect_cell(row.control, row.places) for _, row in rows]),
         ("Controlled − control", [effect_cell(row.remaining, row.places) for _, row in rows]),
     ]
-    records: tuple[Record, ...] = tuple(
-        {**flat(finding), **flat(row), "sentence": finding.sentence} for finding, row in rows
-    )
+    records = [{**flat(finding, row), "sentence": finding.sentence} for finding, row in rows]
     return Table("controls", text_table(columns, words=4), records=records)
 
 
@@ -103,11 +101,9 @@ def external(table: ExternalTable) -> Table:
         *score_columns(rows, metrics),
         *effect_columns(rows, metrics, table.places),
     ]
-    records: tuple[Record, ...] = tuple(
-        {**flat(row), **metric_fields(m), **flat(row.scores[m.name]), **effect_fields(row.effects.get(m.name))}
-        for row in rows
-        for m in metrics
-    )
+    records = [
+        flat(row, metric, row.scores[metric.name], row.effects.get(metric.name)) for row in rows for metric in metrics
+    ]
     return Table(f"external_{table.name}", text_table(columns), records=records)
 
 

@@ -14,7 +14,7 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.tradeoff import CostPoint
 from ablate.analysis.tuning_history import MIN_TRIALS, ArmHistory, TuningHistory
 from ablate.report.blocks import Record, Table
-from ablate.report.csv_records import effect_fields, flat, metric_fields
+from ablate.report.csv_records import flat
 from ablate.report.tables import Cell, Column, effect_cell, named, parameters_cell, text_table
 
 
@@ -30,11 +30,11 @@ def density(table: DensityTable) -> Table:
     ]
     if any(row.outside for row in rows):
         columns.append(("Beyond the figure", [str(row.outside) for row in rows]))
-    records: tuple[Record, ...] = tuple(
+    records = [
         {"column": table.column, "arm": row.arm, "label": row.label, "share": name, "unit": "%", **flat(share)}
         for row in rows
         for name, share in zip(table.names, row.shares, strict=True)
-    )
+    ]
     return Table(f"density_{table.column}", text_table(columns), records=records)
 
 
@@ -48,9 +48,9 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
         ("Latency of one example", [_latency(point.latency_ms) for point in points]),
         (named(metric), [numbers.score(score, decimals) for score in scores]),
     ]
-    records: tuple[Record, ...] = tuple(
+    records = [
         {**flat(point), "metric": name, **flat(score)} for point in points for name, score in point.scores.items()
-    )
+    ]
     return Table("cost", text_table(columns), f"{named(metric)} and cost: the table", folded=True, records=records)
 
 
@@ -70,11 +70,11 @@ def tuning(history: TuningHistory) -> Table:
         ("Best", [numbers.number(values[-1], decimals) for values in best]),
         ("Found in trial", [_found_in(row) for row in rows]),
     ]
-    records: tuple[Record, ...] = tuple(
+    records = [
         {"arm": row.arm, "label": row.label, "trial": trial.number, "value": trial.value, **trial.settings}
         for row in rows
         for trial in row.trials
-    )
+    ]
     return Table("tuning", text_table(columns), records=records)
 
 
@@ -84,11 +84,11 @@ def importances(history: TuningHistory) -> Table:
         ("Setting", history.settings),
         *((arm.label, [_correlation(arm, setting) for setting in history.settings]) for arm in history.arms),
     ]
-    records: tuple[Record, ...] = tuple(
+    records = [
         {"arm": arm.arm, "label": arm.label, "setting": setting, "spearman": rho}
         for arm in history.arms
         for setting, rho in arm.correlations.items()
-    )
+    ]
     return Table("importances", text_table(columns), records=records)
 
 
@@ -121,26 +121,21 @@ def factor(curve: FactorCurve) -> Table:
         *((line.label, [_score_cell(line.score, curve, faint=line.reference)] * len(levels)) for line in curve.lines),
         *((f"Δ {each.label}", [effect_cell(e, curve.places) for e in each.effects]) for each in compared),
     ]
-    families: list[Record] = [
+    families = [
         {
             "setting": curve.setting,
             "level": curve.levels[index],
             "arm": each.arms[index],
             "family": each.family,
             "label": each.label,
-            **metric_fields(curve.metric),
-            **flat(each.scores[index]),
-            **effect_fields(each.effects[index] if each.effects else None),
+            **flat(curve.metric, each.scores[index], each.effects[index] if each.effects else None),
         }
         for each in series
         for index in levels
     ]
-    lines: list[Record] = [
-        {"arm": line.arm, "label": line.label, **metric_fields(curve.metric), **flat(line.score)}
-        for line in curve.lines
-    ]
+    lines = [{"arm": line.arm, "label": line.label, **flat(curve.metric, line.score)} for line in curve.lines]
     caption = f"{named(curve.metric)} at every level"
-    return Table(f"factor_{curve.metric.name}", text_table(columns), caption, records=(*families, *lines))
+    return Table(f"factor_{curve.metric.name}", text_table(columns), caption, records=[*families, *lines])
 
 
 def curves(analysis: Analysis) -> tuple[Record, ...]:

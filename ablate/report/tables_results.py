@@ -6,8 +6,8 @@ from ablate.analysis import numbers
 from ablate.analysis.conditions import ConditionTable
 from ablate.analysis.numbers import GAP
 from ablate.analysis.study_analysis import Analysis
-from ablate.report.blocks import Record, Table
-from ablate.report.csv_records import effect_fields, flat, flat_each, metric_fields
+from ablate.report.blocks import Table
+from ablate.report.csv_records import flat
 from ablate.report.tables import (
     Column,
     arm_column,
@@ -40,17 +40,16 @@ def matrix(analysis: Analysis) -> Table:
     ]
     if any(row.runs < row.expected_runs for row in rows):
         columns.append((SEEDS, [f"{row.runs} of {row.expected_runs}" for row in rows]))
-    records: tuple[Record, ...] = tuple(
+    records = [
         {
             **{key: value for key, value in flat(row).items() if key != "baseline"},
-            **metric_fields(metric),
-            **flat(row.scores[metric.name]),
+            **flat(metric, row.scores[metric.name]),
             "against": analysis.baselines.get(row.arm),
-            **effect_fields(row.effects.get(metric.name)),
+            **flat(row.effects.get(metric.name)),
         }
         for row in rows
         for metric in metrics
-    )
+    ]
     return Table("matrix", text_table(columns, words=1 + len(analysis.information)), records=records)
 
 
@@ -68,9 +67,7 @@ def parameters(analysis: Analysis) -> Table:
     ]
     if any(row.latency_ms is not None for row in rows):
         columns.append(("Latency of one example", [numbers.number(row.latency_ms, 2) + " ms" for row in rows]))
-    records: tuple[Record, ...] = tuple(
-        {**flat(row), **{f"parameters_{part}": row.parts[part] for part in parts}} for row in rows
-    )
+    records = [{**flat(row), **{f"parameters_{part}": row.parts[part] for part in parts}} for row in rows]
     return Table("parameters", text_table(columns), records=records)
 
 
@@ -92,7 +89,7 @@ def budget(analysis: Analysis) -> Table:
         ("Examples seen a run", [numbers.count(row.examples) for row in rows]),
         ("Training time a run", [numbers.seconds(row.training_seconds) for row in rows]),
     ]
-    return Table("budget", text_table(columns), records=flat_each(rows))
+    return Table("budget", text_table(columns), records=[flat(row) for row in rows])
 
 
 def tuned(analysis: Analysis) -> Table | None:
@@ -105,11 +102,11 @@ def tuned(analysis: Analysis) -> Table | None:
     if not settings:
         return None
     columns = [("Setting", settings), *((row.label, [_value(row.tuned.get(key)) for key in settings]) for row in rows)]
-    records: tuple[Record, ...] = tuple(
+    records = [
         {"arm": row.arm, "label": row.label, "setting": setting, "value": value}
         for row in rows
         for setting, value in row.tuned.items()
-    )
+    ]
     return Table("tuned", text_table(columns), records=records)
 
 
@@ -130,7 +127,7 @@ def condition(table: ConditionTable, analysis: Analysis) -> Table:
         *((labels[arm], [numbers.score(e, score_decimals) for e in bins]) for arm, bins in table.scores.items()),
         *((f"Δ {labels[arm]}", [effect_cell(e, effect_decimals) for e in bins]) for arm, bins in compared.items()),
     ]
-    records: tuple[Record, ...] = tuple(
+    records = [
         {
             "condition": table.column,
             "bin": name,
@@ -139,13 +136,11 @@ def condition(table: ConditionTable, analysis: Analysis) -> Table:
             "people": table.people[index] if table.people else None,
             "bin_note": table.notes[index],
             "arm": arm,
-            **metric_fields(table.metric),
-            **flat(scores[index]),
-            **effect_fields(table.effects[arm][index] if arm in table.effects else None),
+            **flat(table.metric, scores[index], table.effects[arm][index] if arm in table.effects else None),
         }
         for arm, scores in table.scores.items()
         for index, name in enumerate(table.bins.labels)
-    )
+    ]
     name, caption = f"by_{table.column}-{table.metric.name}", f"{named(table.metric)}: the table"
     return Table(name, text_table(columns, words=2 if noted else 1), caption, folded=True, records=records)
 

@@ -1,4 +1,4 @@
-"""A study's answer and matrix on a terminal. Computes nothing."""
+"""A study's answer and matrix on a terminal, and a test on other data. Computes nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.analysis.costs import label
+from ablate.analysis.external import external_tables
+from ablate.analysis.numbers import capital
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis, analyse
-from ablate.report import tables_results
+from ablate.report import tables_claims, tables_results
 from ablate.report.tables import Cell, TextTable
 
 
@@ -36,6 +39,15 @@ def result_table(analysis: Analysis) -> TextTable:
         i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables_results.SEEDS
     ]
     return _select(table, columns)
+
+
+def print_external(results: Results, name: str) -> None:
+    """The report's table of one test on other data, with a caption that explains the numbers."""
+    table = next(table for table in external_tables(results) if table.name == name)
+    baseline, note = label(results, results.study.baseline), capital(table.note)
+    caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline}. Exploratory. {note}".strip()
+    examples = f", {table.examples:,} examples" if table.examples else ""
+    print_table(Console(), tables_claims.external(table).table, title=f"{name}{examples}", caption=caption)
 
 
 def print_table(console: Console, table: TextTable, *, title: str, caption: str = "") -> None:

@@ -45,7 +45,8 @@ def seeds(each: ArmComparison) -> TextTable:
     rows = [_row(str(p.seed), p.arm, p.against, p.difference, decimals) for p in each.pairs]
     complete = [p for p in each.pairs if p.difference is not None]
     if len(complete) > 1:
-        ours, theirs = (sum(v or 0.0 for v in side) / len(complete) for side in _sides(complete))
+        ours, theirs = (sum(p.arm or 0.0 for p in complete), sum(p.against or 0.0 for p in complete))
+        ours, theirs = ours / len(complete), theirs / len(complete)
         rows.append(_row("Mean", ours, theirs, each.effect.difference.mean, decimals, strong=True))
     return TextTable(header, tuple(rows))
 
@@ -105,10 +106,5 @@ def _row(
 
 
 def _score_decimals(pairs: Sequence[Pair]) -> int:
-    values = [abs(v) for p in pairs for v in (p.arm, p.against) if v]
-    largest = Estimate(max(values), None, None, 1) if values else Estimate(1.0, None, None, 1)
-    return numbers.decimals_for([largest]) + SCORE_DIGITS - 3
-
-
-def _sides(pairs: Sequence[Pair]) -> tuple[list[float | None], list[float | None]]:
-    return [p.arm for p in pairs], [p.against for p in pairs]
+    scores = [Estimate(score, None, None, 1) for p in pairs for score in (p.arm, p.against)]
+    return numbers.decimals_for(scores) + SCORE_DIGITS - 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ def write_tables(blocks: Iterable[Block], folder: Path) -> None:
     """
     folder.mkdir(exist_ok=True)
     for block in blocks:
-        if isinstance(block, Table | Picture) and (block.records or isinstance(block, Table)):
-            records = block.records or (_texts(block.table) if isinstance(block, Table) else ())
-            with (folder / f"{block.name}.csv").open("w", encoding="utf-8", newline="") as file:
-                _write_csv(records, block, file)
+        if isinstance(block, Table):
+            records = block.records or _texts(block.table)
+            _write_csv(folder / f"{block.name}.csv", records, without_records=block.table.header)
+        elif isinstance(block, Picture) and block.records:
+            _write_csv(folder / f"{block.name}.csv", block.records)
 
 
 def document(analysis: Analysis) -> str:
@@ -69,22 +70,21 @@ def _key(key: object) -> str:
     return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
-def _texts(table: TextTable) -> tuple[Record, ...]:
-    return tuple(dict(zip(table.header, (cell.text for cell in row), strict=True)) for row in table.rows)
+def _texts(table: TextTable) -> list[Record]:
+    return [dict(zip(table.header, (cell.text for cell in row), strict=True)) for row in table.rows]
 
 
-def _write_csv(records: tuple[Record, ...], block: Table | Picture, file: Any) -> None:
-    names = list(dict.fromkeys(name for record in records for name in record))
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(names or (block.table.header if isinstance(block, Table) else ()))
-    writer.writerows([_field(record.get(name)) for name in names] for record in records)
+def _write_csv(path: Path, records: Sequence[Record], without_records: Sequence[str] = ()) -> None:
+    names = list(dict.fromkeys(name for record in records for name in record)) or without_records
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _field(value) for name, value in record.items()} for record in records)
 
 
-def _field(value: Plain) -> str:
+def _field(value: Plain) -> Plain:
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float):
-        return repr(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -9,14 +9,14 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from toy_results import ARMS, Toy
+from toy_results import ARMS, Toy, factor_toy
 
 from ablate.analysis import results as tables
 from ablate.analysis.budget import Trial
 from ablate.analysis.densities import ArmDensity, DensityTable
-from ablate.analysis.factor import FactorCurve, FactorLine, FactorSeries
+from ablate.analysis.factor import FactorCurve
 from ablate.analysis.records import MetricInfo
-from ablate.analysis.statistics import estimate, paired
+from ablate.analysis.statistics import estimate
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.analysis.tuning_history import ArmHistory, TuningHistory, best_so_far
 from ablate.report import (
@@ -61,29 +61,11 @@ def turned() -> DensityTable:
     return DensityTable("azimuth_deg", "Azimuth (°)", "°", 360.0, tuple(np.linspace(0, 360, 37).tolist()), names, arms)
 
 
-def noisy() -> FactorCurve:
-    levels, seeds = (0.25, 0.5, 1.0, 4.0), (1, 2, 3)
-    scores = [{seed: 4 + 3 * level + 0.1 * seed for seed in seeds} for level in levels]
-    better = [{seed: value * 0.9 - 0.01 * seed**2 for seed, value in each.items()} for each in scores]
-    series = tuple(
-        FactorSeries(
-            name,
-            label,
-            name == "existing",
-            False,
-            tuple(f"{name}@{level:g}" for level in levels),
-            tuple(estimate(list(each.values())) for each in scores_by_level),
-            () if name == "existing" else tuple(paired(a, b) for a, b in zip(scores_by_level, scores, strict=True)),
-            None,
-        )
-        for name, label, scores_by_level in (("existing", "Existing only", scores), ("hybrid", "Hybrid", better))
-    )
-    outside = (
-        FactorLine("torso-frame", "Torso frame", False, True, estimate([11.0, 11.2, 11.1])),
-        FactorLine("constant", "Constant", False, True, estimate([90.0, 90.1])),
-    )
-    metric, texts = MetricInfo("azimuth_mae_deg", "Azimuth error", "°"), tuple(f"{level:g}" for level in levels)
-    return FactorCurve(metric, "data.noise_level", "Detector noise", levels, texts, levels, series, outside, 2, 1, "")
+@pytest.fixture(scope="module")
+def curve(tmp_path_factory: pytest.TempPathFactory) -> FactorCurve:
+    references = {name: MANY[name] for name in ("torso-frame", "constant")}
+    toy = factor_toy(tmp_path_factory.mktemp("factor"), (0.25, 0.5, 1.0, 4.0), references)
+    return analyse(tables.load(toy.store(), "toy")).factor[0]
 
 
 def tuned() -> TuningHistory:
@@ -97,19 +79,28 @@ def tuned() -> TuningHistory:
     return TuningHistory(MetricInfo("azimuth_mae_deg", "Azimuth error", "°"), settings, tuple(arms))
 
 
-def all_figures(analysis: Analysis) -> list[Figure]:
+@pytest.fixture(scope="module")
+def drawn(analysis: Analysis, curve: FactorCurve) -> list[Figure]:
+    """One of every kind, rendered."""
     marks = style.Marks(list(analysis.labels))
-    conditions = [[t for t in analysis.conditions if t.column == c] for c in ("azimuth_deg", "elevation_deg")]
-    drawn = [
-        figures_dots.matrix(analysis, marks),
-        figures_dots.differences(analysis, marks),
-        figures_lines.learning_curves(analysis, marks),
-    ]
-    drawn += [figures_lines.by_condition(group, analysis, marks) for group in conditions]
-    drawn += [figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks)]
-    drawn += [figures_density.density(turned(), ["existing", "hybrid", "elepose"]), figures_factor.factor(noisy())]
-    drawn += [figures_tuning.history(tuned(), marks), figures_tuning.importances(tuned(), marks)]
-    return [figure for figure in drawn if figure is not None]
+    with style.look():
+        figures_ = [
+            figures_dots.matrix(analysis, marks),
+            figures_dots.differences(analysis, marks),
+            figures_lines.learning_curves(analysis, marks),
+            figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks),
+            figures_density.density(turned(), ["existing", "hybrid", "elepose"]),
+            figures_factor.factor(curve),
+            figures_tuning.history(tuned(), marks),
+            figures_tuning.importances(tuned(), marks),
+        ]
+        for column in ("azimuth_deg", "elevation_deg"):
+            group = [table for table in analysis.conditions if table.column == column]
+            figures_.append(figures_lines.by_condition(group, analysis, marks))
+        for figure in figures_:
+            assert figure is not None
+            FigureCanvasAgg(figure).draw()
+    return [figure for figure in figures_ if figure is not None]
 
 
 def unseen(figure: Figure) -> set[Text]:
@@ -119,27 +110,22 @@ def unseen(figure: Figure) -> set[Text]:
     return {tick.label1 for tick, (low, high) in ticks if not low <= tick.get_loc() <= high}
 
 
-def test_no_text_overlaps_another_or_leaves_the_page(analysis: Analysis) -> None:
-    with style.look():
-        drawn = all_figures(analysis)
-        assert len(drawn) == 10
-        for figure in drawn:
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            page = figure.bbox
-            texts = [t for t in set(figure.findobj(Text)) - unseen(figure) if t.get_visible() and t.get_text().strip()]
-            boxes = [(t.get_text(), t.get_window_extent(canvas.get_renderer())) for t in texts]
-            shown = [(text, box) for text, box in boxes if box.width > 0 and box.overlaps(page)]
-            for text, box in shown:
-                assert box.x0 > -1, text
-                assert box.x1 < page.x1 + 1, text
-            for (one, a), (other, b) in combinations(shown, 2):
-                assert not a.shrunk(0.9, 0.9).overlaps(b.shrunk(0.9, 0.9)), (one, other)
+def test_no_text_overlaps_another_leaves_the_page_or_is_too_small(drawn: list[Figure]) -> None:
+    for figure in drawn:
+        page = figure.bbox
+        texts = [t for t in set(figure.findobj(Text)) - unseen(figure) if t.get_visible() and t.get_text().strip()]
+        boxes = [(t.get_text(), t.get_window_extent()) for t in texts]
+        shown = [(text, box) for text, box in boxes if box.width > 0 and box.overlaps(page)]
+        for text, box in shown:
+            assert box.x0 > -1, text
+            assert box.x1 < page.x1 + 1, text
+        for (one, a), (other, b) in combinations(shown, 2):
+            assert not a.shrunk(0.9, 0.9).overlaps(b.shrunk(0.9, 0.9)), (one, other)
+        assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 6
 
 
-def test_figures_have_column_width(analysis: Analysis) -> None:
-    with style.look():
-        assert {figure.get_size_inches()[0] for figure in all_figures(analysis)} == {style.WIDTH_IN}
+def test_figures_have_column_width(drawn: list[Figure]) -> None:
+    assert {figure.get_size_inches()[0] for figure in drawn} == {style.WIDTH_IN}
 
 
 def test_lines_show_the_arms_of_the_answer_and_at_most_four(analysis: Analysis) -> None:
@@ -166,11 +152,6 @@ def test_every_seed_is_a_dot_in_the_differences(analysis: Analysis) -> None:
     assert counts[place] == 4
 
 
-def test_arms_have_different_colours_and_marks() -> None:
-    marks = style.Marks(list("abcdefg"))
-    assert len({marks.colour(a) for a in "abcdefg"}) == len({marks.marker(a) for a in "abcdefg"}) == 7
-
-
 def test_a_persons_own_matplotlib_settings_change_nothing(analysis: Analysis, tmp_path: Path) -> None:
     saved = []
     for size in (10.0, 22.0):
@@ -190,12 +171,6 @@ def test_examples_come_from_the_first_finished_seed(tmp_path: Path) -> None:
     assert arrays["inputs"].shape == (6, 17, 6)
 
 
-def test_fonts_are_legible_at_column_width(analysis: Analysis) -> None:
-    with style.look():
-        sizes = {text.get_fontsize() for figure in all_figures(analysis) for text in figure.findobj(Text)}
-    assert min(sizes) >= 6
-
-
 def test_the_opposite_answers_stand_off_the_diagonal() -> None:
     with style.look():
         figure = figures_density.density(turned(), ["hybrid"])
@@ -208,16 +183,18 @@ def test_the_opposite_answers_stand_off_the_diagonal() -> None:
     assert figures_density.density(turned(), ["elepose"]) is None
 
 
-def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis() -> None:
+def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis(curve: FactorCurve) -> None:
     with style.look():
-        figure = figures_factor.factor(noisy())
+        figure = figures_factor.factor(curve)
     assert figure is not None
     scores, differences = figure.axes
     assert (scores.get_xscale(), differences.get_xscale()) == ("log", "log")
-    assert [tick.get_text() for tick in differences.get_xticklabels()] == ["0.25", "0.5", "1", "4"]
-    assert "Constant 90.0°" in scores.texts[0].get_text()
-    table = tables_figures.factor(noisy()).table
-    assert table.header == ("Detector noise", "Existing only", "Hybrid", "Torso frame", "Constant", "Δ Hybrid")
+    assert [tick.get_text() for tick in differences.get_xticklabels()] == ["0.25", "0.5", "1.0", "4.0"]
+    [constant] = [line.score.mean for line in curve.lines if line.arm == "constant"]
+    assert f"Constant {constant:.1f}°" in scores.texts[0].get_text()
+    table = tables_figures.factor(curve).table
+    references = (MANY["torso-frame"]["label"], "Constant")
+    assert table.header == ("Detector noise", "existing", "hybrid", *references, "Δ hybrid")
     assert len(table.rows) == 4
 
 
@@ -246,7 +223,7 @@ def test_limits_follow_the_arms_in_focus() -> None:
     assert scales.limits([], [], include_zero=True)[0] < 0 < 1 < scales.limits([], [], include_zero=True)[1]
 
 
-def test_fourteen_arms_are_told_apart() -> None:
-    marks = style.Marks(list("abcdefghijklmn"))
-    assert len({(marks.colour(a), marks.marker(a)) for a in "abcdefghijklmn"}) == 14
-    assert len({marks.marker(a) for a in "abcdefghijklmn"}) == 14
+def test_arms_are_told_apart() -> None:
+    marks, seven, fourteen = style.Marks(list("abcdefghijklmn")), "abcdefg", "abcdefghijklmn"
+    assert len({marks.colour(a) for a in seven}) == 7
+    assert len({marks.marker(a) for a in fourteen}) == 14

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from toy_results import ARMS, Toy
+from toy_results import ARMS, Toy, factor_toy
 
 from ablate.analysis import results as tables
 from ablate.analysis.study_analysis import analyse
@@ -62,14 +62,8 @@ def test_every_control_stands_beside_what_it_controls_for(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def factor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    levels = {
-        f"{name}@{level}": {**ARMS[name], "label": "", "family": name, "level": level, "set": {"data.noise": level}}
-        for name in ("existing", "hybrid")
-        for level in (0.5, 1.0)
-    }
-    more = {"factor": {"setting": "data.noise", "levels": [0.5, 1.0], "label": "Detector noise"}}
     folder = tmp_path_factory.mktemp("factor")
-    toy = Toy(folder / "runs", arms=levels, more=more, external="balancing")
+    toy = factor_toy(folder / "runs", (0.5, 1.0), {}, external="balancing")
     build.build(tables.load(toy.store(), "toy"), folder / "toy", formats=tuple(build.FORMATS))
     return folder / "toy"
 

@@ -34,7 +34,7 @@ def analysis(results: tables.Results) -> Analysis:
 def test_every_table_has_a_csv_with_a_name_for_every_column(
     results: tables.Results, analysis: Analysis, tmp_path: Path
 ) -> None:
-    page = outline(analysis, results, figures.Pictures(curves="learning_curves.png"))
+    page = outline(analysis, results, figures.Pictures(["learning_curves"]))
     tidy.write_tables(page, tmp_path)
     names = {block.name for block in page if isinstance(block, Table)}
     assert {"matrix", "comparisons", "budget", "by_azimuth_deg-azimuth_mae_deg"} < names
