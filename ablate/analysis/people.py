@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass
 
 from ablate.analysis.costs import label, trained
 from ablate.analysis.effects import baseline_of, effect_decimals
@@ -14,7 +15,7 @@ from ablate.analysis.results import Results
 
 @dataclass(frozen=True)
 class PopulationRow:
-    """One comparison over people instead of seeds, without the variance of training. `sentence`: the same in words."""
+    """One comparison over people instead of seeds, without the variance of training. `sentence`: in words."""
 
     arm: str
     label: str
@@ -24,7 +25,17 @@ class PopulationRow:
     population: Population
     declared: bool  # a hypothesis asks for this comparison
     places: int
-    sentence: str
+
+    @property
+    def sentence(self) -> str:
+        """`Hybrid against Existing in azimuth error: −0.25°, 95 % interval −0.6° to 0.1°, 4 test subjects; …`."""
+        comparison, people = f"{self.label} against {self.against_label} in {self.metric.in_text}", self.population
+        if not people.subjects:
+            return f"{comparison}: {people.note}."
+        better = sum((gap < 0) == (self.metric.direction == "lower") for gap in people.by_subject.values() if gap)
+        value = signed_size(people.difference, self.metric, self.places, "test subject")
+        few = "; descriptive only, so few people say little of others" if people.descriptive else ""
+        return f"{comparison}: {value}, better in {better} of {people.subjects}{few}."
 
 
 def population_rows(results: Results) -> tuple[PopulationRow, ...]:
@@ -35,38 +46,21 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
     declared = [(h.arm, h.against, h.metric) for h in results.study.hypotheses]
     pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
     comparisons = dict.fromkeys([*declared, *((*pair, metric) for pair in pairs for metric in results.study.metrics)])
-    metrics: dict[tuple[str, str], list[str]] = {}
+    metrics: dict[tuple[str, str], list[str]] = defaultdict(list)
     for arm, against, metric in comparisons:
-        metrics.setdefault((arm, against), []).append(metric)
+        metrics[arm, against].append(metric)
     of_pair = {pair: populations(results, *pair, names) for pair, names in metrics.items()}
-    rows = [_population_row(results, *key, of_pair[key[:2]][key[2]], declared=key in declared) for key in comparisons]
-    return tuple(row for row in rows if row.declared or row.population.subjects)
-
-
-def _population_row(
-    results: Results, arm: str, against: str, metric: str, population: Population, *, declared: bool
-) -> PopulationRow:
-    row = PopulationRow(
-        arm=arm,
-        label=label(results, arm),
-        against=against,
-        against_label=label(results, against),
-        metric=results.metrics[metric],
-        population=population,
-        declared=declared,
-        places=effect_decimals(results, metric),
-        sentence="",
+    rows = (
+        PopulationRow(
+            arm=arm,
+            label=label(results, arm),
+            against=against,
+            against_label=label(results, against),
+            metric=results.metrics[metric],
+            population=of_pair[arm, against][metric],
+            declared=(arm, against, metric) in declared,
+            places=effect_decimals(results, metric),
+        )
+        for arm, against, metric in comparisons
     )
-    return replace(row, sentence=_population_sentence(row))
-
-
-def _population_sentence(row: PopulationRow) -> str:
-    """`Hybrid against Existing in azimuth error: −0.25°, 95 % interval −0.6° to 0.1°, 4 test subjects; …`."""
-    comparison = f"{row.label} against {row.against_label} in {row.metric.in_text}"
-    population = row.population
-    if not population.subjects:
-        return f"{comparison}: {population.note}."
-    better = sum((gap < 0) == (row.metric.direction == "lower") for gap in population.by_subject.values() if gap)
-    value = signed_size(population.difference, row.metric, row.places, "test subject")
-    few = "; descriptive only, so few people say little of others" if population.descriptive else ""
-    return f"{comparison}: {value}, better in {better} of {population.subjects}{few}."
+    return tuple(row for row in rows if row.declared or row.population.subjects)

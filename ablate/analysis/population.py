@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,6 @@ from ablate.analysis.statistics import Estimate, estimate
 from ablate.study import Reduction
 
 MIN_SUBJECTS = 10
-_Run = tuple[str, int]  # (arm, seed)
 REDUCE: Mapping[Reduction, Callable[[np.ndarray], float]] = {
     "mean": lambda values: float(np.add.reduce(values) / values.size),  # same result as mean() in a third of the time
     "median": lambda values: float(np.median(values)),
@@ -52,71 +51,50 @@ def populations(
     results: Results, arm: str, against: str, metrics: Sequence[str], column: str = "subject"
 ) -> dict[str, Population]:
     """`population` for several metrics, by metric; the examples are read once for all of them."""
-    differences = _SubjectDifferences({metric: defaultdict(list) for metric in metrics})
-    for seed in _common_seeds(results, arm, against):
-        if results.columns(arm, seed) is not None and results.columns(against, seed) is not None:
-            differences.add(results, (arm, seed), (against, seed), column)
-    return {metric: _population(differences, metric, column) for metric in metrics}
+    gaps: dict[str, dict[float, list[float]]] = {metric: defaultdict(list) for metric in metrics}
+    seeds, lacking = 0, set[str]()
+    for seed in results.study.seeds:
+        tables = results.columns(arm, seed), results.columns(against, seed)
+        if tables[0] is None or tables[1] is None:
+            continue
+        seeds += 1
+        lacking |= {name for name in (*metrics, column) if name not in tables[0] or name not in tables[1]}
+        for metric in set(metrics) - lacking if column not in lacking else ():
+            ours, theirs = (_by_subject(results, (name, seed), metric, column) for name in (arm, against))
+            for subject in ours.keys() & theirs.keys():
+                gaps[metric][subject].append(ours[subject] - theirs[subject])
+    return {
+        metric: _population(gaps[metric], _missing(seeds, lacking, metric, column), metric, column)
+        for metric in metrics
+    }
 
 
-@dataclass
-class _SubjectDifferences:
-    """Differences by subject, one for each seed, and why some are missing."""
-
-    gaps: Mapping[str, dict[float, list[float]]]  # metric → subject → a difference for each seed
-    pairs: int = 0  # seeds added
-    without_metric: set[str] = field(default_factory=set)
-    without_column: bool = False
-
-    def add(self, results: Results, ours: _Run, theirs: _Run, column: str) -> None:
-        self.pairs += 1
-        for metric, gaps in self.gaps.items():
-            scores, others = (_by_subject(results, run, metric, column) for run in (ours, theirs))
-            if scores is None or others is None:
-                self.note_missing(results, (ours, theirs), metric, column)
-                continue
-            for subject in scores.keys() & others.keys():
-                gaps[subject].append(scores[subject] - others[subject])
-
-    def note_missing(self, results: Results, runs: Sequence[_Run], metric: str, column: str) -> None:
-        columns_of_runs = [results.columns(*run) or {} for run in runs]
-        if not all(metric in table for table in columns_of_runs):
-            self.without_metric.add(metric)
-        if not all(column in table for table in columns_of_runs):
-            self.without_column = True
-
-    def missing_reason(self, metric: str, column: str) -> str:
-        """Why a metric has no differences by subject, in words; empty when it has."""
-        if not self.pairs:
-            return "no seed has the examples of both arms"
-        if metric in self.without_metric:
-            return f"{metric} has no value of a single example: nothing to take apart by {column}"
-        if self.without_column:
-            return f"the data names no {column}: nothing can be said of other people"
-        return ""
+def _missing(seeds: int, lacking: Collection[str], metric: str, column: str) -> str:
+    """Why a metric has no differences by subject, in words; empty when it has."""
+    if not seeds:
+        return "no seed has the examples of both arms"
+    if metric in lacking:
+        return f"{metric} has no value of a single example: nothing to take apart by {column}"
+    return f"the data names no {column}: nothing can be said of other people" if column in lacking else ""
 
 
-def _population(differences: _SubjectDifferences, metric: str, column: str) -> Population:
-    missing = differences.missing_reason(metric, column)
+def _population(gaps: Mapping[float, Sequence[float]], missing: str, metric: str, column: str) -> Population:
     if missing:
         return Population(0, Estimate(None, None, None, 0, "no value"), True, {}, missing)
-    gaps = sorted(differences.gaps[metric].items())
-    finite = {subject: [gap for gap in values if math.isfinite(gap)] for subject, values in gaps}
+    finite = {subject: [gap for gap in gaps[subject] if math.isfinite(gap)] for subject in sorted(gaps)}
     means = {subject: float(np.mean(values)) for subject, values in finite.items() if values}
     difference = estimate(list(means.values()), of="subject")
     note = _note(difference, len(finite) - len(means)) if means else f"{metric} is undefined for every {column}"
     return Population(len(means), difference, len(means) < MIN_SUBJECTS, means, note)
 
 
-def _by_subject(results: Results, run: _Run, metric: str, column: str) -> dict[float, float] | None:
+def _by_subject(results: Results, run: tuple[str, int], metric: str, column: str) -> dict[float, float]:
     """Scores by subject, computed once for each run: every comparison needs those of the baseline."""
     key = ("by subject", run, metric, column)
     if key not in results.memo:
-        table = results.columns(*run) or {}
-        has_both = metric in table and column in table
-        reduction = results.metrics[metric].reduction
-        results.memo[key] = by_subject(table[column], table[metric], reduction) if has_both else None
-    scores: dict[float, float] | None = results.memo[key]
+        table, reduction = results.columns(*run) or {}, results.metrics[metric].reduction
+        results.memo[key] = by_subject(table[column], table[metric], reduction)
+    scores: dict[float, float] = results.memo[key]
     return scores
 
 
@@ -127,20 +105,18 @@ def by_subject(subjects: np.ndarray, values: np.ndarray, reduction: Reduction) -
     """
     named = np.isfinite(subjects)
     subjects, values = subjects[named].astype(float), values[named].astype(float)
-    order = np.argsort(subjects, kind="stable")
-    names, starts = np.unique(subjects[order], return_index=True)
     scores = {}
-    groups = np.split(values[order], starts[1:]) if names.size else []
-    for name, subject_values in zip(names.tolist(), groups, strict=True):
-        finite = subject_values[np.isfinite(subject_values)]
-        scores[name] = REDUCE[reduction](finite) if finite.size else math.nan
+    for subject, rows in rows_by_value(subjects).items():
+        finite = values[rows][np.isfinite(values[rows])]
+        scores[subject] = REDUCE[reduction](finite) if finite.size else math.nan
     return scores
 
 
-def _common_seeds(results: Results, arm: str, against: str) -> list[int]:
-    done = results.done()
-    have = [set(done[done.arm == each].seed.astype(int)) for each in (arm, against)]
-    return [seed for seed in results.study.seeds if seed in have[0] & have[1]]
+def rows_by_value(column: np.ndarray) -> dict[float, np.ndarray]:
+    """Each value of a column (n,) and its rows in order; no NaN."""
+    order = np.argsort(column, kind="stable")
+    values, starts = np.unique(column[order], return_index=True)
+    return dict(zip(values.tolist(), np.split(order, starts[1:]), strict=False))  # without rows: no value, one part
 
 
 def _note(difference: Estimate, left_out: int) -> str:

@@ -6,19 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.analysis.answer import Comparison, answers
+from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.conditions import ConditionTable, condition_tables
 from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.controls import control_findings, explanations
-from ablate.analysis.costs import (
-    BudgetRow,
-    ParameterRow,
-    budget_rows,
-    count,
-    family_label,
-    label,
-    parameter_rows,
-    trained,
-)
+from ablate.analysis.costs import ParameterRow, count, family_label, label, parameter_rows, references_last, trained
 from ablate.analysis.curves import CurvePanel, curve_panels
 from ablate.analysis.densities import DensityTable, density_tables
 from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
@@ -153,9 +145,7 @@ def analyse(results: Results) -> Analysis:
 
 def matrix(results: Results) -> tuple[MatrixRow, ...]:
     """A row for every arm in study order, references last."""
-    arms = results.study.arms
-    ordered = [*trained(results), *(name for name, arm in arms.items() if arm.reference)]
-    return tuple(_matrix_row(results, arm) for arm in ordered)
+    return tuple(_matrix_row(results, arm) for arm in references_last(results))
 
 
 def compare(results: Results) -> tuple[Comparison, ...]:
@@ -287,5 +277,5 @@ def _matrix_row(results: Results, arm: str) -> MatrixRow:
 
 
 def _test_examples(results: Results) -> int | None:
-    tables = (results.columns(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
+    tables = (results.columns(*run) for run in results.run_ids)
     return next((len(next(iter(table.values()), ())) for table in tables if table is not None), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ablate.analysis.costs import count, label
+from ablate.analysis.costs import count, label, references_last
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Estimate, estimate
 
@@ -33,9 +33,7 @@ LATENCY = "cost/latency_ms_p50"
 
 def tradeoff(results: Results) -> tuple[CostPoint, ...]:
     """A point for every arm and reference that has a score, in study order, references last."""
-    study = results.study
-    ordered = sorted(study.arms, key=lambda arm: study.arms[arm].reference)
-    points = (_point(results, arm) for arm in ordered)
+    points = (_point(results, arm) for arm in references_last(results))
     return tuple(point for point in points if any(score.n for score in point.scores.values()))
 
 

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from ablate.analysis.costs import BudgetRow, budget_rows, label
+from ablate.analysis.budget import BudgetRow, budget_rows
+from ablate.analysis.costs import label
 from ablate.analysis.phrasing import counted, listed
 from ablate.analysis.records import datasets
 from ablate.analysis.results import Results

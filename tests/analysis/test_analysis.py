@@ -188,7 +188,9 @@ def test_the_parameter_table(analysed: tuple[tables.Results, Analysis]) -> None:
 
 def test_the_budget_table(analysed: tuple[tables.Results, Analysis]) -> None:
     row = analysed[1].budget[1]
-    assert (row.allotted, row.finished_trials, row.runs, row.expected_runs) == (2, 2, 2, 3)
+    assert (row.allotted, row.finished_trials, row.failed_trials, row.tuning_epochs) == (2, 2, 0, 6)
+    assert (row.tuning_seconds, row.tuned) == (6.0, {"training.learning_rate": 0.002})
+    assert (row.runs, row.expected_runs) == (2, 3)
     assert (row.epochs, row.examples, row.training_seconds) == (6, 2400, 101.5)
 
 

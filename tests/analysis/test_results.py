@@ -10,6 +10,7 @@ from toy_results import Toy
 
 from ablate.analysis import example_tables
 from ablate.analysis import results as tables
+from ablate.analysis.budget import budget_rows
 from ablate.analysis.results import Results
 from ablate.planning import plan
 from ablate.study import InputError, RunResult
@@ -210,13 +211,6 @@ def test_an_older_document_has_the_data_of_the_newest_finished_runs(toy: Toy, tm
     ]
 
 
-def test_tuning_is_counted_for_every_arm(results: Results) -> None:
-    tuning = results.tuning["existing"]
-    assert (tuning.allotted, tuning.finished, tuning.failed, tuning.epochs) == (2, 2, 0, 6)
-    assert tuning.seconds == 6.0
-    assert tuning.tuned == {"training.learning_rate": 0.002}
-
-
 def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -> None:
     tuning = {**Toy(tmp_path).study()["tuning"], "trials": 3}
     toy = Toy(tmp_path, arms={"existing": {}}, more={"tuning": tuning})
@@ -226,9 +220,9 @@ def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -
         toy._trial(store, "existing", trial)  # scores 9.0 and 8.0
     spec = toy.trial_spec("existing", 2)
     store.finish(store.start(spec), spec, RunResult(spec.key, "FAILED", error="no"))
-    results = tables.load(store, "toy").tuning["existing"]
-    assert results.tuned == {"training.learning_rate": 0.002}
-    assert (results.finished, results.failed) == (2, 1)
+    (budget,) = budget_rows(tables.load(store, "toy"))
+    assert budget.tuned == {"training.learning_rate": 0.002}
+    assert (budget.finished_trials, budget.failed_trials) == (2, 1)
 
 
 def test_an_unknown_study_is_an_input_error() -> None:

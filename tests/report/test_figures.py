@@ -83,7 +83,7 @@ def noisy() -> FactorCurve:
         FactorLine("constant", "Constant", False, True, estimate([90.0, 90.1])),
     )
     metric, texts = MetricInfo("azimuth_mae_deg", "Azimuth error", "°"), tuple(f"{level:g}" for level in levels)
-    return FactorCurve(metric, "data.noise_level", "Detector noise", levels, texts, levels, series, outside, 2, 1, "")
+    return FactorCurve(metric, "data.noise_level", "Detector noise", levels, texts, levels, series, outside, 2, 1)
 
 
 def tuned() -> TuningHistory:
