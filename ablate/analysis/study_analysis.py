@@ -16,8 +16,8 @@ from ablate.analysis.densities import DensityTable, density_tables
 from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
-from ablate.analysis.people import PopulationRow, population_rows
 from ablate.analysis.phrasing import listed
+from ablate.analysis.population import PopulationRow, population_rows
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
@@ -105,19 +105,21 @@ def analyse(results: Results) -> Analysis:
     study = results.study
     comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
-    pairs = [arm for c in comparisons if not (curves and c.exploratory) for arm in (c.against, c.arm)]
+    answering = [c for c in comparisons if not (curves and c.exploratory)]  # the factor's curves answer instead
+    totals = {row.arm: row.total for row in parameters}
+    sentences = answers(answering, totals, tuned=study.tuning is not None) if answering or not curves else ()
     return Analysis(
         name=study.name,
         question=study.question,
         labels=_labels(results),
         baseline=study.baseline,
         baselines={arm: base for arm in study.arms if (base := baseline_of(results, arm))},
-        focus=_focus(results, pairs),
+        focus=_focus(results, [arm for c in answering for arm in (c.against, c.arm)]),
         seeds=tuple(study.seeds),
         metrics=tuple(results.metrics[name] for name in study.metrics),
         matrix=rows,
         comparisons=comparisons,
-        answers=_answers(results, comparisons, parameters, curves),
+        answers=(*sentences, *(curve.answer for curve in curves)),
         populations=population_rows(results),
         controls=findings,
         explanations=explanations(findings),
@@ -157,8 +159,8 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     hypotheses = results.study.hypotheses
     if not hypotheses:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
-        return tuple(_comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
-    drafts = [_comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
+        return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
+    drafts = [comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
     claims = [
         Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
     ]
@@ -174,7 +176,8 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     )
 
 
-def _comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
+def comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
+    """Two arms in a metric, exploratory."""
     return Comparison(
         arm=arm,
         label=label(results, arm),
@@ -185,19 +188,6 @@ def _comparison(results: Results, arm: str, against: str, metric: str) -> Compar
         p_adjusted=None,
         places=effect_decimals(results, metric),
     )
-
-
-def _answers(
-    results: Results,
-    comparisons: Sequence[Comparison],
-    parameters: Sequence[ParameterRow],
-    curves: Sequence[FactorCurve],
-) -> tuple[str, ...]:
-    """Verdicts first, then the answers of the factor's curves. With a factor, exploratory comparisons are left out."""
-    shown = [c for c in comparisons if not (curves and c.exploratory)]
-    tuned = results.study.tuning is not None
-    sentences = answers(shown, {row.arm: row.total for row in parameters}, tuned=tuned) if shown or not curves else ()
-    return (*sentences, *(curve.answer for curve in curves))
 
 
 def _labels(results: Results) -> dict[str, str]:

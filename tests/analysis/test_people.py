@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from toy_scores import AZIMUTH, around, asked, load
 
-from ablate.analysis.people import PopulationRow, population_rows
+from ablate.analysis.population import PopulationRow, population_rows
 
 SCORES = {"existing": around(7.0), "hybrid": around(6.5, 1)}
 # hybrid minus existing: −1 for the first person, +0.5 for the second
