@@ -14,13 +14,12 @@ import numpy as np
 from ablate.analysis.costs import trained
 from ablate.analysis.effects import baseline_of, difference, score
 from ablate.analysis.numbers import MINUS
-from ablate.analysis.population import REDUCE, rows_by_value
+from ablate.analysis.population import PEOPLE, REDUCE, rows_by_value
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.study import Condition
 
-PEOPLE = "subject"  # the column with the person of every example
 MIN_EXAMPLES, MIN_PEOPLE = 30, 2  # a bin with fewer has no effect
 MAX_NAMES = 40
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)

@@ -17,6 +17,7 @@ from ablate.analysis.results import Results
 from ablate.analysis.statistics import Estimate, estimate
 from ablate.study import Reduction
 
+PEOPLE = "subject"  # the column with the person of every example
 MIN_SUBJECTS = 10
 REDUCE: Mapping[Reduction, Callable[[np.ndarray], float]] = {
     "mean": lambda values: float(np.add.reduce(values) / values.size),  # same result as mean() in a third of the time
@@ -93,19 +94,17 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
     return tuple(row for row in rows if row.declared or row.population.subjects)
 
 
-def population(results: Results, arm: str, against: str, metric: str, column: str = "subject") -> Population:
-    """The difference of two arms in one metric over the values of `column` in the test examples.
+def population(results: Results, arm: str, against: str, metric: str) -> Population:
+    """The difference of two arms in one metric over the subjects of the test examples.
 
     A subject's score with one seed reduces its examples as the metric does (mean, median or root mean square; NaN is
     left out). Its difference is the mean over the seeds that both arms have. With few subjects of unequal size this t
     interval covers the true difference in 0.96 of all cases, bootstraps of the subjects in 0.76 (measured).
     """
-    return populations(results, arm, against, [metric], column)[metric]
+    return populations(results, arm, against, [metric])[metric]
 
 
-def populations(
-    results: Results, arm: str, against: str, metrics: Sequence[str], column: str = "subject"
-) -> dict[str, Population]:
+def populations(results: Results, arm: str, against: str, metrics: Sequence[str]) -> dict[str, Population]:
     """`population` for several metrics, by metric; the examples are read once for all of them."""
     gaps: dict[str, dict[float, list[float]]] = {metric: defaultdict(list) for metric in metrics}
     seeds, lacking = 0, set[str]()
@@ -114,42 +113,39 @@ def populations(
         if tables[0] is None or tables[1] is None:
             continue
         seeds += 1
-        lacking |= {name for name in (*metrics, column) if name not in tables[0] or name not in tables[1]}
-        for metric in set(metrics) - lacking if column not in lacking else ():
-            ours, theirs = (_by_subject(results, (name, seed), metric, column) for name in (arm, against))
+        lacking |= {name for name in (*metrics, PEOPLE) if name not in tables[0] or name not in tables[1]}
+        for metric in set(metrics) - lacking if PEOPLE not in lacking else ():
+            ours, theirs = (_by_subject(results, (name, seed), metric) for name in (arm, against))
             for subject in ours.keys() & theirs.keys():
                 gaps[metric][subject].append(ours[subject] - theirs[subject])
-    return {
-        metric: _population(gaps[metric], _missing(seeds, lacking, metric, column), metric, column)
-        for metric in metrics
-    }
+    return {metric: _population(gaps[metric], _missing(seeds, lacking, metric), metric) for metric in metrics}
 
 
-def _missing(seeds: int, lacking: Collection[str], metric: str, column: str) -> str:
+def _missing(seeds: int, lacking: Collection[str], metric: str) -> str:
     """Why a metric has no differences by subject, in words; empty when it has."""
     if not seeds:
         return "no seed has the examples of both arms"
     if metric in lacking:
-        return f"{metric} has no value of a single example: nothing to take apart by {column}"
-    return f"the data names no {column}: nothing can be said of other people" if column in lacking else ""
+        return f"{metric} has no value of a single example: nothing to take apart by {PEOPLE}"
+    return f"the data names no {PEOPLE}: nothing can be said of other people" if PEOPLE in lacking else ""
 
 
-def _population(gaps: Mapping[float, Sequence[float]], missing: str, metric: str, column: str) -> Population:
+def _population(gaps: Mapping[float, Sequence[float]], missing: str, metric: str) -> Population:
     if missing:
         return Population(0, Estimate(None, None, None, 0, "no value"), True, {}, missing)
     finite = {subject: [gap for gap in gaps[subject] if math.isfinite(gap)] for subject in sorted(gaps)}
     means = {subject: float(np.mean(values)) for subject, values in finite.items() if values}
-    difference = estimate(list(means.values()), of="subject")
-    note = _note(difference, len(finite) - len(means)) if means else f"{metric} is undefined for every {column}"
+    difference = estimate(list(means.values()), of=PEOPLE)
+    note = _note(difference, len(finite) - len(means)) if means else f"{metric} is undefined for every {PEOPLE}"
     return Population(len(means), difference, len(means) < MIN_SUBJECTS, means, note)
 
 
-def _by_subject(results: Results, run: tuple[str, int], metric: str, column: str) -> dict[float, float]:
+def _by_subject(results: Results, run: tuple[str, int], metric: str) -> dict[float, float]:
     """Scores by subject, computed once for each run: every comparison needs those of the baseline."""
-    key = ("by subject", run, metric, column)
+    key = ("by subject", run, metric)
     if key not in results.memo:
         table, reduction = results.columns(*run) or {}, results.metrics[metric].reduction
-        results.memo[key] = by_subject(table[column], table[metric], reduction)
+        results.memo[key] = by_subject(table[PEOPLE], table[metric], reduction)
     scores: dict[float, float] = results.memo[key]
     return scores
 

@@ -12,6 +12,7 @@ from toy_scores import AZIMUTH, around, asked, load
 from ablate.analysis import results as tables
 from ablate.analysis.statistics import paired
 from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.report import tables_figures
 from ablate.tracking.memory import MemoryTracker
 
 
@@ -131,13 +132,6 @@ def test_differences_without_variation_give_neither_p_nor_verdict() -> None:
     assert "(azimuth error −0.500°, the same at 5 seeds, no spread to judge it by)" in seen.answers[0]
 
 
-def test_a_constant_metric_shows_nothing() -> None:
-    flat = dict.fromkeys(range(1, 6), 7.0)
-    analysis = analysis_of({"existing": flat, "hybrid": flat}, hypotheses=[asked()])
-    assert analysis.comparisons[0].verdict == "no verdict"
-    assert not analysis.matrix[1].effects[AZIMUTH].difference.excludes_zero
-
-
 def test_splits_that_every_seed_redraws_widen_every_interval() -> None:
     counts = {"count/test_examples": 100.0, "count/train_examples": 400.0}
     other = {key: {arm: dict.fromkeys(FIVE, value) for arm in ("existing", "hybrid")} for key, value in counts.items()}
@@ -184,6 +178,23 @@ def test_the_parameter_table(analysed: tuple[tables.Results, Analysis]) -> None:
     assert rows["existing"].added is None
     assert rows["hybrid"].added == 6_983_431 - 2_214_663
     assert list(rows["hybrid"].parts) == ["angle_path"]
+
+
+def test_a_point_of_the_tradeoff_has_what_its_arm_costs_and_achieves(analysed: tuple[tables.Results, Analysis]) -> None:
+    results, analysis = analysed
+    points = analysis.tradeoff
+    assert [p.arm for p in points if not p.reference] == ["existing", "elepose", "hybrid"]
+    assert (points[-1].arm, points[-1].reference) == ("torso-frame", True)
+    assert points[2].parameters == 6_983_431
+    assert points[2].latency_ms == pytest.approx(3.23)  # the mean of 3.22, 3.23 and 3.24
+    table = tables_figures.cost(points, results.metrics[AZIMUTH]).table
+    assert [cell.text for cell in table.rows[2]][:3] == ["Hybrid", "7.0M", "3.23 ms"]
+    assert table.rows[3][1].text == "–"
+
+
+def test_an_arm_without_a_score_is_no_point_of_the_tradeoff() -> None:
+    points = analysis_of({"existing": EXISTING, "hybrid": {}}).tradeoff
+    assert [point.arm for point in points] == ["existing"]
 
 
 def test_the_budget_table(analysed: tuple[tables.Results, Analysis]) -> None:

@@ -74,12 +74,6 @@ def test_curves_are_the_history(results: Results, store: MemoryTracker) -> None:
     assert list(rows.score) == [entry["train/loss"] for entry in history]
 
 
-def test_examples_hold_every_metric_and_condition(results: Results) -> None:
-    frame = results.examples("existing", 1)
-    assert frame is not None
-    assert {"azimuth_mae_deg", "azimuth_deg", "elevation_deg"} <= set(frame.columns)
-
-
 def results_of_run(folder: Path, metrics: dict[str, dict[str, object]], **tables_: pd.DataFrame) -> Results:
     """Results of one finished run that kept these tables."""
     toy = Toy(folder, arms={"existing": {}}, seeds=[1], tuned=False)
