@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ablate.analysis.results import Results
+from ablate.analysis.statistics import Estimate, estimate
 from ablate.study.factor import level_text
 
-PARAMETERS = "cost/parameters"
+PARAMETERS, LATENCY = "cost/parameters", "cost/latency_ms_p50"
+COSTS: Mapping[str, str] = {"parameters": "Parameters", "latency": "Latency of one example (ms)"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,23 @@ class ParameterRow:
     added: float | None
     flops: float | None  # of one example, theoretical
     latency_ms: float | None  # at batch size 1: the median of a run, averaged over the runs that measured it
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """One arm or reference. A cost is None where no run recorded it; a reference may have no parameters at all."""
+
+    arm: str
+    label: str
+    reference: bool
+    parameters: float | None
+    latency_ms: float | None  # of one example: the median of a run, averaged over the runs that measured it
+    scores: Mapping[str, Estimate]  # by metric
+
+    @property
+    def costs(self) -> Mapping[str, float | None]:
+        """The costs by the keys of `COSTS`."""
+        return {"parameters": self.parameters, "latency": self.latency_ms}
 
 
 def label(results: Results, arm: str) -> str:
@@ -71,6 +90,12 @@ def parameter_rows(results: Results) -> list[ParameterRow]:
     return [_parameter_row(results, arm, parts) for arm in trained(results)]
 
 
+def tradeoff(results: Results) -> tuple[CostPoint, ...]:
+    """A point for every arm and reference that has a score, in study order, references last."""
+    points = (_point(results, arm) for arm in references_last(results))
+    return tuple(point for point in points if any(score.n for score in point.scores.values()))
+
+
 def _parameter_row(results: Results, arm: str, parts: list[str]) -> ParameterRow:
     total, against = count(results, arm), results.study.baseline_of(arm)
     base = count(results, against)
@@ -82,5 +107,17 @@ def _parameter_row(results: Results, arm: str, parts: list[str]) -> ParameterRow
         parts={part.removeprefix(f"{PARAMETERS}_"): count(results, arm, part) for part in parts},
         added=(total or 0) - (base or 0) if is_other else None,
         flops=count(results, arm, "cost/flops"),
-        latency_ms=mean_of(results.by_seed(arm, "cost/latency_ms_p50")),
+        latency_ms=mean_of(results.by_seed(arm, LATENCY)),
+    )
+
+
+def _point(results: Results, arm: str) -> CostPoint:
+    keys = {name: results.metrics[name].test for name in results.study.metrics}
+    return CostPoint(
+        arm=arm,
+        label=label(results, arm),
+        reference=results.study.arms[arm].reference,
+        parameters=count(results, arm),
+        latency_ms=estimate(list(results.by_seed(arm, LATENCY).values())).mean,
+        scores={name: estimate(list(results.by_seed(arm, key).values())) for name, key in keys.items()},
     )

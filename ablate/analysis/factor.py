@@ -75,7 +75,9 @@ def factor_curves(results: Results) -> tuple[FactorCurve, ...]:
 
 
 def _curve(results: Results, factor: Factor, metric: str) -> FactorCurve:
-    series = _all_series(results, factor, metric)
+    families = dict.fromkeys(arm.family for arm in results.study.arms.values() if arm.family)
+    ordered = sorted(families, key=lambda family: family != results.study.baseline)
+    series = tuple(_series(results, factor, family, metric) for family in ordered)
     numeric = all(isinstance(level, int | float) and not isinstance(level, bool) for level in factor.levels)
     return FactorCurve(
         metric=results.metrics[metric],
@@ -89,14 +91,6 @@ def _curve(results: Results, factor: Factor, metric: str) -> FactorCurve:
         places=numbers.decimals_for(e.difference for each in series for e in each.effects),
         score_places=numbers.decimals_for((e for each in series for e in each.scores), coarse=True),
     )
-
-
-def _all_series(results: Results, factor: Factor, metric: str) -> tuple[FactorSeries, ...]:
-    """The baseline's family first, then the others in study order."""
-    arms, baseline = results.study.arms, results.study.baseline
-    families = dict.fromkeys(arm.family for arm in arms.values() if arm.family)
-    ordered = sorted(families, key=lambda family: family != baseline)
-    return tuple(_series(results, factor, family, metric) for family in ordered)
 
 
 def _series(results: Results, factor: Factor, family: str, metric: str) -> FactorSeries:

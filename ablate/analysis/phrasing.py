@@ -24,11 +24,6 @@ def shown(effect: Effect, metric: MetricInfo, margin: float | None = None) -> Sh
     return "equal" if margin and max(-gap.low, gap.high) < margin else "not shown"
 
 
-def lower_or_higher(gap: Estimate) -> str:
-    """The sign of a difference in words, whether lower is better or not."""
-    return "lower" if (gap.mean or 0.0) < 0 else "higher"
-
-
 def size(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> str:
     """`0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`, for a sentence that names the better arm."""
     value, details = unsigned(gap, metric, decimals, of)

@@ -15,7 +15,7 @@ import pandas as pd
 from ablate.analysis.example_tables import TableCache, read_columns
 from ablate.analysis.records import TRAINING_SECONDS, MetricInfo, Status, datasets, shared_training, status
 from ablate.planning.outdated import Outdated, outdated
-from ablate.planning.plan import plan_of_document
+from ablate.planning.plan import Cell, plan_of_document
 from ablate.planning.trials import TrialOutcome
 from ablate.study import InputError, Problem, Record, RunReader, Study
 from ablate.study.document import checked, clean
@@ -162,7 +162,7 @@ def load(reader: RunReader, study_name: str) -> Results:
         document=document,
         study=study,
         metrics=metrics,
-        runs=pd.DataFrame([_run_row((c.arm, c.seed), c.record) for c in cells], columns=RUN_COLUMNS),
+        runs=pd.DataFrame([_run_row(cell) for cell in cells], columns=RUN_COLUMNS),
         scores=_tidy(finished, lambda key: key.startswith(DETERMINISTIC) and not key.startswith(MEASURED)),
         timings=_tidy(finished, lambda key: key.startswith(MEASURED)),
         trials=plan.trials,
@@ -189,21 +189,17 @@ def write_csv(results: Results, folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def _run_row(arm_and_seed: tuple[str, int], record: Record | None) -> tuple[str, int, Status, str, str, str]:
-    if record is None:
-        return (*arm_and_seed, "missing", "", "", "")
-    return (*arm_and_seed, status(record), record.run_id, record.key, record.error)
+def _run_row(cell: Cell) -> tuple[str, int, Status, str, str, str]:
+    record = cell.record
+    stored = ("", "", "") if record is None else (record.run_id, record.key, record.error)
+    return (cell.arm, cell.seed, status(record), *stored)
 
 
 def _tidy(finished: Mapping[tuple[str, int], Record], wanted: Callable[[str], bool]) -> pd.DataFrame:
     rows = [
         (arm, seed, key, float(record.scores[key]))
         for (arm, seed), record in finished.items()
-        for key in sorted(record.scores, key=_score_order)
+        for key in sorted(record.scores, key=lambda key: (not key.startswith("test/"), key))
         if wanted(key)
     ]
     return pd.DataFrame(rows, columns=SCORE_COLUMNS).astype({"seed": int, "score": float})
-
-
-def _score_order(key: str) -> tuple[bool, str]:
-    return (not key.startswith("test/"), key)

@@ -82,14 +82,15 @@ def estimate(
 
     Source: C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003), section 3.
     """
-    finite = _finite(values)
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
     n = len(finite)
     if n == 0:
         return Estimate(None, None, None, 0, "no value")
     mean = float(finite.mean())
     if n == 1:
         return Estimate(mean, None, None, 1, f"one {of}: no interval")
-    if not _varies(finite):
+    if np.ptp(finite) <= ROUNDING * np.abs(finite).max():
         note = f"the same value at every {of}: an interval of zero width, no test"
         return Estimate(mean, mean, mean, n, note, 0.0)
     error = float(finite.std(ddof=1)) * math.sqrt(1 / n + (overlap or 0.0))
@@ -169,18 +170,8 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
-    array: np.ndarray = np.asarray(values, dtype=float)
-    finite: np.ndarray = array[np.isfinite(array)]
-    return finite
-
-
 def _scored(scores: Mapping[int, float]) -> dict[int, float]:
     return {seed: score for seed, score in scores.items() if math.isfinite(score)}
-
-
-def _varies(values: np.ndarray) -> bool:
-    return bool(np.ptp(values) > ROUNDING * np.abs(values).max())
 
 
 def _without_rounding(differences: np.ndarray, scale: float) -> np.ndarray:

@@ -10,7 +10,17 @@ from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.conditions import ConditionTable, condition_tables
 from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.controls import control_findings, explanations
-from ablate.analysis.costs import ParameterRow, count, family_label, label, parameter_rows, references_last, trained
+from ablate.analysis.costs import (
+    CostPoint,
+    ParameterRow,
+    count,
+    family_label,
+    label,
+    parameter_rows,
+    references_last,
+    tradeoff,
+    trained,
+)
 from ablate.analysis.curves import CurvePanel, curve_panels
 from ablate.analysis.densities import DensityTable, density_tables
 from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
@@ -21,7 +31,6 @@ from ablate.analysis.population import PopulationRow, population_rows
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
-from ablate.analysis.tradeoff import CostPoint, tradeoff
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
 from ablate.analysis.verdicts import Claim, adjusted_p, judge
 from ablate.analysis.warnings import remarks, warnings

@@ -58,7 +58,10 @@ def load(
     store: MemoryTracker | None = None,
     **more: Any,
 ) -> Results:
-    """`scores`: arm → seed → azimuth error; `other`: key of another score → the same; `frames`: arm or (arm, seed) → its examples."""
+    """`scores`: arm → seed → azimuth error; `other`: key of another score → the same.
+
+    `frames`: the examples of every run of an arm, by arm, or of one run, by (arm, seed).
+    """
     written = study(scores, arms, **more)
     store = store or MemoryTracker()
     digests = dict.fromkeys(scores, data_digest)
