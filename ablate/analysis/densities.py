@@ -51,12 +51,6 @@ def density_tables(results: Results) -> tuple[DensityTable, ...]:
     return tuple(table for table in tables if table is not None)
 
 
-def predicted(true: np.ndarray, error: np.ndarray, period: float | None) -> np.ndarray:
-    """Predicted values, from error = predicted − true; in [0, period) on a periodic scale."""
-    values: np.ndarray = true + error
-    return values if period is None else values % period
-
-
 def _table(results: Results, column: str, density: Density) -> DensityTable | None:
     runs = {arm: _runs(results, arm, column, density.error) for arm in trained(results)}
     runs = {arm: run_pairs for arm, run_pairs in runs.items() if run_pairs}
@@ -114,10 +108,9 @@ def _arm(
     period: float | None,
     ranges: Iterable[_Range],
 ) -> ArmDensity:
-    true = np.concatenate([t for t, _ in pairs])
-    guesses = np.concatenate([predicted(t, e, period) for t, e in pairs])
-    true_in_period = true if period is None else np.mod(true, period)
-    counts = np.histogram2d(true_in_period, guesses, bins=(edges, edges))[0].astype(int)
+    true, errors = np.concatenate(pairs, axis=1)
+    shown = (true, true + errors) if period is None else (true % period, (true + errors) % period)
+    counts = np.histogram2d(*shown, bins=(edges, edges))[0].astype(int)
     sizes = [_size(errors, period) for _, errors in pairs]
     shares = tuple(
         estimate([100 * float(np.mean((size >= low) & (size <= high))) for size in sizes]) for low, high in ranges

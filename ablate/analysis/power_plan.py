@@ -97,11 +97,6 @@ def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothes
     return gap.n, gap.standard_error * math.sqrt(gap.n)
 
 
-def level(hypotheses: int, alpha: float = ALPHA) -> float:
-    """The one-sided level at which Holm's method judges the first of `hypotheses`: alpha over two tests for each."""
-    return alpha / (2 * max(1, hypotheses))
-
-
 def smallest_p(seeds: int, hypotheses: int = 1) -> float:
     """The smallest adjusted p of the exact two-sided sign-flip test: 2/2ⁿ times Holm's factor, at most 1.
 
@@ -110,25 +105,21 @@ def smallest_p(seeds: int, hypotheses: int = 1) -> float:
     return min(1.0, max(1, hypotheses) * 2.0 ** (1 - seeds))
 
 
-def detectable(
-    sd: float, seeds: int, hypotheses: int = 1, *, power: float = POWER, overlap: float | None = None
-) -> float | None:
-    """How far the true improvement must lie from the margin to be judged with this `power` by `seeds` pairs.
+def detectable(sd: float, seeds: int, hypotheses: int = 1, *, overlap: float | None = None) -> float | None:
+    """How far the true improvement must lie from the margin to be judged with a power of 0.8 by `seeds` pairs.
 
     `sd` is the standard deviation of the paired differences, in any unit; the result has the same unit. None below 5
-    seeds, where there is no verdict. A one-sided t-test at the corrected level, its power from the noncentral t
-    distribution.
+    seeds, where there is no verdict. A one-sided t-test at the level of Holm's first of two tests for each
+    hypothesis, its power from the noncentral t distribution.
     """
     if seeds < MIN_SEEDS:
         return None
     degrees = seeds - 1
-    critical = special.stdtrit(degrees, 1 - level(hypotheses))
-    return float(special.nctdtrinc(degrees, 1 - power, critical)) * sd * math.sqrt(1 / seeds + (overlap or 0.0))
+    critical = special.stdtrit(degrees, 1 - ALPHA / (2 * max(1, hypotheses)))
+    return float(special.nctdtrinc(degrees, 1 - POWER, critical)) * sd * math.sqrt(1 / seeds + (overlap or 0.0))
 
 
-def seeds_needed(
-    sd: float, difference: float, hypotheses: int = 1, *, power: float = POWER, overlap: float | None = None
-) -> int | None:
+def seeds_needed(sd: float, difference: float, hypotheses: int = 1, *, overlap: float | None = None) -> int | None:
     """The fewest seeds that detect a true improvement this far from the margin; None when no number of seeds does.
 
     `sd` and `difference` have the same unit. With overlapping splits the error of the mean does not fall to 0, however
@@ -136,7 +127,7 @@ def seeds_needed(
     """
 
     def reaches(seeds: int) -> bool:
-        distance = detectable(sd, seeds, hypotheses, power=power, overlap=overlap)
+        distance = detectable(sd, seeds, hypotheses, overlap=overlap)
         return distance is not None and distance <= abs(difference)
 
     numbers = range(MIN_SEEDS, MOST_SEEDS + 1)

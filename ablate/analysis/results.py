@@ -80,18 +80,13 @@ class Results:
         found: Path | None = self.memo[key]
         return found
 
-    def examples(self, arm: str, seed: int) -> pd.DataFrame | None:
-        """One row for each test example, with a column for every target that is one number and every metric that is
-        not pooled, under its own name. None when the run kept no examples.
-
-        Columns that a snapshot has dropped are missing. In older stores `scores.parquet` holds the columns of
-        `conditions.parquet` as well.
-        """
-        columns = self.columns(arm, seed)
-        return None if columns is None else pd.DataFrame(dict(columns))
-
     def columns(self, arm: str, seed: int) -> Mapping[str, np.ndarray] | None:
-        """`examples` as arrays by column name, fast enough for ten thousand runs. Do not change the arrays."""
+        """The test examples of a run: a column for every target that is one number and every metric that is not
+        pooled, under its own name. None when the run kept no examples. Do not change the arrays.
+
+        Arrays instead of a DataFrame: fast enough for ten thousand runs. Columns that a snapshot has dropped are
+        missing. In older stores `scores.parquet` holds the columns of `conditions.parquet` as well.
+        """
         scores = self.artifact(arm, seed, "scores.parquet")
         return None if scores is None else self._cache.get((arm, seed), partial(self._columns, arm, seed, scores))
 
@@ -174,19 +169,17 @@ def load(reader: RunReader, study_name: str) -> Results:
     )
 
 
-def write_csv(results: Results, folder: Path) -> tuple[Path, Path]:
+def write_csv(results: Results, folder: Path) -> None:
     """`results.csv` (deterministic scores and counts) and `timings.csv` (measured) in `folder`.
 
     Columns arm, seed, status, metric, score; floats as the shortest text that reads back exactly. A run that is
     failed or missing is one row without metric and score.
     """
-    paths = folder / "results.csv", folder / "timings.csv"
-    for path, table in zip(paths, (results.scores, results.timings), strict=True):
+    for name, table in (("results.csv", results.scores), ("timings.csv", results.timings)):
         rows = results.runs[["arm", "seed", "status"]].merge(
             table.assign(score=table.score.map(repr)), on=["arm", "seed"], how="left"
         )
-        rows[(rows.status != "done") | rows.metric.notna()].to_csv(path, index=False, lineterminator="\n")
-    return paths
+        rows[(rows.status != "done") | rows.metric.notna()].to_csv(folder / name, index=False, lineterminator="\n")
 
 
 def _run_row(cell: Cell) -> tuple[str, int, Status, str, str, str]:

@@ -70,9 +70,7 @@ class Effect:
         return "; ".join(part for part in (pairs, self.difference.note) if part)
 
 
-def estimate(
-    values: Sequence[float], *, confidence: float = CONFIDENCE, overlap: float | None = None, of: str = "seed"
-) -> Estimate:
+def estimate(values: Sequence[float], *, overlap: float | None = None, of: str = "seed") -> Estimate:
     """Mean and t interval of independent values; values that are not finite are left out.
 
     The t interval keeps its nominal coverage from n = 3 on, where bootstraps of so few values fall to 0.75–0.86.
@@ -94,7 +92,7 @@ def estimate(
         note = f"the same value at every {of}: an interval of zero width, no test"
         return Estimate(mean, mean, mean, n, note, 0.0)
     error = float(finite.std(ddof=1)) * math.sqrt(1 / n + (overlap or 0.0))
-    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * error
+    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
     return Estimate(mean, mean - half, mean + half, n, "", error)
 
 
@@ -102,7 +100,6 @@ def paired(
     arm: Mapping[int, float],
     against: Mapping[int, float],
     *,
-    confidence: float = CONFIDENCE,
     overlap: float | None = None,
 ) -> Effect:
     """The effect over the seeds that both arms have. `arm` and `against` map seed → score; `overlap`: see `estimate`.
@@ -116,17 +113,12 @@ def paired(
     by_seed = {seed: ours[seed] - theirs[seed] for seed in common}
     unpaired = tuple(sorted({*arm, *against} - set(common)))
     values = _without_rounding(np.array(list(by_seed.values()), dtype=float), scale)
-    difference = estimate(values.tolist(), confidence=confidence, overlap=overlap)
+    difference = estimate(values.tolist(), overlap=overlap)
     if not difference.standard_error or difference.mean is None:
         return Effect(difference, by_seed, None, None, unpaired, None, overlap)
-    p = t_test(difference.mean / difference.standard_error, len(values) - 1)
+    p = float(2 * special.stdtr(len(values) - 1, -abs(difference.mean / difference.standard_error)))
     d_z = difference.mean / float(values.std(ddof=1))
     return Effect(difference, by_seed, p, d_z, unpaired, sign_flip(values), overlap)
-
-
-def t_test(t: float, degrees: int) -> float:
-    """Two-sided p of a t statistic with `degrees` of freedom."""
-    return float(2 * special.stdtr(degrees, -abs(t)))
 
 
 def sign_flip(differences: np.ndarray) -> float:

@@ -70,8 +70,3 @@ def test_a_nice_number_is_at_most_two_and_a_half_times_smaller(value: float) -> 
     nice = densities._nice(value)
     assert nice <= value * (1 + 1e-9)
     assert value < 2.5 * nice
-
-
-def test_predicted_values_stay_on_their_circle() -> None:
-    assert densities.predicted(np.array([350.0, 5.0]), np.array([20.0, -10.0]), 360.0).tolist() == [10.0, 355.0]
-    assert densities.predicted(np.array([350.0]), np.array([20.0]), None).tolist() == [370.0]

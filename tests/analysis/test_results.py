@@ -56,7 +56,7 @@ def test_failed_and_missing_runs_have_no_number_anywhere(results: Results) -> No
         cells = set(zip(table.arm, table.seed, strict=True))
         assert not cells & {("elepose", 3), ("hybrid", 2)}
     assert np.isnan(results.by_seed("hybrid", "test/azimuth_mae_deg")[2])
-    assert results.examples("hybrid", 2) is None
+    assert results.columns("hybrid", 2) is None
 
 
 def test_frame_is_wide_and_keeps_the_gaps(results: Results) -> None:
@@ -101,7 +101,7 @@ def test_examples_join_scores_and_conditions_under_every_metrics_name(tmp_path: 
     scores = pd.DataFrame({"azimuth_mae_deg": [1.0, 2.0], "elevation_deg": [5.0, 6.0]})
     conditions = pd.DataFrame({"subject": [7, 8], "input_mpjpe_mm": [60.0, 70.0], "elevation_deg": [0.0, 0.0]})
     results = results_of_run(tmp_path, metrics, scores=scores, conditions=conditions)
-    frame = results.examples("existing", 1)
+    frame = results.columns("existing", 1)
     assert frame is not None
     assert frame["azimuth_median_deg"].tolist() == frame["azimuth_mae_deg"].tolist() == [1.0, 2.0]
     assert frame["input_mpjpe_mm"].tolist() == [60.0, 70.0]
@@ -113,7 +113,7 @@ def test_examples_join_scores_and_conditions_under_every_metrics_name(tmp_path: 
 
 def test_examples_of_a_snapshot_that_kept_conditions_alone(tmp_path: Path) -> None:
     nothing, conditions = pd.DataFrame(index=range(2)), pd.DataFrame({"subject": [7, 8]})
-    frame = results_of_run(tmp_path, {}, scores=nothing, conditions=conditions).examples("existing", 1)
+    frame = results_of_run(tmp_path, {}, scores=nothing, conditions=conditions).columns("existing", 1)
     assert frame is not None
     assert frame["subject"].tolist() == [7, 8]
 
@@ -122,12 +122,13 @@ def test_examples_of_an_older_store_are_all_in_one_file(tmp_path: Path) -> None:
     everything = pd.DataFrame({"azimuth_deg": [10.0], "azimuth_mae_deg": [1.0], "azimuth_median_deg": [1.5]})
     metrics = {"azimuth_median_deg": {**INFO, "reduction": "median"}}
     results = results_of_run(tmp_path, metrics, scores=everything)
-    pd.testing.assert_frame_equal(results.examples("existing", 1), everything)
+    pd.testing.assert_frame_equal(pd.DataFrame(results.columns("existing", 1)), everything)
     assert results.metrics["azimuth_median_deg"].column == "azimuth_median_deg"
 
 
 def test_csv_bytes(results: Results, tmp_path: Path) -> None:
-    scores, timings = tables.write_csv(results, tmp_path)
+    tables.write_csv(results, tmp_path)
+    scores, timings = tmp_path / "results.csv", tmp_path / "timings.csv"
     lines = scores.read_text().splitlines()
     assert lines[0] == "arm,seed,status,metric,score"
     assert "elepose,3,missing,," in lines
@@ -201,7 +202,7 @@ def test_tables_of_another_length_are_refused(tmp_path: Path) -> None:
     scores, conditions = pd.DataFrame({"azimuth_mae_deg": [1.0]}), pd.DataFrame({"subject": [7, 8]})
     results = results_of_run(tmp_path, {}, scores=scores, conditions=conditions)
     with pytest.raises(InputError, match="as many rows"):
-        results.examples("existing", 1)
+        results.columns("existing", 1)
 
 
 def test_examples_are_read_once_as_far_as_there_is_room(tmp_path: Path) -> None:
