@@ -203,7 +203,7 @@ def _table(results: Results, column: str, metric: str, bins: Bins, cells: _Cells
     def effects(arm: str, base: str) -> tuple[Effect, ...]:
         pairs = [(by_seed(arm, i), by_seed(base, i)) for i in indices]
         return tuple(
-            difference(results, *pair) if wanted else _no_effect(note)
+            difference(results, *pair) if wanted else Effect(Estimate(None, None, None, 0, note), {}, None, None)
             for pair, note, wanted in zip(pairs, notes, has_effect, strict=True)
         )
 
@@ -243,10 +243,6 @@ def _note(examples: int, people: int | None) -> str:
     few = f"too few examples: {examples}, at least {MIN_EXAMPLES} are needed" if examples < MIN_EXAMPLES else ""
     alone = "one person" if people is not None and people < MIN_PEOPLE else ""
     return "; ".join(text for text in (few, alone) if text)
-
-
-def _no_effect(note: str) -> Effect:
-    return Effect(Estimate(None, None, None, 0, note), {}, None, None)
 
 
 def _plain(value: float) -> str:

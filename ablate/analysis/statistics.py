@@ -96,12 +96,7 @@ def estimate(values: Sequence[float], *, overlap: float | None = None, of: str =
     return Estimate(mean, mean - half, mean + half, n, "", error)
 
 
-def paired(
-    arm: Mapping[int, float],
-    against: Mapping[int, float],
-    *,
-    overlap: float | None = None,
-) -> Effect:
+def paired(arm: Mapping[int, float], against: Mapping[int, float], *, overlap: float | None = None) -> Effect:
     """The effect over the seeds that both arms have. `arm` and `against` map seed → score; `overlap`: see `estimate`.
 
     Fewer than two pairs, or differences without any variation, have no p: the t-test would give 0 or 1. The sign-flip
