@@ -9,7 +9,6 @@ from ablate.analysis import numbers
 from ablate.analysis.phrasing import (
     Shown,
     listed,
-    lower_or_higher,
     margin_text,
     sentence,
     shown,
@@ -83,7 +82,7 @@ def answers(
         of_pair = [c for c in comparisons if (c.arm, c.against) == pair]
         exploratory = all(c.exploratory for c in of_pair)
         text = _exploratory_answer(of_pair) if exploratory else _declared_answer(of_pair)
-        text += _cost(of_pair[0], _added(parameters, *pair))
+        text += _cost(of_pair[0], *map(parameters.get, pair))
         opening = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
         sentences.append(sentence(text) if index else opening)
     return tuple(sentences)
@@ -150,7 +149,8 @@ def _better(comparisons: Sequence[Comparison], *, named: bool) -> str:
     differences = []
     for c in comparisons:
         than = f" than {c.against_label}" if named and c is comparisons[0] else ""
-        differences.append(f"a {lower_or_higher(c.effect.difference)} {c.metric.in_text}{than} by {_size(c)}")
+        lower_or_higher = "lower" if (c.effect.difference.mean or 0.0) < 0 else "higher"
+        differences.append(f"a {lower_or_higher} {c.metric.in_text}{than} by {_size(c)}")
     return f"{comparisons[0].label if named else 'it'} has {' and '.join(differences)}"
 
 
@@ -184,14 +184,10 @@ def _signed(c: Comparison) -> str:
     return signed_size(c.effect.difference, c.metric, c.places)
 
 
-def _cost(c: Comparison, added: float | None) -> str:
-    if added is None:
+def _cost(c: Comparison, ours: float | None, theirs: float | None) -> str:
+    """What the arm costs in parameters; empty where either count is unknown."""
+    if ours is None or theirs is None:
         return ""
-    if added == 0:
+    if ours == theirs:
         return f", at the same number of parameters as {c.against_label}"
-    return f", at {numbers.signed_count(added)} parameters"
-
-
-def _added(parameters: Mapping[str, float | None], arm: str, against: str) -> float | None:
-    ours, theirs = parameters.get(arm), parameters.get(against)
-    return None if ours is None or theirs is None else ours - theirs
+    return f", at {numbers.signed_count(ours - theirs)} parameters"

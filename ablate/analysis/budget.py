@@ -1,13 +1,15 @@
-"""What tuning was allotted, used and chose, for every arm. Works on Records; reads no store."""
+"""What tuning and training were allotted, what they used and what tuning chose, for every arm."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from ablate.analysis.records import MetricInfo, status, training_seconds
-from ablate.planning.trials import TrialOutcome, best
-from ablate.study import Direction, Scalar, Study, Tuning
+from ablate.analysis.costs import count, label, mean_of, trained
+from ablate.analysis.records import status, training_seconds
+from ablate.analysis.results import Results
+from ablate.planning.trials import best
+from ablate.study import Scalar
 
 
 @dataclass(frozen=True)
@@ -20,54 +22,66 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class ArmTuning:
-    """What tuning was allotted for one arm, what it used and what it chose. A total that no trial reports is None.
+class BudgetRow:
+    """Budget of one arm, allotted and used. The allotted numbers are None for an untuned arm.
 
-    A trial is finished when every tuning seed has a finite score. A trial that ran without one is failed.
+    A trial is finished when every tuning seed has a finite score, and failed when it ran without one. Epochs, examples
+    and seconds of tuning are sums over the trials that report them, None where none does.
     """
 
-    allotted: int
-    finished: int
-    failed: int
-    epochs: int
-    tuned: Mapping[str, Scalar] = field(default_factory=dict)
-    seconds: float | None = None
-    trials: tuple[Trial, ...] = ()  # in order
-    allotted_epochs: int = 0  # of all trials and tuning seeds
-    used_epochs: float | None = None
-    used_examples: float | None = None  # seen in training, with repetition
+    arm: str
+    label: str
+    allotted: int | None
+    finished_trials: int
+    failed_trials: int
+    tuning_epochs: int | None  # of a trial
+    allotted_epochs: int | None  # of all trials and tuning seeds
+    used_epochs: float | None
+    used_examples: float | None  # seen in tuning, with repetition
+    tuning_seconds: float | None
+    runs: int
+    expected_runs: int
+    epochs: float | None  # of each comparison run
+    examples: float | None  # seen in training, with repetition
+    training_seconds: float | None  # mean of its comparison runs
+    tuned: Mapping[str, Scalar]  # settings of the best trial so far
+
+    @property
+    def used(self) -> int:
+        """Trials that were run, finished or failed."""
+        return self.finished_trials + self.failed_trials
 
 
-def tunings(
-    study: Study, metrics: Mapping[str, MetricInfo], trials: Mapping[str, Sequence[TrialOutcome]]
-) -> dict[str, ArmTuning]:
-    """The tuning of every arm that is tuned, by arm; empty when the study is untuned.
-
-    `trials`: those of every arm, from the plan. The tuned values are those of the best trial so far.
-    """
-    if study.tuning is None:
-        return {}
-    metric = metrics.get(study.tuning.metric.removeprefix("val/"))
-    direction = metric.direction if metric else "lower"
-    return {arm: _arm_tuning(study, study.tuning, outcomes, direction) for arm, outcomes in trials.items()}
+def budget_rows(results: Results) -> list[BudgetRow]:
+    """A row for every trained arm."""
+    return [_budget_row(results, arm) for arm in trained(results)]
 
 
-def _arm_tuning(study: Study, tuning: Tuning, outcomes: Sequence[TrialOutcome], direction: Direction) -> ArmTuning:
+def _budget_row(results: Results, arm: str) -> BudgetRow:
+    study, runs = results.study, results.runs[results.runs.arm == arm]
+    tuning, outcomes = study.tuning if arm in results.trials else None, results.trials.get(arm, ())
     records_by_trial = [[record for record in outcome.records if record] for outcome in outcomes]
-    epochs = tuning.epochs or int(study.settings.get("training", {}).get("epochs", 0))
-    scores_of_runs = [record.scores for records in records_by_trial for record in records]
-    valued = [outcome for outcome in outcomes if outcome.value is not None]
-    return ArmTuning(
-        allotted=tuning.trials,
-        finished=len(valued),
-        failed=sum(any(status(record) == "failed" for record in records) for records in records_by_trial),
-        epochs=epochs,
-        tuned=best(outcomes, direction) if valued else {},
-        seconds=_total(training_seconds(scores) for scores in scores_of_runs),
-        trials=tuple(Trial(outcome.index, outcome.value, outcome.overrides) for outcome in outcomes),
-        allotted_epochs=tuning.trials * len(tuning.seeds) * epochs,
-        used_epochs=_total(scores.get("count/epochs") for scores in scores_of_runs),
-        used_examples=_total(scores.get("count/examples") for scores in scores_of_runs),
+    scores = [record.scores for records in records_by_trial for record in records]
+    finished = [outcome for outcome in outcomes if outcome.value is not None]
+    metric = results.metrics.get(tuning.metric.removeprefix("val/")) if tuning else None
+    epochs = (tuning.epochs or study.settings.get("training", {}).get("epochs")) if tuning else None
+    return BudgetRow(
+        arm=arm,
+        label=label(results, arm),
+        allotted=tuning.trials if tuning else None,
+        finished_trials=len(finished),
+        failed_trials=sum(any(status(record) == "failed" for record in records) for records in records_by_trial),
+        tuning_epochs=epochs,
+        allotted_epochs=tuning.trials * len(tuning.seeds) * epochs if tuning and epochs else None,
+        used_epochs=_total(each.get("count/epochs") for each in scores),
+        used_examples=_total(each.get("count/examples") for each in scores),
+        tuning_seconds=_total(training_seconds(each) for each in scores),
+        runs=int((runs.status == "done").sum()),
+        expected_runs=len(runs),
+        epochs=count(results, arm, "count/epochs"),
+        examples=count(results, arm, "count/examples"),
+        training_seconds=mean_of(results.training_seconds(arm)),
+        tuned=best(finished, metric.direction if metric else "lower") if finished else {},
     )
 
 

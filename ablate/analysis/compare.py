@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
 from ablate.analysis.costs import label
-from ablate.analysis.effects import effect
 from ablate.analysis.population import Population, population
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect
-from ablate.analysis.study_analysis import compare
+from ablate.analysis.study_analysis import compare, comparison
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,10 @@ class ArmComparison:
 def arm_comparisons(results: Results, arm: str, against: str, metrics: Sequence[str]) -> list[ArmComparison]:
     """The comparison in each metric. The caller has checked that the names exist and that the arms differ."""
     declared = {(c.arm, c.against, c.metric.name): c for c in compare(results) if not c.exploratory}
-    return [_arm_comparison(results, arm, against, metric, declared.get((arm, against, metric))) for metric in metrics]
+    return [
+        _arm_comparison(results, declared.get((arm, against, metric)) or comparison(results, arm, against, metric))
+        for metric in metrics
+    ]
 
 
 def scored_metrics(results: Results) -> list[str]:
@@ -65,24 +67,22 @@ def scored_metrics(results: Results) -> list[str]:
     return [*own, *sorted(name for name in names & results.metrics.keys() if name not in own)]
 
 
-def _arm_comparison(
-    results: Results, arm: str, against: str, metric: str, declared: Comparison | None
-) -> ArmComparison:
-    arm_effect = effect(results, arm, against, metric)
+def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
+    names = found.arm, found.against, found.metric.name
     return ArmComparison(
-        arm=arm,
-        label=label(results, arm),
-        against=against,
-        against_label=label(results, against),
-        metric=results.metrics[metric],
-        pairs=_pairs(results, arm, against, metric),
-        effect=arm_effect,
-        population=population(results, arm, against, metric),
-        verdict=declared.verdict if declared else "exploratory",
-        margin=declared.margin if declared else None,
-        p_adjusted=declared.p_adjusted if declared else None,
-        reason=declared.reason if declared else "",
-        places=numbers.decimals_for([arm_effect.difference]),
+        arm=found.arm,
+        label=found.label,
+        against=found.against,
+        against_label=found.against_label,
+        metric=found.metric,
+        pairs=_pairs(results, *names),
+        effect=found.effect,
+        population=population(results, *names),
+        verdict=found.verdict,
+        margin=found.margin,
+        p_adjusted=found.p_adjusted,
+        reason="" if found.exploratory else found.reason,
+        places=numbers.decimals_for([found.effect.difference]),
     )
 
 

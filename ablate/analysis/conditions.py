@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,13 +14,12 @@ import numpy as np
 from ablate.analysis.costs import trained
 from ablate.analysis.effects import baseline_of, difference, score
 from ablate.analysis.numbers import MINUS
-from ablate.analysis.population import REDUCE
+from ablate.analysis.population import PEOPLE, REDUCE, rows_by_value
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.study import Condition
 
-PEOPLE = "subject"  # the column with the person of every example
 MIN_EXAMPLES, MIN_PEOPLE = 30, 2  # a bin with fewer has no effect
 MAX_NAMES = 40
 NICE_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -122,8 +122,7 @@ def condition_tables(results: Results) -> list[ConditionTable]:
         if column in bins and metric in results.metrics
     ]
     cells = _cells(results, pairs, bins)
-    tables = (_table(results, column, metric, bins[column], cells) for column, metric in pairs)
-    return [table for table in tables if table is not None]
+    return [_table(results, *pair, bins[pair[0]], cells[pair]) for pair in pairs if pair in cells]
 
 
 class _Cell(NamedTuple):
@@ -134,7 +133,8 @@ class _Cell(NamedTuple):
     people: int | None
 
 
-_Cells = dict[tuple[str, str, str, int], dict[int, _Cell]]  # (condition, metric, arm, seed) → bin → cell
+NO_CELL = _Cell(math.nan, 0, 0)
+_Cells = Mapping[tuple[str, int], Mapping[int, _Cell]]  # (arm, seed) → bin → cell
 
 
 def _all_bins(results: Results) -> dict[str, Bins]:
@@ -142,8 +142,8 @@ def _all_bins(results: Results) -> dict[str, Bins]:
     conditions = results.study.report.conditions
     column_of = results.study.report.column_of
     columns: dict[str, list[np.ndarray]] = {name: [] for name in conditions}
-    for run in results.done().itertuples():
-        table = results.columns(str(run.arm), int(str(run.seed))) or {}
+    for run in results.run_ids:
+        table = results.columns(*run) or {}
         for name in conditions:
             if column_of(name) in table:
                 columns[name].append(table[column_of(name)])
@@ -160,31 +160,26 @@ def _holds_names(column: str, values: np.ndarray) -> bool:
     return column == PEOPLE or np.issubdtype(values.dtype, np.integer)
 
 
-def _cells(results: Results, pairs: Sequence[tuple[str, str]], bins: Mapping[str, Bins]) -> _Cells:
-    cells: _Cells = {}
+def _cells(
+    results: Results, pairs: Sequence[tuple[str, str]], bins: Mapping[str, Bins]
+) -> dict[tuple[str, str], dict[tuple[str, int], dict[int, _Cell]]]:
+    """The cells of every (condition, metric) that a run has values of; each run's table is read once."""
+    column_of = results.study.report.column_of
+    cells: dict[tuple[str, str], dict[tuple[str, int], dict[int, _Cell]]] = defaultdict(dict)
     for arm in trained(results):
         for seed in results.study.seeds:
             table = results.columns(arm, seed) or {}
             people = np.unique(table[PEOPLE], return_inverse=True)[1] if PEOPLE in table else None
-            for name in dict.fromkeys(name for name, _ in pairs if results.study.report.column_of(name) in table):
-                bin_indices = bins[name].index_of(table[results.study.report.column_of(name)].astype(float))
-                rows_by_bin = _rows_by_bin(bin_indices)
+            for name in dict.fromkeys(name for name, _ in pairs if column_of(name) in table):
+                rows_by_bin = rows_by_value(bins[name].index_of(table[column_of(name)].astype(float)))
                 for metric in (metric for n, metric in pairs if n == name and metric in table):
                     reduce, values = REDUCE[results.metrics[metric].reduction], table[metric].astype(float)
-                    cells[name, metric, arm, seed] = {
-                        index: cell
+                    cells[name, metric][arm, seed] = {
+                        int(index): cell
                         for index, rows in rows_by_bin.items()
-                        if (cell := _cell(values, people, rows, reduce))
+                        if index >= 0 and (cell := _cell(values, people, rows, reduce))
                     }
     return cells
-
-
-def _rows_by_bin(bin_indices: np.ndarray) -> dict[int, np.ndarray]:
-    """Bin index → its rows in order; rows outside of all bins (index −1) are left out."""
-    order = np.argsort(bin_indices, kind="stable")
-    names, starts = np.unique(bin_indices[order], return_index=True)
-    groups = np.split(order, starts[1:]) if names.size else []
-    return {index: rows for index, rows in zip(names.tolist(), groups, strict=True) if index >= 0}
 
 
 def _cell(
@@ -198,27 +193,21 @@ def _cell(
     return _Cell(reduce(values[rows]), rows.size, persons)
 
 
-def _table(results: Results, column: str, metric: str, bins: Bins, cells: _Cells) -> ConditionTable | None:
-    cells_by_run = {
-        (arm, seed): run_cells for (c, m, arm, seed), run_cells in cells.items() if (c, m) == (column, metric)
-    }
-    if not cells_by_run:
-        return None
+def _table(results: Results, column: str, metric: str, bins: Bins, cells: _Cells) -> ConditionTable:
     indices = range(len(bins.labels))
-    arms = [arm for arm in trained(results) if any(a == arm for a, _ in cells_by_run)]
+    arms = list(dict.fromkeys(arm for arm, _ in cells))
 
     def by_seed(arm: str, index: int) -> dict[int, float]:
-        run_cells = {seed: cells_by_run.get((arm, seed), {}).get(index) for seed in results.study.seeds}
-        return {seed: math.nan if cell is None else cell.score for seed, cell in run_cells.items()}
+        return {seed: cells.get((arm, seed), {}).get(index, NO_CELL).score for seed in results.study.seeds}
 
     def effects(arm: str, base: str) -> tuple[Effect, ...]:
         pairs = [(by_seed(arm, i), by_seed(base, i)) for i in indices]
         return tuple(
-            difference(results, *pair) if wanted else _no_effect(note)
+            difference(results, *pair) if wanted else Effect(Estimate(None, None, None, 0, note), {}, None, None)
             for pair, note, wanted in zip(pairs, notes, has_effect, strict=True)
         )
 
-    examples, people = _sizes(cells_by_run.values(), indices)
+    examples, people = _sizes(cells.values(), indices)
     notes = tuple(_note(*size) for size in zip(examples, people or [None] * len(indices), strict=True))
     # binned by person, every bin has one person: that table compares people
     by_person = results.study.report.column_of(column) == PEOPLE
@@ -241,7 +230,7 @@ def _sizes(
     runs: Iterable[Mapping[int, _Cell]], indices: Iterable[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """Examples and people of every bin, in the run that has the fewest there."""
-    cells_by_bin = [[run.get(index, _Cell(math.nan, 0, 0)) for run in runs] for index in indices]
+    cells_by_bin = [[run.get(index, NO_CELL) for run in runs] for index in indices]
     examples = tuple(min(cell.examples for cell in cells) for cells in cells_by_bin)
     if any(cell.people is None for cells in cells_by_bin for cell in cells):
         return examples, None
@@ -254,10 +243,6 @@ def _note(examples: int, people: int | None) -> str:
     few = f"too few examples: {examples}, at least {MIN_EXAMPLES} are needed" if examples < MIN_EXAMPLES else ""
     alone = "one person" if people is not None and people < MIN_PEOPLE else ""
     return "; ".join(text for text in (few, alone) if text)
-
-
-def _no_effect(note: str) -> Effect:
-    return Effect(Estimate(None, None, None, 0, note), {}, None, None)
 
 
 def _plain(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Parameters of each arm, and its budget of training and tuning. Numbers only; draws nothing."""
+"""Labels of the arms, their parameters and other costs. Numbers only; draws nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ablate.analysis.results import Results
-from ablate.study import Scalar
+from ablate.analysis.statistics import Estimate, estimate
 from ablate.study.factor import level_text
 
-PARAMETERS = "cost/parameters"
+PARAMETERS, LATENCY = "cost/parameters", "cost/latency_ms_p50"
+COSTS: Mapping[str, str] = {"parameters": "Parameters", "latency": "Latency of one example (ms)"}
 
 
 @dataclass(frozen=True)
@@ -27,33 +28,20 @@ class ParameterRow:
 
 
 @dataclass(frozen=True)
-class BudgetRow:
-    """Budget of one arm, allotted and used. The allotted numbers are None for an untuned arm.
-
-    Epochs, examples and seconds of tuning are sums over the trials that report them.
-    """
+class CostPoint:
+    """One arm or reference. A cost is None where no run recorded it; a reference may have no parameters at all."""
 
     arm: str
     label: str
-    allotted: int | None
-    finished_trials: int
-    failed_trials: int
-    tuning_epochs: int | None  # of a trial
-    allotted_epochs: int | None  # of all trials and tuning seeds
-    used_epochs: float | None
-    used_examples: float | None  # seen in tuning, with repetition
-    tuning_seconds: float | None
-    runs: int
-    expected_runs: int
-    epochs: float | None  # of each comparison run
-    examples: float | None  # seen in training, with repetition
-    training_seconds: float | None  # mean of its comparison runs
-    tuned: Mapping[str, Scalar]
+    reference: bool
+    parameters: float | None
+    latency_ms: float | None  # of one example: the median of a run, averaged over the runs that measured it
+    scores: Mapping[str, Estimate]  # by metric
 
     @property
-    def used(self) -> int:
-        """Trials that were run, finished or failed."""
-        return self.finished_trials + self.failed_trials
+    def costs(self) -> Mapping[str, float | None]:
+        """The costs by the keys of `COSTS`."""
+        return {"parameters": self.parameters, "latency": self.latency_ms}
 
 
 def label(results: Results, arm: str) -> str:
@@ -79,9 +67,21 @@ def trained(results: Results) -> list[str]:
     return [name for name, arm in results.study.arms.items() if not arm.reference]
 
 
+def references_last(results: Results) -> list[str]:
+    """All arms in study order, references last."""
+    arms = results.study.arms
+    return sorted(arms, key=lambda name: arms[name].reference)
+
+
 def count(results: Results, arm: str, key: str = PARAMETERS) -> float | None:
     """A count that is the same for every seed; None before any run has recorded it."""
     return next((v for v in results.by_seed(arm, key).values() if math.isfinite(v)), None)
+
+
+def mean_of(by_seed: Mapping[int, float]) -> float | None:
+    """The mean of the finite values; None without any."""
+    values = [value for value in by_seed.values() if math.isfinite(value)]
+    return sum(values) / len(values) if values else None
 
 
 def parameter_rows(results: Results) -> list[ParameterRow]:
@@ -90,9 +90,10 @@ def parameter_rows(results: Results) -> list[ParameterRow]:
     return [_parameter_row(results, arm, parts) for arm in trained(results)]
 
 
-def budget_rows(results: Results) -> list[BudgetRow]:
-    """A row for every trained arm."""
-    return [_budget_row(results, arm) for arm in trained(results)]
+def tradeoff(results: Results) -> tuple[CostPoint, ...]:
+    """A point for every arm and reference that has a score, in study order, references last."""
+    points = (_point(results, arm) for arm in references_last(results))
+    return tuple(point for point in points if any(score.n for score in point.scores.values()))
 
 
 def _parameter_row(results: Results, arm: str, parts: list[str]) -> ParameterRow:
@@ -106,33 +107,17 @@ def _parameter_row(results: Results, arm: str, parts: list[str]) -> ParameterRow
         parts={part.removeprefix(f"{PARAMETERS}_"): count(results, arm, part) for part in parts},
         added=(total or 0) - (base or 0) if is_other else None,
         flops=count(results, arm, "cost/flops"),
-        latency_ms=_mean(results.by_seed(arm, "cost/latency_ms_p50")),
+        latency_ms=mean_of(results.by_seed(arm, LATENCY)),
     )
 
 
-def _budget_row(results: Results, arm: str) -> BudgetRow:
-    tuning = results.tuning.get(arm)
-    runs = results.runs[results.runs.arm == arm]
-    return BudgetRow(
+def _point(results: Results, arm: str) -> CostPoint:
+    keys = {name: results.metrics[name].test for name in results.study.metrics}
+    return CostPoint(
         arm=arm,
         label=label(results, arm),
-        allotted=tuning.allotted if tuning else None,
-        finished_trials=tuning.finished if tuning else 0,
-        failed_trials=tuning.failed if tuning else 0,
-        tuning_epochs=tuning.epochs if tuning else None,
-        allotted_epochs=tuning.allotted_epochs if tuning else None,
-        used_epochs=tuning.used_epochs if tuning else None,
-        used_examples=tuning.used_examples if tuning else None,
-        tuning_seconds=tuning.seconds if tuning else None,
-        runs=int((runs.status == "done").sum()),
-        expected_runs=len(runs),
-        epochs=count(results, arm, "count/epochs"),
-        examples=count(results, arm, "count/examples"),
-        training_seconds=_mean(results.training_seconds(arm)),
-        tuned=tuning.tuned if tuning else {},
+        reference=results.study.arms[arm].reference,
+        parameters=count(results, arm),
+        latency_ms=estimate(list(results.by_seed(arm, LATENCY).values())).mean,
+        scores={name: estimate(list(results.by_seed(arm, key).values())) for name, key in keys.items()},
     )
-
-
-def _mean(by_seed: Mapping[int, float]) -> float | None:
-    values = [value for value in by_seed.values() if math.isfinite(value)]
-    return sum(values) / len(values) if values else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,12 +51,6 @@ def density_tables(results: Results) -> tuple[DensityTable, ...]:
     return tuple(table for table in tables if table is not None)
 
 
-def predicted(true: np.ndarray, error: np.ndarray, period: float | None) -> np.ndarray:
-    """Predicted values, from error = predicted − true; in [0, period) on a periodic scale."""
-    values: np.ndarray = true + error
-    return values if period is None else values % period
-
-
 def _table(results: Results, column: str, density: Density) -> DensityTable | None:
     runs = {arm: _runs(results, arm, column, density.error) for arm in trained(results)}
     runs = {arm: run_pairs for arm, run_pairs in runs.items() if run_pairs}
@@ -75,29 +69,26 @@ def _table(results: Results, column: str, density: Density) -> DensityTable | No
         edges=tuple(edges.tolist()),
         names=tuple(ranges),
         arms={
-            arm: _arm(arm, label(results, arm), run_pairs, edges, density.period, tuple(ranges.values()))
+            arm: _arm(arm, label(results, arm), run_pairs, edges, density.period, ranges.values())
             for arm, run_pairs in runs.items()
         },
     )
 
 
 _Pair = tuple[np.ndarray, np.ndarray]  # true values and errors of one run's examples, both finite
+_Range = tuple[float, float]  # of absolute errors, both ends included
 
 
 def _runs(results: Results, arm: str, column: str, error: str) -> list[_Pair]:
-    done = results.done()
-    tables = (results.columns(arm, int(str(run.seed))) or {} for run in done[done.arm == arm].itertuples())
-    pairs = (
-        (table[column].astype(float), table[error].astype(float))
-        for table in tables
-        if column in table and error in table
-    )
-    finite_pairs = (
-        (true[finite], error_values[finite])
-        for true, error_values in pairs
-        if (finite := np.isfinite(true) & np.isfinite(error_values)).any()
-    )
-    return list(finite_pairs)
+    pairs = []
+    for seed in results.study.seeds:
+        table = results.columns(arm, seed) or {}
+        if column in table and error in table:
+            both = np.stack([table[column], table[error]]).astype(float)
+            true, errors = both[:, np.isfinite(both).all(axis=0)]
+            if true.size:
+                pairs.append((true, errors))
+    return pairs
 
 
 def _edges(pairs: list[_Pair], period: float | None) -> np.ndarray:
@@ -110,14 +101,19 @@ def _edges(pairs: list[_Pair], period: float | None) -> np.ndarray:
 
 
 def _arm(
-    arm: str, name: str, pairs: list[_Pair], edges: np.ndarray, period: float | None, ranges: tuple[_ErrorRange, ...]
+    arm: str,
+    name: str,
+    pairs: list[_Pair],
+    edges: np.ndarray,
+    period: float | None,
+    ranges: Iterable[_Range],
 ) -> ArmDensity:
-    true = np.concatenate([t for t, _ in pairs])
-    guesses = np.concatenate([predicted(t, e, period) for t, e in pairs])
-    true_in_period = true if period is None else np.mod(true, period)
-    counts = np.histogram2d(true_in_period, guesses, bins=(edges, edges))[0].astype(int)
+    true, errors = np.concatenate(pairs, axis=1)
+    shown = (true, true + errors) if period is None else (true % period, (true + errors) % period)
+    counts = np.histogram2d(*shown, bins=(edges, edges))[0].astype(int)
+    sizes = [_size(errors, period) for _, errors in pairs]
     shares = tuple(
-        estimate([100 * float(np.mean(error_range(_size(e, period)))) for _, e in pairs]) for error_range in ranges
+        estimate([100 * float(np.mean((size >= low) & (size <= high))) for size in sizes]) for low, high in ranges
     )
     outside = len(true) - int(counts.sum())
     return ArmDensity(arm, name, tuple(tuple(row) for row in counts.tolist()), outside, len(pairs), shares)
@@ -129,27 +125,16 @@ def _size(error: np.ndarray, period: float | None) -> np.ndarray:
     return size
 
 
-@dataclass(frozen=True)
-class _ErrorRange:
-    """A range of absolute errors: called with errors, it says which lie in [low, high]."""
-
-    low: float
-    high: float
-
-    def __call__(self, error: np.ndarray) -> np.ndarray:
-        return (error >= self.low) & (error <= self.high)
-
-
-def _error_ranges(scale: float, unit: str, *, periodic: bool) -> dict[str, _ErrorRange]:
+def _error_ranges(scale: float, unit: str, *, periodic: bool) -> dict[str, _Range]:
     """Name → range that is counted: small errors, large errors and, around a circle, errors near half a turn."""
     text = partial(_with_unit, unit=unit)
     near = scale / 16 if periodic else _nice(scale / 16)
     far = 4 * near  # at most a quarter of the scale
-    ranges = {f"Within {text(limit)}": _ErrorRange(0.0, limit) for limit in (near, 2 * near)}
-    ranges[f"Off by over {text(far)}"] = _ErrorRange(math.nextafter(far, math.inf), math.inf)
+    ranges = {f"Within {text(limit)}": (0.0, limit) for limit in (near, 2 * near)}
+    ranges[f"Off by over {text(far)}"] = (math.nextafter(far, math.inf), math.inf)
     if periodic:
         half = scale / 2
-        ranges[f"{text(half - scale / 16)} to {text(half)}"] = _ErrorRange(half - scale / 16, half)
+        ranges[f"{text(half - scale / 16)} to {text(half)}"] = (half - scale / 16, half)
     return ranges
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.analysis import numbers
-from ablate.analysis.costs import label, trained
+from ablate.analysis.costs import label, references_last
 from ablate.analysis.effects import baseline_of, difference, score
 from ablate.analysis.phrasing import listed
 from ablate.analysis.records import MetricInfo
@@ -55,7 +55,7 @@ def _table(results: Results, name: str, keys: Sequence[str]) -> ExternalTable:
     logged = [key.rpartition("/")[2] for key in keys]
     study_metrics = [metric for metric in results.study.metrics if metric in logged]
     metrics = study_metrics or [metric for metric in results.metrics if metric in logged]
-    arms = [*trained(results), *(arm for arm, a in results.study.arms.items() if a.reference)]
+    arms = references_last(results)
     rows = tuple(row for row in (_row(results, name, arm, metrics) for arm in arms) if row.runs)
     counts = {
         int(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ablate.analysis import numbers
 from ablate.analysis.costs import family_label, label
@@ -56,7 +56,16 @@ class FactorCurve:
     lines: tuple[FactorLine, ...]  # references last
     places: int  # decimals of the differences
     score_places: int
-    answer: str
+
+    @property
+    def answer(self) -> str:
+        """Every family against the baseline, in words."""
+        others = [each for each in self.series if each.effects and not (each.baseline or each.reference)]
+        if not others:
+            return sentence(f"along {numbers.in_text(self.label)} there is nothing to compare in {self.metric.in_text}")
+        every: tuple[FactorSeries | FactorLine, ...] = (*self.series, *self.lines)
+        baseline = next(each.label for each in every if each.baseline)
+        return EXPLORATORY + " ".join(_family_answer(self, each, baseline) for each in others)
 
 
 def factor_curves(results: Results) -> tuple[FactorCurve, ...]:
@@ -66,9 +75,11 @@ def factor_curves(results: Results) -> tuple[FactorCurve, ...]:
 
 
 def _curve(results: Results, factor: Factor, metric: str) -> FactorCurve:
-    series = _all_series(results, factor, metric)
+    families = dict.fromkeys(arm.family for arm in results.study.arms.values() if arm.family)
+    ordered = sorted(families, key=lambda family: family != results.study.baseline)
+    series = tuple(_series(results, factor, family, metric) for family in ordered)
     numeric = all(isinstance(level, int | float) and not isinstance(level, bool) for level in factor.levels)
-    draft = FactorCurve(
+    return FactorCurve(
         metric=results.metrics[metric],
         setting=factor.setting,
         label=factor.label or factor.setting,
@@ -79,17 +90,7 @@ def _curve(results: Results, factor: Factor, metric: str) -> FactorCurve:
         lines=_lines(results, metric),
         places=numbers.decimals_for(e.difference for each in series for e in each.effects),
         score_places=numbers.decimals_for((e for each in series for e in each.scores), coarse=True),
-        answer="",
     )
-    return replace(draft, answer=_answer(draft, family_label(results, results.study.baseline)))
-
-
-def _all_series(results: Results, factor: Factor, metric: str) -> tuple[FactorSeries, ...]:
-    """The baseline's family first, then the others in study order."""
-    arms, baseline = results.study.arms, results.study.baseline
-    families = dict.fromkeys(arm.family for arm in arms.values() if arm.family)
-    ordered = sorted(families, key=lambda family: family != baseline)
-    return tuple(_series(results, factor, family, metric) for family in ordered)
 
 
 def _series(results: Results, factor: Factor, family: str, metric: str) -> FactorSeries:
@@ -120,13 +121,6 @@ def _lines(results: Results, metric: str) -> tuple[FactorLine, ...]:
         if not arm.family
     ]  # fmt: skip
     return tuple(sorted(lines, key=lambda line: line.reference))
-
-
-def _answer(curve: FactorCurve, baseline_label: str) -> str:
-    others = [each for each in curve.series if each.effects and not (each.baseline or each.reference)]
-    if not others:
-        return sentence(f"along {numbers.in_text(curve.label)} there is nothing to compare in {curve.metric.in_text}")
-    return EXPLORATORY + " ".join(_family_answer(curve, each, baseline_label) for each in others)
 
 
 def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> str:

@@ -24,22 +24,17 @@ def shown(effect: Effect, metric: MetricInfo, margin: float | None = None) -> Sh
     return "equal" if margin and max(-gap.low, gap.high) < margin else "not shown"
 
 
-def lower_or_higher(gap: Estimate) -> str:
-    """The sign of a difference in words, whether lower is better or not."""
-    return "lower" if (gap.mean or 0.0) < 0 else "higher"
-
-
-def size(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> str:
+def size(gap: Estimate, metric: MetricInfo, decimals: int) -> str:
     """`0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`, for a sentence that names the better arm."""
-    value, details = unsigned(gap, metric, decimals, of)
+    value, details = unsigned(gap, metric, decimals)
     return f"{value} ({details})"
 
 
-def unsigned(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> tuple[str, str]:
+def unsigned(gap: Estimate, metric: MetricInfo, decimals: int) -> tuple[str, str]:
     """`0.41°` and `95 % interval 0.10° to 0.72°, 7 seeds`; an end whose sign is opposite to the mean's has a minus."""
     sign = -1 if (gap.mean or 0.0) < 0 else 1
     low, high = (None if end is None else sign * end for end in (gap.low, gap.high)[::sign])
-    return measure(abs(gap.mean or 0.0), metric, decimals), _details(gap, low, high, metric, decimals, of)
+    return measure(abs(gap.mean or 0.0), metric, decimals), _details(gap, low, high, metric, decimals, "seed")
 
 
 def signed_size(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> str:

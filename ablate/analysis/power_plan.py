@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ablate.analysis import numbers, power
+from scipy import special
+
+from ablate.analysis import numbers
+from ablate.analysis.phrasing import counted
 from ablate.analysis.records import shared_training
-from ablate.analysis.statistics import paired
+from ablate.analysis.statistics import ALPHA, paired
 from ablate.analysis.verdicts import MIN_SEEDS
 from ablate.study import Hypothesis, Metric, Record, Study
 
+POWER = 0.8
+MOST_SEEDS = 10_000
 MIN_PAIRS = 3  # finished pairs that a pilot needs; fewer do not estimate the spread
 
 
@@ -45,7 +51,7 @@ class PowerPlan:
             | {"difference": p.difference, "seeds_needed": p.seeds_needed}
             for p in self.prospects
         ]
-        head = {"seeds": self.seeds, "hypotheses": self.hypotheses, "least_seeds": MIN_SEEDS, "power": power.POWER}
+        head = {"seeds": self.seeds, "hypotheses": self.hypotheses, "least_seeds": MIN_SEEDS, "power": POWER}
         return head | {"smallest_sign_flip_p": self.smallest_p, "overlap": self.overlap, "prospects": rows}
 
     def lines(self) -> list[str]:
@@ -66,13 +72,16 @@ def power_plan(
     `compared`: the finished comparison runs that count, by arm and seed. `difference`: a true improvement in the
     metric's unit; the number of seeds that would show it is computed.
     """
-    overlap = shared_training(study, list(compared.values()))
-    family = len(study.hypotheses)
-    rows = tuple(
-        _prospect(h, metrics[h.metric].unit, _pilot(study, compared, h), len(study.seeds), family, overlap, difference)
-        for h in study.hypotheses
-    )
-    return PowerPlan(len(study.seeds), family, power.smallest_p(len(study.seeds), family), overlap, rows)
+    overlap, seeds, family = shared_training(study, list(compared.values())), len(study.seeds), len(study.hypotheses)
+    rows = []
+    for h in study.hypotheses:
+        pairs, sd = _pilot(study, compared, h)
+        reach = None if sd == 0 else detectable(1.0 if sd is None else sd, seeds, family, overlap=overlap)
+        needed = None
+        if sd and difference is not None:
+            needed = seeds_needed(sd, difference - h.margin, family, overlap=overlap)
+        rows.append(HypothesisPower(h, metrics[h.metric].unit, pairs, sd, reach, difference, needed))
+    return PowerPlan(seeds, family, smallest_p(seeds, family), overlap, tuple(rows))
 
 
 def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
@@ -88,29 +97,49 @@ def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothes
     return gap.n, gap.standard_error * math.sqrt(gap.n)
 
 
-def _prospect(
-    h: Hypothesis,
-    unit: str,
-    pilot: tuple[int, float | None],
-    seeds: int,
-    family: int,
-    overlap: float | None,
-    difference: float | None,
-) -> HypothesisPower:
-    pairs, sd = pilot
-    detectable = None if sd == 0 else power.detectable(1.0 if sd is None else sd, seeds, family, overlap=overlap)
-    seeds_needed = None
-    if sd and difference is not None:
-        seeds_needed = power.seeds_needed(sd, difference - h.margin, family, overlap=overlap)
-    return HypothesisPower(h, unit, pairs, sd, detectable, difference, seeds_needed)
+def smallest_p(seeds: int, hypotheses: int = 1) -> float:
+    """The smallest adjusted p of the exact two-sided sign-flip test: 2/2ⁿ times Holm's factor, at most 1.
+
+    The t-test of the verdict has no such floor: its p falls with the size of the difference alone.
+    """
+    return min(1.0, max(1, hypotheses) * 2.0 ** (1 - seeds))
+
+
+def detectable(sd: float, seeds: int, hypotheses: int = 1, *, overlap: float | None = None) -> float | None:
+    """How far the true improvement must lie from the margin to be judged with a power of 0.8 by `seeds` pairs.
+
+    `sd` is the standard deviation of the paired differences, in any unit; the result has the same unit. None below 5
+    seeds, where there is no verdict. A one-sided t-test at the level of Holm's first of two tests for each
+    hypothesis, its power from the noncentral t distribution.
+    """
+    if seeds < MIN_SEEDS:
+        return None
+    degrees = seeds - 1
+    critical = special.stdtrit(degrees, 1 - ALPHA / (2 * max(1, hypotheses)))
+    return float(special.nctdtrinc(degrees, 1 - POWER, critical)) * sd * math.sqrt(1 / seeds + (overlap or 0.0))
+
+
+def seeds_needed(sd: float, difference: float, hypotheses: int = 1, *, overlap: float | None = None) -> int | None:
+    """The fewest seeds that detect a true improvement this far from the margin; None when no number of seeds does.
+
+    `sd` and `difference` have the same unit. With overlapping splits the error of the mean does not fall to 0, however
+    many seeds there are.
+    """
+
+    def reaches(seeds: int) -> bool:
+        distance = detectable(sd, seeds, hypotheses, overlap=overlap)
+        return distance is not None and distance <= abs(difference)
+
+    numbers = range(MIN_SEEDS, MOST_SEEDS + 1)
+    index = bisect_left(numbers, True, key=reaches)
+    return numbers[index] if index < len(numbers) else None
 
 
 def _head(plan: PowerPlan) -> list[str]:
-    seeds = f"{plan.seeds} {'seed' if plan.seeds == 1 else 'seeds'}"
     family = "1 hypothesis" if plan.hypotheses == 1 else f"{plan.hypotheses} hypotheses"
     few = f"; a verdict needs at least {MIN_SEEDS}" if plan.seeds < MIN_SEEDS else ""
     head = [
-        f"{seeds}, {family}{few}",
+        f"{counted(plan.seeds, 'seed')}, {family}{few}",
         f"the exact sign-flip p cannot fall below {plan.smallest_p:.2g} after correction; "
         "the t-test of the verdicts has no such floor",
     ]

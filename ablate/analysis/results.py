@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,19 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.budget import ArmTuning, tunings
 from ablate.analysis.example_tables import TableCache, read_columns
-from ablate.analysis.records import (
-    TRAINING_SECONDS,
-    MetricInfo,
-    Status,
-    datasets,
-    shared_training,
-    status,
-    training_seconds,
-)
+from ablate.analysis.records import TRAINING_SECONDS, MetricInfo, Status, datasets, shared_training, status
 from ablate.planning.outdated import Outdated, outdated
-from ablate.planning.plan import plan_of_document
+from ablate.planning.plan import Cell, plan_of_document
+from ablate.planning.trials import TrialOutcome
 from ablate.study import InputError, Problem, Record, RunReader, Study
 from ablate.study.document import checked, clean
 
@@ -50,7 +41,7 @@ class Results:
     runs: pd.DataFrame
     scores: pd.DataFrame
     timings: pd.DataFrame
-    tuning: Mapping[str, ArmTuning]
+    trials: Mapping[str, Sequence[TrialOutcome]]  # of every tuned arm
     provenance: Mapping[tuple[str, int], Mapping[str, str]]
     reader: RunReader
     # Test examples per training example where every seed redraws the split: intervals are widened for the overlap.
@@ -61,11 +52,10 @@ class Results:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """The history of every finished run, tidy: arm, seed, epoch (from 1), metric, score."""
-        done = self.done()
-        histories = dict(self.reader.histories(self.study.name, done.run_id.to_list()))
+        histories = dict(self.reader.histories(self.study.name, list(self.run_ids.values())))
         rows = [
             (arm, seed, int(entry["epoch"]), key, value)
-            for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)
+            for (arm, seed), run_id in self.run_ids.items()
             for entry in histories.get(run_id, ())
             for key, value in sorted(entry.items())
             if key != "epoch" and not key.startswith(MEASURED)
@@ -73,42 +63,30 @@ class Results:
         return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 
     def done(self) -> pd.DataFrame:
-        return self._done
-
-    @cached_property
-    def _done(self) -> pd.DataFrame:
         return self.runs[self.runs.status == "done"]
 
     @cached_property
-    def _run_ids(self) -> dict[tuple[str, int], str]:
-        done = self._done
+    def run_ids(self) -> dict[tuple[str, int], str]:
+        """Run id of every finished run by (arm, seed), in study order."""
+        done = self.done()
         return {(arm, seed): run_id for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)}
 
     def artifact(self, arm: str, seed: int, path: str) -> Path | None:
-        """Local path of a finished run's artifact, or None."""
-        key = (arm, seed, path)
-        if key not in self._paths:
-            run_id = self._run_ids.get((arm, seed))
-            self._paths[key] = None if run_id is None else self.reader.artifact(run_id, path)
-        return self._paths[key]
-
-    @cached_property
-    def _paths(self) -> dict[tuple[str, int, str], Path | None]:
-        """Paths that the store has returned, by (arm, seed, path): asking it takes longer than reading the files."""
-        return {}
-
-    def examples(self, arm: str, seed: int) -> pd.DataFrame | None:
-        """One row for each test example, with a column for every target that is one number and every metric that is
-        not pooled, under its own name. None when the run kept no examples.
-
-        Columns that a snapshot has dropped are missing. In older stores `scores.parquet` holds the columns of
-        `conditions.parquet` as well.
-        """
-        columns = self.columns(arm, seed)
-        return None if columns is None else pd.DataFrame(dict(columns))
+        """Local path of a finished run's artifact, or None. Asking the store takes longer than reading the file."""
+        key = ("artifact", arm, seed, path)
+        if key not in self.memo:
+            run_id = self.run_ids.get((arm, seed))
+            self.memo[key] = None if run_id is None else self.reader.artifact(run_id, path)
+        found: Path | None = self.memo[key]
+        return found
 
     def columns(self, arm: str, seed: int) -> Mapping[str, np.ndarray] | None:
-        """`examples` as arrays by column name, fast enough for ten thousand runs. Do not change the arrays."""
+        """The test examples of a run: a column for every target that is one number and every metric that is not
+        pooled, under its own name. None when the run kept no examples. Do not change the arrays.
+
+        Arrays instead of a DataFrame: fast enough for ten thousand runs. Columns that a snapshot has dropped are
+        missing. In older stores `scores.parquet` holds the columns of `conditions.parquet` as well.
+        """
         scores = self.artifact(arm, seed, "scores.parquet")
         return None if scores is None else self._cache.get((arm, seed), partial(self._columns, arm, seed, scores))
 
@@ -137,12 +115,8 @@ class Results:
 
     def training_seconds(self, arm: str) -> dict[int, float]:
         """Measured training time of every finished run of the arm that reports one, by seed."""
-        times_by_seed: dict[int, dict[str, float]] = {}
-        for name in TRAINING_SECONDS:
-            for seed, value in self._by_run.get((arm, name), {}).items():
-                times_by_seed.setdefault(seed, {})[name] = value
-        times = {seed: training_seconds(times_by_seed[seed]) for seed in sorted(times_by_seed)}
-        return {seed: value for seed, value in times.items() if value is not None}
+        first, second = (self._by_run.get((arm, name), {}) for name in TRAINING_SECONDS)
+        return dict(sorted((second | first).items()))
 
     def frame(self) -> pd.DataFrame:
         """A wide table: a row for every arm and seed, with arm, seed, status, one column for each score, and run_id.
@@ -183,10 +157,10 @@ def load(reader: RunReader, study_name: str) -> Results:
         document=document,
         study=study,
         metrics=metrics,
-        runs=pd.DataFrame([_run_row((c.arm, c.seed), c.record) for c in cells], columns=RUN_COLUMNS),
+        runs=pd.DataFrame([_run_row(cell) for cell in cells], columns=RUN_COLUMNS),
         scores=_tidy(finished, lambda key: key.startswith(DETERMINISTIC) and not key.startswith(MEASURED)),
         timings=_tidy(finished, lambda key: key.startswith(MEASURED)),
-        tuning=tunings(study, metrics, plan.trials),
+        trials=plan.trials,
         provenance={arm_and_seed: dict(record.provenance) for arm_and_seed, record in finished.items()},
         reader=reader,
         overlap=shared_training(study, list(finished.values())),
@@ -195,48 +169,30 @@ def load(reader: RunReader, study_name: str) -> Results:
     )
 
 
-def write_csv(results: Results, folder: Path) -> tuple[Path, Path]:
+def write_csv(results: Results, folder: Path) -> None:
     """`results.csv` (deterministic scores and counts) and `timings.csv` (measured) in `folder`.
 
     Columns arm, seed, status, metric, score; floats as the shortest text that reads back exactly. A run that is
     failed or missing is one row without metric and score.
     """
-    paths = folder / "results.csv", folder / "timings.csv"
-    for path, table in zip(paths, (results.scores, results.timings), strict=True):
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["arm", "seed", "status", "metric", "score"])
-            writer.writerows(_csv_rows(results.runs, table))
-    return paths
+    for name, table in (("results.csv", results.scores), ("timings.csv", results.timings)):
+        rows = results.runs[["arm", "seed", "status"]].merge(
+            table.assign(score=table.score.map(repr)), on=["arm", "seed"], how="left"
+        )
+        rows[(rows.status != "done") | rows.metric.notna()].to_csv(folder / name, index=False, lineterminator="\n")
 
 
-def _csv_rows(runs: pd.DataFrame, table: pd.DataFrame) -> Iterable[tuple[str, ...]]:
-    grouped: dict[tuple[object, object], list[tuple[str, float]]] = {}
-    for arm, seed, metric, score in table.itertuples(index=False, name=None):
-        grouped.setdefault((arm, seed), []).append((metric, score))
-    for run in runs.itertuples():
-        run_fields = str(run.arm), str(run.seed), str(run.status)
-        if run.status != "done":
-            yield (*run_fields, "", "")
-        for metric, score in grouped.get((run.arm, run.seed), []):
-            yield (*run_fields, metric, repr(float(score)))
-
-
-def _run_row(arm_and_seed: tuple[str, int], record: Record | None) -> tuple[str, int, Status, str, str, str]:
-    if record is None:
-        return (*arm_and_seed, "missing", "", "", "")
-    return (*arm_and_seed, status(record), record.run_id, record.key, record.error)
+def _run_row(cell: Cell) -> tuple[str, int, Status, str, str, str]:
+    record = cell.record
+    stored = ("", "", "") if record is None else (record.run_id, record.key, record.error)
+    return (cell.arm, cell.seed, status(record), *stored)
 
 
 def _tidy(finished: Mapping[tuple[str, int], Record], wanted: Callable[[str], bool]) -> pd.DataFrame:
     rows = [
         (arm, seed, key, float(record.scores[key]))
         for (arm, seed), record in finished.items()
-        for key in sorted(record.scores, key=_score_order)
+        for key in sorted(record.scores, key=lambda key: (not key.startswith("test/"), key))
         if wanted(key)
     ]
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
-
-
-def _score_order(key: str) -> tuple[bool, str]:
-    return (not key.startswith("test/"), key)
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS).astype({"seed": int, "score": float})

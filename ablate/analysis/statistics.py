@@ -70,9 +70,7 @@ class Effect:
         return "; ".join(part for part in (pairs, self.difference.note) if part)
 
 
-def estimate(
-    values: Sequence[float], *, confidence: float = CONFIDENCE, overlap: float | None = None, of: str = "seed"
-) -> Estimate:
+def estimate(values: Sequence[float], *, overlap: float | None = None, of: str = "seed") -> Estimate:
     """Mean and t interval of independent values; values that are not finite are left out.
 
     The t interval keeps its nominal coverage from n = 3 on, where bootstraps of so few values fall to 0.75–0.86.
@@ -82,28 +80,23 @@ def estimate(
 
     Source: C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003), section 3.
     """
-    finite = _finite(values)
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
     n = len(finite)
     if n == 0:
         return Estimate(None, None, None, 0, "no value")
     mean = float(finite.mean())
     if n == 1:
         return Estimate(mean, None, None, 1, f"one {of}: no interval")
-    if not _varies(finite):
+    if np.ptp(finite) <= ROUNDING * np.abs(finite).max():
         note = f"the same value at every {of}: an interval of zero width, no test"
         return Estimate(mean, mean, mean, n, note, 0.0)
     error = float(finite.std(ddof=1)) * math.sqrt(1 / n + (overlap or 0.0))
-    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * error
+    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
     return Estimate(mean, mean - half, mean + half, n, "", error)
 
 
-def paired(
-    arm: Mapping[int, float],
-    against: Mapping[int, float],
-    *,
-    confidence: float = CONFIDENCE,
-    overlap: float | None = None,
-) -> Effect:
+def paired(arm: Mapping[int, float], against: Mapping[int, float], *, overlap: float | None = None) -> Effect:
     """The effect over the seeds that both arms have. `arm` and `against` map seed → score; `overlap`: see `estimate`.
 
     Fewer than two pairs, or differences without any variation, have no p: the t-test would give 0 or 1. The sign-flip
@@ -115,17 +108,12 @@ def paired(
     by_seed = {seed: ours[seed] - theirs[seed] for seed in common}
     unpaired = tuple(sorted({*arm, *against} - set(common)))
     values = _without_rounding(np.array(list(by_seed.values()), dtype=float), scale)
-    difference = estimate(values.tolist(), confidence=confidence, overlap=overlap)
+    difference = estimate(values.tolist(), overlap=overlap)
     if not difference.standard_error or difference.mean is None:
         return Effect(difference, by_seed, None, None, unpaired, None, overlap)
-    p = t_test(difference.mean / difference.standard_error, len(values) - 1)
+    p = float(2 * special.stdtr(len(values) - 1, -abs(difference.mean / difference.standard_error)))
     d_z = difference.mean / float(values.std(ddof=1))
     return Effect(difference, by_seed, p, d_z, unpaired, sign_flip(values), overlap)
-
-
-def t_test(t: float, degrees: int) -> float:
-    """Two-sided p of a t statistic with `degrees` of freedom."""
-    return float(2 * special.stdtr(degrees, -abs(t)))
 
 
 def sign_flip(differences: np.ndarray) -> float:
@@ -169,18 +157,8 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
-    array: np.ndarray = np.asarray(values, dtype=float)
-    finite: np.ndarray = array[np.isfinite(array)]
-    return finite
-
-
 def _scored(scores: Mapping[int, float]) -> dict[int, float]:
     return {seed: score for seed, score in scores.items() if math.isfinite(score)}
-
-
-def _varies(values: np.ndarray) -> bool:
-    return bool(np.ptp(values) > ROUNDING * np.abs(values).max())
 
 
 def _without_rounding(differences: np.ndarray, scale: float) -> np.ndarray:

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.analysis.answer import Comparison, answers
+from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.conditions import ConditionTable, condition_tables
 from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.controls import control_findings, explanations
 from ablate.analysis.costs import (
-    BudgetRow,
+    CostPoint,
     ParameterRow,
-    budget_rows,
     count,
     family_label,
     label,
     parameter_rows,
+    references_last,
+    tradeoff,
     trained,
 )
 from ablate.analysis.curves import CurvePanel, curve_panels
@@ -24,12 +26,11 @@ from ablate.analysis.densities import DensityTable, density_tables
 from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
-from ablate.analysis.people import PopulationRow, population_rows
 from ablate.analysis.phrasing import listed
+from ablate.analysis.population import PopulationRow, population_rows
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
-from ablate.analysis.tradeoff import CostPoint, tradeoff
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
 from ablate.analysis.verdicts import Claim, adjusted_p, judge
 from ablate.analysis.warnings import remarks, warnings
@@ -113,19 +114,21 @@ def analyse(results: Results) -> Analysis:
     study = results.study
     comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
-    pairs = [arm for c in comparisons if not (curves and c.exploratory) for arm in (c.against, c.arm)]
+    answering = [c for c in comparisons if not (curves and c.exploratory)]  # the factor's curves answer instead
+    totals = {row.arm: row.total for row in parameters}
+    sentences = answers(answering, totals, tuned=study.tuning is not None) if answering or not curves else ()
     return Analysis(
         name=study.name,
         question=study.question,
         labels=_labels(results),
         baseline=study.baseline,
         baselines={arm: base for arm in study.arms if (base := baseline_of(results, arm))},
-        focus=_focus(results, pairs),
+        focus=_focus(results, [arm for c in answering for arm in (c.against, c.arm)]),
         seeds=tuple(study.seeds),
         metrics=tuple(results.metrics[name] for name in study.metrics),
         matrix=rows,
         comparisons=comparisons,
-        answers=_answers(results, comparisons, parameters, curves),
+        answers=(*sentences, *(curve.answer for curve in curves)),
         populations=population_rows(results),
         controls=findings,
         explanations=explanations(findings),
@@ -153,9 +156,7 @@ def analyse(results: Results) -> Analysis:
 
 def matrix(results: Results) -> tuple[MatrixRow, ...]:
     """A row for every arm in study order, references last."""
-    arms = results.study.arms
-    ordered = [*trained(results), *(name for name, arm in arms.items() if arm.reference)]
-    return tuple(_matrix_row(results, arm) for arm in ordered)
+    return tuple(_matrix_row(results, arm) for arm in references_last(results))
 
 
 def compare(results: Results) -> tuple[Comparison, ...]:
@@ -167,8 +168,8 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     hypotheses = results.study.hypotheses
     if not hypotheses:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
-        return tuple(_comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
-    drafts = [_comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
+        return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
+    drafts = [comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
     claims = [
         Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
     ]
@@ -184,7 +185,8 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     )
 
 
-def _comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
+def comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
+    """Two arms in a metric, exploratory."""
     return Comparison(
         arm=arm,
         label=label(results, arm),
@@ -195,19 +197,6 @@ def _comparison(results: Results, arm: str, against: str, metric: str) -> Compar
         p_adjusted=None,
         places=effect_decimals(results, metric),
     )
-
-
-def _answers(
-    results: Results,
-    comparisons: Sequence[Comparison],
-    parameters: Sequence[ParameterRow],
-    curves: Sequence[FactorCurve],
-) -> tuple[str, ...]:
-    """Verdicts first, then the answers of the factor's curves. With a factor, exploratory comparisons are left out."""
-    shown = [c for c in comparisons if not (curves and c.exploratory)]
-    tuned = results.study.tuning is not None
-    sentences = answers(shown, {row.arm: row.total for row in parameters}, tuned=tuned) if shown or not curves else ()
-    return (*sentences, *(curve.answer for curve in curves))
 
 
 def _labels(results: Results) -> dict[str, str]:
@@ -287,5 +276,5 @@ def _matrix_row(results: Results, arm: str) -> MatrixRow:
 
 
 def _test_examples(results: Results) -> int | None:
-    tables = (results.columns(str(run.arm), int(str(run.seed))) for run in results.done().itertuples())
+    tables = (results.columns(*run) for run in results.run_ids)
     return next((len(next(iter(table.values()), ())) for table in tables if table is not None), None)

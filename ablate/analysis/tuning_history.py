@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from scipy import stats
@@ -53,8 +54,13 @@ class TuningHistory:
 
 def tuning_history(results: Results) -> TuningHistory | None:
     """None when the study is untuned or no trial has been run."""
-    tuning, tuned_arms = results.study.tuning, {arm: t for arm, t in results.tuning.items() if t.trials}
-    if tuning is None or not tuned_arms:
+    tuning = results.study.tuning
+    trials_by_arm = {
+        arm: tuple(Trial(outcome.index, outcome.value, outcome.overrides) for outcome in outcomes)
+        for arm, outcomes in results.trials.items()
+        if outcomes
+    }
+    if tuning is None or not trials_by_arm:
         return None
     name = tuning.metric.removeprefix("val/")
     metric = results.metrics.get(name) or MetricInfo(name, name)
@@ -65,23 +71,20 @@ def tuning_history(results: Results) -> TuningHistory | None:
             ArmHistory(
                 arm=arm,
                 label=label(results, arm),
-                allotted=t.allotted,
-                trials=t.trials,
-                best=best_so_far([trial.value for trial in t.trials], lower=metric.direction == "lower"),
-                correlations={setting: rank_correlation(setting, t.trials) for setting in tuning.space},
+                allotted=tuning.trials,
+                trials=trials,
+                best=best_so_far([trial.value for trial in trials], lower=metric.direction == "lower"),
+                correlations={setting: rank_correlation(setting, trials) for setting in tuning.space},
             )
-            for arm, t in tuned_arms.items()
+            for arm, trials in trials_by_arm.items()
         ),
     )
 
 
 def best_so_far(values: Sequence[float | None], *, lower: bool) -> tuple[float | None, ...]:
     """The best value up to and including each trial; a failed trial repeats the one before."""
-    best: list[float | None] = []
-    for value in values:
-        candidates = [v for v in (best[-1] if best else None, value) if v is not None]
-        best.append((min if lower else max)(candidates) if candidates else None)
-    return tuple(best)
+    better = min if lower else max
+    return tuple(accumulate(values, lambda a, b: b if a is None else a if b is None else better(a, b)))
 
 
 def rank_correlation(setting: str, trials: Sequence[Trial]) -> float | None:

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from ablate.analysis.costs import BudgetRow, budget_rows, label
+from ablate.analysis.budget import BudgetRow, budget_rows
+from ablate.analysis.costs import label
 from ablate.analysis.phrasing import counted, listed
 from ablate.analysis.records import datasets
 from ablate.analysis.results import Results
@@ -34,7 +35,16 @@ def warnings(results: Results) -> tuple[str, ...]:
 
 def remarks(results: Results) -> tuple[str, ...]:
     """Remarks for the section of caveats."""
-    return tuple(text for text in (_test_data_use(results),) if text)
+    others = same_test_data(results)
+    if others is None:
+        return ()
+    if not others:
+        return ("No other study in this store has used this test data.",)
+    return (
+        f"{len(others) + 1} studies in this store have used this test data: this "
+        f"one, {listed(others)}. What was chosen after seeing an earlier one's test scores makes a later one's look "
+        "too good.",
+    )
 
 
 def _untuned(results: Results) -> str:
@@ -139,19 +149,6 @@ def _few_seeds(results: Results) -> str:
     if n >= MIN_SEEDS:
         return ""
     return f"{counted(n, 'seed')}: fewer than {MIN_SEEDS} give no verdict, and only a large difference can show."
-
-
-def _test_data_use(results: Results) -> str:
-    others = same_test_data(results)
-    if others is None:
-        return ""
-    if not others:
-        return "No other study in this store has used this test data."
-    return (
-        f"{len(others) + 1} studies in this store have used this test data: this "
-        f"one, {listed(others)}. What was chosen after seeing an earlier one's test scores makes a later one's look "
-        "too good."
-    )
 
 
 def same_test_data(results: Results) -> list[str] | None:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ablate.analysis import numbers
+from ablate.analysis.costs import COSTS, CostPoint
 from ablate.analysis.phrasing import measure
 from ablate.analysis.records import MetricInfo
-from ablate.analysis.tradeoff import COSTS, CostPoint
 from ablate.report import scales, style
 from ablate.report.tables import named
 

@@ -9,8 +9,8 @@ from ablate.analysis.answer import Comparison
 from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.external import ExternalTable
 from ablate.analysis.numbers import GAP
-from ablate.analysis.people import PopulationRow
 from ablate.analysis.phrasing import margin_text
+from ablate.analysis.population import PopulationRow
 from ablate.report.blocks import Table
 from ablate.report.csv_records import flat
 from ablate.report.tables import (

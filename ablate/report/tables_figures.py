@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablate.analysis import numbers
+from ablate.analysis.costs import CostPoint
 from ablate.analysis.densities import ArmDensity, DensityTable
 from ablate.analysis.factor import FactorCurve
 from ablate.analysis.numbers import GAP
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.statistics import Estimate
 from ablate.analysis.study_analysis import Analysis
-from ablate.analysis.tradeoff import CostPoint
 from ablate.analysis.tuning_history import MIN_TRIALS, ArmHistory, TuningHistory
 from ablate.report.blocks import Record, Table
 from ablate.report.csv_records import flat

@@ -12,6 +12,7 @@ from toy_scores import AZIMUTH, around, asked, load
 from ablate.analysis import results as tables
 from ablate.analysis.statistics import paired
 from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.report import tables_figures
 from ablate.tracking.memory import MemoryTracker
 
 
@@ -39,27 +40,30 @@ def test_without_hypotheses_everything_is_exploratory() -> None:
     assert comparison.effect.p_sign_flip == 0.25  # three of one sign: 2 of 8 patterns
 
 
-def test_the_exploratory_answer_when_an_arm_is_worse() -> None:
-    worse = {seed: score + 1.0 + 0.05 * seed for seed, score in EXISTING.items()}
-    analysis = analysis_of({"existing": EXISTING, "elepose": worse})
-    assert "ElePose only is worse than Existing only in azimuth error by 1.10° (95 %" in analysis.answers[0]
-
-
-def test_the_exploratory_answer_when_nothing_can_be_shown() -> None:
-    analysis = analysis_of({"existing": EXISTING, "hybrid": {1: 7.2, 2: 6.9, 3: 7.1}})
-    words = "No difference between Hybrid and Existing only could be shown in azimuth error (−0.03°, 95 % interval "
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [
+        (
+            {"elepose": {1: 8.05, 2: 8.3, 3: 8.25}},
+            "ElePose only is worse than Existing only in azimuth error by 1.10° (95 %",
+        ),
+        (
+            {"hybrid": {1: 7.2, 2: 6.9, 3: 7.1}},
+            "No difference between Hybrid and Existing only could be shown in azimuth error (−0.03°, 95 % interval ",
+        ),
+        (
+            {"hybrid": {1: 6.5}},
+            "Nothing can be shown about Hybrid and Existing only (azimuth error −0.500°, 1 seed, no interval)",
+        ),
+        ({"hybrid": {}}, "There is no answer yet, for Hybrid and Existing only have no finished seed in common"),
+        ({}, "nothing to compare"),
+    ],
+)
+def test_the_exploratory_answer_in_words(arms: Mapping[str, Mapping[int, float]], words: str) -> None:
+    analysis = analysis_of({"existing": EXISTING, **arms})
     assert words in analysis.answers[0]
-
-
-def test_the_exploratory_answer_with_one_seed_or_none() -> None:
-    one = analysis_of({"existing": EXISTING, "hybrid": {1: 6.5}})
-    words = "Nothing can be shown about Hybrid and Existing only (azimuth error −0.500°, 1 seed, no interval)"
-    assert words in one.answers[0]
-    none = analysis_of({"existing": EXISTING, "hybrid": {}})
-    assert "There is no answer yet, for Hybrid and Existing only have no finished seed in common" in none.answers[0]
-    assert [gap.status for gap in none.gaps] == ["missing"] * 3
-    alone = analysis_of({"existing": EXISTING})
-    assert "nothing to compare" in alone.answers[0]
+    missing = sum(3 - len(by_seed) for by_seed in arms.values())
+    assert [gap.status for gap in analysis.gaps] == ["missing"] * missing
 
 
 @pytest.mark.parametrize(
@@ -131,13 +135,6 @@ def test_differences_without_variation_give_neither_p_nor_verdict() -> None:
     assert "(azimuth error −0.500°, the same at 5 seeds, no spread to judge it by)" in seen.answers[0]
 
 
-def test_a_constant_metric_shows_nothing() -> None:
-    flat = dict.fromkeys(range(1, 6), 7.0)
-    analysis = analysis_of({"existing": flat, "hybrid": flat}, hypotheses=[asked()])
-    assert analysis.comparisons[0].verdict == "no verdict"
-    assert not analysis.matrix[1].effects[AZIMUTH].difference.excludes_zero
-
-
 def test_splits_that_every_seed_redraws_widen_every_interval() -> None:
     counts = {"count/test_examples": 100.0, "count/train_examples": 400.0}
     other = {key: {arm: dict.fromkeys(FIVE, value) for arm in ("existing", "hybrid")} for key, value in counts.items()}
@@ -186,9 +183,28 @@ def test_the_parameter_table(analysed: tuple[tables.Results, Analysis]) -> None:
     assert list(rows["hybrid"].parts) == ["angle_path"]
 
 
+def test_a_point_of_the_tradeoff_has_what_its_arm_costs_and_achieves(analysed: tuple[tables.Results, Analysis]) -> None:
+    results, analysis = analysed
+    points = analysis.tradeoff
+    assert [p.arm for p in points if not p.reference] == ["existing", "elepose", "hybrid"]
+    assert (points[-1].arm, points[-1].reference) == ("torso-frame", True)
+    assert points[2].parameters == 6_983_431
+    assert points[2].latency_ms == pytest.approx(3.23)  # the mean of 3.22, 3.23 and 3.24
+    table = tables_figures.cost(points, results.metrics[AZIMUTH]).table
+    assert [cell.text for cell in table.rows[2]][:3] == ["Hybrid", "7.0M", "3.23 ms"]
+    assert table.rows[3][1].text == "–"
+
+
+def test_an_arm_without_a_score_is_no_point_of_the_tradeoff() -> None:
+    points = analysis_of({"existing": EXISTING, "hybrid": {}}).tradeoff
+    assert [point.arm for point in points] == ["existing"]
+
+
 def test_the_budget_table(analysed: tuple[tables.Results, Analysis]) -> None:
     row = analysed[1].budget[1]
-    assert (row.allotted, row.finished_trials, row.runs, row.expected_runs) == (2, 2, 2, 3)
+    assert (row.allotted, row.finished_trials, row.failed_trials, row.tuning_epochs) == (2, 2, 0, 6)
+    assert (row.tuning_seconds, row.tuned) == (6.0, {"training.learning_rate": 0.002})
+    assert (row.runs, row.expected_runs) == (2, 3)
     assert (row.epochs, row.examples, row.training_seconds) == (6, 2400, 101.5)
 
 

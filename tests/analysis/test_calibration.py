@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -54,10 +53,12 @@ def test_overlap_without_correction_covers_too_little(calibration: Any) -> None:
     assert found.naive < 0.88 < 0.91 < found.corrected
 
 
-def test_it_runs_as_a_script() -> None:
-    done = subprocess.run(
-        [sys.executable, str(FILE), "--studies", "20", "--json"], capture_output=True, text=True, check=False
-    )
-    document = json.loads(done.stdout)
-    assert done.returncode == bool(document["failed"])
+def test_its_answer_as_json(
+    calibration: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(FILE), "--studies", "20", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        calibration.main()
+    document = json.loads(capsys.readouterr().out)
+    assert ended.value.code == bool(document["failed"])
     assert len(document["cells"]) == 5 * 4

@@ -5,44 +5,30 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_results import METRICS, Toy
+from toy_scores import AZIMUTH, load
 
 from ablate.analysis import densities
-from ablate.analysis import results as tables
 from ablate.analysis.densities import DensityTable
-from ablate.study import RunResult
 
 TRUE = np.array([10.0, 100.0, 190.0, 280.0])
 ERROR = {1: np.array([0.0, 20.0, -180.0, 100.0]), 2: np.array([0.0, 0.0, 0.0, np.nan])}  # by seed
 
 
-class Biased(Toy):
-    """Four examples a run: the errors of the two seeds are known."""
-
-    def study(self) -> dict[str, object]:
-        study = super().study()
-        densities_asked = {
-            "azimuth_deg": {"error": "bias", "label": "Azimuth (°)", "period": 360.0},
-            "elevation_deg": {"error": "bias"},
-            "lean_deg": {"error": "bias"},  # no run has kept it
-        }
-        return study | {"report": study["report"] | {"densities": densities_asked}}
-
-    def document(self) -> dict[str, object]:
-        bias = {"label": "Azimuth bias", "unit": "°", "direction": "lower", "reduction": "mean"}
-        return super().document() | {"metrics": METRICS | {"bias": bias}}
-
-    def _result(self, key: str, arm: str, seed: int) -> RunResult:
-        result = super()._result(key, arm, seed)
-        assert result.artifacts is not None
-        frame = pd.DataFrame({"azimuth_deg": TRUE, "elevation_deg": TRUE / 10, "bias": ERROR[seed]})
-        frame.to_parquet(result.artifacts / "scores.parquet")
-        return result
+DENSITIES = {
+    "azimuth_deg": {"error": AZIMUTH, "label": "Azimuth (°)", "period": 360.0},
+    "elevation_deg": {"error": AZIMUTH},
+    "lean_deg": {"error": AZIMUTH},  # no run has kept it
+}
 
 
 @pytest.fixture(scope="module")
 def density(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DensityTable]:
-    results = tables.load(Biased(tmp_path_factory.mktemp("toy"), seeds=(1, 2)).store(), "toy")
+    frames = {
+        ("hybrid", seed): pd.DataFrame({"azimuth_deg": TRUE, "elevation_deg": TRUE / 10, AZIMUTH: error})
+        for seed, error in ERROR.items()
+    }
+    scores, folder = {"existing": {1: 7.0, 2: 7.0}, "hybrid": {1: 6.0, 2: 6.0}}, tmp_path_factory.mktemp("toy")
+    results = load(scores, frames=frames, folder=folder, report={"densities": DENSITIES})
     return {table.column: table for table in densities.density_tables(results)}
 
 
@@ -84,8 +70,3 @@ def test_a_nice_number_is_at_most_two_and_a_half_times_smaller(value: float) -> 
     nice = densities._nice(value)
     assert nice <= value * (1 + 1e-9)
     assert value < 2.5 * nice
-
-
-def test_predicted_values_stay_on_their_circle() -> None:
-    assert densities.predicted(np.array([350.0, 5.0]), np.array([20.0, -10.0]), 360.0).tolist() == [10.0, 355.0]
-    assert densities.predicted(np.array([350.0]), np.array([20.0]), None).tolist() == [370.0]

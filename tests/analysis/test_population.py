@@ -1,47 +1,35 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from toy_results import Toy
+from toy_scores import AZIMUTH, INFO, around, asked, load
 
-from ablate.analysis import results as tables
-from ablate.analysis.population import population
-from ablate.analysis.results import Results
+from ablate.analysis.population import Population, population, population_rows
 from ablate.analysis.statistics import estimate
 
-METRIC = "azimuth_mae_deg"
+Frames = Mapping[Any, pd.DataFrame]  # by arm, or by (arm, seed)
+SCORES = {"existing": around(7.0, seeds=3), "hybrid": around(6.5, 1, seeds=3)}
 
 
-def stored(folder: Path, frames: dict[tuple[str, int], pd.DataFrame | None], **options: object) -> Results:
-    """The toy study with these per-example tables in place of its own; None takes a run's table away."""
-    store = Toy(folder, **options).store()  # type: ignore[arg-type]
-    for (arm, seed), frame in frames.items():
-        path = folder / f"{arm}-{seed}" / "scores.parquet"
-        if frame is None:
-            path.unlink()
-        else:
-            frame.astype("float32").to_parquet(path, index=False)
-    return tables.load(store, "toy")
+def over_people(folder: Path, frames: Frames, scores: Mapping[str, Mapping[int, float]] = SCORES) -> Population:
+    return population(load(scores, frames=frames, folder=folder), "hybrid", "existing", AZIMUTH)
 
 
-def frame(by_subject: dict[int, list[float]], metric: str = METRIC) -> pd.DataFrame:
-    rows = [(subject, value) for subject, values in by_subject.items() for value in values]
+def frame(by_person: Mapping[int, list[float]], metric: str = AZIMUTH) -> pd.DataFrame:
+    rows = [(subject, value) for subject, values in by_person.items() for value in values]
     return pd.DataFrame(rows, columns=["subject", metric])
-
-
-def in_every_run(results: dict[str, pd.DataFrame | None]) -> dict[tuple[str, int], pd.DataFrame | None]:
-    return {(arm, seed): table for arm, table in results.items() for seed in (1, 2, 3)}
 
 
 def test_by_hand(tmp_path: Path) -> None:
     # Subject 1: 4 against 6, subject 2: mean(1, 5) = 3 against 2; in seed 3 subject 1 has 1 against 6
-    old = frame({1: [6.0], 2: [2.0, 2.0]})
-    new = frame({1: [4.0], 2: [1.0, 5.0]})
-    frames = in_every_run({"existing": old, "hybrid": new}) | {("hybrid", 3): frame({1: [1.0], 2: [1.0, 5.0]})}
-    result = population(stored(tmp_path, frames), "hybrid", "existing", METRIC)
+    frames = {"existing": frame({1: [6.0], 2: [2.0, 2.0]}), "hybrid": frame({1: [4.0], 2: [1.0, 5.0]})}
+    result = over_people(tmp_path, {**frames, ("hybrid", 3): frame({1: [1.0], 2: [1.0, 5.0]})})
     assert result.by_subject == {1.0: -3.0, 2.0: 1.0}
     assert (result.subjects, result.descriptive) == (2, True)
     assert result.difference == estimate([-3.0, 1.0])
@@ -49,100 +37,98 @@ def test_by_hand(tmp_path: Path) -> None:
 
 
 def test_subjects_weigh_alike_however_many_examples_they_have(tmp_path: Path) -> None:
-    old = frame({1: [0.0] * 90, 2: [0.0]})
-    new = frame({1: [1.0] * 90, 2: [3.0]})
-    result = population(stored(tmp_path, in_every_run({"existing": old, "hybrid": new})), "hybrid", "existing", METRIC)
-    assert result.difference.mean == 2.0
+    frames = {"existing": frame({1: [0.0] * 90, 2: [0.0]}), "hybrid": frame({1: [1.0] * 90, 2: [3.0]})}
+    assert over_people(tmp_path, frames).difference.mean == 2.0
 
 
-def test_from_ten_subjects_on_it_is_more_than_descriptive(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for count in (9, 10):
-        gaps = rng.normal(-1, 0.2, count)
-        old = frame({i: [5.0] for i in range(count)})
-        new = frame({i: [5.0 + gap] for i, gap in enumerate(gaps)})
-        folder = tmp_path / str(count)
-        result = population(
-            stored(folder, in_every_run({"existing": old, "hybrid": new})), "hybrid", "existing", METRIC
-        )
-        assert (result.subjects, result.descriptive) == (count, count < 10)
-        assert result.difference.low == pytest.approx(estimate(gaps.tolist()).low, abs=1e-4)
+@pytest.mark.parametrize("count", [9, 10])
+def test_from_ten_subjects_on_it_is_more_than_descriptive(count: int, tmp_path: Path) -> None:
+    gaps = np.random.default_rng(0).normal(-1, 0.2, count)
+    new = frame({i: [5.0 + gap] for i, gap in enumerate(gaps)})
+    result = over_people(tmp_path, {"existing": frame({i: [5.0] for i in range(count)}), "hybrid": new})
+    assert (result.subjects, result.descriptive) == (count, count < 10)
+    assert result.difference.low == pytest.approx(estimate(gaps.tolist()).low)
 
 
-@pytest.mark.parametrize(("reduction", "score"), [("median", 2.0), ("rms", np.sqrt(21.0))])
-def test_a_subjects_score_is_reduced_as_the_metric_says(tmp_path: Path, reduction: str, score: float) -> None:
-    old = frame({1: [0.0] * 4, 2: [0.0] * 4})
-    new = frame({1: [0.0, 2.0, 2.0, 4.0] if reduction == "median" else [0.0, 2.0, 4.0, 8.0], 2: [0.0] * 4})
-    results = stored(tmp_path, in_every_run({"existing": old, "hybrid": new}))
-    info = results.metrics[METRIC]
-    object.__setattr__(info, "reduction", reduction)
-    assert population(results, "hybrid", "existing", METRIC).by_subject == {1.0: pytest.approx(score), 2.0: 0.0}
+@pytest.mark.parametrize(
+    ("reduction", "values", "score"), [("median", [0.0, 2, 2, 4], 2.0), ("rms", [0.0, 2, 4, 8], np.sqrt(21.0))]
+)
+def test_a_subjects_score_is_reduced_as_the_metric_says(
+    reduction: str, values: list[float], score: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INFO[AZIMUTH], "reduction", reduction)
+    result = over_people(tmp_path, {"existing": frame({1: [0.0], 2: [0.0]}), "hybrid": frame({1: values, 2: [0.0]})})
+    assert result.by_subject == {1.0: pytest.approx(score), 2.0: 0.0}
 
 
 def test_seeds_that_only_one_arm_has_are_left_out(tmp_path: Path) -> None:
-    old = frame({1: [6.0], 2: [6.0]})
-    frames = in_every_run({"existing": old, "hybrid": frame({1: [5.0], 2: [4.0]})})
-    frames[("hybrid", 1)] = frame({1: [99.0], 2: [99.0]})
-    del frames[("existing", 1)]
-    result = population(stored(tmp_path, frames, skip=[("existing", 1)]), "hybrid", "existing", METRIC)
+    frames = {"existing": frame({1: [6.0], 2: [6.0]}), "hybrid": frame({1: [5.0], 2: [4.0]})}
+    scores = {"existing": {2: 7.0, 3: 7.0}, "hybrid": dict.fromkeys((1, 2, 3), 6.0)}
+    result = over_people(tmp_path, {**frames, ("hybrid", 1): frame({1: [99.0], 2: [99.0]})}, scores)
     assert result.by_subject == {1.0: -1.0, 2.0: -2.0}
 
 
 def test_with_redrawn_splits_a_subject_counts_where_it_was_tested(tmp_path: Path) -> None:
-    frames: dict[tuple[str, int], pd.DataFrame | None] = {}
-    for seed, subjects in ((1, (1, 2)), (2, (2, 3)), (3, (1, 3))):
-        frames["existing", seed] = frame({s: [0.0] for s in subjects})
-        frames["hybrid", seed] = frame({s: [float(s * seed)] for s in subjects})
-    result = population(stored(tmp_path, frames), "hybrid", "existing", METRIC)
-    assert result.by_subject == {1.0: 2.0, 2.0: 3.0, 3.0: 7.5}
+    tested = {1: (1, 2), 2: (2, 3), 3: (1, 3)}
+    frames = {("existing", seed): frame({s: [0.0] for s in subjects}) for seed, subjects in tested.items()}
+    frames |= {("hybrid", seed): frame({s: [float(s * seed)] for s in subjects}) for seed, subjects in tested.items()}
+    assert over_people(tmp_path, frames).by_subject == {1.0: 2.0, 2.0: 3.0, 3.0: 7.5}
 
 
 def test_undefined_examples_are_left_out_and_an_undefined_subject_is_told(tmp_path: Path) -> None:
-    nan = float("nan")
-    old = frame({1: [2.0, nan], 2: [nan], 3: [1.0]})
-    new = frame({1: [nan, 5.0], 2: [1.0], 3: [1.0]})
-    result = population(stored(tmp_path, in_every_run({"existing": old, "hybrid": new})), "hybrid", "existing", METRIC)
+    nan = math.nan
+    frames = {"existing": frame({1: [2.0, nan], 2: [nan], 3: [1.0]}), "hybrid": frame({1: [nan, 5.0], 2: [1], 3: [1]})}
+    result = over_people(tmp_path, frames)
     assert result.by_subject == {1.0: 3.0, 3.0: 0.0}
     assert result.note == "2 test subjects: descriptive only; 1 left out for want of a value"
 
 
 def test_one_subject_has_no_interval(tmp_path: Path) -> None:
-    one = in_every_run({"existing": frame({7: [2.0]}), "hybrid": frame({7: [1.0]})})
-    result = population(stored(tmp_path, one), "hybrid", "existing", METRIC)
+    result = over_people(tmp_path, {"existing": frame({7: [2.0]}), "hybrid": frame({7: [1.0]})})
     assert (result.subjects, result.difference.mean, result.difference.low, result.descriptive) == (1, -1.0, None, True)
     assert result.note == "1 test subject: descriptive only; one subject: no interval"
 
 
 def test_subjects_without_variation_claim_nothing(tmp_path: Path) -> None:
-    old = frame({i: [5.0] for i in range(12)})
-    result = population(
-        stored(tmp_path, in_every_run({"existing": old, "hybrid": frame({i: [4.0] for i in range(12)})})),
-        "hybrid", "existing", METRIC,
-    )  # fmt: skip
+    old, new = (frame({i: [value] for i in range(12)}) for value in (5.0, 4.0))
+    result = over_people(tmp_path, {"existing": old, "hybrid": new})
     assert not result.difference.excludes_zero
     assert "same value at every subject" in result.note
 
 
 @pytest.mark.parametrize(
-    ("frames", "column", "note"),
+    ("examples", "note"),
     [
-        ({"existing": None}, "subject", "no seed has the examples of both arms"),
-        ({}, "subject", "the data names no subject: nothing can be said of other people"),
-        (
-            {"existing": frame({1: [1.0]}, "other"), "hybrid": frame({1: [1.0]}, "other")},
-            "subject",
-            f"{METRIC} has no value of a single example: nothing to take apart by subject",
-        ),
-        (
-            {"existing": frame({1: [np.nan]}), "hybrid": frame({1: [np.nan]})},
-            "subject",
-            f"{METRIC} is undefined for every subject",
-        ),
+        (None, "no seed has the examples of both arms"),
+        (pd.DataFrame({AZIMUTH: [1.0]}), "the data names no subject: nothing can be said of other people"),
+        (frame({1: [1.0]}, "other"), f"{AZIMUTH} has no value of a single example: nothing to take apart by subject"),
+        (frame({1: [math.nan]}), f"{AZIMUTH} is undefined for every subject"),
     ],
 )
-def test_what_cannot_be_said_is_said_in_words(
-    tmp_path: Path, frames: dict[str, pd.DataFrame | None], column: str, note: str
-) -> None:
-    result = population(stored(tmp_path, in_every_run(frames)), "hybrid", "existing", METRIC, column)
+def test_what_cannot_be_said_is_said_in_words(tmp_path: Path, examples: pd.DataFrame | None, note: str) -> None:
+    result = over_people(tmp_path, {} if examples is None else {"existing": examples, "hybrid": examples})
     assert (result.subjects, result.difference.mean, result.descriptive, result.by_subject) == (0, None, True, {})
     assert result.note == note
+
+
+@pytest.mark.parametrize("hypotheses", [[], [asked(0.5)]])
+def test_a_comparison_over_people_in_words(tmp_path: Path, hypotheses: list[Any]) -> None:
+    frames = {"existing": frame({3: [7.0], 5: [8.0]}), "hybrid": frame({3: [6.0], 5: [8.5]})}
+    (row,) = population_rows(load(SCORES, frames=frames, folder=tmp_path, hypotheses=hypotheses))
+    assert row.declared == bool(hypotheses)
+    assert row.sentence.startswith("Hybrid against Existing only in azimuth error: −0.25")
+    assert row.sentence.endswith(
+        "2 test subjects, better in 1 of 2; descriptive only, so few people say little of others."
+    )
+
+
+def test_one_person_in_words(tmp_path: Path) -> None:
+    frames = {"existing": frame({3: [7.0]}), "hybrid": frame({3: [6.0]})}
+    (row,) = population_rows(load(SCORES, frames=frames, folder=tmp_path))
+    assert "1 test subject, no interval, better in 1 of 1" in row.sentence
+
+
+def test_without_people_only_a_hypothesis_says_so() -> None:
+    assert population_rows(load(SCORES)) == ()
+    (row,) = population_rows(load(SCORES, hypotheses=[asked()]))
+    assert row.sentence == "Hybrid against Existing only in azimuth error: no seed has the examples of both arms."

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.analysis import power, power_plan
+from ablate.analysis import power_plan as power
 from ablate.analysis.statistics import paired
 from ablate.analysis.verdicts import Claim, judge
 from ablate.study import Metric, Record, Study
@@ -76,7 +76,7 @@ def test_out_of_reach() -> None:
 
 def test_finished_runs_are_the_pilot() -> None:
     gaps = {1: -0.4, 2: -0.6, 3: -0.5, 4: math.nan}
-    plan = power_plan.power_plan(study(), METRICS, records(gaps), 0.6)
+    plan = power.power_plan(study(), METRICS, records(gaps), 0.6)
     (row,) = plan.prospects
     assert (row.pairs, row.sd) == (3, pytest.approx(0.1))
     assert row.detectable == pytest.approx(power.detectable(0.1, 7, 1))
@@ -89,7 +89,7 @@ def test_finished_runs_are_the_pilot() -> None:
 
 
 def test_without_a_pilot_it_speaks_in_units_of_the_spread() -> None:
-    plan = power_plan.power_plan(study(), METRICS, records({1: -0.4, 2: -0.6}), 0.6)
+    plan = power.power_plan(study(), METRICS, records({1: -0.4, 2: -0.6}), 0.6)
     (row,) = plan.prospects
     assert (row.pairs, row.sd, row.seeds_needed) == (2, None, None)
     assert "2 finished pairs, a pilot of at least 3 is needed" in plan.lines()[2]
@@ -98,17 +98,17 @@ def test_without_a_pilot_it_speaks_in_units_of_the_spread() -> None:
 
 def test_below_the_margin_seeds_refute_and_at_the_margin_none_do() -> None:
     pilot = records({1: -0.4, 2: -0.6, 3: -0.5})
-    assert "would be refuted with" in power_plan.power_plan(study(), METRICS, pilot, 0.4).lines()[2]
-    assert "too near the margin" in power_plan.power_plan(study(), METRICS, pilot, 0.5).lines()[2]
+    assert "would be refuted with" in power.power_plan(study(), METRICS, pilot, 0.4).lines()[2]
+    assert "too near the margin" in power.power_plan(study(), METRICS, pilot, 0.5).lines()[2]
 
 
 def test_odd_studies_are_told_in_words() -> None:
-    same = power_plan.power_plan(study(), METRICS, records(dict.fromkeys(SEEDS, -0.5)), 0.3)
+    same = power.power_plan(study(), METRICS, records(dict.fromkeys(SEEDS, -0.5)), 0.3)
     assert same.lines()[2].endswith("the differences of 7 pairs are all the same: without variation there is no test")
-    few = power_plan.power_plan(study(seeds=[1, 2, 3]), METRICS, {})
+    few = power.power_plan(study(seeds=[1, 2, 3]), METRICS, {})
     assert few.lines()[0] == "3 seeds, 1 hypothesis; a verdict needs at least 5"
     assert few.lines()[2].endswith("no verdict with 3 seeds")
-    assert power_plan.power_plan(study(hypotheses=[]), METRICS, {}).lines() == [
+    assert power.power_plan(study(hypotheses=[]), METRICS, {}).lines() == [
         "no hypothesis is declared: the report will give intervals and no verdict"
     ]
 
@@ -116,13 +116,13 @@ def test_odd_studies_are_told_in_words() -> None:
 def test_a_seed_that_one_arm_lacks_is_no_pair() -> None:
     pilot = records({1: -0.4, 2: -0.6, 3: -0.5})
     del pilot["new", 3]
-    assert power_plan.power_plan(study(), METRICS, pilot).prospects[0].sd is None
+    assert power.power_plan(study(), METRICS, pilot).prospects[0].sd is None
 
 
 def test_redrawn_splits_are_allowed_for() -> None:
     counts = {"count/test_examples": 100.0, "count/train_examples": 400.0}
     pilot = records({1: -0.4, 2: -0.6, 3: -0.5}, **counts)
-    plain = power_plan.power_plan(study(), METRICS, pilot)
-    split = power_plan.power_plan(study(vary=["init", "order", "split"]), METRICS, pilot)
+    plain = power.power_plan(study(), METRICS, pilot)
+    split = power.power_plan(study(vary=["init", "order", "split"]), METRICS, pilot)
     assert (plain.overlap, split.overlap) == (None, 0.25)
     assert split.prospects[0].detectable == pytest.approx(power.detectable(0.1, 7, 1, overlap=0.25))

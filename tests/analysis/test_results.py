@@ -10,6 +10,7 @@ from toy_results import Toy
 
 from ablate.analysis import example_tables
 from ablate.analysis import results as tables
+from ablate.analysis.budget import budget_rows
 from ablate.analysis.results import Results
 from ablate.planning import plan
 from ablate.study import InputError, RunResult
@@ -23,7 +24,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 @pytest.fixture(scope="module")
 def store(toy: Toy) -> MemoryTracker:
-    return toy.store()
+    store = toy.store()
+    store.kill(store.start(toy.spec("elepose", 3)))
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_failed_and_missing_runs_have_no_number_anywhere(results: Results) -> No
         cells = set(zip(table.arm, table.seed, strict=True))
         assert not cells & {("elepose", 3), ("hybrid", 2)}
     assert np.isnan(results.by_seed("hybrid", "test/azimuth_mae_deg")[2])
-    assert results.examples("hybrid", 2) is None
+    assert results.columns("hybrid", 2) is None
 
 
 def test_frame_is_wide_and_keeps_the_gaps(results: Results) -> None:
@@ -71,12 +74,6 @@ def test_curves_are_the_history(results: Results, store: MemoryTracker) -> None:
     assert list(rows.epoch) == [1, 2, 3, 4, 5, 6]
     history = store.history(str(results.runs.run_id[0]))
     assert list(rows.score) == [entry["train/loss"] for entry in history]
-
-
-def test_examples_hold_every_metric_and_condition(results: Results) -> None:
-    frame = results.examples("existing", 1)
-    assert frame is not None
-    assert {"azimuth_mae_deg", "azimuth_deg", "elevation_deg"} <= set(frame.columns)
 
 
 def results_of_run(folder: Path, metrics: dict[str, dict[str, object]], **tables_: pd.DataFrame) -> Results:
@@ -104,7 +101,7 @@ def test_examples_join_scores_and_conditions_under_every_metrics_name(tmp_path: 
     scores = pd.DataFrame({"azimuth_mae_deg": [1.0, 2.0], "elevation_deg": [5.0, 6.0]})
     conditions = pd.DataFrame({"subject": [7, 8], "input_mpjpe_mm": [60.0, 70.0], "elevation_deg": [0.0, 0.0]})
     results = results_of_run(tmp_path, metrics, scores=scores, conditions=conditions)
-    frame = results.examples("existing", 1)
+    frame = results.columns("existing", 1)
     assert frame is not None
     assert frame["azimuth_median_deg"].tolist() == frame["azimuth_mae_deg"].tolist() == [1.0, 2.0]
     assert frame["input_mpjpe_mm"].tolist() == [60.0, 70.0]
@@ -116,7 +113,7 @@ def test_examples_join_scores_and_conditions_under_every_metrics_name(tmp_path: 
 
 def test_examples_of_a_snapshot_that_kept_conditions_alone(tmp_path: Path) -> None:
     nothing, conditions = pd.DataFrame(index=range(2)), pd.DataFrame({"subject": [7, 8]})
-    frame = results_of_run(tmp_path, {}, scores=nothing, conditions=conditions).examples("existing", 1)
+    frame = results_of_run(tmp_path, {}, scores=nothing, conditions=conditions).columns("existing", 1)
     assert frame is not None
     assert frame["subject"].tolist() == [7, 8]
 
@@ -125,12 +122,13 @@ def test_examples_of_an_older_store_are_all_in_one_file(tmp_path: Path) -> None:
     everything = pd.DataFrame({"azimuth_deg": [10.0], "azimuth_mae_deg": [1.0], "azimuth_median_deg": [1.5]})
     metrics = {"azimuth_median_deg": {**INFO, "reduction": "median"}}
     results = results_of_run(tmp_path, metrics, scores=everything)
-    pd.testing.assert_frame_equal(results.examples("existing", 1), everything)
+    pd.testing.assert_frame_equal(pd.DataFrame(results.columns("existing", 1)), everything)
     assert results.metrics["azimuth_median_deg"].column == "azimuth_median_deg"
 
 
 def test_csv_bytes(results: Results, tmp_path: Path) -> None:
-    scores, timings = tables.write_csv(results, tmp_path)
+    tables.write_csv(results, tmp_path)
+    scores, timings = tmp_path / "results.csv", tmp_path / "timings.csv"
     lines = scores.read_text().splitlines()
     assert lines[0] == "arm,seed,status,metric,score"
     assert "elepose,3,missing,," in lines
@@ -159,18 +157,6 @@ def test_csv_does_not_depend_on_the_order_of_runs_or_on_retries(toy: Toy, tmp_pa
     assert (tmp_path / "one" / "results.csv").read_bytes() == (tmp_path / "two" / "results.csv").read_bytes()
 
 
-def test_the_newest_finished_record_counts(toy: Toy, tmp_path: Path) -> None:
-    store = replace(toy, folder=tmp_path).store()
-    newer, under_way = toy.spec("existing", 1), toy.spec("elepose", 3)
-    store.finish(store.start(newer), newer, RunResult(newer.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
-    store.finish(store.start(newer), newer, RunResult(newer.key, "FAILED", error="no"))
-    store.kill(store.start(under_way))
-    results = tables.load(store, "toy")
-    assert results.by_seed("existing", "test/azimuth_mae_deg")[1] == 1.5
-    status = results.runs.set_index(["arm", "seed"]).status
-    assert (status["existing", 1], status["elepose", 3]) == ("done", "missing")
-
-
 def test_a_record_of_other_data_or_settings_is_outdated_and_in_no_table(toy: Toy, tmp_path: Path) -> None:
     store = replace(toy, folder=tmp_path).store()
     before = tables.load(store, "toy")
@@ -193,30 +179,6 @@ def test_a_record_of_other_data_or_settings_is_outdated_and_in_no_table(toy: Toy
     assert not before.outdated
 
 
-def test_an_older_document_has_the_data_of_the_newest_finished_runs(toy: Toy, tmp_path: Path) -> None:
-    changed = {"settings": {**toy.study()["settings"], "data": {"noise": 1.0, "file": "poses.npz"}}}
-    older = Toy(tmp_path, arms={"existing": {}, "elepose": {}}, seeds=(1, 2), tuned=False, more=changed)
-    store = MemoryTracker()
-    document = older.document()
-    del document["data_digests"]
-    store.open("toy", document)
-    for arm, seed, data in (("existing", 1, "a"), ("existing", 2, "a"), ("elepose", 1, "a"), ("elepose", 2, "b")):
-        spec = plan.compare_spec(older.parsed(), arm, seed, {}, data * 64)
-        store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {"test/azimuth_mae_deg": 1.5}))
-    results = tables.load(store, "toy")
-    assert results.runs.status.to_list() == ["done", "done", "missing", "done"]
-    assert [(old.record.arm, old.record.seed, old.changed) for old in results.outdated] == [
-        ("elepose", 1, "data content")
-    ]
-
-
-def test_tuning_is_counted_for_every_arm(results: Results) -> None:
-    tuning = results.tuning["existing"]
-    assert (tuning.allotted, tuning.finished, tuning.failed, tuning.epochs) == (2, 2, 0, 6)
-    assert tuning.seconds == 6.0
-    assert tuning.tuned == {"training.learning_rate": 0.002}
-
-
 def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -> None:
     tuning = {**Toy(tmp_path).study()["tuning"], "trials": 3}
     toy = Toy(tmp_path, arms={"existing": {}}, more={"tuning": tuning})
@@ -226,9 +188,9 @@ def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -
         toy._trial(store, "existing", trial)  # scores 9.0 and 8.0
     spec = toy.trial_spec("existing", 2)
     store.finish(store.start(spec), spec, RunResult(spec.key, "FAILED", error="no"))
-    results = tables.load(store, "toy").tuning["existing"]
-    assert results.tuned == {"training.learning_rate": 0.002}
-    assert (results.finished, results.failed) == (2, 1)
+    (budget,) = budget_rows(tables.load(store, "toy"))
+    assert budget.tuned == {"training.learning_rate": 0.002}
+    assert (budget.finished_trials, budget.failed_trials) == (2, 1)
 
 
 def test_an_unknown_study_is_an_input_error() -> None:
@@ -240,7 +202,7 @@ def test_tables_of_another_length_are_refused(tmp_path: Path) -> None:
     scores, conditions = pd.DataFrame({"azimuth_mae_deg": [1.0]}), pd.DataFrame({"subject": [7, 8]})
     results = results_of_run(tmp_path, {}, scores=scores, conditions=conditions)
     with pytest.raises(InputError, match="as many rows"):
-        results.examples("existing", 1)
+        results.columns("existing", 1)
 
 
 def test_examples_are_read_once_as_far_as_there_is_room(tmp_path: Path) -> None:

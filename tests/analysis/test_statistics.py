@@ -74,16 +74,16 @@ def test_paired_p_is_scipys(pairs: list[tuple[float, float]]) -> None:
 
 
 def test_pairs_are_the_common_seeds_and_it_says_how_many() -> None:
-    result = paired({1: 1.0, 2: 2.0, 3: math.nan, 4: 9.0}, {1: 2.0, 2: 4.0, 3: 5.0})
+    result = paired({1: 1.0, 2: 2.0, 3: math.nan, 4: 9.0, 5: 1.0}, {1: 2.0, 2: 4.0, 3: 5.0, 5: math.inf})
     assert result.by_seed == {1: -1.0, 2: -2.0}
-    assert result.unpaired == (3, 4)
-    assert result.note == "2 of 4 seeds have a score of both"
+    assert result.unpaired == (3, 4, 5)
+    assert result.note == "2 of 5 seeds have a score of both"
 
 
 def test_one_pair_and_no_pair_claim_nothing() -> None:
     one = paired({1: 1.0}, {1: 2.0})
     assert (one.difference.mean, one.p, one.d_z, one.difference.low) == (-1.0, None, None, None)
-    none = paired({1: 1.0}, {2: 2.0})
+    none = paired({1: 1.0, 3: math.nan}, {2: 2.0, 3: 2.0})
     assert (none.difference.mean, none.p, none.difference.n) == (None, None, 0)
 
 
@@ -97,12 +97,6 @@ def test_differences_without_variation() -> None:
         assert (result.p, result.p_sign_flip, result.d_z) == (None, None, None)
         assert not result.difference.excludes_zero
         assert result.note == "the same value at every seed: an interval of zero width, no test"
-
-
-def test_scores_that_are_no_number_are_missing_pairs() -> None:
-    result = paired({1: math.nan, 2: 1.0, 3: 2.5}, {1: 1.0, 2: math.inf, 3: 2.0})
-    assert (result.by_seed, result.unpaired, result.p, result.p_sign_flip) == ({3: 0.5}, (1, 2), None, None)
-    assert result.note == "1 of 3 seeds have a score of both; one seed: no interval"
 
 
 def test_overlapping_training_sets_widen_the_interval() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from toy_results import Toy
+from toy_scores import load
 
 from ablate.analysis import results as tables
 from ablate.analysis import tuning_history as history
@@ -57,5 +58,5 @@ def test_a_study_tells_its_trials_in_order(tmp_path: Path) -> None:
     assert "One setting was tuned" in tables_figures.importances_note(tuning)
 
 
-def test_an_untuned_study_has_no_history(tmp_path: Path) -> None:
-    assert history.tuning_history(tables.load(Toy(tmp_path, seeds=(1,), tuned=False).store(), "toy")) is None
+def test_an_untuned_study_has_no_history() -> None:
+    assert history.tuning_history(load({"existing": {1: 7.0}})) is None

@@ -51,14 +51,17 @@ def load(
     *,
     arms: Mapping[str, Mapping[str, Any]] | None = None,
     other: Mapping[str, Scores] | None = None,
-    frames: Mapping[str, pd.DataFrame] | None = None,
+    frames: Mapping[Any, pd.DataFrame] | None = None,
     folder: Path | None = None,
     data_digest: str = "d",
     provenance: Mapping[str, str] | None = None,
     store: MemoryTracker | None = None,
     **more: Any,
 ) -> Results:
-    """`scores`: arm → seed → azimuth error; `other`: key of another score → the same; `frames`: arm → its examples."""
+    """`scores`: arm → seed → azimuth error; `other`: key of another score → the same.
+
+    `frames`: the examples of every run of an arm, by arm, or of one run, by (arm, seed).
+    """
     written = study(scores, arms, **more)
     store = store or MemoryTracker()
     digests = dict.fromkeys(scores, data_digest)
@@ -70,7 +73,8 @@ def load(
             spec = plan.compare_spec(parsed, arm, seed, {}, data_digest)
             run_scores = {f"test/{AZIMUTH}": value, "cost/parameters": 2e6 if arm.startswith("existing") else 6.8e6}
             run_scores |= {key: table[arm][seed] for key, table in (other or {}).items() if seed in table.get(arm, {})}
-            artifacts = _keep(frames[arm], folder / f"{arm}-{seed}") if frames and folder else None
+            frame = (frames or {}).get((arm, seed), (frames or {}).get(arm))
+            artifacts = None if frame is None or folder is None else _keep(frame, folder / f"{arm}-{seed}")
             store.finish(
                 store.start(spec),
                 spec,
