@@ -71,7 +71,7 @@ def _mlflow_ui(workspace: Workspace) -> str:
     return command_line(["ablate", "ui", *options])
 
 
-def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: bool, as_json: bool) -> None:
+def print_plan(shown: ShownPlan, power: PowerPlan | None = None, *, checked: bool = False, as_json: bool) -> None:
     """Print a plan; `power`: also what the seeds can show; `checked`: every component was built."""
     from ablate.report import terminal_plan
 
@@ -90,9 +90,15 @@ def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: bool, as_j
 
 
 def print_error(error: Exception) -> int:
-    """Print an error that ended a command, a known one as a line for each problem; returns the exit code."""
+    """Print an error that ended a command, a known one as a line for each problem; returns the exit code.
+
+    An unexpected one is shown with its traceback, without the passwords of addresses.
+    """
+    import traceback
+
     from ablate.scheduler.retry import RetryTimeout
     from ablate.study import InputError, StoreUnavailable  # imports pydantic, which --help does not need
+    from ablate.untrusted.addresses import redacted
 
     if isinstance(error, InputError):
         for problem in error.problems:
@@ -103,14 +109,5 @@ def print_error(error: Exception) -> int:
     elif isinstance(error, StoreUnavailable):
         typer.echo(f"error: the store does not answer: {error}", err=True)
     else:
-        _print_traceback(error)
+        typer.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
     return EXIT_FAILED
-
-
-def _print_traceback(error: Exception) -> None:
-    """Print the traceback of an unexpected error, without the passwords of addresses."""
-    import traceback
-
-    from ablate.untrusted.addresses import redacted
-
-    typer.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
