@@ -6,14 +6,13 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_project import Project, as_json, clean_environment, finish, group_members, wait_until
+from toy_project import Project, as_json, finish, group_members, wait_until
 
 from ablate.study import trust
 
@@ -89,32 +88,6 @@ class TestBeforeAnythingRan:
         assert (power["seeds"], power["smallest_sign_flip_p"], len(power["prospects"])) == (2, 0.5, 1)
         refused = cli("plan", "linear.toml", "--difference", "nan")
         assert (refused.code, refused.err) == (2, "error: --difference: must be a number\n")
-
-    def test_help_is_light(self) -> None:
-        heavy = ["torch", "mlflow", "optuna", "pandas", "matplotlib", "scipy", "numpy", "pydantic"]
-        assert imported_by("--help", heavy) == "[]"
-
-    def test_plan_needs_neither_torch_nor_mlflow(self, project: Project) -> None:
-        heavy = ["torch", "mlflow", "optuna", "pandas", "matplotlib"]
-        assert imported_by("plan", heavy, "linear.toml", folder=project.folder) == "[]"
-
-
-def imported_by(command: str, modules: list[str], *arguments: str, folder: Path | None = None) -> str:
-    """Which of `modules` a command has imported when it ends, as a new process says."""
-    script = f"""
-import sys
-sys.argv = ["ablate", {command!r}, *{list(arguments)!r}]
-from ablate.cli.app import main
-try:
-    main()
-except SystemExit as error:
-    assert not error.code, error
-print("\\n" + repr([name for name in {modules!r} if name in sys.modules]))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=clean_environment(), capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()[-1]
 
 
 class TestInterruptions:

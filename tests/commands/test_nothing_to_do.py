@@ -48,6 +48,8 @@ def imported(project: Project, *arguments: str) -> set[str]:
 @pytest.mark.parametrize(
     ("arguments", "needless"),
     [
+        (["--help"], {"torch", "mlflow", "optuna", "matplotlib", "pandas", "scipy", "numpy", "pydantic"}),
+        (["plan", "linear.toml"], {"torch", "mlflow", "optuna", "matplotlib", "pandas"}),
         (["status", "linear.toml"], {"torch", "mlflow", "optuna", "matplotlib", "pandas"}),
         (["compare", "linear", "garden", "plain"], {"torch", "mlflow", "optuna", "matplotlib"}),
         (["run", "linear.toml"], {"torch", "mlflow", "optuna", "matplotlib"}),

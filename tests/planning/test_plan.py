@@ -231,7 +231,9 @@ def test_every_seed_redraws_the_split_for_all_arms_alike(tmp_path: Path) -> None
 
 def test_every_seed_takes_a_fold_and_tuning_the_studys_own_split(tmp_path: Path) -> None:
     study = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", FOLD.replace("1, 2, 3", "7, 5, 3")))
-    data = [plan.compare_spec(study, "extra", seed).settings["data"] for seed in study.seeds]
+    specs = plan.compare_specs(study, "extra")
+    assert specs == [plan.compare_spec(study, "extra", seed) for seed in study.seeds]
+    data = [spec.settings["data"] for spec in specs]
     assert [(d["fold"], d["folds"]) for d in data] == [(0, 3), (1, 3), (2, 3)]
     own = trials.trial_specs(study, "plain", 0, ADAM)[0].settings["data"]
     assert own == {"factory": "design_toy:data", "examples": 10}
@@ -264,9 +266,3 @@ class TestRecordIndex:
         records = tuned(study, "plain", FOUR)
         direct, indexed = (plan.make_plan(study, r, lambda _: "") for r in (records, counting.RecordIndex(records)))
         assert direct == indexed
-
-    def test_the_specs_of_an_arm_share_no_setting_that_a_seed_changes(self, tmp_path: Path) -> None:
-        folds = design_toy.study(tmp_path).model_copy(update={"vary": ["init", "order", "fold"], "tuning": None})
-        specs = plan.compare_specs(folds, "plain")
-        assert [spec.settings["data"]["fold"] for spec in specs] == [0, 1, 2]
-        assert specs == [plan.compare_spec(folds, "plain", seed) for seed in folds.seeds]
