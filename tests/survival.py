@@ -10,8 +10,8 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,11 @@ from toy_project import GONE_S, PATIENCE_S, Project, end, finish, group_members,
 Ask = Callable[[str], list[tuple[Any, ...]]]  # an SQL query to MLflow's database
 
 ORPHANS_S = 60  # for a fork server that is still importing when its driver is killed
-BAD_STATES = "'RUNNING', 'SCHEDULED'"
+
+CELLS = (
+    *(f"{arm}-trial{trial}-seed101" for arm in ("plain", "garden") for trial in (0, 1)),
+    *(f"{arm}-seed{seed}" for arm in ("plain", "garden", "mean") for seed in (1, 2)),
+)
 
 
 @dataclass
@@ -31,7 +35,6 @@ class Survivor:
 
     project: Project
     options: Sequence[str] = ()
-    name: str = "linear"
     delay_s: float = 0.03
     kills: list[str] = field(default_factory=list)
     driver: subprocess.Popen[str] | None = None
@@ -99,20 +102,16 @@ class Survivor:
         assert self.driver is not None
         others = sorted(set(group_members(self.driver.pid)) - {self.driver.pid})
         if others:
-            _kill(rng.choice(others))
+            with suppress(ProcessLookupError):
+                os.kill(rng.choice(others), signal.SIGKILL)
             self.kills.append("worker")
 
-    def complete(self) -> str:
-        """Run until done; what was said."""
+    def complete(self) -> None:
+        """Run until done."""
         self.start()
         assert self.driver is not None
         done = finish(self.driver)
         assert done.returncode == 0, done.stderr
-        return done.stderr
-
-    @property
-    def results(self) -> bytes:
-        return (self.project.folder / "reports" / self.name / "results.csv").read_bytes()
 
 
 def _changed(path: Path) -> float:
@@ -120,13 +119,6 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def in_sqlite(database: Path) -> Ask:
@@ -137,28 +129,25 @@ def in_sqlite(database: Path) -> Ask:
     return ask
 
 
-def check_stores(survivor: Survivor, ask: Ask, cells: Iterable[str]) -> None:
-    """Nothing is at work, every cell is FINISHED once, and no half-written model or folder is left."""
-    assert ask(f"SELECT name FROM runs WHERE status IN ({BAD_STATES})") == []
-    mine = f"""FROM runs JOIN experiments USING (experiment_id)
-        WHERE experiments.name = '{survivor.name}' AND runs.lifecycle_stage = 'active'"""
+def check(survivor: Survivor, finished: Project, ask: Ask | None = None) -> None:
+    """It has ended as `finished`, which nobody interrupted: the same bytes, nothing at work in the store, every cell
+    FINISHED once, and no half-written model or folder left. `ask`: the default is the local store."""
+    assert survivor.project.results == finished.results
+    ask = ask or in_sqlite(survivor.mlruns / "mlflow.db")
+    assert ask("SELECT name FROM runs WHERE status IN ('RUNNING', 'SCHEDULED')") == []
+    mine = """FROM runs JOIN experiments USING (experiment_id)
+        WHERE experiments.name = 'linear' AND runs.lifecycle_stage = 'active'"""
     ended = Counter(
         ask(f"SELECT runs.name, status {mine} AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'ablate.key')")
     )
-    assert ended == Counter((name, "FINISHED") for name in cells)
+    assert ended == Counter((name, "FINISHED") for name in CELLS)
     models = ask(
-        f"""SELECT source_run_id FROM logged_models JOIN experiments USING (experiment_id)
-        WHERE experiments.name = '{survivor.name}' AND logged_models.lifecycle_stage = 'active'"""
+        """SELECT source_run_id FROM logged_models JOIN experiments USING (experiment_id)
+        WHERE experiments.name = 'linear' AND logged_models.lifecycle_stage = 'active'"""
     )
     compared = ask(f"""SELECT run_uuid {mine} AND run_uuid IN
         (SELECT run_uuid FROM tags WHERE key = 'ablate.phase' AND value = 'compare')""")
     assert sorted(models) == sorted(compared)  # one model each
     trials = in_sqlite(survivor.mlruns / "optuna.db")("SELECT state, count(*) FROM trials GROUP BY state")
     assert [state for state, _ in trials] == ["COMPLETE"]
-    assert [path.name for path in (survivor.mlruns / "work" / survivor.name).iterdir()] == []
-
-
-CELLS = (
-    *(f"{arm}-trial{trial}-seed101" for arm in ("plain", "garden") for trial in (0, 1)),
-    *(f"{arm}-seed{seed}" for arm in ("plain", "garden", "mean") for seed in (1, 2)),
-)
+    assert [path.name for path in (survivor.mlruns / "work" / "linear").iterdir()] == []

@@ -141,11 +141,11 @@ class Results:
         return table
 
 
-def load(reader: RunReader, study_name: str) -> Results:
-    """The results of a study, read from the store now. Raises InputError when the store has no such study."""
+def load(reader: RunReader, study_name: str, *, store: str = "tracking store") -> Results:
+    """The results of a study, read from the store now. Raises InputError when `store`, as it is called, lacks it."""
     document = reader.document(study_name)
     if document is None:
-        raise InputError(Problem("tracking store", "", "no study of this name has been run", study_name))
+        raise InputError(Problem(store, "study", "not in the store", study_name))
     study, facts = checked(document, study_name)
     document = clean(document)
     metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in facts.items()}

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -110,8 +110,14 @@ def plan(
     """Print what would run, what is done, and what the study's seeds can show. Runs and creates nothing."""
     if difference is not None and not abs(difference) < float("inf"):
         _refuse("--difference", "must be a number")
-    power = {"difference": difference}
-    _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, check=check, power=power)
+    from ablate.commands import plan as plans
+    from ablate.scheduler.workspace import Workspace
+    from ablate.trainers.print_capture import stdout_to_stderr
+
+    workspace = Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
+    with stdout_to_stderr():
+        shown, power = plans.plan(study, workspace, check=check, difference=difference, rehash=rehash)
+    output.print_plan(shown, power, as_json=as_json)
 
 
 @app.command(epilog="Example:  ablate status studies/quick.toml --json")
@@ -130,48 +136,17 @@ def status(
     of other data or settings than the study asks for now is "outdated" and does not count; how many were made by other
     code is said at the end.
     """
-    cells = _print_cells(study, mlruns, tracking_uri, data_root, as_json, rehash, phases=("compare",))
-    if any(cell.state != "done" for cell in cells):
-        raise typer.Exit(output.EXIT_FAILED)
-
-
-def _print_cells(
-    study: Path,
-    mlruns: Path,
-    tracking_uri: str | None,
-    data_root: Path | None,
-    as_json: bool,
-    rehash: bool,
-    *,
-    check: bool = False,
-    phases: tuple[str, ...] = ("tune", "compare"),
-    power: dict[str, float | None] | None = None,
-) -> list[Any]:
-    """Print the runs of a study's plan in these phases; returns them."""
     from ablate.commands import plan as plans
-    from ablate.commands import stale
     from ablate.report import terminal_plan
-    from ablate.scheduler import component_checks
-    from ablate.scheduler.loaded_study import load
     from ablate.scheduler.workspace import Workspace
     from ablate.trainers.print_capture import stdout_to_stderr
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri, data_root=data_root)
     with stdout_to_stderr():
-        loaded = load(study, workspace, imports=check, rehash=rehash)
-        records = workspace.reader().records(loaded.study.name)
-        planned = plans.make_plan(loaded, workspace, check=check, records=records)
-    status = plans.study_status(loaded, workspace, records, planned)
-    process = plans.running_process(loaded, workspace)
-    power_plan = None if power is None else plans.power_plan(loaded, status, **power)
-    stale_notes = list(stale.notes(status.stale))
-    shown = terminal_plan.ShownPlan(
-        planned, status.outdated, status.differences, phases, process, status.stale, stale_notes
-    )
-    output.print_plan(
-        shown, power_plan, checked=component_checks.CHECKED[loaded.study.trainer] if check else "", as_json=as_json
-    )
-    return terminal_plan.cells(shown)
+        shown = plans.status(study, workspace, rehash=rehash)
+    output.print_plan(shown, as_json=as_json)
+    if any(cell.state != "done" for cell in terminal_plan.cells(shown)):
+        raise typer.Exit(output.EXIT_FAILED)
 
 
 @app.command(epilog="Example:  ablate report quick --format md,html")

@@ -71,8 +71,8 @@ def _mlflow_ui(workspace: Workspace) -> str:
     return command_line(["ablate", "ui", *options])
 
 
-def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: str, as_json: bool) -> None:
-    """Print a plan; `power`: also what the seeds can show; `checked`: what `--check` has looked at."""
+def print_plan(shown: ShownPlan, power: PowerPlan | None = None, *, as_json: bool) -> None:
+    """Print a plan; `power`: also what the seeds can show."""
     from ablate.report import terminal_plan
 
     if as_json:
@@ -83,16 +83,22 @@ def print_plan(shown: ShownPlan, power: PowerPlan | None, *, checked: str, as_js
         typer.echo(line)
     for line in terminal_plan.notes(shown):
         typer.echo(line, err=True)
-    if checked:
-        typer.echo(checked, err=True)
+    if shown.checked:
+        typer.echo(shown.checked, err=True)
     for line in () if power is None else power.lines():
         typer.echo(f"{'power':<11} {line}")
 
 
 def print_error(error: Exception) -> int:
-    """Print an error that ended a command, a known one as a line for each problem; returns the exit code."""
+    """Print an error that ended a command, a known one as a line for each problem; returns the exit code.
+
+    An unexpected one is shown with its traceback, without the passwords of addresses.
+    """
+    import traceback
+
     from ablate.scheduler.retry import RetryTimeout
     from ablate.study import InputError, StoreUnavailable  # imports pydantic, which --help does not need
+    from ablate.untrusted.addresses import redacted
 
     if isinstance(error, InputError):
         for problem in error.problems:
@@ -103,14 +109,5 @@ def print_error(error: Exception) -> int:
     elif isinstance(error, StoreUnavailable):
         typer.echo(f"error: the store does not answer: {error}", err=True)
     else:
-        _print_traceback(error)
+        typer.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)
     return EXIT_FAILED
-
-
-def _print_traceback(error: Exception) -> None:
-    """Print the traceback of an unexpected error, without the passwords of addresses."""
-    import traceback
-
-    from ablate.untrusted.addresses import redacted
-
-    typer.echo(redacted("".join(traceback.format_exception(error))), err=True, nl=False)

@@ -112,10 +112,8 @@ class ProgressView:
         return table
 
 
-def clock(seconds: float | None) -> str:
+def clock(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""
-    if seconds is None:
-        return "?"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ablate.archive.clean import Leftover
     from ablate.archive.snapshot import Collect
 
-OLD_DAYS = 14.0
-
 
 class Progress(Protocol):
     """Shows a person how many runs were transferred."""
@@ -193,7 +191,7 @@ def discard(chosen: Discarding, workspace: Workspace) -> None:
             tracker.discard([record.run_id for record in chosen.runs])
 
 
-def clean(workspace: Workspace, notify: Callable[[str], None], *, days: float = OLD_DAYS, dry_run: bool = False) -> int:
+def clean(workspace: Workspace, notify: Callable[[str], None], *, days: float, dry_run: bool) -> int:
     """Remove work folders of ended runs, and files of discarded ones. Studies that another command writes are skipped.
 
     Reports every folder that is removed or, with `dry_run`, would be. Returns the bytes freed.

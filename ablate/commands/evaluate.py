@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.commands import report
 from ablate.scheduler.workspace import Workspace, resolve_device
-from ablate.study import InputError, Metric, Problem, Tracker, components, study_file, trust
+from ablate.study import InputError, Metric, Problem, components, study_file, trust
 from ablate.study.catalogue import catalogue_of
 from ablate.study.resolve import resolve
 from ablate.untrusted.wording import shown
@@ -72,19 +72,21 @@ def evaluate(
     Code that the study file or `factory` names is imported; code that the store names, only where `trust` allows it.
     Raises InputError before anything is recorded.
     """
+    from ablate.analysis.external import EXAMPLES, PREFIX
+
     folder = Path(study).resolve().parent if study.endswith(".toml") else workspace.working_folder
     # resolved before a component is imported, which may change the working folder
     existing_file = data.resolve() if data.is_file() else None
-    results = report.results(_name_of(study), workspace)
+    study_name = study_file.load(Path(study)).name if study.endswith(".toml") else study
+    results = report.results(study_name, workspace)
     if factory:
         components.importable([workspace.working_folder])
     file = data if existing_file else _find(data, workspace, folder)
     name = test_name(name, file)
     scorer = _Scorer(results, workspace, folder, existing_file or file.resolve(), factory)
-    runs = scorer.runs()
-    models = {run: path for run in runs if (path := results.artifact(*run, "model"))}
-    if not models:
-        raise InputError(*_no_model(results, runs))
+    done = results.done()
+    run_ids = {(arm, seed): run_id for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)}
+    models, without_model = _models(results, run_ids)
     scores: dict[ArmSeed, dict[str, float]] = {}
     for count, ((arm, seed), path) in enumerate(models.items()):
         progress(count, len(models), f"{arm} seed {seed}")
@@ -92,10 +94,13 @@ def evaluate(
         if run_scores:
             scores[arm, seed] = run_scores
     progress(len(models), len(models), "")
-    notes = list(dict.fromkeys([*scorer.notes, *_notes_without_model(results, [r for r in runs if r not in models])]))
+    notes = list(dict.fromkeys([*scorer.notes, *without_model]))
     if not scores:
         raise InputError(*(Problem(str(file), "", note) for note in notes))
-    _record(workspace.existing_tracker(), results, name, scores, scorer.examples)
+    tracker = workspace.existing_tracker()
+    for run, values in scores.items():
+        logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
+        tracker.add_scores([run_ids[run]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(scorer.examples)})
     updated = report.results(results.study.name, workspace)
     return ExternalTest(results.study.name, name, file, scorer.examples, _tidy(scores), tuple(notes), updated)
 
@@ -107,11 +112,6 @@ def _find(data: Path, workspace: Workspace, folder: Path) -> Path:
         )
     except InputError as error:  # names a setting of a study file, where the person gave an option
         raise InputError(*(problem._replace(file="--data", place="") for problem in error.problems)) from None
-
-
-def _name_of(study: str) -> str:
-    """The name of a study given by name or by file. What the file names is imported."""
-    return study_file.load(Path(study)).name if study.endswith(".toml") else study
 
 
 def test_name(name: str | None, file: Path) -> str:
@@ -141,11 +141,6 @@ class _Scorer:
         self.notes: list[str] = []
         self._data: dict[str, Data] = {}  # by data settings
         self._batches: dict[str, Batch | None] = {}  # by data settings and control
-
-    def runs(self) -> list[ArmSeed]:
-        """Every finished run."""
-        done = self.results.done()
-        return [(str(arm), int(seed)) for arm, seed in zip(done.arm, done.seed, strict=True)]
 
     def score(self, run: ArmSeed, model: Path) -> dict[str, float] | None:
         """One number per metric; None, and a note, for a run that cannot be scored."""
@@ -252,40 +247,27 @@ def reader(own: str, file: Path) -> str | None:
     return None
 
 
-def _notes_without_model(results: Results, runs: list[ArmSeed]) -> list[str]:
-    """Why these finished runs, which have no model, could not be scored."""
-    reasons = _unloadable(results, runs)
-    missing = len(runs) - len(reasons)
-    return [*reasons, f"{missing} finished runs kept no model and could not be scored"] if missing else reasons
+def _models(results: Results, runs: Collection[ArmSeed]) -> tuple[dict[ArmSeed, Path], list[str]]:
+    """The models of these finished runs, and why those without one cannot be scored.
 
-
-def _unloadable(results: Results, runs: list[ArmSeed]) -> list[str]:
-    """A note for each of these runs whose network could not be loaded again when it was recorded."""
+    Raises InputError where no run has a model.
+    """
     from ablate.trainers.provenance import UNLOADABLE
 
-    reasons = {(arm, seed): results.provenance[arm, seed].get(UNLOADABLE) for arm, seed in runs}
-    return [f"{arm} seed {seed} could not be scored: {reason}" for (arm, seed), reason in reasons.items() if reason]
-
-
-def _no_model(results: Results, runs: list[ArmSeed]) -> list[Problem]:
     name = results.study.name
     if not runs:
-        return [Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first")]
-    rule = "no finished run kept its model, so none can be evaluated"
-    reasons = [Problem(name, "", reason) for reason in _unloadable(results, runs)]
-    return [Problem(name, "", rule, nearest="`ablate run --rerun`"), *reasons]
-
-
-def _record(
-    tracker: Tracker, results: Results, name: str, scores: Mapping[ArmSeed, Mapping[str, float]], examples: int
-) -> None:
-    from ablate.analysis.external import EXAMPLES, PREFIX
-
-    done = results.done()
-    ids = {(str(row.arm), int(str(row.seed))): str(row.run_id) for row in done.itertuples()}
-    for run, values in scores.items():
-        logged = {f"{PREFIX}{name}/{metric}": value for metric, value in values.items()}
-        tracker.add_scores([ids[run]], {**logged, f"{PREFIX}{name}/{EXAMPLES}": float(examples)})
+        raise InputError(Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first"))
+    models = {run: path for run in runs if (path := results.artifact(*run, "model"))}
+    # of a network that could not be loaded again when it was recorded the reason is known
+    reasons = {run: results.provenance[run].get(UNLOADABLE) for run in runs if run not in models}
+    notes = [f"{arm} seed {seed} could not be scored: {reason}" for (arm, seed), reason in reasons.items() if reason]
+    if not models:
+        rule = "no finished run kept its model, so none can be evaluated"
+        hint = Problem(name, "", rule, nearest="`ablate run --rerun`")
+        raise InputError(hint, *(Problem(name, "", note) for note in notes))
+    if unknown := len(reasons) - len(notes):
+        notes.append(f"{unknown} finished runs kept no model and could not be scored")
+    return models, notes
 
 
 def _tidy(scores: Mapping[ArmSeed, Mapping[str, float]]) -> pd.DataFrame:

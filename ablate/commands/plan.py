@@ -3,72 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.commands.stale import stale
-from ablate.planning import plan
-from ablate.planning.counting import Code
-from ablate.planning.outdated import Outdated, outdated
-from ablate.scheduler.component_checks import build_all
-from ablate.scheduler.loaded_study import LoadedStudy, load_stored_study
+from ablate.commands.stale import notes, stale
+from ablate.planning.outdated import outdated
+from ablate.report.terminal_plan import ShownPlan
+from ablate.scheduler.component_checks import CHECKED, build_all
+from ablate.scheduler.loaded_study import LoadedStudy, load, load_stored_study
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace
-from ablate.study import Record, amend
+from ablate.study import Phase, Record, amend
 
 if TYPE_CHECKING:
     from ablate.analysis.power_plan import PowerPlan
 
+Compared = Mapping[tuple[str, int], Record]  # comparison runs that count by the stored document, by arm and seed
 
-def make_plan(
-    loaded: LoadedStudy, workspace: Workspace, *, check: bool = False, records: Sequence[Record] | None = None
-) -> plan.Plan:
-    """What would run and what is done. `check` also imports the components and builds every arm's.
 
-    `records`: the study's, where they have been read already.
+def plan(
+    path: Path, workspace: Workspace, *, check: bool = False, difference: float | None = None, rehash: bool = False
+) -> tuple[ShownPlan, PowerPlan]:
+    """Every run with its state, and the differences that the seeds can show, by the spread of the finished runs.
+
+    `check` also imports the components and builds every arm's. For a `difference` the seeds needed are computed.
     """
+    from ablate.analysis.power_plan import power_plan
+
+    loaded = load(path, workspace, imports=check, rehash=rehash)
     if check:
         with StopRequest().handling_signals():
             build_all(loaded, workspace)
-    records = workspace.reader().records(loaded.study.name) if records is None else records
-    if not running_process(loaded, workspace):  # a RUNNING record is then left from a killed `ablate run`
-        records = [replace(record, status="KILLED") if record.status == "RUNNING" else record for record in records]
-    return loaded.plan(records)
+    shown, compared = _look(loaded, workspace, ("tune", "compare"))
+    shown = replace(shown, checked=CHECKED[loaded.study.trainer] if check else "")
+    return shown, power_plan(loaded.study, loaded.catalogue, compared, difference)
 
 
-def running_process(loaded: LoadedStudy, workspace: Workspace) -> str:
-    """Process, host and time of the `ablate run` that runs this study with this `mlruns` folder; "" for none."""
+def status(path: Path, workspace: Workspace, *, rehash: bool = False) -> ShownPlan:
+    """The comparison runs with their states."""
+    return _look(load(path, workspace, imports=False, rehash=rehash), workspace, ("compare",))[0]
+
+
+def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) -> tuple[ShownPlan, Compared]:
+    """The plan, and how the study file, its data and its code differ from what the store holds.
+
+    Raises InputError when the study's document in the store is damaged.
+    """
     from ablate.locking import file_lock
 
-    return file_lock.describe_holder(workspace.lock_file(loaded.study.name))
-
-
-@dataclass(frozen=True)
-class StudyStatus:
-    """How a study file, its data and its code differ from what the store holds."""
-
-    outdated: Sequence[Outdated]  # finished runs that do not count by file and data
-    differences: Sequence[str]  # between the file and the stored document, in words
-    compared: Mapping[tuple[str, int], Record]  # comparison runs that count by the document, by arm and seed
-    stale: Mapping[str, Code]  # finished runs that count but were made by other code, by run id
-
-
-def study_status(
-    loaded: LoadedStudy, workspace: Workspace, records: Sequence[Record], planned: plan.Plan
-) -> StudyStatus:
-    """`records`: the study's, and their plan. Raises InputError when the study's document is damaged."""
+    records = workspace.reader().records(loaded.study.name)
+    process = file_lock.describe_holder(workspace.lock_file(loaded.study.name))
+    if process:
+        planned = loaded.plan(records)
+    else:  # a RUNNING record is left from an `ablate run` that was killed
+        planned = loaded.plan(replace(r, status="KILLED") if r.status == "RUNNING" else r for r in records)
     stored = load_stored_study(loaded.study.name, workspace, records)
     if stored is None:
-        return StudyStatus([], [], {}, {})
+        return ShownPlan(planned, [], [], phases, process, {}, []), {}
     edits, counted = amend.edited_settings(stored.study, loaded.study), stored.plan.counted
     outdated_runs = outdated(planned, records, lambda r: edits.get(r.arm, ()) if r.run_id in counted else ())
     differences = amend.edited(stored.study, loaded.study) + amend.other_data(stored.plan.digests, loaded.digests)
-    return StudyStatus(outdated_runs, differences, stored.plan.compared, stale(loaded, records))
-
-
-def power_plan(loaded: LoadedStudy, status: StudyStatus, *, difference: float | None = None) -> PowerPlan:
-    """The differences that the study's seeds can show, by the spread of its finished runs; for a `difference` also the
-    seeds needed."""
-    from ablate.analysis import power_plan as analysis
-
-    return analysis.power_plan(loaded.study, loaded.catalogue, status.compared, difference)
+    codes = stale(loaded, records)
+    shown = ShownPlan(planned, outdated_runs, differences, phases, process, codes, list(notes(codes)))
+    return shown, stored.plan.compared

@@ -78,10 +78,7 @@ def results(name: str, workspace: Workspace) -> Results:
     from ablate.analysis.results import load
 
     workspace.check_store_exists()
-    reader = workspace.reader()
-    if reader.document(name) is None:
-        raise InputError(Problem(shown_path(workspace.mlruns), "study", "not in the store", name))
-    return load(reader, name)
+    return load(workspace.reader(), name, store=shown_path(workspace.mlruns))
 
 
 def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:

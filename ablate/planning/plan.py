@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ablate.planning.counting import RecordIndex, document_digests
 from ablate.planning.trials import (
@@ -24,7 +23,6 @@ from ablate.study.resolve import resolve
 from ablate.untrusted.wording import nearest, shown
 
 State = Literal["done", "failed", "running", "interrupted", "missing", "waiting"]
-STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,6 @@ class Plan:
     cells: Sequence[Cell]
     digests: Mapping[str, str] = field(default_factory=dict)  # arm → digest of its data
     trials: Mapping[str, Sequence[TrialOutcome]] = field(default_factory=dict)  # of every tuned arm
-    counts: Mapping[State, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        counted = Counter(cell.state for cell in self.cells)
-        object.__setattr__(self, "counts", {state: counted[state] for state in STATES})
 
     @property
     def compared(self) -> dict[tuple[str, int], Record]:

@@ -25,6 +25,7 @@ class ShownPlan:
     process: str  # that is running the study; "" when none is
     stale: Mapping[str, Code]  # by run id
     stale_notes: Sequence[str]  # the same in words
+    checked: str = ""  # what `--check` has looked at
 
 
 def cells(shown: ShownPlan) -> list[Cell]:

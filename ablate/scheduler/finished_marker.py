@@ -1,12 +1,14 @@
 """A file that says: this study is finished, and its report shows it. So the next `ablate run` has nothing to do.
 
-The file holds one digest, of everything that could change since: the store's files by time and size, the study and the
-metrics by content, the report's files by content. It is safe to delete: then `ablate run` looks at everything again.
+The file holds one digest, of everything that could change since: ablate by version, the store's files by time and size,
+the study and the metrics by content, the report's files by content. It is safe to delete: then `ablate run` looks at
+everything again.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from ablate.scheduler.loaded_study import LoadedStudy
@@ -55,4 +57,4 @@ def _digest(loaded: LoadedStudy, workspace: Workspace, store: StoreState) -> str
     document = amend.document(loaded.study, loaded.catalogue, loaded.digests, command="", today="")
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     report = [[str(file.relative_to(folder)), file_digest(file)] for file in files]
-    return digest([document, store, report])
+    return digest([version("ablate"), document, store, report])

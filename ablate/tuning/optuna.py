@@ -68,11 +68,7 @@ def propose(
     for values, value in finished:
         optuna_study.add_trial(_frozen(space, values, value, {}))
     trial = optuna_study.ask()
-    values = {}
-    for path in by_dependence(space):
-        if _exists(space[path], values):
-            values[path] = _suggested(trial, path, space[path])
-    return _in_order(space, values)
+    return _values(space, lambda path: _suggested(trial, path, space[path]))
 
 
 def _suggested(trial: optuna.Trial, path: str, entry: Entry) -> Scalar:
@@ -106,35 +102,30 @@ def _quasi_random(space: Mapping[str, Entry], index: int) -> dict[str, Scalar]:
     optuna_study = _optuna_study(sampler, "lower")
     distributions = {path: _distribution(space[path]) for path in sorted(space)}
     # The sampler takes its space from the first trial, whatever its values.
-    first = {path: _some_value(space[path]) for path in distributions}
+    first = {p: e.choices[0] if isinstance(e, CategoricalSpace) else e.low for p, e in space.items()}
     optuna_study.add_trial(optuna.trial.create_trial(params=first, distributions=distributions, value=0.0))
     for _ in range(index):
         optuna_study.ask(distributions)
-    point = optuna_study.ask(distributions).params
-    values: dict[str, Scalar] = {}
-    for path in by_dependence(space):
-        if _exists(space[path], values):
-            values[path] = point[path]
-    return _in_order(space, values)
+    return _values(space, optuna_study.ask(distributions).params.__getitem__)
 
 
 def _as_written(space: Mapping[str, Entry], defaults: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
     """The settings as written, as a trial's values; None when one of them lies outside the space."""
+    try:
+        values = _values(space, defaults.__getitem__)
+    except KeyError:
+        return None
+    if not all(contains(space[path], value) for path, value in values.items()):
+        return None
+    return {path: float(value) if space[path].type == "float" else value for path, value in values.items()}
+
+
+def _values(space: Mapping[str, Entry], value_of: Callable[[str], Scalar]) -> dict[str, Scalar]:
+    """The value of every entry whose `when` holds, in the order of the space. `when` on an absent entry does not."""
     values: dict[str, Scalar] = {}
     for path in by_dependence(space):
-        if _exists(space[path], values):
-            if path not in defaults or not contains(space[path], defaults[path]):
-                return None
-            values[path] = float(defaults[path]) if space[path].type == "float" else defaults[path]
-    return _in_order(space, values)
-
-
-def _exists(entry: Entry, values: Mapping[str, Scalar]) -> bool:
-    """Whether the conditions of an entry hold. A condition on an absent entry does not."""
-    return all(other in values and values[other] == value for other, value in entry.when.items())
-
-
-def _in_order(space: Mapping[str, Entry], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        if all(other in values and values[other] == value for other, value in space[path].when.items()):
+            values[path] = value_of(path)
     return {path: values[path] for path in space if path in values}
 
 
@@ -144,10 +135,6 @@ def _distribution(entry: Entry) -> BaseDistribution:
     if isinstance(entry, IntSpace):
         return IntDistribution(entry.low, entry.high, log=entry.log)
     return FloatDistribution(entry.low, entry.high, log=entry.log)
-
-
-def _some_value(entry: Entry) -> Scalar:
-    return entry.choices[0] if isinstance(entry, CategoricalSpace) else entry.low
 
 
 def _frozen(
@@ -179,9 +166,10 @@ def _storage(address: str) -> Iterator[optuna.storages.RDBStorage]:
 
 
 def _open(address: str) -> optuna.storages.RDBStorage:
+    options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT_S}} if is_postgres(address) else {}
     for tries_left in reversed(range(TRIES)):
         try:
-            return optuna.storages.RDBStorage(with_driver(address), _engine_options(address))
+            return optuna.storages.RDBStorage(with_driver(address), options)
         except Exception as error:  # from SQLAlchemy, the driver, or Optuna for tables of another version
             # OperationalError: the database cannot be reached. Another one: two machines may be creating the tables.
             retry = isinstance(error, (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError))
@@ -190,10 +178,6 @@ def _open(address: str) -> optuna.storages.RDBStorage:
                 raise InputError(unreachable(address, error)) from None
         time.sleep(PAUSE_S)
     raise AssertionError("the last try returns or raises")
-
-
-def _engine_options(address: str) -> dict[str, Any]:
-    return {"connect_args": {"connect_timeout": CONNECT_TIMEOUT_S}} if is_postgres(address) else {}
 
 
 def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from ablate.untrusted.problems import InputError, Problem
@@ -57,12 +57,9 @@ def _check_extent(document: dict[str, Any], file: str) -> None:
             raise InputError(_too_deep(file))
         if count > MAX_ITEMS:
             raise InputError(Problem(file, "", f"must have at most {MAX_ITEMS:,} keys and items"))
-        level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]
+        tables = [value for value in level if isinstance(value, dict | list)]
+        level = list(chain.from_iterable(table.values() if isinstance(table, dict) else table for table in tables))
 
 
 def _too_deep(file: str) -> Problem:
     return Problem(file, "", "is nested too deeply")
-
-
-def _items(value: dict[str, Any] | list[Any]) -> Iterator[Any]:
-    yield from value.values() if isinstance(value, dict) else value

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from toy_project import Project
 
@@ -37,19 +34,37 @@ def content(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
 
 
+def refused(project: Project, cli: Cli, arguments: list[str], message: str) -> None:
+    before = content(project.folder)
+    answer = cli(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
+    assert content(project.folder) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["run", "lienar.toml"], "lienar.toml: no such file; did you mean 'linear.toml'?"),
+        (["run", "linear.toml", "--only", "gardn"], "--only gardn: no such arm"),
+        (["run", "linear.toml", "--only", "garden:9"], "no such seed"),
+        (["run", "linear.toml", "--rerun", "gardn"], "--rerun: must be failed, stale or an arm"),
         (["run", "linear.toml", "--rerun", ""], 'must be failed, stale or an arm of this study (got "")'),
         (["run", "linear.toml", "--only", "plain", "--rerun", "garden"], "--rerun: is an arm that --only leaves out"),
         (["run", "linear.toml", "--smoke", "--only", "plain"], "--smoke: goes through every arm"),
         (["run", "linear.toml", "--smoke", "--rerun", "failed"], "--smoke: goes through every arm"),
         (["run", "linear.toml", "--device", "meta"], "valid: auto, cpu, cuda, cuda:N"),
         (["run", "linear.toml", "--device", "cpu:7"], "valid: auto, cpu, cuda, cuda:N"),
+        (["run", "linear.toml", "--device", "cuda:77"], "--device: not usable on this machine (got cuda:77)"),
+        (["run", "linear.toml", "--workers", "0"], "--workers"),
+        (["run", "linear.toml", "--epochs", "3"], "No such option"),
         (["run", "linear.toml", "--reports", "linear.toml"], "--reports: cannot be written"),
         (["run", "linear.toml", "--reports", "linear.toml/reports"], "--reports: cannot be written"),
         (["run", "linear.toml", "--mlruns", "linear.toml/mlruns"], "must be a folder that can be written"),
+        (["run", "linear.toml", "--tracking-uri", "ftp://example.org"], "unknown kind of store"),
         (["run", "linear.toml", "--tracking-uri", "mysql://127.0.0.1:9/x"], "the database cannot be opened"),
+        (["run", "linear.toml", "--tracking-uri", "http://127.0.0.1:9"], "the tracking server does not answer"),
+        (["report", "linear"], "there is no store here"),
         (["report", "linear", "--tracking-uri", "sqlite:///none.db"], "none.db: there is no store here"),
         (["import", "none.zip"], "error: none.zip: no such file\n"),
         (["evaluate", "linear.toml", "--data", "other.npz"], "mlruns: there is no store here"),
@@ -63,12 +78,33 @@ def content(folder: Path) -> set[str]:
         ),
     ],
 )
-def test_refused_before_anything_is_made(project: Project, cli: Cli, arguments: list[str], message: str) -> None:
-    before = content(project.folder)
-    answer = cli(*arguments)
-    assert (answer.code, answer.out) == (2, "")
-    assert message in answer.err
-    assert content(project.folder) == before
+def test_arguments_of_no_use(project: Project, cli: Cli, arguments: list[str], message: str) -> None:
+    refused(project, cli, arguments, message)
+
+
+@pytest.mark.parametrize("option", ["--only", "--rerun"])
+def test_a_wrong_choice_of_runs_is_told_before_their_number(project: Project, cli: Cli, option: str) -> None:
+    assert cli("run", "linear.toml", option, "gardn").err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (('name = "linear"', "name = linear"), "linear.toml: line 6, column"),
+        (("columns = 2", "columns = 2\nrows = 1"), "takes no such argument"),
+        (("components:Line", "components:Lime"), "no 'Lime'"),
+        (("components:Line", "no_such_module:Line"), "no module named"),
+        (("count = 256", 'file = "houses.npz"'), "linear.toml: settings.data.file: no such data file"),
+        (("noise = 0.2", "noise = -1.0"), "noise must not be negative"),
+        (('"model.columns" = 3', '"model.columns" = 4'), "columns must be 1, 2 or 3, got 4"),
+        (("scale = 1.0", "scale = 0.0"), "scale must be positive"),
+        (("count = 256", "count = 1"), "no training examples"),
+        (("conditions.size", "conditions.sise"), "did you mean"),
+    ],
+)
+def test_a_study_that_cannot_run(project: Project, cli: Cli, edit: tuple[str, str], message: str) -> None:
+    project.edit(edit)
+    refused(project, cli, ["run", "linear.toml"], message)
 
 
 def test_an_empty_address_means_the_local_store(project: Project, cli: Cli) -> None:
@@ -88,39 +124,13 @@ def test_what_a_factory_made_must_be_of_use(project: Project, cli: Cli) -> None:
     assert "settings.loss of arm plain: its factory must make a function of output and targets" in answer.err
 
 
-def test_done_again_is_only_what_was_asked_for(
-    project: Project, cli: Cli, threads: None, initialised_store: Path
-) -> None:
-    project.store(initialised_store)
-    project.without_tuning()
-    assert cli("run", "linear.toml", "--workers", "1", "--only", "mean").code == 0
-    first = {record.seed: record.run_id for record in project.records()}
-    assert cli("run", "linear.toml", "--workers", "1", "--only", "mean:2", "--rerun", "mean").code == 0
-    again = {record.seed: record.run_id for record in project.records()}
-    assert again[1] == first[1]
-    assert again[2] != first[2]
-
-
 @pytest.mark.parametrize(
-    "damage",
+    "arguments",
     [
-        "UPDATE tags SET value = '{' WHERE key = 'ablate.overrides'",
-        "UPDATE tags SET value = 'one' WHERE key = 'ablate.seed'",
-        "DELETE FROM tags WHERE key = 'ablate.arm'",
+        *(["plan", "linear.toml"], ["status", "linear.toml"], ["run", "linear.toml"], ["report", "linear"], ["ui"]),
+        ["evaluate", "linear.toml", "--data", "other.npz"],
     ],
-)
-@pytest.mark.parametrize("command", ["plan", "status", "run"])
-def test_a_store_with_damaged_tags(store: Path, cli: Cli, damage: str, command: str) -> None:
-    with closing(sqlite3.connect(store)) as connection:
-        connection.execute(damage)
-        connection.commit()
-    answer = cli(command, "linear.toml")
-    assert answer.code == 2
-    assert "its tags are damaged" in answer.err
-
-
-@pytest.mark.parametrize(
-    "arguments", [["report", "linear"], ["evaluate", "linear.toml", "--data", "other.npz"], ["ui"]]
+    ids=lambda arguments: arguments[0],
 )
 def test_a_file_that_is_no_database(store: Path, cli: Cli, arguments: list[str]) -> None:
     store.write_bytes(b"garbage" * 100)
@@ -130,15 +140,12 @@ def test_a_file_that_is_no_database(store: Path, cli: Cli, arguments: list[str])
     assert [path.name for path in store.parent.iterdir()] == ["mlflow.db"]
 
 
-@pytest.mark.parametrize("reports", ["linear.toml", "linear.toml/reports"])
-def test_a_report_that_cannot_be_written(store: Path, cli: Cli, reports: str) -> None:
-    answer = cli("report", "linear", "--reports", reports)
+def test_a_report_that_cannot_be_written(store: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ablate.report import build
+
+    answer = cli("report", "linear", "--reports", "linear.toml/reports")
     assert answer.code == 2
     assert "--reports: cannot be written" in answer.err
-
-
-def test_a_report_folder_that_turns_out_to_be_closed(store: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ablate.report import build
 
     def full(*_: object, **__: object) -> Path:
         raise OSError(28, "No space left on device", "reports")
@@ -147,16 +154,3 @@ def test_a_report_folder_that_turns_out_to_be_closed(store: Path, cli: Cli, monk
     answer = cli("report", "linear")
     assert answer.code == 2
     assert "--reports: cannot be written (got [Errno 28] No space left on device: 'reports')" in answer.err
-
-
-def test_other_data_that_the_data_source_cannot_read(
-    project: Project, cli: Cli, threads: None, initialised_store: Path
-) -> None:
-    project.store(initialised_store)
-    project.without_tuning()
-    project.edit(("count = 256", 'file = "village.npz"'))
-    np.savez(project.folder / "village.npz", houses=np.random.default_rng(0).normal(size=(256, 3)))
-    assert cli("run", "linear.toml", "--only", "mean:1", "--workers", "1").code == 0
-    answer = cli("evaluate", "linear.toml", "--data", "linear.toml")
-    assert answer.code == 2
-    assert "linear.toml: cannot be read as data of this study (got ValueError" in answer.err

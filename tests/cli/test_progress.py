@@ -29,18 +29,9 @@ def finished(of: RunSpec) -> RunResult:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0:00"),
-        (59.4, "0:59"),
-        (59.6, "1:00"),
-        (75.0, "1:15"),
-        (3600.0, "1:00:00"),
-        (7325.0, "2:02:05"),
-        (None, "?"),
-    ],
+    ("seconds", "text"), [(0.0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3600.0, "1:00:00"), (7325.0, "2:02:05")]
 )
-def test_clock(seconds: float | None, text: str) -> None:
+def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from toy_project import Project, as_json
-
-from ablate.commands.stale import stale
-from ablate.planning import plan
-from ablate.scheduler.loaded_study import load
-from ablate.scheduler.workspace import Workspace
-from ablate.study import Record
-from ablate.trainers import provenance
 
 Cli = Callable[..., Any]
 
@@ -87,20 +79,3 @@ def test_plan_and_status_say_which_settings_were_edited(on_file: Project, cli: C
     status = cli("status", "linear.toml")
     assert "outdated    compare plain seed 1  settings (data.noise was 0.2, is 0.3)" in status.out.splitlines()
     assert "differs from the last `ablate run`: settings.data.noise of plain, garden, mean: 0.2 → 0.3" in status.err
-
-
-def test_code_whose_digest_was_taken_in_another_way_is_told_apart(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.without_tuning()
-    loaded = load(project.study, Workspace())
-    specs = [spec for arm in ("plain", "garden", "mean") for spec in plan.compare_specs(loaded.study, arm)]
-    codes = ("2:new", "2:old", "old", "", "2:old", "2:new")
-    records = [
-        Record(f"{code}", spec.arm, spec.seed, "compare", spec.key, "FINISHED", provenance={"source_digest": code})
-        for spec, code in zip(specs, codes, strict=True)
-    ]
-    known = [record if record.provenance["source_digest"] else replace(record, provenance={}) for record in records]
-    known[4] = replace(known[4], run_id="outdated", key="another")
-    monkeypatch.setattr(provenance, "source_digest", lambda *arguments: "2:new")
-    assert stale(loaded, known) == {"2:old": "changed", "old": "unknown"}

@@ -46,8 +46,7 @@ def test_killed_at_five_moments_it_ends_as_if_nothing_had_happened(
     survivor.kill_driver()
 
     survivor.complete()
-    assert survivor.results == finished.results
-    survival.check_stores(survivor, survival.in_sqlite(survivor.mlruns / "mlflow.db"), survival.CELLS)
+    survival.check(survivor, finished)
 
 
 def _preempt(survivor: Survivor) -> None:
@@ -97,13 +96,12 @@ def test_a_database_that_another_process_has_locked_is_waited_for(
     ended = finish(survivor.driver)
     assert ended.returncode == 0
     assert "Traceback" not in ended.stderr
-    assert survivor.results == finished.results
-    survival.check_stores(survivor, survival.in_sqlite(survivor.mlruns / "mlflow.db"), survival.CELLS)
+    survival.check(survivor, finished)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 24 MB that can run full."""
+    """A disk that can run full."""
     with small_disk.mounted(tmp_path / "disk", size="64m") as disk:
         yield disk
 
@@ -132,8 +130,7 @@ def test_a_disk_that_runs_full_and_one_that_turns_read_only_are_waited_for(
         survivor.hear("the runs go on")
         assert survivor.driver is not None
         assert finish(survivor.driver).returncode == 0
-        assert survivor.results == finished.results
-        survival.check_stores(survivor, survival.in_sqlite(survivor.mlruns / "mlflow.db"), survival.CELLS)
+        survival.check(survivor, finished)
     finally:
         project.stop()
         small_disk.unmount(inner)

@@ -151,6 +151,7 @@ def test_what_is_asked_for_is_done_and_done_again(
     assert done == {"garden-1", "garden-2"}
     assert "[2/2]" in said
     assert project.results == first  # the same code, settings and seeds
+    assert run("--rerun", "mean", "--only", "mean:2")[0] == {"mean-2"}
 
     project.edit(("self.linear(self.dropout(", "1.5 * self.linear(self.dropout("), file="linear_toy/components.py")
     status = cli("status", "linear.toml")

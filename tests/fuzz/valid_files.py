@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import bvh_writer
 import numpy as np
 import pandas as pd
 import torch
@@ -23,39 +24,11 @@ from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = {"d_model": 8, "num_layers": 1, "num_heads": 2, "fusion_dim": 8}
 
-_LIMBS = {
-    "Left": ("UpLeg 10 -5 0", "Leg 0 -42 0", "Foot 0 -42 0", "ToeBase 0 -5 14"),
-    "Right": ("UpLeg -10 -5 0", "Leg 0 -42 0", "Foot 0 -42 0", "ToeBase 0 -5 14"),
-}
-_ARMS = {
-    "Left": ("Arm 18 48 0", "ForeArm 28 0 0", "Hand 25 0 0"),
-    "Right": ("Arm -18 48 0", "ForeArm -28 0 0", "Hand -25 0 0"),
-}
-
 
 @functools.cache
 def bvh() -> str:
-    """A person of 23 joints and three frames."""
-    lines = ["HIERARCHY", "ROOT Hips", "{", "OFFSET 0 0 0"]
-    lines.append("CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation")
-    joints = 1
-    for side, parts in [*_LIMBS.items(), *_ARMS.items(), ("", ("Neck 0 50 0", "Head 0 10 2"))]:
-        for part in parts:
-            name, *offset = part.split()
-            lines += [
-                f"JOINT {side}{name}",
-                "{",
-                f"OFFSET {' '.join(offset)}",
-                "CHANNELS 3 Zrotation Xrotation Yrotation",
-            ]
-            joints += 1
-        lines += ["End Site", "{", "OFFSET 0 1 1", "}", *["}"] * len(parts)]
-    lines += ["}", "MOTION", "Frames: 3", "Frame Time: 0.0333"]
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        turns = rng.normal(0, 4, 3 * joints)
-        lines.append(" ".join(f"{value:.3f}" for value in (0, 95, 0, *turns)))
-    return "\n".join(lines) + "\n"
+    """A person of 21 joints and three frames."""
+    return bvh_writer.bvh_text(turns=bvh_writer.walk(frames=3))
 
 
 @functools.cache

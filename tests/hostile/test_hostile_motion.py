@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+import traps
 
 from ablate.depth_refinement.sources import bvh, calibration, openpose_files
 from ablate.study import InputError
@@ -85,11 +86,8 @@ def entry(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 def zero_bytes(gigabytes: int, start: bytes) -> bytes:
-    """A gzip stream of `start` and so many GB of zeros, at a thousandth of their size."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    head = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
-    block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
-    return head + block * (1024 * gigabytes)
+    """A gzip stream of `start` and so many GB of zeros."""
+    return traps.deflated_zeros(start, 1024 * gigabytes, zlib.MAX_WBITS + 16)
 
 
 class TestOpenPose:

@@ -84,14 +84,19 @@ class TestDatabases:
             "UPDATE tags SET value = X'ff00' WHERE key = 'ablate.seed'",
             "UPDATE tags SET value = '9' || printf('%05000d', 0) WHERE key = 'ablate.seed'",
             "UPDATE latest_metrics SET value = 'evil'",
+            "UPDATE tags SET value = '{' WHERE key = 'ablate.overrides'",
+            "UPDATE tags SET value = 'one' WHERE key = 'ablate.seed'",
+            "DELETE FROM tags WHERE key = 'ablate.arm'",
         ],
-        ids=["deep", "list", "bytes", "digits", "text"],
+        ids=["deep", "list", "bytes", "digits", "text", "cut", "word", "none"],
     )
     def test_rows_of_another_kind(self, store: Path, cli: Cli, damage: str) -> None:
         alter(store, damage)
-        answer = cli("status", "linear.toml")
-        assert answer.code == 2
-        assert "Traceback" not in answer.err
+        for command in ("plan", "status", "run"):
+            answer = cli(command, "linear.toml")
+            assert answer.code == 2
+            assert "Traceback" not in answer.err
+            assert "latest_metrics" in damage or "its tags are damaged" in answer.err
 
     def test_an_error_does_not_write_to_the_terminal(self, store: Path, cli: Cli) -> None:
         alter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_keys_differ_by_settings_seed_data_and_replicate_alone(study: Study) -> 
 
 def test_nothing_done(study: Study) -> None:
     planned = plan.make_plan(study, [], lambda _: "")
-    assert planned.counts == {**dict.fromkeys(plan.STATES, 0), "missing": 3, "waiting": 24 + 9}
+    assert Counter(c.state for c in planned.cells) == {"missing": 3, "waiting": 24 + 9}
     assert [c.arm for c in planned.cells if c.state == "missing"] == ["constant"] * 3
     assert all((c.spec is None) == (c.state == "waiting") for c in planned.cells)
 
@@ -88,7 +89,7 @@ def test_references_are_not_tuned(study: Study) -> None:
 
 def test_without_tuning_every_run_is_known(study: Study) -> None:
     planned = plan.make_plan(study.model_copy(update={"tuning": None}), [], lambda _: "")
-    assert planned.counts["missing"] == len(planned.cells) == 12
+    assert [c.state for c in planned.cells] == ["missing"] * 12
 
 
 def test_outcomes_are_means_over_the_tuning_seeds(study: Study) -> None:
@@ -230,7 +231,9 @@ def test_every_seed_redraws_the_split_for_all_arms_alike(tmp_path: Path) -> None
 
 def test_every_seed_takes_a_fold_and_tuning_the_studys_own_split(tmp_path: Path) -> None:
     study = design_toy.study(tmp_path, ("seeds = [1, 2, 3]", FOLD.replace("1, 2, 3", "7, 5, 3")))
-    data = [plan.compare_spec(study, "extra", seed).settings["data"] for seed in study.seeds]
+    specs = plan.compare_specs(study, "extra")
+    assert specs == [plan.compare_spec(study, "extra", seed) for seed in study.seeds]
+    data = [spec.settings["data"] for spec in specs]
     assert [(d["fold"], d["folds"]) for d in data] == [(0, 3), (1, 3), (2, 3)]
     own = trials.trial_specs(study, "plain", 0, ADAM)[0].settings["data"]
     assert own == {"factory": "design_toy:data", "examples": 10}
@@ -263,9 +266,3 @@ class TestRecordIndex:
         records = tuned(study, "plain", FOUR)
         direct, indexed = (plan.make_plan(study, r, lambda _: "") for r in (records, counting.RecordIndex(records)))
         assert direct == indexed
-
-    def test_the_specs_of_an_arm_share_no_setting_that_a_seed_changes(self, tmp_path: Path) -> None:
-        folds = design_toy.study(tmp_path).model_copy(update={"vary": ["init", "order", "fold"], "tuning": None})
-        specs = plan.compare_specs(folds, "plain")
-        assert [spec.settings["data"]["fold"] for spec in specs] == [0, 1, 2]
-        assert specs == [plan.compare_spec(folds, "plain", seed) for seed in folds.seeds]

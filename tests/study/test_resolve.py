@@ -1,4 +1,4 @@
-"""Resolved settings: their values, the order of changes, and that they are a copy."""
+"""Resolved settings: their values, the order of changes, what a control adds, and that they are a copy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 import design_toy
 import pytest
 
+from ablate.planning import plan, trials
 from ablate.study import InputError
 from ablate.study.resolve import lookup, resolve, scalars
+
+WIDE = 'set."model.width" = 16'
 
 
 def test_the_baseline_has_the_studys_settings_and_the_training_defaults(tmp_path: Path) -> None:
@@ -21,14 +24,14 @@ def test_the_baseline_has_the_studys_settings_and_the_training_defaults(tmp_path
 
 
 def test_tuned_values_come_last(tmp_path: Path) -> None:
-    study = design_toy.study(tmp_path, ('set."model.width" = 16', 'set."model.width" = 16\nset."model.momentum" = 0.6'))
+    study = design_toy.study(tmp_path, (WIDE, 'set."model.width" = 16\nset."model.momentum" = 0.6'))
     settings = resolve(study, "wide", {"model.momentum": 0.7, "training.weight_decay": 0.2})
     assert (settings["model"]["width"], settings["model"]["momentum"]) == (16, 0.7)
     assert settings["training"]["weight_decay"] == 0.2
 
 
 def test_a_nested_setting_is_changed_in_place(tmp_path: Path) -> None:
-    study = design_toy.study(tmp_path, ('set."model.width" = 16', 'set."model.head.width" = 2'))
+    study = design_toy.study(tmp_path, (WIDE, 'set."model.head.width" = 2'))
     assert resolve(study, "wide")["model"]["head"] == {"width": 2, "depth": 1}
 
 
@@ -65,3 +68,27 @@ def test_dotted_paths(tmp_path: Path) -> None:
     values = dict(scalars(settings))
     assert values["model.head.width"] == 4
     assert "model.head" not in values
+
+
+def test_like_starts_from_the_other_arm(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, (WIDE, f'like = "extra"\n{WIDE}'))
+    settings = resolve(study, "wide")
+    assert (settings["model"]["extra"], settings["model"]["width"]) == (True, 16)
+
+
+def test_the_changes_of_a_control_are_part_of_the_settings(tmp_path: Path) -> None:
+    control = 'control.freeze = ["b", "a"]\ncontrol.match_parameters = { of = "extra", by = "model.width" }'
+    study = design_toy.study(tmp_path, (WIDE, f"{WIDE}\n{control}"))
+    settings = plan.compare_spec(study, "wide", 1).settings
+    assert settings["control"] == {
+        "freeze": ["a", "b"],
+        "match_parameters": {"by": "model.width", "of_model": resolve(study, "extra")["model"]},
+    }
+    assert trials.trial_specs(study, "wide", 0, {})[0].settings["control"] == settings["control"]
+
+
+def test_runs_without_a_control_keep_their_keys(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, (WIDE, f'{WIDE}\ncontrol.same_information = "extra"'))
+    assert set(plan.compare_spec(study, "wide", 1).settings) == {"model", "data", "loss", "training"}
+    for each in (study, design_toy.study(tmp_path)):
+        assert plan.compare_spec(each, "wide", 1).key == "7df24ca6e6753ffd"  # another would orphan every finished run

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.planning import plan
-from ablate.planning.counting import RecordIndex
-from ablate.planning.trials import trial_outcomes, trial_specs, tuning_seed
+from ablate.planning.trials import trial_specs, tuning_seed
 from ablate.study import (
     CategoricalSpace,
     FloatSpace,
@@ -29,7 +28,6 @@ from ablate.study import (
     Study,
     study_file,
 )
-from ablate.study import digest as plan_digest
 from ablate.study.space_rules import Entry, contains
 from ablate.tuning import optuna as tuning
 from ablate.untrusted.addresses import sqlite_address
@@ -244,21 +242,6 @@ def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path
     trials = read("mirrored/plain")
     assert [params["training.learning_rate"] for _, params, _ in trials] == [0.001, 0.002] * 3
     assert [value for *_, value in trials] == [1.0, 2.0] * 3
-
-
-def test_a_mirror_of_older_code_is_completed(study: Study, tmp_path: Path, read: Reader) -> None:
-    """Older code identified a trial by the keys of its runs alone, so of equal trials only the last was copied."""
-    six = study.model_copy(update={"tuning": study.tuning.model_copy(update={"trials": 6})})  # type: ignore[union-attr]
-    address, trials = sqlite_address(tmp_path / "optuna.db"), list(equal_trials(six))
-    storage = optuna.storages.RDBStorage(address)
-    older = optuna.create_study(storage=storage, study_name="mirrored/plain")
-    for outcome in trial_outcomes(six, "plain", RecordIndex(trials), "")[-2:]:
-        key = plan_digest([spec.key for spec in outcome.specs])[:16]
-        trial = tuning._frozen(six.tuning.space, outcome.overrides, outcome.value, {tuning.KEY: key})  # type: ignore[union-attr]
-        older.add_trial(trial)
-    storage.engine.dispose()
-    tuning.mirror(address, six, trials, digest)
-    assert [value for *_, value in read("mirrored/plain")] == [1.0, 2.0] * 3
 
 
 def test_the_mirror_follows_an_amended_study(study: Study, tmp_path: Path, read: Reader) -> None:
