@@ -12,7 +12,7 @@ from typing import Any
 
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Added
-from ablate.archive.collect import OnProgress, newer_scores, read_checked
+from ablate.archive.collect import OnProgress, newer_scores
 from ablate.study import Record, StoredRun, Tracker
 from ablate.study.amend import supersedes
 
@@ -71,7 +71,7 @@ def _is_half_added(run: StoredRun) -> bool:
 
 def _newer_document(study: str, delivered: Mapping[str, Any], tracker: Tracker) -> Mapping[str, Any]:
     """Of the delivered document and the store's, the one that supersedes the other."""
-    stored = read_checked(lambda: tracker.document(study), study, tracker)
+    stored = tracker.document(study)
     return delivered if stored is None or supersedes(delivered, stored, closed_later=False) else stored
 
 

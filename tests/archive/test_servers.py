@@ -46,7 +46,7 @@ def test_to_a_server_and_back(
     tracker = MlflowTracker(tracking_server.address, tmp_path / "unused before")  # nothing of it is cached there
     for copy, run in zip(ended(tracker), ended(source), strict=True):
         assert repr(replace(copy.record, run_id="")) == repr(replace(run.record, run_id=""))
-        assert tracker.history(copy.record.run_id) == source.history(run.record.run_id)
+        assert toy.curves(tracker, copy.record.run_id) == toy.curves(source, run.record.run_id)
     assert contents(bundles(there(), tmp_path / "back")) == contents(folder)
     first = next(run for run in ended(tracker) if run.model)
     mlflow.set_tracking_uri(tracking_server.address)

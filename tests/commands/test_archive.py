@@ -17,6 +17,8 @@ import small_disk
 from filelock import FileLock
 from toy_project import Project, as_json
 
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
+
 Cli = Callable[..., Any]
 
 
@@ -177,7 +179,9 @@ class TestGc:
 
     def test_files_of_discarded_runs_go_and_the_rest_stays(self, mine: Project, finished: Project, cli: Cli) -> None:
         cli("discard", "linear:garden", "--yes")
-        answer = cli("gc")
+        shutil.move("mlruns", "moved")
+        answer = cli("gc", "--mlruns", "moved")
+        shutil.move("moved", "mlruns")
         assert answer.out.count("files of a discarded run") == 2
         assert answer.out.count("files of a discarded model") == 2
         kept = {record.run_id for record in mine.records()}
@@ -199,9 +203,7 @@ class TestVersions:
         with closing(sqlite3.connect("mlruns/mlflow.db")) as store:
             tags = store.execute("SELECT value, count(*) FROM tags WHERE key = 'ablate.schema' GROUP BY 1").fetchall()
         assert tags == [("1", 10)]
-        from ablate.tracking.mlflow.sqlite_reader import document_from_sqlite
-
-        document = document_from_sqlite(Path("mlruns/mlflow.db"), "linear")
+        document = LocalStore(Path("mlruns/mlflow.db")).document("linear")
         assert document is not None
         assert document["schema"] == 1
 

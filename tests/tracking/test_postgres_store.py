@@ -67,7 +67,7 @@ def test_a_server_keeps_the_same_study_and_its_artifacts(tracking_server: Tracki
     reader = MlflowTracker(server, tmp_path / "unused")
     run_id = runs[tracker]
     assert reader.document(study) == toy.DOCUMENT
-    assert reader.history(run_id) == toy.history()
+    assert toy.curves(reader, run_id, study) == toy.history()
     assert reader.artifact(run_id, "nothing") is None
     table, model = reader.artifact(run_id, "scores.parquet"), reader.artifact(run_id, "model")
     assert table is not None

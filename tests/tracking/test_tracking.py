@@ -90,9 +90,9 @@ class TestTrackerContract:
         spec = toy.spec(study)
         run_id = opened.start(spec)
         opened.log_epochs(run_id, [toy.history()[0]])
-        assert opened.history(run_id) == toy.history(1)
+        assert toy.curves(opened, run_id, study) == toy.history(1)
         opened.finish(run_id, spec, toy.finished(spec))  # brings the epochs that were not logged live
-        assert opened.history(run_id) == toy.history()
+        assert toy.curves(opened, run_id, study) == toy.history()
         assert opened.records(study)[0].scores["val/error"] == toy.SCORES["val/error"] != toy.history()[-1]["val/error"]
 
     def test_keeps_numbers_that_are_not_finite(self, opened: Tracker, study: str) -> None:
@@ -118,7 +118,7 @@ class TestTrackerContract:
         opened.finish(run_id, spec, toy.failed(spec, "ValueError: the °"))
         (record,) = opened.records(study)
         assert (record.status, record.error) == ("FAILED", "ValueError: the °")
-        assert opened.history(run_id) == toy.history(1)
+        assert toy.curves(opened, run_id, study) == toy.history(1)
 
     def test_a_failed_try_that_is_not_the_last_is_to_be_done_again(self, opened: Tracker, study: str) -> None:
         spec = toy.spec(study)
@@ -169,7 +169,7 @@ class TestTrackerContract:
         opened.add_scores(runs, {"cost/latency_ms_p50": 9.0})
         opened.add_scores(runs[:1], {"cost/latency_ms_p50": 1.5})
         assert [record.scores["cost/latency_ms_p50"] for record in opened.records(study)] == [1.5, 9.0]
-        assert opened.history(runs[0]) == toy.history()
+        assert toy.curves(opened, runs[0], study) == toy.history()
         assert [record.status for record in opened.records(study)] == ["FINISHED", "FINISHED"]
 
     def test_hands_out_artifacts_as_local_paths(self, opened: Tracker, study: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from filelock import FileLock
 from ablate.study import InputError, Problem
 from ablate.tracking.mlflow import relocation
 from ablate.tracking.mlflow.errors import connection_failure
-from ablate.tracking.mlflow.sqlite_reader import INITIALISING, check_contents
+from ablate.tracking.mlflow.sqlite_reader import reading
 from ablate.trainers.atomic_write import write_whole
 from ablate.untrusted.addresses import (
     checked,
@@ -64,6 +64,7 @@ passwords: Any = credentials
 CONNECT_TIMEOUT_S = 5  # of the first request to a server or database; later ones keep MLflow's own retries
 TRIES, PAUSE_S = 5, 2.0  # to create the tables of a database while another machine may be doing the same
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+INITIALISING = ".initialise.lock"  # in `mlruns`: held while the database is created, migrated or relocated
 SQLITE_HEADER = b"SQLite format 3\0"  # the first bytes of every SQLite file
 logging.getLogger("alembic").setLevel(logging.WARNING)
 for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # they log what they also raise
@@ -97,7 +98,8 @@ def connect(uri: str, root: Path) -> MlflowClient:
         _writable(root)
         with FileLock(root / INITIALISING):  # two processes that migrate at once both crash
             if file := _nonempty_file(uri):
-                check_contents(file)  # before MLflow writes to it
+                with reading(file):  # refuses other contents than MLflow's, before MLflow writes to it
+                    pass
             _prepare_database(uri, root / "artifacts")
             if file:
                 relocation.rewrite(file)
