@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Added, History
@@ -51,14 +50,18 @@ def collect(
     if document is None or not NAME.fullmatch(study):
         raise InputError(Problem("tracking store", "study", "not in the store", study))
     folder.mkdir(parents=True, exist_ok=True)
-    _update_document(folder, document)
+    known = bundle.document(folder) if (folder / bundle.DOCUMENT).is_file() else None
+    if known is None or not supersedes(known, document, closed_later=False):
+        bundle.write_document(folder, document)
     stored = tracker.stored(study)
     by_origin = {run.origin: run for run in reversed(stored) if run.record.status in ENDED and not run.discarded}
     ended = [run for run in stored if by_origin.get(run.origin) is run]
-    _remove(folder, {run.origin for run in stored if run.discarded} - by_origin.keys())
+    discarded = {run.origin for run in stored if run.discarded} - by_origin.keys()
     for origin, run_folder in bundle.run_folders(folder).items():
         if origin in by_origin:
             _add_later_scores(run_folder, study, by_origin[origin])
+        elif origin in discarded:
+            shutil.rmtree(run_folder)
     with_model = models(ended)
     present = bundle.run_folders(folder).keys() - (set(rewrite) - added.keys())
     missing = [run for run in ended if run.origin not in present]
@@ -68,19 +71,6 @@ def collect(
         added[run.origin] = model is not None
         on_progress(done, len(missing))
     return added
-
-
-def _update_document(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write the store's document, unless the one in the folder has newer amendments."""
-    if (folder / bundle.DOCUMENT).is_file() and supersedes(bundle.document(folder), document, closed_later=False):
-        return
-    bundle.write_document(folder, document)
-
-
-def _remove(folder: Path, origins: Collection[str]) -> None:
-    for origin, run_folder in bundle.run_folders(folder).items():
-        if origin in origins:
-            shutil.rmtree(run_folder)
 
 
 def newer_scores(source: StoredRun, target: StoredRun) -> dict[str, float]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,13 +21,19 @@ from ablate.tracking.mlflow.tracker import MlflowTracker
 from ablate.untrusted import addresses
 
 
-@pytest.fixture
-def tracker(mlruns: Path, tmp_path: Path) -> MlflowTracker:
-    """A study with a run of every kind: finished, failed, killed, running, tuning, discarded; and another study."""
-    tracker = MlflowTracker(None, mlruns)
+@pytest.fixture(scope="module")
+def tracker(initialised_store: Path, tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
+    """A study with a run of every kind: finished, failed, killed, running, tuning, discarded; and another study.
+
+    No test changes it.
+    """
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "mlruns").mkdir()
+    shutil.copy(initialised_store, folder / "mlruns" / "mlflow.db")
+    tracker = MlflowTracker(None, folder / "mlruns")
     for study in ("toy", "other"):
         tracker.open(study, {**toy.DOCUMENT, "created": study})
-        toy.run(tracker, toy.spec(study, "plain", 1), toy.artifacts(tmp_path / study))
+        toy.run(tracker, toy.spec(study, "plain", 1), toy.artifacts(folder / study))
     odd = {"test/nan": math.nan, "test/inf": math.inf, "test/-inf": -math.inf, "test/ü": 0.1}
     toy.run(tracker, toy.spec("toy", "hybrid", 1), scores=odd)
     toy.run(tracker, toy.trial("toy", 0, **{"training.learning_rate": 1e-5, "model.bias": False}))
@@ -38,8 +46,8 @@ def tracker(mlruns: Path, tmp_path: Path) -> MlflowTracker:
 
 
 @pytest.fixture
-def db(mlruns: Path) -> Path:
-    return mlruns / "mlflow.db"
+def db(tracker: MlflowTracker) -> Path:
+    return tracker.root / "mlflow.db"
 
 
 def test_answers_as_mlflow_does(tracker: MlflowTracker, db: Path) -> None:
@@ -63,14 +71,15 @@ def test_answers_as_mlflow_does(tracker: MlflowTracker, db: Path) -> None:
     assert len(reader.records("toy")) == 6
 
 
-def test_a_deleted_study_is_gone(tracker: MlflowTracker, db: Path) -> None:
-    tracker.client.delete_experiment(tracker.client.get_experiment_by_name("toy").experiment_id)
-    reader = LocalStore(db)
+def test_a_deleted_study_is_gone(db: Path, tmp_path: Path) -> None:
+    reader = LocalStore(Path(shutil.copy(db, tmp_path)))
+    with closing(sqlite3.connect(reader.database)) as store, store:
+        store.execute("UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'toy'")
     assert (reader.records("toy"), reader.document("toy"), reader.studies()) == ([], None, ["other"])
     assert len(reader.records("other")) == 1
 
 
-def test_nothing_is_written(tracker: MlflowTracker, db: Path) -> None:
+def test_nothing_is_written(db: Path) -> None:
     before = db.read_bytes(), sorted(db.parent.iterdir())
     LocalStore(db).records("toy")
     LocalStore(db).document("toy")
