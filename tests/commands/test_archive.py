@@ -17,8 +17,6 @@ import small_disk
 from filelock import FileLock
 from toy_project import Project, as_json
 
-from ablate.tracking.mlflow.sqlite_reader import LocalStore
-
 Cli = Callable[..., Any]
 
 
@@ -200,14 +198,6 @@ class TestGc:
 
 
 class TestVersions:
-    def test_records_say_their_schema(self, mine: Project) -> None:
-        with closing(sqlite3.connect("mlruns/mlflow.db")) as store:
-            tags = store.execute("SELECT value, count(*) FROM tags WHERE key = 'ablate.schema' GROUP BY 1").fetchall()
-        assert tags == [("1", 10)]
-        document = LocalStore(Path("mlruns/mlflow.db")).document("linear")
-        assert document is not None
-        assert document["schema"] == 1
-
     def test_a_store_from_before_records_said_so_opens(self, mine: Project, finished: Project, cli: Cli) -> None:
         with closing(sqlite3.connect("mlruns/mlflow.db")) as store, store:
             store.execute("DELETE FROM tags WHERE key = 'ablate.schema'")

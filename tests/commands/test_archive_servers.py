@@ -151,7 +151,6 @@ def test_no_password_is_told_when_it_fails(zipped: Path, project: Project, postg
         assert PASSWORD not in answer.err
 
 
-@pytest.mark.long
 def test_gc_frees_files_of_discarded_runs_of_a_database(
     zipped: Path, project: Project, new_database: Callable[..., str], cli: Cli
 ) -> None:

@@ -27,19 +27,6 @@ def cache(tmp_path: Path) -> FinishedCache:
     return FinishedCache(tmp_path / "mlruns", "http://host:5000")
 
 
-def test_what_is_kept_is_read_back(cache: FinishedCache, tmp_path: Path) -> None:
-    assert cache.history(RUN) is None
-    assert cache.table(RUN, "scores.parquet") == (False, None)
-    pd.DataFrame({"error": [0.5, 2.0]}).to_parquet(tmp_path / "scores.parquet")
-    cache.keep(RUN, HISTORY, tmp_path)
-    assert repr(cache.history(RUN)) == repr(HISTORY)
-    is_cached, table = cache.table(RUN, "scores.parquet")
-    assert is_cached
-    assert table is not None
-    assert table.read_bytes() == (tmp_path / "scores.parquet").read_bytes()
-    assert cache.table(RUN, "conditions.parquet") == (True, None)
-
-
 def test_an_id_cannot_lead_out_of_the_folder(cache: FinishedCache, tmp_path: Path) -> None:
     for run_id in ("../../../out", str(tmp_path / "out")):
         cache.keep_history(run_id, HISTORY)

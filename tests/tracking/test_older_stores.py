@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +16,6 @@ from mlflow.store.db.base_sql_model import Base  # noqa: F401  # registers what 
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from ablate.archive.collect import collect
-from ablate.archive.deliver import deliver
 from ablate.study import InputError
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 from ablate.tracking.mlflow.tracker import MlflowTracker
@@ -103,15 +99,6 @@ def test_it_is_read_as_it_is_and_opens_by_migration(store: Path) -> None:
     assert model is not None
     toy.run(tracker, toy.spec("toy", "plain", 2))
     assert len(tracker.records("toy")) == 3
-
-
-def test_an_export_of_it_joins_a_newer_store(store: Path, new_mlruns: Callable[[Path], Path], tmp_path: Path) -> None:
-    wanted = LocalStore(store / "mlflow.db").records("toy")
-    collect("toy", MlflowTracker(None, store), tmp_path / "bundles", lambda done, total: None)
-    newest = new_mlruns(tmp_path / "newest")
-    deliver("toy", tmp_path / "bundles", MlflowTracker(None, newest), lambda done, total: None)
-    records = LocalStore(newest / "mlflow.db").records("toy")
-    assert [replace(record, run_id="") for record in records] == [replace(record, run_id="") for record in wanted]
 
 
 def test_a_store_of_a_newer_mlflow_is_refused_and_left_as_it_is(store: Path) -> None:

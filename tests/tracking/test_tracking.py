@@ -170,22 +170,20 @@ class TestTrackerContract:
         assert [record.status for record in opened.records(study)] == ["FINISHED", "FINISHED"]
 
     def test_hands_out_artifacts_as_local_paths(self, opened: Tracker, study: str, tmp_path: Path) -> None:
-        run_id = toy.run(opened, toy.spec(study), toy.artifacts(tmp_path / "out", seed=7))
-        table, examples, model = (opened.artifact(run_id, p) for p in ("scores.parquet", "examples.npz", "model"))
+        folder = toy.artifacts(tmp_path / "out", seed=7)
+        pd.DataFrame({"subject": [3, 4]}).to_parquet(folder / "conditions.parquet")
+        run_id = toy.run(opened, toy.spec(study), folder)
+        names = ("scores.parquet", "conditions.parquet", "examples.npz", "model")
+        table, conditions, examples, model = (opened.artifact(run_id, name) for name in names)
         assert table is not None
+        assert conditions is not None
         assert examples is not None
         assert model is not None
         assert pd.read_parquet(table)["error"].tolist() == [0.5, 9.0]
+        assert pd.read_parquet(conditions)["subject"].tolist() == [3, 4]
         assert np.load(examples, allow_pickle=False)["inputs"].shape == (1, 17, 6)
         assert torch.equal(load_model(model).weight, toy.linear(7).weight)
         assert opened.artifact(run_id, "nothing.parquet") is None
-
-    def test_keeps_every_table_of_a_run(self, opened: Tracker, study: str, tmp_path: Path) -> None:
-        folder = toy.artifacts(tmp_path / "out")
-        pd.DataFrame({"subject": [3, 4]}).to_parquet(folder / "conditions.parquet")
-        conditions = opened.artifact(toy.run(opened, toy.spec(study), folder), "conditions.parquet")
-        assert conditions is not None
-        assert pd.read_parquet(conditions)["subject"].tolist() == [3, 4]
 
     def test_studies_do_not_mix(self, opened: Tracker, study: str) -> None:
         opened.open(f"{study}-b", {**toy.DOCUMENT, "created": "2025-12-31"})
