@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from ablate.study import Record
-from ablate.tracking.mlflow import sqlite_reader
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 TOY = Path(__file__).parent / "toy"
 PATIENCE_S = 600  # a busy machine takes ten times as long as an idle one; a test has 900 s, and what waits says more
@@ -71,7 +71,7 @@ class Project:
         self.study.write_text(text[:start] + text[end:], encoding="utf-8")
 
     def records(self) -> list[Record]:
-        return sqlite_reader.records_from_sqlite(self.folder / "mlruns" / "mlflow.db", "linear")
+        return LocalStore(self.folder / "mlruns" / "mlflow.db").records("linear")
 
     def statuses(self) -> list[str]:
         return [record.status for record in self.records()]

@@ -53,6 +53,11 @@ def history(epochs: int = 3) -> list[dict[str, float]]:
     return [{"epoch": float(e), "train/loss": 1 / e, "val/error": 2.0 - e / 4} for e in range(1, epochs + 1)]
 
 
+def curves(tracker: Any, run_id: str, study: str = "toy") -> list[dict[str, float]]:
+    """The history of one run, as its store has it."""
+    return dict(tracker.histories(study, [run_id])).get(run_id, [])
+
+
 def linear(seed: int) -> torch.nn.Linear:
     generator = torch.Generator().manual_seed(seed)
     layer = torch.nn.Linear(6, 3)

@@ -31,7 +31,11 @@ from ablate.trainers.atomic_write import write_whole
 DOCUMENT, RUNS, REDUCED = "study.json", "runs", "reports_only.json"
 RUN, CURVES, ARTIFACTS, MODEL = "run.json", "curves.parquet", "artifacts", "model"
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-RUN_ID = re.compile(r"[0-9a-f]{32}")
+BUNDLE_FILE = re.compile(  # what the folder of a study may hold
+    r"study\.json|reports_only\.json|"
+    r"runs/[0-9a-f]{32}/(run\.json|curves\.parquet|artifacts/.+|model/(weights\.safetensors|model\.json))",
+    re.DOTALL,
+)
 ENDED = ("FINISHED", "FAILED")  # the statuses of runs that become bundles
 MOST_JSON_BYTES = 20_000_000
 MOST_VALUES = 2_000_000  # in one run's curves
@@ -211,25 +215,13 @@ def check(folder: Path, study: str) -> None:
     if not NAME.fullmatch(study) or not isinstance(settings, dict) or settings.get("name") != study:
         raise InputError(Problem(DOCUMENT, "study.name", "is not that of the study", study[:200]))
     for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not _belongs(parts):
-            raise InputError(Problem("/".join(parts)[:200], "", "is no file of a study's bundles"))
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not BUNDLE_FILE.fullmatch(name):
+            raise InputError(Problem(name[:200], "", "is no file of a study's bundles"))
     reduced_runs(folder)
     for run_folder in (folder / RUNS).glob("*"):
         read(run_folder, study)
         curves(run_folder)
-
-
-def _belongs(parts: tuple[str, ...]) -> bool:
-    """Whether a study's folder may hold a file at this relative path."""
-    if len(parts) == 1:
-        return parts[0] in (DOCUMENT, REDUCED)
-    if parts[0] != RUNS or len(parts) < 3 or not RUN_ID.fullmatch(parts[1]):
-        return False
-    inside = parts[2:]
-    return inside in ((RUN,), (CURVES,), (MODEL, WEIGHTS), (MODEL, DESCRIPTION)) or (
-        inside[0] == ARTIFACTS and len(inside) > 1
-    )
 
 
 def _damaged(run_folder: Path, name: str, reason: object) -> InputError:

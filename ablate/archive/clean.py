@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ablate.study import Record
-from ablate.tracking.mlflow.sqlite_reader import reading
-from ablate.untrusted.addresses import local_path
+from ablate.tracking.mlflow.sqlite_reader import folders, reading
 
 DAY_S = 86_400
 # At the end of the name of a cell's work folder: see `trainers.context.Context.folder`.
@@ -63,14 +62,15 @@ def orphans(mlruns: Path) -> Iterator[tuple[str, Leftover]]:
             JOIN (SELECT experiment_id, name AS study FROM experiments) USING (experiment_id)
             WHERE {table}.lifecycle_stage = 'deleted'"""
         with reading(db) as store:
-            folders = [(study, local_path(address)) for study, address in store.execute(query)]
-        yield from discarded([(study, kind, folder) for study, folder in folders if folder], mlruns)
+            folder_of = folders(store, db)
+            found = [(study, kind, folder_of(address)) for study, address in store.execute(query)]
+        yield from discarded([(study, kind, folder) for study, kind, folder in found if folder], mlruns)
 
 
-def discarded(folders: Iterable[tuple[str, str, Path]], mlruns: Path) -> Iterator[tuple[str, Leftover]]:
+def discarded(candidates: Iterable[tuple[str, str, Path]], mlruns: Path) -> Iterator[tuple[str, Leftover]]:
     """Those artifact folders that exist under `mlruns/artifacts`. Each comes as (study, "run" or "model", folder)."""
     root = (mlruns / "artifacts").resolve()
-    for study, kind, folder in folders:
+    for study, kind, folder in candidates:
         if folder.is_dir() and _of_one_run(folder.resolve(), root):
             yield study, _leftover(folder.parent, f"files of a discarded {kind}")
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Added, History
@@ -20,7 +19,6 @@ from ablate.tracking.record_format import MODEL
 RUNS_AT_ONCE = 500  # whose curves are in memory together
 RESUME_FILES = ("checkpoint*", "*.partial")  # needed to resume a run, not after it has ended
 
-T = TypeVar("T")
 OnProgress = Callable[[int, int], None]  # called with the number of runs done and of all runs
 ChooseModels = Callable[[Sequence[StoredRun]], Collection[str]]  # runs → ids of those whose model is copied
 
@@ -48,40 +46,31 @@ def collect(
     the study.
     """
     added = {} if added is None else added
-    document = read_checked(lambda: tracker.document(study), study, tracker)
+    document = tracker.document(study)
     if document is None or not NAME.fullmatch(study):
         raise InputError(Problem("tracking store", "study", "not in the store", study))
     folder.mkdir(parents=True, exist_ok=True)
-    _update_document(folder, document)
+    known = bundle.document(folder) if (folder / bundle.DOCUMENT).is_file() else None
+    if known is None or not supersedes(known, document, closed_later=False):
+        bundle.write_document(folder, document)
     stored = tracker.stored(study)
     by_origin = {run.origin: run for run in reversed(stored) if run.record.status in ENDED and not run.discarded}
     ended = [run for run in stored if by_origin.get(run.origin) is run]
-    _remove(folder, {run.origin for run in stored if run.discarded} - by_origin.keys())
+    discarded = {run.origin for run in stored if run.discarded} - by_origin.keys()
     for origin, run_folder in bundle.run_folders(folder).items():
         if origin in by_origin:
             _add_later_scores(run_folder, study, by_origin[origin])
+        elif origin in discarded:
+            shutil.rmtree(run_folder)
     with_model = models(ended)
     present = bundle.run_folders(folder).keys() - (set(rewrite) - added.keys())
     missing = [run for run in ended if run.origin not in present]
     for done, (run, history) in enumerate(_histories(study, tracker, missing), 1):
-        model = _model(study, tracker, run) if run.origin in with_model else None
+        model = _model(tracker, run) if run.origin in with_model else None
         bundle.write(folder, run, history, partial(_copy_files, tracker.files(run.record.run_id), without), model)
         added[run.origin] = model is not None
         on_progress(done, len(missing))
     return added
-
-
-def _update_document(folder: Path, document: Mapping[str, Any]) -> None:
-    """Write the store's document, unless the one in the folder has newer amendments."""
-    if (folder / bundle.DOCUMENT).is_file() and supersedes(bundle.document(folder), document, closed_later=False):
-        return
-    bundle.write_document(folder, document)
-
-
-def _remove(folder: Path, origins: Collection[str]) -> None:
-    for origin, run_folder in bundle.run_folders(folder).items():
-        if origin in origins:
-            shutil.rmtree(run_folder)
 
 
 def newer_scores(source: StoredRun, target: StoredRun) -> dict[str, float]:
@@ -114,19 +103,8 @@ def _histories(study: str, tracker: Tracker, runs: Sequence[StoredRun]) -> Itera
         yield from ((run, histories.get(run.record.run_id, ())) for run in batch)
 
 
-def read_checked(read: Callable[[], T | None], study: str, tracker: Tracker) -> T | None:
-    """What `read` gives. None may also mean that the server went away during a download: then it raises or retries."""
-    value = read()
-    if value is None:
-        tracker.records(study)  # raises StoreUnavailable while the server is away
-        value = read()
-    return value
-
-
-def _model(study: str, tracker: Tracker, run: StoredRun) -> Path | None:
-    if not run.model:
-        return None
-    folder = read_checked(lambda: tracker.artifact(run.record.run_id, MODEL), study, tracker)
+def _model(tracker: Tracker, run: StoredRun) -> Path | None:
+    folder = tracker.artifact(run.record.run_id, MODEL) if run.model else None
     return bundle.complete_model(folder) if folder else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ablate.archive import bundle
 from ablate.archive.bundle import ENDED, Added
-from ablate.archive.collect import OnProgress, newer_scores, read_checked
+from ablate.archive.collect import OnProgress, newer_scores
 from ablate.study import Record, StoredRun, Tracker
 from ablate.study.amend import supersedes
 
@@ -32,14 +32,18 @@ def deliver(study: str, folder: Path, tracker: Tracker, on_progress: OnProgress,
     if not new and all(run.discarded for run in known.values()):
         return added  # the whole study was discarded in this store
     tracker.discard([run.record.run_id for run in stored if _is_half_added(run) and not run.discarded])
-    document = _newer_document(study, bundle.document(folder), tracker)
+    document, known_document = bundle.document(folder), tracker.document(study)
+    if known_document is not None and not supersedes(document, known_document, closed_later=False):
+        document = known_document
     tracker.open(study, document)
     runs = sorted(
         (bundle.read(run_folders[origin], study) for origin in new), key=lambda run: (run.started, run.origin)
     )
     for done, run in enumerate(runs, 1):
-        _add(run, run_folders[run.origin], tracker)
-        added[run.origin] = bundle.model(run_folders[run.origin]) is not None
+        run_folder = run_folders[run.origin]
+        files, model = run_folder / bundle.ARTIFACTS, bundle.model(run_folder)
+        tracker.add(run, bundle.curves(run_folder), files if files.is_dir() else None, model)
+        added[run.origin] = model is not None
         on_progress(done, len(new))
     for origin, run_folder in run_folders.items():
         if origin in known:
@@ -67,17 +71,6 @@ def _known(stored: Sequence[StoredRun]) -> dict[str, StoredRun]:
 
 def _is_half_added(run: StoredRun) -> bool:
     return run.origin != run.record.run_id and run.record.status not in ENDED
-
-
-def _newer_document(study: str, delivered: Mapping[str, Any], tracker: Tracker) -> Mapping[str, Any]:
-    """Of the delivered document and the store's, the one that supersedes the other."""
-    stored = read_checked(lambda: tracker.document(study), study, tracker)
-    return delivered if stored is None or supersedes(delivered, stored, closed_later=False) else stored
-
-
-def _add(run: StoredRun, run_folder: Path, tracker: Tracker) -> None:
-    files = run_folder / bundle.ARTIFACTS
-    tracker.add(run, bundle.curves(run_folder), files if files.is_dir() else None, bundle.model(run_folder))
 
 
 def _complete(run_folder: Path, stored: StoredRun, tracker: Tracker) -> None:

@@ -48,25 +48,23 @@ def pack(study: str, folder: Path, file: Path) -> None:
     """
     partial = file.with_name(f"{file.name}.partial")
     try:
-        xz = file.suffix == ".xz"
-        with _open_new(partial, xz=xz) as stream:
-            _write(study, folder, stream, zipfile.ZIP_STORED if xz else zipfile.ZIP_DEFLATED)
+        if file.suffix == ".xz":
+            with lzma.open(partial, "wb", preset=9) as stream:
+                _write(study, folder, stream, zipfile.ZIP_STORED)
+        else:
+            _write(study, folder, partial, zipfile.ZIP_DEFLATED)
         os.replace(partial, file)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise InputError(Problem(str(file), "", "cannot be written", str(error))) from None
 
 
-def _open_new(file: Path, *, xz: bool) -> IO[bytes]:
-    return lzma.open(file, "wb", preset=9) if xz else file.open("wb")
-
-
-def _write(study: str, folder: Path, stream: IO[bytes], compression: int) -> None:
+def _write(study: str, folder: Path, file: Path | IO[bytes], compression: int) -> None:
     paths = [path for path in folder.rglob("*") if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path for path in sorted(paths, key=lambda path: (path.name, path))}
     digests = {name: _digest(path) for name, path in names.items()}
     manifest = {"format": FORMAT, "study": study, "schema": SCHEMA, "files": digests}
-    with zipfile.ZipFile(stream, "w", compression) as archive:
+    with zipfile.ZipFile(file, "w", compression) as archive:
         archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), json.dumps(manifest, indent=1) + "\n", compression)
         for name, path in names.items():
             entry = zipfile.ZipInfo(name, EPOCH)

@@ -15,7 +15,6 @@ from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
 from ablate.scheduler.workspace import Workspace, shown_path
 from ablate.study import InputError, Problem, Record, StoreUnavailable, Tracker
-from ablate.tracking.mlflow import relocation
 from ablate.untrusted.addresses import redacted
 from ablate.untrusted.wording import nearest, shown
 
@@ -198,8 +197,6 @@ def clean(workspace: Workspace, notify: Callable[[str], None], *, days: float, d
     """
     from ablate.archive import clean
 
-    if not workspace.tracking_uri:
-        relocation.update_addresses(workspace.mlruns)
     records = _all_records(workspace)
     orphans = list(_shared_orphans(workspace, notify) if workspace.tracking_uri else clean.orphans(workspace.mlruns))
     freed = 0

@@ -70,7 +70,7 @@ class Workspace:
 
     def reader(self) -> RunReader:
         """The store, to read from. A SQLite store is read without mlflow and never created; a server must answer."""
-        from ablate.tracking.mlflow.local_store import LocalStore
+        from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
         return self.tracker() if self.sqlite_file is None else LocalStore(self.sqlite_file)
 

@@ -47,11 +47,12 @@ class RunReader(Protocol):
     def records(self, study: str) -> list[Record]:
         """Every run of the study that is not discarded, oldest first; tuning trials included."""
 
-    def history(self, run_id: str) -> list[dict[str, float]]:
-        """The per-epoch entries as logged, ordered by epoch: "epoch" and the keys with a "/"."""
-
     def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
-        """Run id and history of many runs of one study, in any order, with one query to the store."""
+        """Run id and history of runs of one study, in any order, with one query to the store.
+
+        A history is the per-epoch entries as logged, ordered by epoch: "epoch" and the keys with a "/". A run without
+        one may be left out.
+        """
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """Local path of "scores.parquet", "conditions.parquet", "examples.npz" or the folder "model"; None when the

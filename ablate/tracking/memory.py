@@ -38,7 +38,6 @@ class MemoryTracker:
         self._runs: dict[str, _Run] = {}
         self._discarded: list[_Run] = []
         self._last_ms = 0
-        self.closed: dict[str, bool] = {}  # study → finished
 
     def studies(self) -> list[str]:
         return sorted(self._documents)
@@ -48,10 +47,9 @@ class MemoryTracker:
 
     def open(self, study: str, document: Mapping[str, Any]) -> None:
         self._documents[study] = copy.deepcopy(dict(document))
-        self.closed.pop(study, None)
 
     def close(self, study: str, *, finished: bool) -> None:
-        self.closed[study] = finished
+        """Nothing to do: here a study has no status."""
 
     def records(self, study: str) -> list[Record]:
         runs = [run for run in self._runs.values() if run.study == study]
@@ -128,12 +126,12 @@ class MemoryTracker:
             if run.record.status == "FINISHED":
                 run.later |= dict.fromkeys(scores, self._now_ms())
 
-    def history(self, run_id: str) -> list[dict[str, float]]:
-        epochs = self._runs[run_id].epochs
-        return [{"epoch": float(epoch), **dict(sorted(epochs[epoch].items()))} for epoch in sorted(epochs)]
-
     def histories(self, study: str, run_ids: Collection[str]) -> list[tuple[str, list[dict[str, float]]]]:
-        return [(run_id, self.history(run_id)) for run_id in run_ids]
+        epochs_of = [(run_id, sorted(self._runs[run_id].epochs.items())) for run_id in run_ids]
+        return [
+            (run_id, [{"epoch": float(epoch), **dict(sorted(scores.items()))} for epoch, scores in epochs])
+            for run_id, epochs in epochs_of
+        ]
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         folder = self._runs[run_id].artifacts

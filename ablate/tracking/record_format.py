@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ablate.study import SCHEMA, InputError, Problem, Record, printable
+from ablate.study import SCHEMA, InputError, Problem, Record, RunSpec, printable
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 FAILURES = "ablate.failures"  # tag: how many tries of the run's cell have failed, if any
@@ -58,22 +58,26 @@ def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mappin
     )
 
 
+def identity(run: RunSpec | Record, study: str) -> dict[str, str]:
+    """The tags that identify a run, and those of its model."""
+    tags = {
+        ROLE: "run",
+        "ablate.study": study,
+        "ablate.arm": run.arm,
+        "ablate.seed": str(run.seed),
+        "ablate.phase": run.phase,
+        "ablate.key": run.key,
+        "ablate.schema": str(SCHEMA),
+        "ablate.overrides": json.dumps(dict(run.overrides), sort_keys=True),
+    }
+    return tags if run.trial is None else {**tags, "ablate.trial": str(run.trial)}
+
+
 def record_tags(record: Record, study: str) -> dict[str, str]:
     """The tags from which `record_of` makes this record."""
-    values = {
-        "study": study,
-        "arm": record.arm,
-        "seed": str(record.seed),
-        "phase": record.phase,
-        "key": record.key,
-        "schema": str(SCHEMA),
-        "overrides": json.dumps(dict(record.overrides), sort_keys=True),
-        "provenance": json.dumps(dict(record.provenance), sort_keys=True),
-        "trial": "" if record.trial is None else str(record.trial),
-        "error": record.error,
-        "failures": str(record.failures or ""),
-    }
-    return {ROLE: "run", **{f"ablate.{name}": value for name, value in values.items() if value}}
+    provenance = json.dumps(dict(record.provenance), sort_keys=True)
+    results = {"ablate.provenance": provenance, "ablate.error": record.error, FAILURES: str(record.failures or "")}
+    return {**identity(record, study), **{name: value for name, value in results.items() if value}}
 
 
 def curves(points: Iterable[tuple[str, float, int, int]]) -> list[dict[str, float]]:

@@ -72,7 +72,7 @@ def test_frame_is_wide_and_keeps_the_gaps(results: Results) -> None:
 def test_curves_are_the_history(results: Results, store: MemoryTracker) -> None:
     rows = results.curves.query("arm == 'existing' and seed == 1 and metric == 'train/loss'")
     assert list(rows.epoch) == [1, 2, 3, 4, 5, 6]
-    history = store.history(str(results.runs.run_id[0]))
+    ((_, history),) = store.histories(results.study.name, [str(results.runs.run_id[0])])
     assert list(rows.score) == [entry["train/loss"] for entry in history]
 
 

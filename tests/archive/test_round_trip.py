@@ -75,7 +75,7 @@ def test_there_and_back_it_is_the_same(source: MemoryTracker, folder: Path, stor
     for copy, run in zip(ended(there), ended(source), strict=True):
         assert copy.record.run_id != run.record.run_id
         assert repr(replace(copy.record, run_id="")) == repr(replace(run.record, run_id=""))
-        assert there.history(copy.record.run_id) == source.history(run.record.run_id)
+        assert toy.curves(there, copy.record.run_id) == toy.curves(source, run.record.run_id)
     assert [record.seed for record in there.records("toy")] == [1, 2, 101, 3]  # as they began
     assert there.document("toy") == DOCUMENT
     assert contents(bundles(there, tmp_path / "back")) == contents(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +13,8 @@ import toy_runs as toy
 from servers import Postgres, TrackingServer
 from toy_study import bundles, contents, ended, filled, no_progress
 
-from ablate.archive import clean
 from ablate.archive.deliver import deliver
 from ablate.tracking.memory import MemoryTracker
-from ablate.tracking.mlflow import discarded
 from ablate.tracking.mlflow.tracker import MlflowTracker
 
 
@@ -46,7 +43,7 @@ def test_to_a_server_and_back(
     tracker = MlflowTracker(tracking_server.address, tmp_path / "unused before")  # nothing of it is cached there
     for copy, run in zip(ended(tracker), ended(source), strict=True):
         assert repr(replace(copy.record, run_id="")) == repr(replace(run.record, run_id=""))
-        assert tracker.history(copy.record.run_id) == source.history(run.record.run_id)
+        assert toy.curves(tracker, copy.record.run_id) == toy.curves(source, run.record.run_id)
     assert contents(bundles(there(), tmp_path / "back")) == contents(folder)
     first = next(run for run in ended(tracker) if run.model)
     mlflow.set_tracking_uri(tracking_server.address)
@@ -58,23 +55,3 @@ def test_to_a_server_and_back(
     np.testing.assert_array_equal(network.predict(np.ones((2, 17, 6), np.float32)), answer)
     tracker.forget("toy")
     assert deliver("toy", folder, there(), no_progress) == {}  # the study was discarded there and is not added again
-
-
-def test_artifact_folders_of_discarded_runs_of_a_database_are_found(
-    folder: Path, new_database: Callable[..., str], tmp_path: Path
-) -> None:
-    database = new_database(with_mlflow=True)
-    tracker = MlflowTracker(database, tmp_path / "shared")
-    deliver("toy", folder, tracker, no_progress)
-    assert contents(bundles(tracker, tmp_path / "back")) == contents(folder)
-    run = next(run for run in ended(tracker) if run.model)
-    model = tracker.artifact(run.record.run_id, "model")
-    assert model
-    tracker.discard([run.record.run_id])
-    runs = [each for each in discarded.discarded_runs(database, tmp_path / "shared") if each.study == "toy"]
-    assert [each.run_id for each in runs] == [run.record.run_id]
-    folders = [("toy", kind, folder) for kind, folder in runs[0].folders]
-    assert [leftover.path for _, leftover in clean.discarded(folders, tmp_path / "shared")] == [
-        tmp_path / "shared" / "artifacts" / "toy" / run.record.run_id,
-        model.parent.parent.parent,
-    ]

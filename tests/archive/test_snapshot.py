@@ -158,7 +158,7 @@ def test_a_clone_at_another_path_has_every_run(clone: Path, home: MemoryTracker)
     assert restore(clone, there) == "slim: 0 runs and 0 models; whole: 0 runs and 0 models"
     for copy, record in zip(there.records("whole"), home.records("whole"), strict=True):
         assert (copy.name, copy.scores) == (record.name, record.scores)
-        assert there.history(copy.run_id) == home.history(record.run_id)
+        assert toy.curves(there, copy.run_id, "whole") == toy.curves(home, record.run_id, "whole")
         tables = [
             tracker.artifact(run, "scores.parquet") for tracker, run in ((there, copy.run_id), (home, record.run_id))
         ]
@@ -182,10 +182,10 @@ def test_reports_only_keeps_what_reports_read(clone: Path) -> None:
         assert list(pd.read_parquet(conditions)) == ["height", "subject"]
         assert (there.artifact(run_id, "examples.npz") is not None) == (seed == 2)  # the study's first seed
         assert there.artifact(run_id, "model") is None
-        assert there.history(run_id) == toy.history()
+        assert toy.curves(there, run_id, "slim") == toy.history()
     bound, trial = runs["compare", "bound-seed2"], runs["tune", "hybrid-trial0-seed101"]
     assert [there.artifact(bound, name) for name in ("scores.parquet", "examples.npz")] == [None, None]
-    assert there.history(trial) == []
+    assert toy.curves(there, trial, "slim") == []
 
 
 def test_dvc_alone_brings_archives_beside_the_store(clone: Path) -> None:

@@ -20,7 +20,7 @@ from toy_project import Project, as_json
 
 from ablate.cli.progress_count import ProgressCount
 from ablate.study import Record
-from ablate.tracking.mlflow.sqlite_reader import histories_from_sqlite
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 NOTHING = "linear: 0 runs and 0 models imported: what the file holds is here already, or was discarded here\n"
 Cli = Callable[..., Any]
@@ -28,8 +28,10 @@ Cli = Callable[..., Any]
 
 def unnamed(project: Project) -> list[tuple[Record, list[dict[str, float]]]]:
     """Records with their curves: every store has ids of its own."""
-    curves = dict(histories_from_sqlite(project.folder / "mlruns" / "mlflow.db", "linear"))
-    return [(replace(record, run_id=""), curves.get(record.run_id, [])) for record in project.records()]
+    records = project.records()
+    store = LocalStore(project.folder / "mlruns" / "mlflow.db")
+    curves = dict(store.histories("linear", [record.run_id for record in records]))
+    return [(replace(record, run_id=""), curves.get(record.run_id, [])) for record in records]
 
 
 def test_there_and_back(
@@ -149,7 +151,6 @@ def test_no_password_is_told_when_it_fails(zipped: Path, project: Project, postg
         assert PASSWORD not in answer.err
 
 
-@pytest.mark.long
 def test_gc_frees_files_of_discarded_runs_of_a_database(
     zipped: Path, project: Project, new_database: Callable[..., str], cli: Cli
 ) -> None:

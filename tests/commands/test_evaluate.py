@@ -19,7 +19,7 @@ from toy_project import Project
 from ablate.commands import evaluate, report
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError, Record, trust
-from ablate.tracking.mlflow import sqlite_reader
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 Cli = Callable[..., Any]
 METRICS = {"absolute_error", "median_error", "close"}
@@ -41,7 +41,7 @@ def store(finished: Project, project: Project, monkeypatch: pytest.MonkeyPatch) 
 
 
 def compared(store: Path) -> list[Record]:
-    return [r for r in sqlite_reader.records_from_sqlite(store / "mlflow.db", "linear") if r.phase == "compare"]
+    return [r for r in LocalStore(store / "mlflow.db").records("linear") if r.phase == "compare"]
 
 
 class TestScores:

@@ -74,7 +74,8 @@ def test_forty_cells_on_three_workers_of_which_some_die(cluster: Cluster, tmp_pa
     statuses = Counter((r.arm, r.seed) for r in tracker.records("cells") if r.status == "FINISHED")
     assert statuses == {(arm, seed): 1 for arm in "ab" for seed in range(1, 21)}
     assert {r.status for r in tracker.records("cells")} <= {"FINISHED", "KILLED"}
-    assert all(len(tracker.history(r.run_id)) == 3 for r in tracker.records("cells") if r.status == "FINISHED")
+    finished = [r.run_id for r in tracker.records("cells") if r.status == "FINISHED"]
+    assert all(len(history) == 3 for _, history in tracker.histories("cells", finished))
 
 
 def _kill_one(cluster: Cluster, rng: random.Random) -> None:

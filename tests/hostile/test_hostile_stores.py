@@ -24,7 +24,7 @@ from ablate.analysis import example_tables
 from ablate.analysis.example_tables import read_columns
 from ablate.study import InputError
 from ablate.study.document import checked
-from ablate.tracking.mlflow import sqlite_reader
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 Cli = Callable[..., Any]
 
@@ -130,7 +130,7 @@ class TestDatabases:
 
 
 def document(finished: Project) -> dict[str, Any]:
-    found = sqlite_reader.document_from_sqlite(finished.folder / "mlruns" / "mlflow.db", "linear")
+    found = LocalStore(finished.folder / "mlruns" / "mlflow.db").document("linear")
     assert found is not None
     return found
 

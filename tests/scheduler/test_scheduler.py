@@ -108,7 +108,8 @@ class TestOneStudy:
         bench.run(toy_cells.study({"a": ""}))
         assert bench.view.lines == ["started a-seed1", "epoch 1 a-seed1", "FINISHED a-seed1"]
         (record,) = bench.tracker.records("cells")
-        assert bench.tracker.history(record.run_id) == [{"epoch": 1.0, "val/error": pytest.approx(0.031)}]
+        (_, history), *_ = bench.tracker.histories("cells", [record.run_id])
+        assert history == [{"epoch": 1.0, "val/error": pytest.approx(0.031)}]
 
     def test_leaves_no_scratch_of_a_recorded_run(self, bench: Bench) -> None:
         bench.run(toy_cells.study({"a": ""}))

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ablate.study import StoreUnavailable
-from ablate.tracking.mlflow import models, store
+from ablate.tracking.mlflow import run_writer, store
 from ablate.tracking.mlflow.errors import passing_faults, translated
 from ablate.tracking.mlflow.schema import datasets
 from ablate.tracking.mlflow.tracker import MlflowTracker
@@ -64,8 +64,7 @@ class TestRepeatedCalls:
     def test_a_run_whose_recording_was_cut_off_is_recorded_once(
         self, tracker: MlflowTracker, tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        files = FailsOnce(store, call)
-        monkeypatch.setattr(models, "artifacts", lambda *address: files.artifacts(*address))
+        monkeypatch.setattr(run_writer, "store", FailsOnce(store, call))
         spec = toy.spec(STUDY)
         result = toy.finished(spec, toy.artifacts(tmp_path / "out"))
         run_id = tracker.start(spec)
@@ -76,7 +75,7 @@ class TestRepeatedCalls:
         tracker.finish(run_id, spec, result)
         assert [record.status for record in tracker.records(STUDY)] == ["FINISHED"]
         assert query(tracker, MODELS) == [(run_id, READY, "active")]
-        assert tracker.history(run_id) == toy.history()
+        assert toy.curves(tracker, run_id) == toy.history()
         model = tracker.artifact(run_id, "model")
         assert model is not None
         assert (model / "weights.safetensors").read_bytes() == (tmp_path / "out/model/weights.safetensors").read_bytes()
@@ -118,7 +117,7 @@ class TestRepeatedCalls:
             tracker.log_epochs(run_id, [toy.history()[0]])
         for entry in toy.history():
             tracker.log_epochs(run_id, [entry])
-        assert tracker.history(run_id) == toy.history()
+        assert toy.curves(tracker, run_id) == toy.history()
 
 
 class TestSweep:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +16,8 @@ from mlflow.store.db.base_sql_model import Base  # noqa: F401  # registers what 
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from ablate.archive.collect import collect
-from ablate.archive.deliver import deliver
 from ablate.study import InputError
-from ablate.tracking.mlflow import sqlite_reader
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 from ablate.tracking.mlflow.tracker import MlflowTracker
 
 OLD = "6953534de441"  # of MLflow 3.0, the first with models of runs
@@ -90,28 +86,19 @@ def store(older: Path, tmp_path: Path) -> Path:
 
 def test_it_is_read_as_it_is_and_opens_by_migration(store: Path) -> None:
     db = store / "mlflow.db"
-    before = sqlite_reader.records_from_sqlite(db, "toy")
+    before = LocalStore(db).records("toy")
     assert [record.phase for record in before] == ["compare", "tune"]
-    assert sqlite_reader.document_from_sqlite(db, "toy") == toy.DOCUMENT
+    assert LocalStore(db).document("toy") == toy.DOCUMENT
     assert schema_version(db) == OLD
     tracker = MlflowTracker(None, store)
     assert schema_version(db) != OLD
-    assert tracker.records("toy") == before == sqlite_reader.records_from_sqlite(db, "toy")
+    assert tracker.records("toy") == before == LocalStore(db).records("toy")
     assert tracker.document("toy") == toy.DOCUMENT
-    assert tracker.history(before[0].run_id) == toy.history()
+    assert toy.curves(tracker, before[0].run_id) == toy.history()
     model = tracker.artifact(before[0].run_id, "model")
     assert model is not None
     toy.run(tracker, toy.spec("toy", "plain", 2))
     assert len(tracker.records("toy")) == 3
-
-
-def test_an_export_of_it_joins_a_newer_store(store: Path, new_mlruns: Callable[[Path], Path], tmp_path: Path) -> None:
-    wanted = sqlite_reader.records_from_sqlite(store / "mlflow.db", "toy")
-    collect("toy", MlflowTracker(None, store), tmp_path / "bundles", lambda done, total: None)
-    newest = new_mlruns(tmp_path / "newest")
-    deliver("toy", tmp_path / "bundles", MlflowTracker(None, newest), lambda done, total: None)
-    records = sqlite_reader.records_from_sqlite(newest / "mlflow.db", "toy")
-    assert [replace(record, run_id="") for record in records] == [replace(record, run_id="") for record in wanted]
 
 
 def test_a_store_of_a_newer_mlflow_is_refused_and_left_as_it_is(store: Path) -> None:

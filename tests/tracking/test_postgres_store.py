@@ -5,22 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import numpy as np
 import pytest
 import test_tracking
-import torch
 import toy_runs as toy
 from servers import PASSWORD, QUOTED, Postgres, TrackingServer
 
-from ablate.study import InputError, Record
-from ablate.tracking.memory import MemoryTracker
+from ablate.study import InputError
 from ablate.tracking.mlflow.tracker import MlflowTracker
-from ablate.trainers.builtin.checkpoints import load_model
+from ablate.untrusted.addresses import default_uri
 
 
 @pytest.fixture(scope="module")
@@ -48,53 +43,17 @@ class TestTrackerContractOnPostgres(test_tracking.TestTrackerContract):
     pass
 
 
-@test_tracking.loads_models
-def test_a_server_keeps_the_same_study_and_its_artifacts(tracking_server: TrackingServer, tmp_path: Path) -> None:
-    server = tracking_server.address
-    tracker, memory = MlflowTracker(server, tmp_path / "unused"), MemoryTracker()
-    folder, study, runs = toy.artifacts(tmp_path / "out", seed=2), "toy °", {}
-    for each in (tracker, memory):
-        each.open(study, toy.DOCUMENT)
-        runs[each] = toy.run(each, toy.spec(study), folder)
-        toy.run(each, toy.trial(study, 3, **{"training.learning_rate": 0.5}))
-        again = toy.spec(study, "hybrid")
-        each.kill(each.start(again))
-        each.finish(each.start(again), again, toy.failed(again))
-        each.discard([toy.run(each, toy.spec(study, seed=9))])
-        each.add_scores([runs[each]], {"cost/latency_ms_p50": 1.5})
-        each.close(study, finished=True)
-    assert _anonymous(tracker.records(study)) == _anonymous(memory.records(study))
-    reader = MlflowTracker(server, tmp_path / "unused")
-    run_id = runs[tracker]
-    assert reader.document(study) == toy.DOCUMENT
-    assert reader.history(run_id) == toy.history()
-    assert reader.artifact(run_id, "nothing") is None
-    table, model = reader.artifact(run_id, "scores.parquet"), reader.artifact(run_id, "model")
-    assert table is not None
-    assert model is not None
-    assert table.read_bytes() == (folder / "scores.parquet").read_bytes()
-    assert torch.equal(load_model(model).weight, toy.linear(2).weight)
-    mlflow.set_tracking_uri(server)
-    try:
-        answer = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(np.ones((1, 17, 6), np.float32))
-    finally:
-        mlflow.set_tracking_uri(None)
-    np.testing.assert_array_equal(answer, toy.linear(2)(torch.ones(1, 17, 6)).detach().numpy())
-    assert [path.name for path in (tmp_path / "unused").iterdir()] == ["cache"]
-
-
-def _anonymous(records: list[Record]) -> list[Record]:
-    return [replace(record, run_id="") for record in records]
-
-
-@pytest.mark.long  # as its sibling of SQLite
-def test_two_cold_starts_on_two_machines_make_one_database(new_database: Callable[[], str], tmp_path: Path) -> None:
+@pytest.mark.long  # two processes migrate or wait: 10 s on two cores
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_two_cold_starts_at_once_make_one_database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Of PostgreSQL as on two machines, with a folder each; of SQLite in one folder."""
     code = "import sys; from pathlib import Path; from ablate.tracking.mlflow.tracker import MlflowTracker as T;"
-    code += "T(sys.argv[1], Path(sys.argv[2])).open(sys.argv[2][-1], {})"
-    address = new_database()
+    code += "T(sys.argv[1], Path(sys.argv[2])).open(sys.argv[3], {})"
+    address = default_uri(tmp_path) if kind == "sqlite" else request.getfixturevalue("new_database")()
+    folders = {name: tmp_path if kind == "sqlite" else tmp_path / name for name in "ab"}
     starts: list[subprocess.Popen[Any]] = [
-        subprocess.Popen([sys.executable, "-c", code, address, str(tmp_path / name)], stderr=subprocess.PIPE)
-        for name in "ab"
+        subprocess.Popen([sys.executable, "-c", code, address, str(folder), name], stderr=subprocess.PIPE)
+        for name, folder in folders.items()
     ]
     assert [(start.communicate()[1].decode(), start.returncode) for start in starts] == [("", 0), ("", 0)]
     assert MlflowTracker(address, tmp_path).studies() == ["a", "b"]

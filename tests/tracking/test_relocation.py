@@ -14,7 +14,8 @@ import test_tracking
 import torch
 import toy_runs as toy
 
-from ablate.tracking.mlflow import relocation, sqlite_reader
+from ablate.tracking.mlflow import relocation
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 from ablate.tracking.mlflow.tracker import MlflowTracker
 from ablate.trainers.builtin.checkpoints import load_model
 
@@ -31,7 +32,7 @@ def store(mlruns: Path, tmp_path: Path) -> Path:
 
 
 def run_id(mlruns: Path) -> str:
-    return sqlite_reader.records_from_sqlite(mlruns / "mlflow.db", STUDY)[0].run_id
+    return LocalStore(mlruns / "mlflow.db").records(STUDY)[0].run_id
 
 
 def addresses(mlruns: Path) -> list[str]:
@@ -57,14 +58,14 @@ def moved_or_copied(store: Path, how: str) -> Path:
 def test_what_is_read_lies_beside_the_database_and_nothing_is_written(store: Path, how: str) -> None:
     here = moved_or_copied(store, how)
     before, db = files(here), here / "mlflow.db"
-    assert sqlite_reader.document_from_sqlite(db, STUDY) == toy.DOCUMENT
-    folder = sqlite_reader.folders_from_sqlite(db, STUDY)[run_id(here)]
-    assert folder is not None
-    assert folder.is_relative_to(here)
-    for name in ("scores.parquet", "model"):
-        artifact = sqlite_reader.artifact_from_sqlite(db, run_id(here), name)
-        assert artifact is not None
-        assert artifact.is_relative_to(here)
+    reader = LocalStore(db)
+    assert reader.document(STUDY) == toy.DOCUMENT
+    for _ in ("without its list of folders", "with it"):
+        for name in ("scores.parquet", "model"):
+            artifact = reader.artifact(run_id(here), name)
+            assert artifact is not None
+            assert artifact.is_relative_to(here)
+        reader.records(STUDY)
     assert files(here) == before
 
 
@@ -120,15 +121,10 @@ def test_addresses_are_updated_in_one_transaction_and_once(store: Path, monkeypa
     with monkeypatch.context() as broken:
         broken.setattr(relocation, "ADDRESSES", (*relocation.ADDRESSES, ("tags", "no such column")))
         with pytest.raises(Exception, match="cannot be rewritten"):
-            relocation.update_addresses(here)
+            relocation.rewrite(here / "mlflow.db")
     assert addresses(here) == before
-    relocation.update_addresses(here)
+    relocation.rewrite(here / "mlflow.db")
     after = (here / "mlflow.db").read_bytes()
     assert all(address.startswith(here.as_uri()) for address in addresses(here))
-    relocation.update_addresses(here)
+    relocation.rewrite(here / "mlflow.db")
     assert (here / "mlflow.db").read_bytes() == after
-
-
-def test_where_there_is_no_store_nothing_is_made(tmp_path: Path) -> None:
-    relocation.update_addresses(tmp_path / "mlruns")
-    assert list(tmp_path.iterdir()) == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,17 +16,24 @@ import toy_runs as toy
 from ablate.study import InputError
 from ablate.tracking.mlflow import sqlite_reader
 from ablate.tracking.mlflow.client_reader import ClientReader
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 from ablate.tracking.mlflow.tracker import MlflowTracker
 from ablate.untrusted import addresses
 
 
-@pytest.fixture
-def tracker(mlruns: Path, tmp_path: Path) -> MlflowTracker:
-    """A study with a run of every kind: finished, failed, killed, running, tuning, discarded; and another study."""
-    tracker = MlflowTracker(None, mlruns)
+@pytest.fixture(scope="module")
+def tracker(initialised_store: Path, tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
+    """A study with a run of every kind: finished, failed, killed, running, tuning, discarded; and another study.
+
+    No test changes it.
+    """
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "mlruns").mkdir()
+    shutil.copy(initialised_store, folder / "mlruns" / "mlflow.db")
+    tracker = MlflowTracker(None, folder / "mlruns")
     for study in ("toy", "other"):
         tracker.open(study, {**toy.DOCUMENT, "created": study})
-        toy.run(tracker, toy.spec(study, "plain", 1), toy.artifacts(tmp_path / study))
+        toy.run(tracker, toy.spec(study, "plain", 1), toy.artifacts(folder / study))
     odd = {"test/nan": math.nan, "test/inf": math.inf, "test/-inf": -math.inf, "test/ü": 0.1}
     toy.run(tracker, toy.spec("toy", "hybrid", 1), scores=odd)
     toy.run(tracker, toy.trial("toy", 0, **{"training.learning_rate": 1e-5, "model.bias": False}))
@@ -37,47 +46,43 @@ def tracker(mlruns: Path, tmp_path: Path) -> MlflowTracker:
 
 
 @pytest.fixture
-def db(mlruns: Path) -> Path:
-    return mlruns / "mlflow.db"
+def db(tracker: MlflowTracker) -> Path:
+    return tracker.root / "mlflow.db"
 
 
 def test_answers_as_mlflow_does(tracker: MlflowTracker, db: Path) -> None:
-    client = ClientReader(tracker.client, tracker.uri)
+    client, reader = ClientReader(tracker.client, tracker.uri), LocalStore(db)
+    assert reader.studies() == tracker.studies() == ["other", "toy"]
     for study in ("toy", "other"):
         expected = client.records(study)
-        records = sqlite_reader.records_from_sqlite(db, study)
-        assert repr(records) == repr(expected)  # nan differs from itself, its repr does not
+        records = reader.records(study)
+        assert repr(records) == repr(expected) == repr(tracker.records(study))  # nan differs from itself, not its repr
         assert [record.status for record in records][-1] == {"toy": "RUNNING", "other": "FINISHED"}[study]
-        assert (
-            sqlite_reader.document_from_sqlite(db, study)
-            == tracker.document(study)
-            == {**toy.DOCUMENT, "created": study}
-        )
+        assert reader.document(study) == tracker.document(study) == {**toy.DOCUMENT, "created": study}
         for record in records:
-            assert repr(sqlite_reader.history_from_sqlite(db, record.run_id)) == repr(client.history(record.run_id))
             for path in ("model", "scores.parquet", "examples.npz", "provenance.json", "nothing"):
                 expected_path = client.artifact(record.run_id, path)
-                assert sqlite_reader.artifact_from_sqlite(db, record.run_id, path) == expected_path
+                assert reader.artifact(record.run_id, path) == expected_path
                 assert tracker.artifact(record.run_id, path) == expected_path
         ids = [record.run_id for record in expected]
-        from_file, from_client = sqlite_reader.histories_from_sqlite(db, study), client.histories(ids)
-        assert repr(dict(from_file)) == repr(dict(sorted(each for each in from_client if each[1])))
-        assert repr(tracker.records(study)) == repr(expected)
+        with_curves = dict(sorted(each for each in client.histories(study, ids) if each[1]))
+        assert repr(dict(reader.histories(study, ids))) == repr(with_curves)
         assert dict(tracker.histories(study, ids[:1])).keys() == {ids[0]}
-    assert len(sqlite_reader.records_from_sqlite(db, "toy")) == 6
+    assert len(reader.records("toy")) == 6
 
 
-def test_a_deleted_study_is_gone(tracker: MlflowTracker, db: Path) -> None:
-    tracker.client.delete_experiment(tracker.client.get_experiment_by_name("toy").experiment_id)
-    assert sqlite_reader.records_from_sqlite(db, "toy") == []
-    assert sqlite_reader.document_from_sqlite(db, "toy") is None
-    assert len(sqlite_reader.records_from_sqlite(db, "other")) == 1
+def test_a_deleted_study_is_gone(db: Path, tmp_path: Path) -> None:
+    reader = LocalStore(Path(shutil.copy(db, tmp_path)))
+    with closing(sqlite3.connect(reader.database)) as store, store:
+        store.execute("UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'toy'")
+    assert (reader.records("toy"), reader.document("toy"), reader.studies()) == ([], None, ["other"])
+    assert len(reader.records("other")) == 1
 
 
-def test_nothing_is_written(tracker: MlflowTracker, db: Path) -> None:
+def test_nothing_is_written(db: Path) -> None:
     before = db.read_bytes(), sorted(db.parent.iterdir())
-    sqlite_reader.records_from_sqlite(db, "toy")
-    sqlite_reader.document_from_sqlite(db, "toy")
+    LocalStore(db).records("toy")
+    LocalStore(db).document("toy")
     assert (db.read_bytes(), sorted(db.parent.iterdir())) == before
     with sqlite_reader.reading(db) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("DELETE FROM runs")
@@ -85,18 +90,17 @@ def test_nothing_is_written(tracker: MlflowTracker, db: Path) -> None:
 
 def test_a_missing_file_or_study_is_empty(tmp_path: Path, initialised_store: Path) -> None:
     missing = tmp_path / "mlruns" / "mlflow.db"
-    for db in (missing, initialised_store):
-        assert sqlite_reader.records_from_sqlite(db, "toy") == []
-        assert sqlite_reader.document_from_sqlite(db, "toy") is None
-        assert sqlite_reader.history_from_sqlite(db, "0") == []
-        assert sqlite_reader.artifact_from_sqlite(db, "0", "model") is None
+    for reader in (LocalStore(missing), LocalStore(initialised_store)):
+        assert (reader.studies(), reader.records("toy"), reader.document("toy")) == ([], [], None)
+        assert list(reader.histories("toy", ["0"])) == []
+        assert reader.artifact("0", "model") is None
     assert not missing.parent.exists()
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database, however long this text may be")
     with pytest.raises(InputError, match=r"mlflow\.db"):
-        sqlite_reader.records_from_sqlite(tmp_path / "mlflow.db", "toy")
+        LocalStore(tmp_path / "mlflow.db").records("toy")
 
 
 @pytest.mark.parametrize(

@@ -9,28 +9,32 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities import Experiment, LoggedModel, Run, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.utils import get_results_from_paginated_fn
 
 from ablate.study import Record
+from ablate.tracking.mlflow import store
 from ablate.tracking.mlflow.errors import passing_faults
 from ablate.tracking.mlflow.finished_cache import TABLES, FinishedCache
-from ablate.tracking.record_format import DOCUMENT, MODEL, MODEL_DATA, curves, record_of
+from ablate.tracking.record_format import MODEL, MODEL_DATA, curves, record_of
 from ablate.untrusted.addresses import database_file, local_path
 
 # Names with one value per run, so without a curve: each name would cost a request.
 WITHOUT_CURVE = ("test/", "cost/", "count/", "time/", "external/")
-RUNS_A_PAGE = EXPERIMENTS_A_PAGE = 1000
+PAGE_SIZE = 1000  # runs or experiments
+
+T = TypeVar("T")
 
 
 class ClientReader:
-    """Reads the store `uri`. Files of a server are downloaded once, into a folder that is deleted with the reader."""
+    """Reads the store `uri`. Files of a server are downloaded, into a folder that is deleted with the reader."""
 
     def __init__(self, client: MlflowClient, uri: str, cache: FinishedCache | None = None) -> None:
         self.client, self.uri, self.cache = client, uri, cache
@@ -53,7 +57,10 @@ class ClientReader:
             for run in runs
         ]
 
-    def history(self, run_id: str) -> list[dict[str, float]]:
+    def histories(self, study: str, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
+        return ((run_id, self._history(run_id)) for run_id in run_ids)
+
+    def _history(self, run_id: str) -> list[dict[str, float]]:
         cached = self.cache.history(run_id) if self.cache else None
         if cached is not None:
             return cached
@@ -65,9 +72,6 @@ class ClientReader:
             self.cache.keep_history(run_id, history)
         return history
 
-    def histories(self, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
-        return ((run_id, self.history(run_id)) for run_id in run_ids)
-
     def artifact(self, run_id: str, path: str) -> Path | None:
         cache = self.cache if path in TABLES else None
         is_cached, table = cache.table(run_id, path) if cache else (False, None)
@@ -77,32 +81,29 @@ class ClientReader:
         address, inside = run.info.artifact_uri, path
         if path == MODEL:
             outputs = run.outputs.model_outputs if run.outputs else []
-            if not outputs:
-                return None
-            model = self.model(outputs[0].model_id)
+            model = self.model(outputs[0].model_id) if outputs else None
             if model is None:
                 return None
             address, inside = model.artifact_location, MODEL_DATA
         folder = local_path(address)
-        if folder is None and database_file(self.uri) is not None:
-            return None  # a local store's artifacts are local files: other addresses in it are not fetched
         if folder is not None:
             return folder / inside if (folder / inside).exists() else None
-        if cache is None:
-            return self._download(run_id, address, inside)
-        table = self._download_listed(run, path)
-        if run.info.status == "FINISHED":
-            cache.keep_table(run_id, path, table)
-        return table
+        if database_file(self.uri) is not None:
+            return None  # a local store's artifacts are local files: other addresses in it are not fetched
+        downloaded = self._download(address, inside, self.downloads / run_id)
+        if cache and run.info.status == "FINISHED":
+            cache.keep_table(run_id, path, downloaded)
+        return downloaded
 
-    def _download_listed(self, run: Run, name: str) -> Path | None:
-        """A file of a run; None where the run's list of artifacts does not have it. Raises StoreUnavailable."""
-        run_id = str(run.info.run_id)
-        if name not in [file.path for file in self.client.list_artifacts(run_id)]:
-            return None
-        address, target = f"{run.info.artifact_uri}/{name}", str(self.downloads / run_id)
+    def _download(self, address: str, inside: str, target: Path) -> Path | None:
+        """A file or folder below an address; None where the list of artifacts there does not have it."""
+        folder, _, _ = inside.rpartition("/")
+        target.mkdir(exist_ok=True)
         with passing_faults():
-            return Path(download_artifacts(address, dst_path=target, tracking_uri=self.uri))
+            repository = store.artifacts(address, self.uri)
+            if inside not in [entry.path for entry in repository.list_artifacts(folder or None)]:
+                return None
+            return Path(repository.download_artifacts(inside, str(target)))
 
     def model(self, model_id: str) -> LoggedModel | None:
         """None for a deleted model."""
@@ -113,37 +114,21 @@ class ClientReader:
                 raise
             return None
 
-    def _download(self, run_id: str, address: str, inside: str) -> Path | None:
-        target = self.downloads / run_id
-        if inside != DOCUMENT and (target / inside).exists():
-            return target / inside
-        try:
-            return Path(download_artifacts(f"{address}/{inside}", dst_path=str(target), tracking_uri=self.uri))
-        except (MlflowException, OSError):  # for an absent artifact the error depends on the server's artifact store
-            shutil.rmtree(target / inside, ignore_errors=True)  # a later call must not return half a folder
-            return None
+    def experiments(self, view: int = ViewType.ACTIVE_ONLY) -> list[Experiment]:
+        """Every experiment."""
+        return _all_pages(lambda size, token: self.client.search_experiments(view, size, page_token=token))
 
-    def experiments(self, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
-        """Every experiment, page by page."""
-        token = None
-        while True:
-            page = self.client.search_experiments(view, EXPERIMENTS_A_PAGE, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+    def search(self, experiment_id: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        """Every run that meets the condition, oldest first."""
+        order = ["attributes.start_time ASC"]
+        return _all_pages(
+            lambda size, token: self.client.search_runs([experiment_id], condition, view, size, order, token)
+        )
 
-    def search(self, experiment_id: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
-        """Every run that meets the condition, oldest first, page by page."""
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [experiment_id], condition, view, RUNS_A_PAGE, ["attributes.start_time ASC"], token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+
+def _all_pages(page: Callable[[int, str | None], list[T]]) -> list[T]:
+    all_pages: Callable[..., list[T]] = get_results_from_paginated_fn  # which has no type annotations
+    return all_pages(page, PAGE_SIZE)
 
 
 def dataset_of(run: Run) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
 import sqlalchemy
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ablate.study import InputError, RunDiscarded, StoreUnavailable
@@ -37,30 +35,23 @@ LASTING_SQL = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError, sqlalche
 DISCARDED = re.compile(r"The run \w+ must be in the 'active' state")
 REASON_LIMIT = 300  # characters
 
+S = TypeVar("S")
+
 
 class _Translated:
-    """An MlflowClient whose calls run inside `passing_faults`."""
+    """A client or reader of a store whose calls run inside `passing_faults`."""
 
-    def __init__(self, client: MlflowClient) -> None:
-        self._client = client
+    def __init__(self, store: object) -> None:
+        self._store = store
 
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._client, name)
-        return _translated(attribute) if callable(attribute) else attribute
+        attribute = getattr(self._store, name)
+        return passing_faults()(attribute) if callable(attribute) else attribute
 
 
-def translated(client: MlflowClient) -> MlflowClient:
-    """`client` with StoreUnavailable for faults that may pass, and RunDiscarded for a deleted run."""
-    return cast(MlflowClient, _Translated(client))
-
-
-def _translated(call: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(call)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        with passing_faults():
-            return call(*args, **kwargs)
-
-    return guarded
+def translated(store: S) -> S:
+    """`store` with StoreUnavailable for faults that may pass, and RunDiscarded for a deleted run."""
+    return cast(S, _Translated(store))
 
 
 @contextmanager

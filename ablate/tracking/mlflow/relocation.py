@@ -6,10 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from filelock import FileLock
-
 from ablate.study import InputError, Problem
-from ablate.tracking.mlflow.sqlite_reader import INITIALISING, moved, reading
+from ablate.tracking.mlflow.sqlite_reader import moved, reading
 
 # The columns with absolute artifact addresses. Those of runs and models begin with the address of their experiment.
 ADDRESSES = (
@@ -17,18 +15,6 @@ ADDRESSES = (
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
 )
-
-
-def update_addresses(mlruns: Path) -> None:
-    """Call `rewrite` for the store in the folder `mlruns`, if there is one, holding the lock that opening it takes."""
-    db = mlruns / "mlflow.db"
-    if not db.is_file():
-        return
-    with reading(db) as store:
-        if not moved(store, db):
-            return
-    with FileLock(mlruns / INITIALISING):
-        rewrite(db)
 
 
 def rewrite(db: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 
 from ablate.tracking.mlflow import store
 from ablate.tracking.mlflow.errors import passing_faults
-from ablate.tracking.mlflow.models import log_model
+from ablate.tracking.mlflow.models import describe
 from ablate.tracking.mlflow.schema import batches
+from ablate.tracking.record_format import MODEL, MODEL_DATA
 
 METRICS_PER_BATCH, PARAMS_PER_BATCH = 900, 100  # MLflow takes 1000 metrics, params and tags in one request
 
@@ -50,10 +52,24 @@ class RunWriter:
     def log_model(
         self, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str], *, interrupted: bool = True
     ) -> str:
-        """Log the folder as the run's model; returns its id. `interrupted`: an earlier call may have begun it."""
+        """Log the folder (weights.safetensors, model.json) as the run's model; returns its id.
+
+        `interrupted`: an earlier call may have begun it; then that model is completed, no new one made.
+        """
         started = self.models(experiment_id, run_id) if interrupted else []
-        with passing_faults():
-            return log_model(self.client, self.uri, experiment_id, run_id, folder, tags, started)
+        if started:
+            logged = self.client.get_logged_model(started[0])
+        else:
+            logged = self.client.create_logged_model(experiment_id, MODEL, run_id, tags, model_type="torch")
+        outputs = self.client.get_run(run_id).outputs if started else None
+        if not (outputs and outputs.model_outputs):
+            self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        with passing_faults(), tempfile.TemporaryDirectory() as scratch:
+            shutil.copytree(folder, Path(scratch, MODEL_DATA))
+            describe(Path(scratch), logged.model_id, run_id)
+            store.artifacts(logged.artifact_location, self.uri).log_artifacts(scratch)
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        return str(logged.model_id)
 
     def models(self, experiment_id: str, run_id: str) -> list[str]:
         """Ids of the models created for a run, also of those that a killed process had not linked to it yet."""

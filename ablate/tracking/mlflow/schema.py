@@ -1,4 +1,4 @@
-"""Convert a RunSpec to MLflow tags, params and datasets, within MLflow's length limits."""
+"""Convert a RunSpec to MLflow params and datasets, within MLflow's length limits."""
 
 from __future__ import annotations
 
@@ -10,27 +10,11 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
-from ablate.study import SCHEMA, Phase, RunSpec
-from ablate.tracking.record_format import ROLE
+from ablate.study import Phase, RunSpec
 from ablate.untrusted.wording import cut
 
 TAG_LIMIT, PARAM_LIMIT, NAME_LIMIT = 8000, 6000, 250  # characters, MLflow's
 SOURCE = {"mlflow.source.name": "ablate", "mlflow.source.type": "LOCAL"}
-
-
-def identity(spec: RunSpec) -> dict[str, str]:
-    """The tags that identify a run: study, arm, seed, phase, key, overrides, trial."""
-    tags = {
-        ROLE: "run",
-        "ablate.study": spec.study,
-        "ablate.arm": spec.arm,
-        "ablate.seed": str(spec.seed),
-        "ablate.phase": spec.phase,
-        "ablate.key": spec.key,
-        "ablate.schema": str(SCHEMA),
-        "ablate.overrides": json.dumps(dict(spec.overrides), sort_keys=True),
-    }
-    return tags if spec.trial is None else {**tags, "ablate.trial": str(spec.trial)}
 
 
 def settings_params(spec: RunSpec) -> dict[str, str]:
@@ -75,7 +59,10 @@ def run_tags(tags: Mapping[str, str]) -> list[RunTag]:
     return [RunTag(name, value) for name, value in tags.items()]
 
 
-def cell_of(tags: Mapping[str, str]) -> tuple[str, ...]:
+Cell = tuple[str, ...]
+
+
+def cell_of(tags: Mapping[str, str]) -> Cell:
     """The tags that identify a cell within its study: key, phase, arm and trial."""
     return tuple(tags.get(f"ablate.{name}", "") for name in ("key", "phase", "arm", "trial"))
 

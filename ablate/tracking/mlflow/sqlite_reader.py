@@ -1,13 +1,13 @@
-"""Read an MLflow SQLite store with the standard library alone: without importing mlflow, and without writing.
+"""Read an MLflow SQLite store with the standard library alone: importing mlflow takes longer than most reports.
 
-It knows MLflow's tables and the tags of `record_format`; it must not know how runs are trained.
+It never writes. It knows MLflow's tables and the tags of `record_format`; it must not know how runs are trained.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -18,9 +18,6 @@ from ablate.study import InputError, Problem, Record
 from ablate.tracking.record_format import DOCUMENT, MODEL, MODEL_DATA, ROLE, curves, read_document, record_of
 from ablate.untrusted.addresses import local_path
 from ablate.untrusted.wording import shown
-
-INITIALISING = ".initialise.lock"  # in `mlruns`: held while the database is created, migrated or relocated
-MODEL_OUTPUT = ("RUN_OUTPUT", "MODEL_OUTPUT")  # the types of `inputs` rows that link a run to its model
 
 
 def moved(store: sqlite3.Connection, db: Path) -> list[tuple[str, str]]:
@@ -41,7 +38,7 @@ def moved(store: sqlite3.Connection, db: Path) -> list[tuple[str, str]]:
     return changes
 
 
-def _folders(store: sqlite3.Connection, db: Path) -> Callable[[str], Path | None]:
+def folders(store: sqlite3.Connection, db: Path) -> Callable[[str], Path | None]:
     """A function from an artifact address in this database to its folder, also after the store was moved."""
     changes = moved(store, db)
 
@@ -69,12 +66,6 @@ def reading(db: Path) -> Iterator[sqlite3.Connection]:
         raise InputError(Problem(str(db), "", "must be an MLflow database", str(error)[:200])) from None
 
 
-def check_contents(db: Path) -> None:
-    """Raises InputError for a database with triggers, views or virtual tables that MLflow does not make."""
-    with reading(db):
-        pass
-
-
 # MLflow's only trigger protects the table `secrets`, which ablate never writes to. A view can run without end.
 FOREIGN = """SELECT type, name FROM sqlite_master WHERE type = 'view' OR (type = 'trigger' AND tbl_name != 'secrets')
     OR (type = 'table' AND sql LIKE 'CREATE VIRTUAL%')"""
@@ -100,22 +91,85 @@ DATASETS = f"""
 METRIC_VALUE = "CASE WHEN is_nan THEN NULL ELSE value END"  # MLflow stores 0 for NaN
 
 
-def records_from_sqlite(db: Path, study: str) -> list[Record]:
-    """`MlflowTracker.records` from the database file; [] when there is no such file or study."""
-    if not db.is_file():
-        return []
-    with reading(db) as connection:
-        runs = connection.execute(f"SELECT run_uuid, status {ACTIVE_RUNS} ORDER BY start_time, run_uuid", (study,))
-        statuses = dict(runs.fetchall())
-        tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, METRIC_VALUE)
-        datasets = dict(connection.execute(DATASETS, (study,)).fetchall())
-    records = []
-    for run in (run for run in statuses if "ablate.key" in tags[run]):
-        try:
-            records.append(record_of(run, statuses[run], tags[run], metrics[run], datasets.get(run, "")))
-        except (KeyError, ValueError, TypeError, RecursionError) as error:  # ValueError: not JSON, or no number
-            raise InputError(Problem(str(db), f"run {run}", "its tags are damaged", str(error))) from None
-    return records
+STUDIES = f"""SELECT DISTINCT experiments.name FROM experiments JOIN runs USING (experiment_id)
+    JOIN tags USING (run_uuid) WHERE key = '{ROLE}' AND value = 'study'
+    AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
+
+CURVES = f"""SELECT run_uuid, key, {METRIC_VALUE}, step, timestamp FROM metrics
+    WHERE step >= 1 AND run_uuid IN (SELECT run_uuid {ACTIVE_RUNS}) ORDER BY run_uuid"""
+
+# Artifact addresses: of a study's parent run, of a run, of a run's model.
+PARENT_ADDRESS = f"""SELECT runs.artifact_uri {ACTIVE_RUNS} AND run_uuid IN
+    (SELECT run_uuid FROM tags WHERE key = '{ROLE}' AND value = 'study') ORDER BY start_time, run_uuid"""
+RUN_ADDRESS = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+MODEL_ADDRESS = """SELECT artifact_location FROM logged_models JOIN inputs ON destination_id = model_id
+    WHERE source_id = ? AND (source_type, destination_type) = ('RUN_OUTPUT', 'MODEL_OUTPUT')"""
+
+
+class LocalStore:
+    """The runs in the database file `database`; none where there is no such file. Implements `study.RunReader`."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self._run_folders: dict[str, Path | None] = {}  # run id → artifact folder, filled by `records`
+
+    def studies(self) -> list[str]:
+        if not self.database.is_file():
+            return []
+        with reading(self.database) as connection:
+            return [name for (name,) in connection.execute(STUDIES)]
+
+    def document(self, study: str) -> dict[str, Any] | None:
+        folder = self._folder(PARENT_ADDRESS, study)
+        return read_document(folder / DOCUMENT) if folder and (folder / DOCUMENT).is_file() else None
+
+    def records(self, study: str) -> list[Record]:
+        if not self.database.is_file():
+            return []
+        with reading(self.database) as connection:
+            query = f"SELECT run_uuid, status, runs.artifact_uri {ACTIVE_RUNS} ORDER BY start_time, run_uuid"
+            runs = connection.execute(query, (study,)).fetchall()
+            tags, metrics = _rows(connection, "tags", study), _rows(connection, "latest_metrics", study, METRIC_VALUE)
+            datasets = dict(connection.execute(DATASETS, (study,)).fetchall())
+            folder = folders(connection, self.database)
+        self._run_folders |= {run: folder(address) for run, _, address in runs}
+        records = []
+        for run, status, _ in (row for row in runs if "ablate.key" in tags[row[0]]):
+            try:
+                records.append(record_of(run, status, tags[run], metrics[run], datasets.get(run, "")))
+            except (KeyError, ValueError, TypeError, RecursionError) as error:  # ValueError: not JSON, or no number
+                problem = Problem(str(self.database), f"run {run}", "its tags are damaged", str(error))
+                raise InputError(problem) from None
+        return records
+
+    def histories(self, study: str, run_ids: Collection[str]) -> list[tuple[str, list[dict[str, float]]]]:
+        if not self.database.is_file():
+            return []
+        wanted = set(run_ids)
+        with reading(self.database) as connection:
+            rows_by_run = groupby(connection.execute(CURVES, (study,)), key=itemgetter(0))
+            return [
+                (run, curves((key, _number(value), *rest) for _, key, value, *rest in rows))
+                for run, rows in rows_by_run
+                if run in wanted
+            ]
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        """Only of artifacts in local folders."""
+        if path == MODEL:
+            folder, path = self._folder(MODEL_ADDRESS, run_id), MODEL_DATA
+        else:
+            folder = self._run_folders.get(run_id) or self._folder(RUN_ADDRESS, run_id)
+        artifact = folder / path if folder else None
+        return artifact if artifact and artifact.exists() else None
+
+    def _folder(self, query: str, name: str) -> Path | None:
+        """The local folder at the first address that the query finds."""
+        if not self.database.is_file():
+            return None
+        with reading(self.database) as connection:
+            row = connection.execute(query, (name,)).fetchone()
+            return folders(connection, self.database)(row[0]) if row else None
 
 
 def _rows(connection: sqlite3.Connection, table: str, study: str, value: str = "value") -> dict[str, dict[str, Any]]:
@@ -129,73 +183,3 @@ def _rows(connection: sqlite3.Connection, table: str, study: str, value: str = "
 
 def _number(value: Any) -> Any:
     return float("nan") if value is None else value
-
-
-def studies_from_sqlite(db: Path) -> list[str]:
-    """`MlflowTracker.studies` from the database file."""
-    query = f"""SELECT DISTINCT experiments.name FROM experiments JOIN runs USING (experiment_id)
-        JOIN tags USING (run_uuid) WHERE key = '{ROLE}' AND value = 'study'
-        AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active' ORDER BY 1"""
-    with reading(db) as connection:
-        return [name for (name,) in connection.execute(query)]
-
-
-def document_from_sqlite(db: Path, study: str) -> dict[str, Any] | None:
-    """`MlflowTracker.document` from the database file and the parent run's artifact."""
-    if not db.is_file():
-        return None
-    query = f"""SELECT runs.artifact_uri {ACTIVE_RUNS} AND run_uuid IN
-        (SELECT run_uuid FROM tags WHERE key = '{ROLE}' AND value = 'study') ORDER BY start_time, run_uuid"""
-    with reading(db) as connection:
-        row = connection.execute(query, (study,)).fetchone()
-        folder = _folders(connection, db)(row[0]) if row else None
-    if folder is None or not (folder / DOCUMENT).is_file():
-        return None
-    return read_document(folder / DOCUMENT)
-
-
-def history_from_sqlite(db: Path, run_id: str) -> list[dict[str, float]]:
-    """`MlflowTracker.history` from the database file."""
-    if not db.is_file():
-        return []
-    query = f"SELECT key, {METRIC_VALUE}, step, timestamp FROM metrics WHERE run_uuid = ?"
-    with reading(db) as connection:
-        rows = connection.execute(query, (run_id,)).fetchall()
-    return curves((key, _number(value), step, time_ms) for key, value, step, time_ms in rows)
-
-
-def histories_from_sqlite(db: Path, study: str) -> Iterator[tuple[str, list[dict[str, float]]]]:
-    """`MlflowTracker.histories` of the whole study from the database file, one run after the other."""
-    if not db.is_file():
-        return
-    query = f"""SELECT run_uuid, key, {METRIC_VALUE}, step, timestamp FROM metrics
-        WHERE step >= 1 AND run_uuid IN (SELECT run_uuid {ACTIVE_RUNS}) ORDER BY run_uuid"""
-    with reading(db) as connection:
-        for run, rows in groupby(connection.execute(query, (study,)), key=itemgetter(0)):
-            yield run, curves((key, _number(value), *rest) for _, key, value, *rest in rows)
-
-
-def folders_from_sqlite(db: Path, study: str) -> dict[str, Path | None]:
-    """Run id → artifact folder, for every run of a study; None where it is not a local folder."""
-    if not db.is_file():
-        return {}
-    with reading(db) as connection:
-        rows = connection.execute(f"SELECT run_uuid, runs.artifact_uri {ACTIVE_RUNS}", (study,)).fetchall()
-        folder = _folders(connection, db)
-    return {run: folder(address) for run, address in rows}
-
-
-def artifact_from_sqlite(db: Path, run_id: str, path: str) -> Path | None:
-    """`MlflowTracker.artifact` from the database file, for artifacts in local folders."""
-    if not db.is_file():
-        return None
-    with reading(db) as connection:
-        if path == MODEL:
-            query = f"""SELECT artifact_location FROM logged_models JOIN inputs ON destination_id = model_id
-                WHERE source_id = ? AND (source_type, destination_type) = {MODEL_OUTPUT}"""
-        else:
-            query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
-        row = connection.execute(query, (run_id,)).fetchone()
-        folder = _folders(connection, db)(row[0]) if row else None
-    artifact = folder / (MODEL_DATA if path == MODEL else path) if folder else None
-    return artifact if artifact and artifact.exists() else None

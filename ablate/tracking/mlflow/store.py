@@ -19,7 +19,7 @@ from filelock import FileLock
 from ablate.study import InputError, Problem
 from ablate.tracking.mlflow import relocation
 from ablate.tracking.mlflow.errors import connection_failure
-from ablate.tracking.mlflow.sqlite_reader import INITIALISING, check_contents
+from ablate.tracking.mlflow.sqlite_reader import reading
 from ablate.trainers.atomic_write import write_whole
 from ablate.untrusted.addresses import (
     checked,
@@ -64,6 +64,7 @@ passwords: Any = credentials
 CONNECT_TIMEOUT_S = 5  # of the first request to a server or database; later ones keep MLflow's own retries
 TRIES, PAUSE_S = 5, 2.0  # to create the tables of a database while another machine may be doing the same
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+INITIALISING = ".initialise.lock"  # in `mlruns`: held while the database is created, migrated or relocated
 SQLITE_HEADER = b"SQLite format 3\0"  # the first bytes of every SQLite file
 logging.getLogger("alembic").setLevel(logging.WARNING)
 for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # they log what they also raise
@@ -96,11 +97,7 @@ def connect(uri: str, root: Path) -> MlflowClient:
         _check_database(uri)
         _writable(root)
         with FileLock(root / INITIALISING):  # two processes that migrate at once both crash
-            if file := _nonempty_file(uri):
-                check_contents(file)  # before MLflow writes to it
             _prepare_database(uri, root / "artifacts")
-            if file:
-                relocation.rewrite(file)
     else:
         hint = "use sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
         raise _refusal(uri, "unknown kind of store", nearest=hint)
@@ -177,12 +174,6 @@ def _check_database(uri: str) -> None:
             raise _refusal(uri, "the database cannot be opened", "file is not a database")
 
 
-def _nonempty_file(uri: str) -> Path | None:
-    """The file of a SQLite store; None where it does not exist, is empty, or the store is another database."""
-    file = database_file(uri)
-    return file if file is not None and file.is_file() and file.stat().st_size else None
-
-
 def _open_database(uri: str) -> sqlalchemy.Engine:
     # MLflow's own function retries an unusable database for more than an hour.
     try:
@@ -200,8 +191,14 @@ def _open_database(uri: str) -> sqlalchemy.Engine:
 
 def _prepare_database(uri: str, artifacts: Path) -> None:
     file = database_file(uri)
-    if file is None or _nonempty_file(uri):
+    if file is None:
         _migrate(uri, artifacts)
+        return
+    if file.is_file() and file.stat().st_size:
+        with reading(file):  # refuses other contents than MLflow's, before MLflow writes to it
+            pass
+        _migrate(uri, artifacts)
+        relocation.rewrite(file)
         return
     # Created in a temporary folder and then moved: a database whose first migration was killed cannot be migrated.
     with tempfile.TemporaryDirectory(prefix="ablate-store-") as scratch:

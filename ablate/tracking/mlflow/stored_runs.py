@@ -21,7 +21,7 @@ from ablate.tracking.mlflow.errors import passing_faults
 from ablate.tracking.mlflow.run_writer import RunWriter
 from ablate.tracking.mlflow.schema import dataset_inputs
 from ablate.tracking.mlflow.store import is_own_folder
-from ablate.tracking.record_format import record_of, record_tags
+from ablate.tracking.record_format import identity, record_of, record_tags
 from ablate.untrusted.addresses import local_path, redacted
 
 ORIGIN = "ablate.origin"
@@ -110,7 +110,7 @@ def fill(
         writer.client.log_inputs(run_id, dataset_inputs(data, run.record.dataset, run.record.phase))
     if files and any(files.iterdir()):
         writer.client.log_artifacts(run_id, str(files))
-    tags = tags_of_model(tags_of_run(run))
+    tags = identity(run.record, run.study)
     model_id = writer.log_model(experiment_id, run_id, model, tags) if model else None
     writer.log_metrics(run_id, list(metrics_of(run, history, model_id)))
 
@@ -121,7 +121,7 @@ def tags_of_run(run: StoredRun) -> dict[str, str]:
 
 
 def tags_of_model(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags of a run's model, the same as `schema.identity` gives a model of a run that was trained here."""
+    """The tags of a run's model, the same as `identity` gives a model of a run that was trained here."""
     return {name: value for name, value in tags.items() if name.removeprefix("ablate.") in MODEL_TAGS}
 
 

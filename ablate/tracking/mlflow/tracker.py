@@ -10,14 +10,13 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ablate.tracking.mlflow import store  # isort: skip  # first: it silences MLflow before MLflow is imported
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
@@ -25,19 +24,19 @@ from ablate.tracking.mlflow import stored_runs
 from ablate.tracking.mlflow.client_reader import ClientReader
 from ablate.tracking.mlflow.errors import passing_faults, translated
 from ablate.tracking.mlflow.finished_cache import FinishedCache
-from ablate.tracking.mlflow.local_store import LocalStore
 from ablate.tracking.mlflow.run_writer import RunWriter
 from ablate.tracking.mlflow.schema import (
     SOURCE,
     TAG_LIMIT,
+    Cell,
     cell_of,
     datasets,
     fitting,
-    identity,
     run_tags,
     settings_params,
 )
-from ablate.tracking.record_format import DOCUMENT, FAILURES, MODEL, ROLE, read_document
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
+from ablate.tracking.record_format import DOCUMENT, FAILURES, MODEL, ROLE, identity, read_document
 from ablate.untrusted.addresses import database_file, default_uri, local_path
 from ablate.untrusted.wording import cut
 
@@ -57,31 +56,21 @@ class MlflowTracker:
         self._artifact_uris: dict[str, str] = {}  # run id → address of its artifacts
         self._finishing: set[str] = set()  # ids of runs whose model may be half-logged by this process
         self._unfinished: dict[str, list[Run]] = {}  # experiment id → runs of earlier processes
-        self._started_ms: dict[tuple[str, tuple[str, ...]], set[int]] = {}  # (experiment id, cell) → starts here
+        self._started_ms: dict[tuple[str, Cell], set[int]] = {}  # (experiment id, cell) → starts here
         self._last_ms = 0
-        self.initialise()
-
-    def initialise(self) -> None:
-        """Create or migrate the store before anything else touches it. Raises InputError when it cannot be used."""
-        _ = self.client
-
-    @cached_property
-    def client(self) -> MlflowClient:
-        return translated(store.connect(self.uri, self.root))
-
-    @cached_property
-    def _local(self) -> LocalStore | None:
-        """A SQLite store is read by SQL: MLflow takes 18 s to list ten thousand runs."""
+        self.client = translated(store.connect(self.uri, self.root))
         file = database_file(self.uri)
-        return LocalStore(file) if file and file.is_file() else None
-
-    @cached_property
-    def _cache(self) -> FinishedCache | None:
-        return None if self._local else FinishedCache(self.root, self.uri)
+        self._cache = None if file else FinishedCache(self.root, self.uri)
+        # A SQLite store is read by SQL: MLflow takes 18 s to list ten thousand runs.
+        self._local = translated(LocalStore(file)) if file else None
 
     @cached_property
     def _reader(self) -> ClientReader:
         return ClientReader(self.client, self.uri, self._cache)
+
+    @property
+    def _source(self) -> LocalStore | ClientReader:
+        return self._local or self._reader
 
     @property
     def _writer(self) -> RunWriter:
@@ -98,32 +87,13 @@ class MlflowTracker:
         return read_document(path) if path else None
 
     def records(self, study: str) -> list[Record]:
-        if self._local is None:
-            return self._reader.records(study)
-        with passing_faults():
-            return self._local.records(study)
+        return self._source.records(study)
 
-    def history(self, run_id: str) -> list[dict[str, float]]:
-        if self._local is None:
-            return self._reader.history(run_id)
-        with passing_faults():
-            return self._local.history(run_id)
-
-    def histories(self, study: str, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
-        if self._local is None:
-            yield from self._reader.histories(run_ids)
-            return
-        with passing_faults():
-            yield from self._local.histories(study, run_ids)
+    def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
+        return self._source.histories(study, run_ids)
 
     def artifact(self, run_id: str, path: str) -> Path | None:
-        if self._local is None:
-            return self._reader.artifact(run_id, path)
-        with passing_faults():
-            return self._local.artifact(run_id, path)
-
-    def _search(self, experiment_id: str, condition: str = "") -> Iterator[Run]:
-        return self._reader.search(experiment_id, condition)
+        return self._source.artifact(run_id, path)
 
     def _find(self, study: str) -> tuple[str, str] | None:
         """Experiment id and parent run id of a study; None when it was never opened."""
@@ -131,11 +101,10 @@ class MlflowTracker:
             experiment = self.client.get_experiment_by_name(study)
             if experiment is None or experiment.lifecycle_stage != "active":
                 return None
-            parents = self._search(experiment.experiment_id, f"tags.`{ROLE}` = 'study'")
-            parent = next(parents, None)
-            if parent is None:
+            parents = self._reader.search(experiment.experiment_id, f"tags.`{ROLE}` = 'study'")
+            if not parents:
                 return None
-            self._studies[study] = (experiment.experiment_id, parent.info.run_id)
+            self._studies[study] = (experiment.experiment_id, parents[0].info.run_id)
         return self._studies[study]
 
     # The study
@@ -167,7 +136,7 @@ class MlflowTracker:
             return 0
         experiment_id, parent = ids
         conditions = [f"attributes.status = '{status}'" for status in ("RUNNING", "SCHEDULED")]
-        running = [run for condition in conditions for run in self._search(experiment_id, condition)]
+        running = [run for condition in conditions for run in self._reader.search(experiment_id, condition)]
         for run in running:
             if run.data.tags.get(ROLE) != "study":
                 self._writer.delete_models(experiment_id, run.info.run_id)
@@ -181,10 +150,12 @@ class MlflowTracker:
         if ids is None:
             raise LookupError(f"study {spec.study}: open it before starting a run")
         experiment_id, parent = ids
-        self._discard_unfinished(experiment_id, spec)
-        start_ms = self._now_ms()
-        self._started_ms.setdefault((experiment_id, cell_of(identity(spec))), set()).add(start_ms)
-        tags = {**identity(spec), PARENT: parent, **SOURCE, **({FAILURES: str(failures)} if failures else {})}
+        tags = {**identity(spec, spec.study), PARENT: parent, **SOURCE}
+        if failures:
+            tags[FAILURES] = str(failures)
+        cell, start_ms = cell_of(tags), self._now_ms()
+        self._discard_unfinished(experiment_id, cell)
+        self._started_ms.setdefault((experiment_id, cell), set()).add(start_ms)
         info = self.client.create_run(experiment_id, start_ms, tags, spec.name).info
         run_id: str = info.run_id
         self._writer.log_params(run_id, settings_params(spec))
@@ -193,7 +164,7 @@ class MlflowTracker:
         self._epochs[run_id], self._artifact_uris[run_id] = {}, info.artifact_uri
         return run_id
 
-    def _discard_unfinished(self, experiment_id: str, spec: RunSpec) -> None:
+    def _discard_unfinished(self, experiment_id: str, cell: Cell) -> None:
         """Discard unfinished runs of the cell. A RUNNING one is discarded only if this tracker started it.
 
         Another RUNNING run may be that of a second `ablate run`: if each discarded the other's, neither would end. Runs
@@ -201,13 +172,12 @@ class MlflowTracker:
         only a cell that was started here before needs another search.
         """
         if experiment_id not in self._unfinished:
-            runs = self._search(experiment_id, "attributes.status != 'FINISHED'")
+            runs = self._reader.search(experiment_id, "attributes.status != 'FINISHED'")
             self._unfinished[experiment_id] = [run for run in runs if "ablate.key" in run.data.tags]
-        cell = cell_of(identity(spec))
         unfinished, started_ms = self._unfinished[experiment_id], self._started_ms.get((experiment_id, cell), set())
         if started_ms:
-            condition = f"tags.`ablate.key` = '{spec.key}' AND attributes.status != 'FINISHED'"
-            unfinished = list(self._search(experiment_id, condition))
+            condition = f"tags.`ablate.key` = '{cell[0]}' AND attributes.status != 'FINISHED'"
+            unfinished = self._reader.search(experiment_id, condition)
         of_cell = [run.info for run in unfinished if cell_of(run.data.tags) == cell]
         self.discard([info.run_id for info in of_cell if info.status != "RUNNING" or info.start_time in started_ms])
         self._unfinished[experiment_id] = [
@@ -267,10 +237,10 @@ class MlflowTracker:
             store.artifacts(self._artifact_uris[run_id], self.uri).log_artifacts(scratch)
         if spec.phase != "compare" or folder is None or not (folder / MODEL / "model.json").is_file():
             return None
-        experiment_id = self._studies[spec.study][0]
+        experiment_id, tags = self._studies[spec.study][0], identity(spec, spec.study)
         interrupted = run_id in self._finishing
         self._finishing.add(run_id)
-        return self._writer.log_model(experiment_id, run_id, folder / MODEL, identity(spec), interrupted=interrupted)
+        return self._writer.log_model(experiment_id, run_id, folder / MODEL, tags, interrupted=interrupted)
 
     def _scores(self, scores: Mapping[str, float], steps: Mapping[str, int], model_id: str | None) -> list[Metric]:
         """The points of final scores: at the last step of the metric's curve, or at step 0 where it has none."""
