@@ -1,0 +1,208 @@
+"""A study of a script as it stands, by the real commands: the script's own numbers, and what interrupts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+from toy_project import Project, clean_environment, finish, wait_until
+
+from ablate.study import Record
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
+
+SCRIPT = Path(__file__).parents[1] / "script"
+Cli = Callable[..., Any]
+
+
+class ScriptProject(Project):
+    """A copy of the folder of a script and its study."""
+
+    @property
+    def results(self) -> bytes:
+        return (self.folder / "reports" / "dropout" / "results.csv").read_bytes()
+
+    def records(self) -> list[Record]:
+        return LocalStore(self.folder / "mlruns" / "mlflow.db").records("dropout")
+
+    def edit(self, *edits: tuple[str, str], file: str = "dropout.toml") -> None:
+        super().edit(*edits, file=file)
+
+    def without_tuning(self) -> None:
+        text = (self.folder / "dropout.toml").read_text()
+        start, end = text.index("[tuning]"), text.index("[[hypotheses]]")
+        (self.folder / "dropout.toml").write_text(text[:start] + text[end:])
+
+    def scores(self) -> dict[tuple[str, int, str], float]:
+        frame = pd.read_csv(self.folder / "reports" / "dropout" / "results.csv")
+        rows = zip(frame.arm, frame.seed, frame.metric, frame.score, strict=True)
+        return {(str(arm), int(seed), str(metric)): float(score) for arm, seed, metric, score in rows}
+
+    def slow(self) -> None:
+        """Let every run last until the file `go` is there, and say that it has begun."""
+        waits = "open(f'begun-{args.seed}', 'w').close()\nimport os, time\n"
+        waits += "while not os.path.exists('go'):\n    time.sleep(0.02)\n"
+        self.edit(("for epoch in range", waits + "for epoch in range"), file="train.py")
+
+    def begun(self) -> int:
+        return len(list(self.folder.glob("begun-*")))
+
+    def scripts(self) -> list[psutil.Process]:
+        """The processes of the script that run in this folder."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or ())
+            if "train.py" in line and f"--out={self.folder}" in line and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        return found
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, initialised_store: Path) -> Iterator[ScriptProject]:
+    shutil.copytree(SCRIPT, tmp_path / "script", ignore=shutil.ignore_patterns("__pycache__"))
+    project = ScriptProject(tmp_path / "script")
+    project.store(initialised_store)
+    monkeypatch.chdir(project.folder)
+    for name in ("ABLATE_DATA", "ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    yield project
+    project.stop()
+
+
+def test_the_numbers_are_those_of_the_bare_script(script: ScriptProject, cli: Cli) -> None:
+    checked = cli("plan", "dropout.toml", "--check")
+    assert checked.code == 0, checked.err
+    assert "every program and placeholder was found; no command was run" in checked.err
+    assert script.records() == []
+    done = cli("run", "dropout.toml", "--json")
+    assert done.code == 0, done.err
+    scores = script.scores()
+    tuned = {r.arm: r.overrides["run.lr"] for r in script.records() if r.phase == "compare"}
+    for arm, flags in (("plain", []), ("dropout", ["--dropout"])):
+        own = [f"--lr={tuned[arm]!r}", *flags, "--epochs=4", "--seed=3", "--out=bare.json"]
+        subprocess.run([sys.executable, "train.py", *own], check=True, env=clean_environment())
+        bare = json.loads(Path("bare.json").read_text())
+        assert scores[arm, 3, "test/loss"] == bare["test_loss"]
+        recorded = next(r for r in script.records() if (r.phase, r.arm, r.seed) == ("compare", arm, 3))
+        assert recorded.scores["val/loss"] == bare["val_loss"]
+    tuning = [record for record in script.records() if record.phase == "tune"]
+    assert [set(record.scores) & {"val/loss", "test/loss"} for record in tuning] == [{"val/loss"}] * 4
+    document = json.loads(done.out)
+    assert document["done"] == 10
+
+
+def test_what_has_changed_since_is_told(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    assert cli("run", "dropout.toml").code == 0
+    before, runs = script.results, len(script.records())
+    assert cli("run", "dropout.toml").code == 0  # nothing to do
+    assert (script.results, len(script.records())) == (before, runs)
+
+    with (script.folder / "train.py").open("a") as file:
+        file.write("# another line\n")
+    status = cli("status", "dropout.toml")
+    assert status.code == 0
+    assert "10 finished runs were made by other source code; --rerun stale does them again" in status.err
+
+    (script.folder / "numbers.txt").write_text("0.5\n")
+    plan = json.loads(cli("plan", "dropout.toml", "--json").out)
+    assert Counter(cell["state"] for cell in plan["cells"]) == {"missing": 10}
+    assert cli("run", "dropout.toml").code == 0
+    assert script.results != before
+
+
+def test_a_failed_run_is_a_gap_with_its_reason(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    script.edit(
+        (
+            "for epoch in range",
+            "if args.dropout and args.seed == 2:\n    raise SystemExit('no luck')\nfor epoch in range",
+        ),
+        file="train.py",
+    )
+    done = cli("run", "dropout.toml")
+    assert done.code == 1
+    assert "dropout-seed2  FAILED: the command ended with exit code 1; its last lines:" in done.err
+    assert "no luck" in done.err
+    assert set(script.scores()) >= {("dropout", 1, "test/loss"), ("plain", 2, "test/loss")}
+    assert script.scores().get(("dropout", 2, "test/loss")) in (None, pytest.approx(float("nan"), nan_ok=True))
+    report = (script.folder / "reports" / "dropout" / "report.md").read_text()
+    assert "no luck" in report
+
+
+def test_ctrl_c_and_a_killed_driver_leave_no_script_and_the_same_bytes(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    assert cli("run", "dropout.toml").code == 0
+    uninterrupted = script.results
+    for name in ("mlruns", "reports"):
+        shutil.rmtree(script.folder / name)
+    script.slow()
+
+    process = script.start("run", "dropout.toml", "--workers", "2")
+    wait_until(lambda: process.poll() is not None or script.begun() == 2)
+    os.kill(process.pid, signal.SIGINT)
+    stopped = finish(process)
+    assert stopped.returncode == 1, stopped.stderr
+    assert script.scripts() == []
+    assert Counter(script.statuses()) == {"KILLED": 2}
+
+    for file in script.folder.glob("begun-*"):
+        file.unlink()
+    process = script.start("run", "dropout.toml", "--workers", "2")
+    wait_until(lambda: process.poll() is not None or script.begun() == 2)
+    assert len(script.scripts()) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    finish(process)
+    wait_until(lambda: not script.scripts())
+
+    (script.folder / "go").touch()
+    done = finish(script.start("run", "dropout.toml", "--workers", "2"))
+    assert done.returncode == 0, done.stderr
+    assert script.results == uninterrupted
+
+
+def test_smoke_needs_a_budget_and_records_nothing(script: ScriptProject, cli: Cli) -> None:
+    done = cli("run", "dropout.toml", "--smoke")
+    assert done.code == 0, done.err
+    assert script.records() == []
+    script.edit(('"--epochs={budget}", ', ""), ("budget = 4\n", ""), ("budget = 2\n", ""))
+    refused = cli("run", "dropout.toml", "--smoke")
+    assert refused.code == 2
+    assert "--smoke: needs a budget to make short: the setting budget of [settings.run]" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("edits", "told"),
+    [
+        ([('"python", "train.py"', '"/no/such/program"')], "settings.run.command: no such program"),
+        ([('"train.py"', '"tain.py"')], "settings.run.command: no such script in "),
+        ([("lr = 0.05", 'lr = 0.05\ncwd = "nowhere"')], "settings.run."),
+    ],
+)
+def test_what_is_missing_on_this_machine_is_told_before_anything_is_made(
+    script: ScriptProject, cli: Cli, edits: list[tuple[str, str]], told: str
+) -> None:
+    shutil.rmtree(script.folder / "mlruns")
+    script.edit(*edits)
+    for arguments in (("plan", "dropout.toml", "--check"), ("run", "dropout.toml")):
+        refused = cli(*arguments)
+        assert refused.code == 2
+        assert told in refused.err
+        assert "Traceback" not in refused.err
+    assert not (script.folder / "mlruns").exists()
+
+
+def test_a_cluster_takes_runs_of_the_loop_alone(script: ScriptProject, cli: Cli) -> None:
+    refused = cli("run", "dropout.toml", "--scheduler", "tcp://127.0.0.1:8786")
+    assert refused.code == 2
+    assert "--scheduler: sends runs of the built-in loop alone (got a study of a command); leave it out" in refused.err
