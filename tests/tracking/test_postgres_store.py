@@ -46,11 +46,11 @@ class TestTrackerContractOnPostgres(test_tracking.TestTrackerContract):
 @pytest.mark.long  # two processes migrate or wait: 10 s on two cores
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_two_cold_starts_at_once_make_one_database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Of PostgreSQL as on two machines, with a folder each; of SQLite in one folder."""
+    """By two projects, each with a folder of its own."""
     code = "import sys; from pathlib import Path; from ablate.tracking.mlflow.tracker import MlflowTracker as T;"
     code += "T(sys.argv[1], Path(sys.argv[2])).open(sys.argv[3], {})"
     address = default_uri(tmp_path) if kind == "sqlite" else request.getfixturevalue("new_database")()
-    folders = {name: tmp_path if kind == "sqlite" else tmp_path / name for name in "ab"}
+    folders = {name: tmp_path / name for name in "ab"}
     starts: list[subprocess.Popen[Any]] = [
         subprocess.Popen([sys.executable, "-c", code, address, str(folder), name], stderr=subprocess.PIPE)
         for name, folder in folders.items()

@@ -64,7 +64,7 @@ passwords: Any = credentials
 CONNECT_TIMEOUT_S = 5  # of the first request to a server or database; later ones keep MLflow's own retries
 TRIES, PAUSE_S = 5, 2.0  # to create the tables of a database while another machine may be doing the same
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-INITIALISING = ".initialise.lock"  # in `mlruns`: held while the database is created, migrated or relocated
+INITIALISING = ".initialise.lock"  # beside a SQLite file, or in `mlruns`: held while a database is created or migrated
 SQLITE_HEADER = b"SQLite format 3\0"  # the first bytes of every SQLite file
 logging.getLogger("alembic").setLevel(logging.WARNING)
 for _noisy in ("mlflow.store.db.utils", "urllib3.connectionpool"):  # they log what they also raise
@@ -96,7 +96,9 @@ def connect(uri: str, root: Path) -> MlflowClient:
     elif scheme in DATABASES:
         _check_database(uri)
         _writable(root)
-        with FileLock(root / INITIALISING):  # two processes that migrate at once both crash
+        file = database_file(uri)
+        folder = file.parent if file is not None and file.parent.is_dir() else root
+        with FileLock(folder / INITIALISING):  # two processes that migrate at once both crash
             _prepare_database(uri, root / "artifacts")
     else:
         hint = "use sqlite:///<file>, postgresql://…, mysql://…, http://… or https://…"
