@@ -79,6 +79,9 @@ def evaluate(
     existing_file = data.resolve() if data.is_file() else None
     study_name = study_file.load(Path(study)).name if study.endswith(".toml") else study
     results = report.results(study_name, workspace)
+    if results.study.trainer != "built-in":
+        rule = f"a {results.study.trainer} computes its scores itself: no metric of the study can score other data"
+        raise InputError(Problem(study_name, "", rule, "", "have it give a score of that data under one more name"))
     if factory:
         components.importable([workspace.working_folder])
     file = data if existing_file else _find(data, workspace, folder)

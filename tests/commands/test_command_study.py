@@ -18,7 +18,8 @@ import psutil
 import pytest
 from toy_project import Project, clean_environment, finish, wait_until
 
-from ablate.study import Record
+from ablate.study import Record, amend, study_file
+from ablate.study.catalogue import catalogue_of
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 SCRIPT = Path(__file__).parents[1] / "script"
@@ -169,6 +170,37 @@ def test_ctrl_c_and_a_killed_driver_leave_no_script_and_the_same_bytes(script: S
     done = finish(script.start("run", "dropout.toml", "--workers", "2"))
     assert done.returncode == 0, done.stderr
     assert script.results == uninterrupted
+
+
+def test_it_travels_and_other_data_cannot_be_scored(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    assert cli("run", "dropout.toml").code == 0
+    assert cli("export", "dropout", "dropout.zip").code == 0
+    assert cli("import", "dropout.zip", "--mlruns", "other").code == 0
+    assert cli("report", "dropout", "--mlruns", "other", "--reports", "elsewhere").code == 0
+    assert (script.folder / "elsewhere" / "dropout" / "results.csv").read_bytes() == script.results
+    refused = cli("evaluate", "dropout", "--data", "numbers.txt")
+    assert refused.code == 2
+    assert "dropout: a command computes its scores itself: no metric of the study can score other data" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("code", "5"), ("command", '{"a": 1}'), ("inputs", "[1]"), ("command", '"python train.py"')]
+)
+def test_a_stored_document_with_a_damaged_section_is_refused(
+    script: ScriptProject, cli: Cli, key: str, value: str
+) -> None:
+    from ablate.tracking.mlflow.tracker import MlflowTracker
+
+    tracker = MlflowTracker(None, script.folder / "mlruns")
+    study = study_file.load(Path("dropout.toml"))
+    document = amend.document(study, catalogue_of(study, file=""), {}, command="", today="")
+    document["study"]["settings"]["run"][key] = json.loads(value)
+    tracker.open("dropout", document)
+    refused = cli("report", "dropout")
+    assert refused.code == 2
+    assert 'document of "dropout": arms.plain.run' in refused.err
+    assert "Traceback" not in refused.err
 
 
 def test_smoke_needs_a_budget_and_records_nothing(script: ScriptProject, cli: Cli) -> None:
