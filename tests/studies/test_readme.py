@@ -1,11 +1,16 @@
-"""The README's numbers are those of the committed reports."""
+"""The README's numbers are those of the committed reports, and its study is one."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+
+from ablate.scheduler.component_checks import build_all
+from ablate.scheduler.loaded_study import load
+from ablate.scheduler.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = re.compile(r"[−+]?\d[\d.,]*(?: ± [\d.]+|M|k| \[[^\]]+\])")  # a score, a count or a difference
@@ -39,3 +44,15 @@ def test_the_measured_parameters_are_those_of_the_report() -> None:
     added = int(hybrid.replace(",", "")) - int(existing.replace(",", ""))
     shown = rows((ROOT / "README.md").read_text(encoding="utf-8"), "| Model | Parameters stated")
     assert [row[2] for row in shown] == [existing, hybrid, f"+{added:,}"]
+
+
+def test_the_study_of_a_script_is_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "tests" / "script", tmp_path / "script")
+    monkeypatch.chdir(tmp_path / "script")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = text[text.index("## Your own training script") :].partition("```toml\n")[2].partition("```")[0]
+    Path("readme.toml").write_text(example, encoding="utf-8")
+    loaded = load(Path("readme.toml"), Workspace())
+    build_all(loaded, Workspace())
+    assert len(loaded.plan([]).cells) == 10
+    assert len([line for line in example.splitlines() if line]) <= 25
