@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablate.study import InputError, Problem, RunReader, Tracker
+from ablate.trainers.gpu import gpu_count
 from ablate.untrusted import addresses
 
 
@@ -117,15 +117,17 @@ def check_file(option: str, file: Path) -> None:
 def resolve_device(name: str, *, with_torch: bool = True) -> str:
     """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks.
 
-    Without torch, a machine has CUDA where NVIDIA's `nvidia-smi` is installed; a run that cannot use it fails itself.
+    Without torch, a machine has CUDA where NVIDIA's `nvidia-smi` lists a GPU.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise InputError(Problem("--device", "", "not usable on this machine", name, "valid: auto, cpu, cuda, cuda:N"))
     if not with_torch:
-        has_cuda = shutil.which("nvidia-smi") is not None
-        if name.startswith("cuda") and not has_cuda:
-            raise InputError(Problem("--device", "", "not usable on this machine", name, "nvidia-smi is not installed"))
-        return ("cuda" if has_cuda else "cpu") if name == "auto" else name
+        gpus = gpu_count()
+        if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= gpus:
+            raise InputError(
+                Problem("--device", "", "not usable on this machine", name, f"nvidia-smi lists {gpus} GPUs")
+            )
+        return ("cuda" if gpus else "cpu") if name == "auto" else name
     import torch
 
     if name == "auto":

@@ -22,6 +22,7 @@ from ablate.trainers.child_process import POLL_S, Child
 from ablate.trainers.context import Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.given_scores import named_scores, read_scores
+from ablate.trainers.gpu import visible_gpu
 from ablate.trainers.progress_log import LOG, PROGRESS, ProgressLog
 from ablate.untrusted.wording import shown
 
@@ -40,12 +41,14 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     code = provenance.code_digest(spec.settings, context.study_dir)
     words, environment = command_line(spec, context, own, scores_file)
     progress_log.log(f"command {shlex.join(words)}")
-    started = time.perf_counter()
     cwd = context.study_dir / section.cwd
-    with child_process.running(words, cwd, environment, context.log_file(spec), section.pattern) as child:
-        code_of_exit = _follow(child, follower, progress_log, section.timeout_s, scores_file)
+    with visible_gpu(context.device, context.work, progress_log.safe_point) as gpu:
+        environment = {"CUDA_VISIBLE_DEVICES": gpu, **environment}
+        started = time.perf_counter()
+        with child_process.running(words, cwd, environment, context.log_file(spec), section.pattern) as child:
+            code_of_exit = _follow(child, follower, progress_log, section.timeout_s, scores_file)
+        seconds = time.perf_counter() - started
     follower.update()
-    seconds = time.perf_counter() - started
     if code_of_exit != 0:
         raise RunFailed(f"the command {_ending(code_of_exit)}{_said(child)}")
     given = child.scores if section.pattern else _read(scores_file, child)
@@ -67,7 +70,7 @@ def _artifacts(folder: Path, log_file: Path) -> Path:
 
 
 def command_line(spec: RunSpec, context: Context, own: Path, scores_file: Path) -> tuple[list[str], dict[str, str]]:
-    """The words of the command and its environment, every placeholder replaced."""
+    """The words of the command, every placeholder replaced, and its environment but for the choice of a GPU."""
     section = spec.settings["run"]
     values = setting_values(section) | {
         "seed": spec.seed,
@@ -79,9 +82,7 @@ def command_line(spec: RunSpec, context: Context, own: Path, scores_file: Path) 
     }
     words = fill(section["command"], values)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", **dict.fromkeys(THREAD_VARIABLES, str(context.threads))}
-    kind, _, index = context.device.partition(":")
-    if kind == "cpu" or index:
-        environment["CUDA_VISIBLE_DEVICES"] = index
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
     environment |= {name: fill_word(text, values) for name, text in section.get("env", {}).items()}
     return [_program(words[0], context.study_dir / section.get("cwd", "."), environment), *words[1:]], environment
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ablate.trainers.atomic_write import write_whole
+from ablate.trainers.errors import Stopped
 
 PROGRESS, WORKER = "progress.jsonl", "worker.json"
 LOG = "run.log"  # the last artifact that a run writes: where it exists, all of them do
@@ -49,6 +50,12 @@ class ProgressLog:
     def heartbeat(self) -> None:
         """Show that the run is alive."""
         self.progress_file.touch()
+
+    def safe_point(self) -> None:
+        """Show that the run is alive; raise Stopped where it is to stop, between two steps that lose no work."""
+        self.heartbeat()
+        if self.stop_requested():
+            raise Stopped
 
     def stop_requested(self) -> bool:
         """Whether the run is to stop at its next safe point."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,33 @@ class TestStart:
         run = script(source, "{out}", "{device}")
         assert execute(run, replace(context, device="cuda:1")).status == "FINISHED"
         assert "GPU 1 cuda\n" in context.log_file(run).read_text()
+
+    def test_two_runs_at_once_have_a_gpu_each_and_a_third_waits(
+        self, script: Script, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: A'\necho 'GPU 1: B'\n")
+        (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+        cuda = replace(context, device="cuda")
+        wait = "import os, time\nprint('GPU', os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        wait += "open('begun-' + sys.argv[2], 'w').close()\n"
+        wait += "while not os.path.exists('go'):\n    time.sleep(0.02)\n"
+        runs = [script(f"import sys\n{wait}{GIVES_SCORES}", "{out}", "{seed}", seed=seed) for seed in (1, 2, 3)]
+        with ThreadPoolExecutor(3) as threads:
+            running = [threads.submit(execute, run, cuda) for run in runs]
+            wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+            assert not any(future.done() for future in running)
+            (tmp_path / "go").touch()
+            assert [future.result(PATIENCE_S).status for future in running] == ["FINISHED"] * 3
+        logs = [context.log_file(run).read_text() for run in runs]
+        gpus = [next(line for line in log.splitlines() if line.startswith("GPU ")) for log in logs]
+        assert set(gpus) == {"GPU 0", "GPU 1"}
+
+    def test_no_gpu_is_told(self, script: Script, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "")
+        result = execute(script(GIVES_SCORES), replace(context, device="cuda"))
+        assert reason(result) == "there is no GPU: nvidia-smi lists none"
 
     def test_old_scores_are_gone_and_its_own_folder_is_kept(self, script: Script, context: Context) -> None:
         """After an attempt that failed, the next one finds its checkpoints and no scores."""

@@ -25,7 +25,6 @@ from ablate.trainers.builtin.seeding import root_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress
 from ablate.trainers.context import Context
 from ablate.trainers.contract import Batch, Data, Split
-from ablate.trainers.errors import Stopped
 from ablate.trainers.progress_log import LOG, ProgressLog
 
 PICTURES = 6  # evenly spaced test examples saved for the report's gallery, beside the median and the worst one
@@ -39,16 +38,16 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     device = torch.device(context.device)
     if training.precision == "float16" and device.type == "cpu":
         progress_log.log("float16 on a CPU: bfloat16 is used instead")
-    _safe_point(progress_log)
+    progress_log.safe_point()
     code = provenance.code_digest(spec.settings, context.study_dir)
     data, model, loss = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue, file="study")
     curve = [catalogue[name] for name in context.curve_metrics]
     checkpoint = _checkpoint(folder, code, device)
     trainer = make_trainer(spec, data, loss, curve, device, progress_log.log_epoch, checkpoint, progress_log)
-    _safe_point(progress_log)
+    progress_log.safe_point()
     progress = trainer.run(model)
-    _safe_point(progress_log)
+    progress_log.safe_point()
     scores, artifacts, unloadable = _evaluate(spec, context, model, data, catalogue, folder / "out")
     progress_log.heartbeat()
     print_capture.flush()
@@ -78,13 +77,6 @@ def _checkpoint(folder: Path, code: str, device: torch.device) -> ResumeCheckpoi
     """
     processor = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type
     return ResumeCheckpoint(folder / f"checkpoint-{digest([code, str(torch.__version__), processor])[:16]}.pt")
-
-
-def _safe_point(progress_log: ProgressLog) -> None:
-    """Stop here if that was requested: between two stages of a run no work is lost."""
-    progress_log.heartbeat()
-    if progress_log.stop_requested():
-        raise Stopped
 
 
 def make_trainer(
