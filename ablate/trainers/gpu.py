@@ -27,8 +27,9 @@ def gpu_count() -> int:
 
 @contextmanager
 def visible_gpu(device: str, work: Path, wait: Callable[[], None]) -> Iterator[str]:
-    """The value of CUDA_VISIBLE_DEVICES for one run: "" for the CPU, the index of `cuda:N`, and for `cuda` that of a GPU
-    that no other run below `work` has.
+    """The value of CUDA_VISIBLE_DEVICES for one run.
+
+    "" for the CPU, N for `cuda:N`, and for `cuda` the index of a GPU that no other run below `work` has.
 
     `wait` is called while every GPU is taken; it may raise. Raises RunFailed where there is no GPU.
     """
