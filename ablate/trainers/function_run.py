@@ -168,8 +168,8 @@ def _replace_from(epochs: dict[float, dict[str, float]], entry: dict[str, float]
 
 def plain_number(value: Any) -> Any:
     """The number in a tensor or array of one; anything else as it is."""
-    if hasattr(value, "item") and getattr(value, "size", 1) != 0:
-        with suppress(ValueError, RuntimeError, TypeError):  # more than one number
+    if hasattr(value, "item"):
+        with suppress(ValueError, RuntimeError, TypeError):  # none or several
             return value.item()
     return value
 
