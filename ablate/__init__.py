@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ablate.cli.from_python import run as run
     from ablate.cli.progress import ProgressView as ProgressView
     from ablate.commands.report import load_results as load_results
     from ablate.executors.local import usable_cores as usable_cores
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from ablate.trainers.contract import Model as Model
     from ablate.trainers.contract import Split as Split
     from ablate.trainers.contract import UsesTargets as UsesTargets
+    from ablate.trainers.errors import Stopped as Stopped
     from ablate.trainers.errors import Unavailable as Unavailable
+    from ablate.trainers.function_run import Run as Run
     from ablate.trainers.host import execute as execute
     from ablate.untrusted.npz_reader import Arrays as Arrays
     from ablate.untrusted.npz_reader import array_names as array_names
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from ablate.untrusted.wording import shown as shown
 
 _MODULES = {
+    "cli.from_python": ["run"],
     "cli.progress": ["ProgressView"],
     "commands.report": ["load_results"],
     "executors.local": ["usable_cores"],
@@ -63,7 +67,8 @@ _MODULES = {
     "trainers.builtin.run": ["load_data"],
     "trainers.context": ["Context"],
     "trainers.contract": ["Batch", "Data", "Fits", "Loss", "Model", "Split", "UsesTargets"],
-    "trainers.errors": ["Unavailable"],
+    "trainers.errors": ["Stopped", "Unavailable"],
+    "trainers.function_run": ["Run"],
     "trainers.host": ["execute"],
     "untrusted.npz_reader": ["Arrays", "array_names", "open_npz"],
     "untrusted.problems": ["InputError", "Problem"],

@@ -70,4 +70,4 @@ def _columns(study: Study, metrics: Mapping[str, Mapping[str, Any]]) -> Iterator
         yield column
         names.append(density.error)
     for name in names:
-        yield metrics.get(name, {}).get("column", name)
+        yield metrics.get(name, {}).get("column") or name  # a function may give examples of a pooled metric

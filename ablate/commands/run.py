@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class Outcome:
     failed: int
     missing: int
     errors: Mapping[str, str]  # by run name
-    results: Results | None = None
+    results: Results | None = field(default=None, repr=False)
     report: Path | None = None
 
     @property

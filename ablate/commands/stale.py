@@ -25,7 +25,8 @@ def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:
         settings = resolve(loaded.study, arm)
         code = repr(code_sources(settings))
         if code not in digests:
-            digests[code] = code_digest(settings, loaded.folder)
+            source = loaded.function.source if loaded.function else ""
+            digests[code] = code_digest(settings, loaded.folder, source=source)
         of_arm[arm] = digests[code]
     codes = {r.run_id: same_code(r.provenance["source_digest"], of_arm[r.arm]) for r in finished}
     return {run_id: code for run_id, code in codes.items() if code != "same"}

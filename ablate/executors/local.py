@@ -31,7 +31,7 @@ PRELOADED = ("ablate.executors.cell_process", "ablate.trainers.host", "typer")
 PRELOADED_FOR: Mapping[TrainerKind, Sequence[str]] = {
     "built-in": (*PRELOADED, "ablate.trainers.builtin.run", "torch._dynamo"),
     "command": (*PRELOADED, "ablate.trainers.command"),
-    "function": PRELOADED,
+    "function": (*PRELOADED, "ablate.trainers.function"),
 }
 MAX_START_TRIES = 3  # of one process
 ALIVE_CHECK_S = 0.2  # between two checks of a process that sends nothing

@@ -36,7 +36,7 @@ def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
     components, as they are not restored between the components of a run. Call it inside
     `StopRequest.handling_signals`, where Ctrl-C raises Interrupted: a KeyboardInterrupt then comes from a component.
     """
-    problems_of = _problems if loaded.study.trainer == "built-in" else _command_problems
+    problems_of = _problems if loaded.study.trainer == "built-in" else _run_problems
     with _process_state_restored(workspace.working_folder):
         problems = list(dict.fromkeys(problems_of(loaded, workspace)))
     if problems:
@@ -68,13 +68,18 @@ def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
     return problems
 
 
-def _command_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
-    """What is wrong with the arms' commands on this machine. No command is run."""
-    from ablate.trainers import command
+def _run_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
+    """What is wrong with the arms' commands or functions on this machine. None is run."""
+    from ablate.trainers import command, function
 
+    check = command.check if loaded.study.trainer == "command" else function.check
     context = context_of(loaded, workspace, Path(), Path())
     specs = [plan.compare_spec(loaded.study, arm, loaded.study.seeds[0]) for arm in loaded.study.arms]
-    return [problem._replace(file=str(loaded.path)) for spec in specs for problem in command.check(spec, context)]
+    problems: list[Problem] = []
+    for spec in specs:
+        with _collecting(problems, str(loaded.path), "settings.run"):
+            problems += check(spec, context)
+    return [problem._replace(file=str(loaded.path)) for problem in problems]
 
 
 @contextmanager

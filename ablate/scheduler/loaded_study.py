@@ -17,7 +17,7 @@ from ablate.study import InputError, Metric, Problem, Record, Study, components,
 from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
-from ablate.trainers.context import Context
+from ablate.trainers.context import Context, SentFunction
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class LoadedStudy:
     study: Study
     catalogue: Mapping[str, Metric]
     digests: Mapping[str, str]  # data digest by arm
+    function: SentFunction | None = None  # see `Context.function`
 
     def plan(self, records: Iterable[Record]) -> plan.Plan:
         """Every run that the study asks for, and its state according to these records."""
@@ -58,6 +59,13 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
     """
     folder = path.resolve().parent  # before a component is imported, which may change the working folder
     study = study_file.load(path, imports=imports)
+    return with_data(study, path, folder, workspace, imports=imports, rehash=rehash)
+
+
+def with_data(
+    study: Study, path: Path, folder: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False
+) -> LoadedStudy:
+    """A checked study with its metrics and the digests of its data. `path` is for messages. See `load`."""
     catalogue = _catalogue(study, path, workspace, imports=imports)
     digest_by_file: dict[str, str] = {}  # by the name that the settings give; "" for an arm without a file
     digests = {}
@@ -145,6 +153,7 @@ def context_of(loaded: LoadedStudy, workspace: Workspace, work: Path, logs: Path
         workspace.data_root.resolve() if workspace.data_root else None,
         threads=workspace.threads,
         metric_names=loaded.metric_names,
+        function=loaded.function,
     )
 
 

@@ -160,7 +160,7 @@ class Session:
     def measure_latency(self, records: Iterable[Record]) -> None:
         """Measure the latency of every arm, while nothing else runs: the finished runs of the arm share the number."""
         if self.loaded.study.trainer == "command":
-            return
+            return  # it saves no network
         finished = list(self.loaded.plan(records).compared.values())
         unmeasured = [r for r in finished if "cost/latency_ms_p50" not in r.scores]
         if not unmeasured:
@@ -181,13 +181,13 @@ class Session:
                 self.store_retry.call(partial(self.tracker.add_scores, runs, latencies))
 
     def _latency(self, pool: Executor, run_id: str) -> Mapping[str, float]:
-        from ablate.executors.local import CanEndCell
-        from ablate.trainers.builtin.checkpoints import read_settings
-        from ablate.trainers.builtin.cost import latency
-
         folder = self.store_retry.call(lambda: self.tracker.artifact(run_id, "model"))
         if folder is None:
             return {}
+        from ablate.executors.local import CanEndCell  # torch too: only where there is a network
+        from ablate.trainers.builtin.checkpoints import read_settings
+        from ablate.trainers.builtin.cost import latency
+
         trust.check(read_settings(folder)["factory"], file=str(folder), place="model.json")
         future = pool.submit(latency, folder, threads=self._threads, device=self.device)
         try:

@@ -36,6 +36,13 @@ class RunSection(BaseModel):
 
 
 RESERVED = tuple(RunSection.model_fields)
+FOR_COMMANDS = {  # reserved keys that would do nothing for a function, and what does it there
+    "code": "the modules that the function imports count; name other files as inputs",
+    "env": "the function can set os.environ itself",
+    "timeout_s": "",
+    "resumes": "what the function keeps in run.folder is there when it is called again",
+    "pattern": "the function returns its scores",
+}
 
 
 def run_settings(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +78,8 @@ def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem
         )
     if parsed.function is not None and not IMPORT_PATH.fullmatch(parsed.function):
         yield Problem("", f"{location}.function", IMPORT_PATH_RULE, shown(parsed.function))
+    for name in sorted(FOR_COMMANDS.keys() & section.keys()) if parsed.function is not None else ():
+        yield Problem("", f"{location}.{name}", "is for a command", shown(section[name]), FOR_COMMANDS[name])
     for name in BUILT_IN:
         if name in section:
             yield Problem("", f"{location}.{name}", "is a placeholder of ablate's own and cannot be a setting", name)

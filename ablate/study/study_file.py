@@ -36,11 +36,14 @@ def load(path: Path, *, imports: bool = True) -> Study:
     names is trusted, and its catalogue is imported. With `imports=False` a catalogue is imported only where it is
     trusted already or an installed subject offers it; metric names of other catalogues go unchecked.
     """
-    file = str(path)
-    document = _read(path)
+    return from_document(read(path), str(path), path.resolve().parent, imports=imports)
+
+
+def from_document(document: dict[str, Any], file: str, folder: Path, *, imports: bool = True) -> Study:
+    """The study in the content of a study file, which is changed. `folder`: that of the file. See `load`."""
     study, problems, broken = _parse(document, file)
     if imports:
-        importable([path.resolve().parent, Path.cwd()])
+        importable([folder, Path.cwd()])
         if study is not None:
             trust.accept_study(study)
     if study is not None and study.factor is not None:
@@ -69,7 +72,8 @@ def load(path: Path, *, imports: bool = True) -> Study:
     return study
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """The content of a TOML file. Raises InputError where it cannot be read."""
     file = str(path)
     try:
         with path.open("rb") as stream:

@@ -10,6 +10,14 @@ from ablate.study import Record, RunSpec
 
 
 @dataclass(frozen=True)
+class SentFunction:
+    """A function that no module holds, such as one of a notebook: it travels to the processes of the runs as bytes."""
+
+    content: bytes  # as cloudpickle writes it
+    source: str  # its text: the code of the runs
+
+
+@dataclass(frozen=True)
 class Context:
     """What a run needs beside its settings: paths, device and metrics. None of it is part of the run's key."""
 
@@ -24,6 +32,7 @@ class Context:
     stop: Path | None = None  # a stop file for this run alone, in place of the study's
     threads: int = 1  # of a command or a function; the built-in loop has `training.threads`
     metric_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # declared: val and test score by metric
+    function: SentFunction | None = None  # in place of the one that `settings.run.function` names
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / run.folder_name

@@ -62,6 +62,37 @@ def named_scores(given: Mapping[str, Any], metrics: MetricNames, phase: Phase, *
     return scores
 
 
+def by_split(given: Any, metrics: MetricNames) -> tuple[Mapping[str, Any], MetricNames]:
+    """What a function returned as one flat mapping, and the names of the metrics' scores in it.
+
+    It may be flat already, under the names of a command's scores, or hold a mapping by metric for each split:
+    `{"val": {"loss": 0.4}, "test": {"loss": 0.5}}`. Raises RunFailed for anything else.
+    """
+    if not isinstance(given, Mapping):
+        rule = 'the function must return its scores, such as {"val": {"loss": 0.4}, "test": {"loss": 0.5}}'
+        raise RunFailed(f"{rule}, not {shown(given)}")
+    if not any(isinstance(value, Mapping) for value in given.values()):
+        return given, metrics
+    return flat(given), {metric: (f"val/{metric}", f"test/{metric}") for metric in metrics}
+
+
+def flat(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """Scores by name, those in a mapping of their own under `<its name>/<their name>`."""
+    names: dict[str, Any] = {}
+    for name, value in given.items():
+        inner = {f"{name}/{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {f"{name}": value}
+        names |= inner
+    return names
+
+
+def curve_entry(given: Mapping[str, Any], metrics: MetricNames) -> dict[str, Any]:
+    """An epoch's scores under the names of the store: `val/<metric>`, all others `train/<name>`; no test scores."""
+    names = {val: f"val/{metric}" for metric, (val, _) in metrics.items()}
+    names |= {f"val/{metric}": f"val/{metric}" for metric in metrics}
+    test = {test for _, test in metrics.values()} | {f"test/{metric}" for metric in metrics}
+    return {names.get(k, f"train/{k.removeprefix('train/')}"): v for k, v in given.items() if k not in test}
+
+
 def _hint(missing: list[str], given: Mapping[str, Any]) -> str:
     hint = nearest(missing[0], given) if given else ""
     return f" ({hint})" if hint.startswith("did") else ""

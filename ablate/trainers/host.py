@@ -92,6 +92,10 @@ def _trainer(spec: RunSpec) -> Callable[[RunSpec, Context, Path, ProgressLog], R
         from ablate.trainers import command
 
         return command.train
+    if trainer_kind(spec.settings) == "function":
+        from ablate.trainers import function
+
+        return function.train
     from ablate.trainers.builtin import run
 
     return run.train

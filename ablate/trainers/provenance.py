@@ -85,11 +85,15 @@ LOOP_MODULE = "ablate.trainers.builtin.run"  # the training loop that every run 
 MAX_READ_MODULES = 500  # in a component's distribution; to read torch's 1500 for every run would take 45 s
 
 
-def code_digest(settings: Mapping[str, Any], study_dir: Path) -> str:
-    """Digest of the code behind a run with these resolved settings."""
-    if trainer_kind(settings) == "command":
+def code_digest(settings: Mapping[str, Any], study_dir: Path, *, source: str = "") -> str:
+    """Digest of the code behind a run with these resolved settings. `source`: the text of a function that no module
+    holds."""
+    kind = trainer_kind(settings)
+    if source:
+        return f"{VERSION}:{digest(source)[:16]}"
+    if kind == "command":
         return _files_digest(code_sources(settings), study_dir)
-    return source_digest(code_sources(settings), study_dir)
+    return source_digest(code_sources(settings), study_dir, with_loop=kind == "built-in")
 
 
 def _files_digest(globs: Iterable[str], folder: Path) -> str:
@@ -106,8 +110,10 @@ def _is_no_code(part: str) -> bool:
     return part.startswith(".") or part in ("mlruns", "reports", "__pycache__", "site-packages")
 
 
-def source_digest(components: Iterable[str], study_dir: Path) -> str:
+def source_digest(components: Iterable[str], study_dir: Path, *, with_loop: bool = True) -> str:
     """Version and SHA-256 of the code behind a run: the loop, and what these `module:attribute` components import.
+
+    A function trains without the loop: what it imports is all.
 
     Three kinds of code count in three ways. By its source, without comments, docstrings and layout: code in the
     study's folder, the working folder or an editable install, and the distribution that holds a component. By its
@@ -122,7 +128,7 @@ def source_digest(components: Iterable[str], study_dir: Path) -> str:
     # the folders that `components.importable` adds; "" is the working folder
     finder = Finder([*sys.path, str(study_dir.resolve()), ""])
     loop_reader, component_reader = _SourceReader(finder, ()), _SourceReader(finder, roots)
-    loop_sources = follow_imports([LOOP_MODULE], loop_reader.source)
+    loop_sources = follow_imports([LOOP_MODULE] if with_loop else [], loop_reader.source)
     component_sources = follow_imports(roots, component_reader.source)
     own = {s.code for module, s in (loop_sources | component_sources).items() if _is_inside(module, OWN_PACKAGE)} - {""}
     others = [(m, s.code) for m, s in component_sources.items() if s.code and not _is_inside(m, OWN_PACKAGE)]
