@@ -22,6 +22,7 @@ from ablate.analysis.verdicts import Outcome, Verdict
 
 SCOPE = "for these tuned settings and this data"
 SCOPE_UNTUNED = "for these untuned settings and this data"
+SCOPE_ADOPTED = "by these adopted results"
 EXPLORATORY = "Exploratory, no hypothesis was declared: "
 
 
@@ -67,7 +68,7 @@ class Comparison:
 
 
 def answers(
-    comparisons: Sequence[Comparison], parameters: Mapping[str, float | None], *, tuned: bool = True
+    comparisons: Sequence[Comparison], parameters: Mapping[str, float | None], scope: str = SCOPE
 ) -> tuple[str, ...]:
     """A sentence for every pair of arms, in order; `parameters` maps arm → total count.
 
@@ -76,14 +77,13 @@ def answers(
     pairs = dict.fromkeys((c.arm, c.against) for c in comparisons)
     if not pairs:
         return ("There is nothing to compare: the study has no arm beside its baseline.",)
-    scope = f"{SCOPE if tuned else SCOPE_UNTUNED}, "
     sentences = []
     for index, pair in enumerate(pairs):
         of_pair = [c for c in comparisons if (c.arm, c.against) == pair]
         exploratory = all(c.exploratory for c in of_pair)
         text = _exploratory_answer(of_pair) if exploratory else _declared_answer(of_pair)
         text += _cost(of_pair[0], *map(parameters.get, pair))
-        opening = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
+        opening = EXPLORATORY + sentence(text) if exploratory else sentence(f"{scope}, {text}")
         sentences.append(sentence(text) if index else opening)
     return tuple(sentences)
 

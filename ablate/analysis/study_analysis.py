@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ablate.analysis.answer import Comparison, answers
+from ablate.analysis.answer import SCOPE, SCOPE_ADOPTED, SCOPE_UNTUNED, Comparison, answers
 from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.conditions import ConditionTable, condition_tables
 from ablate.analysis.control_findings import ControlFinding
@@ -32,8 +32,9 @@ from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
-from ablate.analysis.verdicts import Claim, adjusted_p, judge
+from ablate.analysis.verdicts import DECLARED, Claim, adjusted_p, judge
 from ablate.analysis.warnings import remarks, warnings
+from ablate.study import Study
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def analyse(results: Results) -> Analysis:
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
     answering = [c for c in comparisons if not (curves and c.exploratory)]  # the factor's curves answer instead
     totals = {row.arm: row.total for row in parameters}
-    sentences = answers(answering, totals, tuned=study.tuning is not None) if answering or not curves else ()
+    sentences = answers(answering, totals, _scope(study)) if answering or not curves else ()
     return Analysis(
         name=study.name,
         question=study.question,
@@ -154,6 +155,13 @@ def analyse(results: Results) -> Analysis:
     )
 
 
+def _scope(study: Study) -> str:
+    """What the verdicts hold for."""
+    if study.trainer == "adopted":
+        return SCOPE_ADOPTED
+    return SCOPE_UNTUNED if study.tuning is None else SCOPE
+
+
 def matrix(results: Results) -> tuple[MatrixRow, ...]:
     """A row for every arm in study order, references last."""
     return tuple(_matrix_row(results, arm) for arm in references_last(results))
@@ -170,6 +178,7 @@ def compare(results: Results) -> tuple[Comparison, ...]:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
         return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
     drafts = [comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
+    adopted = results.study.trainer == "adopted"
     claims = [
         Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
     ]
@@ -177,7 +186,7 @@ def compare(results: Results) -> tuple[Comparison, ...]:
         replace(
             d,
             margin=h.margin,
-            judgement=v,
+            judgement=replace(v, reason=f"{v.reason}; {DECLARED}") if adopted else v,
             family=len(hypotheses),
             p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
         )

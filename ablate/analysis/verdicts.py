@@ -18,6 +18,8 @@ from ablate.study import Direction
 
 Outcome = Literal["supported", "refuted", "inconclusive", "no verdict"]
 MIN_SEEDS = 5
+OWNERS_WORD = "owner's word"  # who says that a claim about adopted results was made before them
+DECLARED = f"declared: {OWNERS_WORD}"
 
 
 @dataclass(frozen=True)

@@ -48,11 +48,29 @@ def remarks(results: Results) -> tuple[str, ...]:
 
 
 def _untuned(results: Results) -> str:
+    if results.study.trainer == "adopted":
+        return _adopted(results)
     if results.study.tuning is not None:
         return ""
     return (
         "Untuned: no arm's nuisance settings (learning rate and the like) were tuned; every arm ran with the study's "
         "own. An arm may do better or worse when tuned."
+    )
+
+
+def _adopted(results: Results) -> str:
+    """What the tool did not see of results that were computed elsewhere."""
+    adopted = results.document.get("adopted") or {}
+    notes = "".join(f" In the table, {note}." for note in adopted.get("notes", ()))
+    words = [
+        "every arm had the same tuning and training budget",
+        "arms with the same seed had the same data in the same order",
+        "nothing was chosen by looking at the data scored here",
+        *(["the hypotheses were made before the results"] if results.study.hypotheses else ()),
+    ]
+    return (
+        f"Adopted: these scores were computed elsewhere and read from {adopted.get('from', 'a table')}; no run was "
+        f"made here. It is the owner's word that {listed(words)}.{notes}"
     )
 
 

@@ -11,6 +11,7 @@ from ablate.report.figures import Pictures
 
 def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_file: str = "") -> list[Block]:
     """The whole page. `study_file` names the study in the command to run it, unless the store has that command."""
+    trained = results.study.trainer != "adopted"  # of other scores neither parameters nor budget are known
     blocks = [
         *sections_answer.answer(analysis),
         *sections_answer.warnings(analysis),
@@ -20,15 +21,15 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
         *sections_claims.controls(analysis),
         *sections_claims.population(analysis),
         *sections_claims.external(analysis),
-        *sections_results.parameters(analysis),
+        *(sections_results.parameters(analysis) if trained else ()),
         *sections_results.cost(analysis, pictures),
-        *sections_results.budget(analysis),
+        *(sections_results.budget(analysis) if trained else ()),
         *sections_results.tuning(analysis, pictures),
         *sections_results.curves(analysis, pictures),
         *sections_results.density(analysis, pictures),
         *sections_results.conditions(analysis, pictures),
         *sections_results.examples(pictures),
-        *sections_origin.gaps(analysis),
+        *sections_origin.gaps(analysis, results),
         *sections_origin.outdated(analysis, results),
         *sections_origin.caveats(analysis, results),
         *sections_origin.origin(analysis, results, study_file),

@@ -22,12 +22,14 @@ NOT_NOTHING = "No difference shown is not the same as no difference."
 Provenance = Mapping[tuple[str, int], Mapping[str, str]]  # (arm, seed) → fact → value
 
 
-def gaps(analysis: Analysis) -> list[Block]:
+def gaps(analysis: Analysis, results: Results) -> list[Block]:
     """The runs without a score, and the commands that run them."""
     if not analysis.gaps:
         return []
     missing, failed = Code("ablate run"), Code("ablate run --rerun failed")
     words = paragraph(missing, " does missing runs; ", failed, " does failed ones again.")
+    if results.study.trainer == "adopted":
+        words = paragraph("The adopted table has no score of them.")
     return [Heading(GAPS_TITLE), tables_results.gaps(analysis), words]
 
 
@@ -80,7 +82,7 @@ def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]
     return [
         Heading("Where it comes from"),
         provenance_table(results.provenance),
-        paragraph(words),
+        *([] if results.study.trainer == "adopted" else [paragraph(words)]),
         *([paragraph(*opened)] if opened else ()),
         paragraph("To do it again, and to write this page again from the store:"),
         Listing(f"{command}\nablate report {analysis.name}"),

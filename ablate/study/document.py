@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ablate.study import Direction, InputError, Problem, Reduction, Study, printable
 from ablate.study.resolve import resolve
@@ -35,6 +35,11 @@ class _Amendment(_Table):
     what: str
 
 
+class _Adopted(_Table):
+    from_: str = Field(alias="from")
+    notes: list[str] = []
+
+
 class _Document(_Table):
     study: dict[str, Any]
     metrics: dict[str, _Metric]
@@ -42,6 +47,7 @@ class _Document(_Table):
     amendments: list[_Amendment] = []
     hypotheses_digest: str = ""
     command: str = ""
+    adopted: _Adopted | None = None
     data_digests: dict[str, str] = {}  # by arm; documents of older versions have none
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 Scalar = bool | int | float | str
 DATASET_CHARS = 36  # of a data digest: MLflow stores no more
 Phase = Literal["tune", "compare", "train"]
-TrainerKind = Literal["built-in", "command", "function"]
+TrainerKind = Literal["built-in", "command", "function", "adopted"]  # adopted: trained elsewhere, scores alone
 DEFAULT_CODE = ("**/*.py",)  # of a command, below the study's folder
 # Of [settings.run]: where the code and its inputs are and how long it may take, not what it computes.
 NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "selection")
@@ -24,6 +24,8 @@ def trainer_kind(settings: Mapping[str, Any]) -> TrainerKind:
     run = settings.get("run")
     if not isinstance(run, Mapping):
         return "built-in"
+    if "adopted" in run and "command" not in run and "function" not in run:
+        return "adopted"
     return "function" if "function" in run else "command"
 
 
@@ -32,6 +34,8 @@ def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
     kind = trainer_kind(settings)
     if kind == "command":
         return tuple(settings["run"].get("code", DEFAULT_CODE))
+    if kind == "adopted":
+        return ()
     if kind == "function":
         return (str(settings["run"]["function"]),)
     return tuple(str(settings[section].get("factory")) for section in ("model", "data", "loss"))

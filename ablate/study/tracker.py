@@ -36,6 +36,7 @@ class RunReader(Protocol):
     "reduction", "pooled", "column"}}, "data_digests": {arm: digest of its data file's bytes, "" for none}, "created":
     ISO date, "amendments": [{"date", "what"}], "hypotheses_digest": str, "command": str, "schema": SCHEMA}; "column" is
     the metric whose name the column of per-example values has, "" for a pooled one. Older documents have no digests.
+    That of an adopted study also has {"adopted": {"from": name of the table, "notes": [what is unusual about it]}}.
     """
 
     def studies(self) -> list[str]:
