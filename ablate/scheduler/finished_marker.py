@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from ablate import DISTRIBUTION
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.scheduler.workspace import Workspace
 from ablate.study import amend, digest
@@ -57,4 +58,4 @@ def _digest(loaded: LoadedStudy, workspace: Workspace, store: StoreState) -> str
     document = amend.document(loaded.study, loaded.catalogue, loaded.digests, command="", today="")
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     report = [[str(file.relative_to(folder)), file_digest(file)] for file in files]
-    return digest([version("ablate"), document, store, report])
+    return digest([version(DISTRIBUTION), document, store, report])

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate import DISTRIBUTION
 from ablate.study import digest, trust
 from ablate.study.data_digests import file_digest
 from ablate.study.runs import code_sources, trainer_kind
@@ -64,7 +65,7 @@ def machine(device: str, threads: int) -> dict[str, str]:
 
 def _version(name: str) -> str:
     try:
-        return importlib.metadata.version(name)
+        return importlib.metadata.version(DISTRIBUTION if name == OWN_PACKAGE else name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate import DISTRIBUTION
 from ablate.study import InputError, RunSpec, components, data_digests
 
 # Results depend on the versions of these.
-PACKAGES = ("ablate", "torch", "numpy", "scipy", "distributed")
+PACKAGES = (DISTRIBUTION, "torch", "numpy", "scipy", "distributed")
 
 
 @dataclass(frozen=True)
