@@ -82,7 +82,9 @@ __all__ = ["__version__", *sorted(_HOME)]  # all are texts
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return version("ablate")
+        from ablate.study.distribution import DISTRIBUTION
+
+        return version(DISTRIBUTION)
     if name not in _HOME:
         raise AttributeError(f"module 'ablate' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

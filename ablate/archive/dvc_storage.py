@@ -16,12 +16,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from ablate.study import InputError, Problem
+from ablate.study.distribution import DISTRIBUTION
 from ablate.trainers.atomic_write import write_whole
 from ablate.untrusted.addresses import redacted
 
@@ -43,8 +45,16 @@ MODELS = Tracked("mlruns-models.dvc", "mlruns/snapshot-models")
 OLD_PATHS = ("mlruns", "mlruns-models")  # of ablate 0.1, whose snapshots were stores
 
 
+def check_installed() -> None:
+    """Raises InputError where DVC, an extra of this package, is not installed."""
+    if find_spec("dvc") is None:
+        raise InputError(Problem("dvc", "", "is not installed", nearest=f"pip install '{DISTRIBUTION}[dvc]' adds it"))
+
+
 def check_repository(root: Path) -> None:
-    """Raises InputError where `root` is no DVC and git repository, or has a snapshot that this version cannot read."""
+    """Raises InputError where DVC is not installed, `root` is no DVC and git repository, or has a snapshot that this
+    version cannot read."""
+    check_installed()
     needed = {".git": "git init", ".dvc/config": "python -m dvc init"}
     problems = [
         Problem(str(root), name, "a snapshot lives in a git repository with DVC", nearest=f"run `{command}` there")
@@ -208,6 +218,7 @@ def _repository(cache: Path, remotes: dict[str, Any]) -> Iterator[Path]:
 
 
 def _config(root: Path) -> Any:
+    check_installed()
     from dvc.config import Config
 
     return Config(str(root / ".dvc"))

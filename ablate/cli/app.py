@@ -18,7 +18,7 @@ from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage,
 app = typer.Typer(
     name="ablate",
     help="Does the added part earn its parameters? Tuned, paired, tracked ablation studies.",
-    epilog="Start here:  ablate run studies/quick.toml",
+    epilog="Start here:  ablate run quick",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,15 +30,21 @@ app.add_typer(adopted.app)
 app.add_typer(store.app)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ablate import __version__
+
+        typer.echo(f"ablate {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"ablate {installed('ablate')}")
-        raise typer.Exit
+    pass
 
 
 @app.command(epilog="Example:  ablate run studies/mocap.toml --data-root ~/data --workers 2")

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study file.", show_default=False)]
+StudyFile = Annotated[
+    Path,
+    typer.Argument(metavar="STUDY.toml", help="The study file, or the name of a shipped study.", show_default=False),
+]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Study file or study name.", show_default=False)]
 Store = Annotated[Path, typer.Option("--mlruns", envvar="ABLATE_MLRUNS", help="Folder of the store.")]
 Uri = Annotated[

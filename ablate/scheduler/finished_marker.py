@@ -15,6 +15,7 @@ from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.scheduler.workspace import Workspace
 from ablate.study import amend, digest
 from ablate.study.data_digests import file_digest
+from ablate.study.distribution import DISTRIBUTION
 
 StoreState = list[tuple[str, int, int]] | None
 
@@ -57,4 +58,4 @@ def _digest(loaded: LoadedStudy, workspace: Workspace, store: StoreState) -> str
     document = amend.document(loaded.study, loaded.catalogue, loaded.digests, command="", today="")
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     report = [[str(file.relative_to(folder)), file_digest(file)] for file in files]
-    return digest([version("ablate"), document, store, report])
+    return digest([version(DISTRIBUTION), document, store, report])

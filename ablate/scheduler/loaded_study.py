@@ -13,7 +13,7 @@ from typing import Any
 
 from ablate.planning import plan
 from ablate.scheduler.workspace import Workspace
-from ablate.study import InputError, Metric, Problem, Record, Study, components, study_file, trust
+from ablate.study import InputError, Metric, Problem, Record, Study, components, shipped, study_file, trust
 from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
@@ -57,7 +57,9 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
     are then read from the store, if the store has the study. `rehash`: read data files again, even those whose digest
     is cached.
     """
-    folder = path.resolve().parent  # before a component is imported, which may change the working folder
+    folder = (
+        shipped.locate(path).resolve().parent
+    )  # before a component is imported, which may change the working folder
     study = study_file.load(path, imports=imports)
     return with_data(study, path, folder, workspace, imports=imports, rehash=rehash)
 

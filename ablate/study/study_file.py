@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ablate.study import InputError, Problem, Study, printable, trust
+from ablate.study import InputError, Problem, Study, printable, shipped, trust
 from ablate.study.catalogue import catalogue_of
 from ablate.study.components import importable
 from ablate.study.error_messages import FACTOR_KEYS, LocatedProblem, located_problems
@@ -30,13 +30,13 @@ MAX_PROBLEMS = 200
 
 
 def load(path: Path, *, imports: bool = True) -> Study:
-    """The study in a TOML file. Raises InputError with every problem of the file.
+    """The study in a TOML file, or the shipped study of that name. Raises InputError with every problem of the file.
 
     `imports=True` is for a file that the user runs: its folder and the working folder are added to sys.path, what it
     names is trusted, and its catalogue is imported. With `imports=False` a catalogue is imported only where it is
     trusted already or an installed subject offers it; metric names of other catalogues go unchecked.
     """
-    return from_document(read(path), str(path), path.resolve().parent, imports=imports)
+    return from_document(read(path), str(path), shipped.locate(path).resolve().parent, imports=imports)
 
 
 def from_document(document: dict[str, Any], file: str, folder: Path, *, imports: bool = True) -> Study:
@@ -76,15 +76,17 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a TOML file. Raises InputError where it cannot be read."""
     file = str(path)
     try:
-        with path.open("rb") as stream:
+        with shipped.locate(path).open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise InputError(Problem(file, "", f"must have at most {MAX_BYTES:,} bytes"))
         text = content.decode("utf-8-sig")  # Windows editors write a byte order mark
     except FileNotFoundError:
-        siblings = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        hint = nearest(path.name, siblings) if path.suffix else "give the study's file, NAME.toml"
-        raise InputError(Problem(file, "", "no such file", "", hint)) from None
+        choices = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        by_name = not path.suffix and path.name == file
+        rule = "no such file, and no study of this name comes with ablate" if by_name else "no such file"
+        hint = nearest(path.name, [*choices, *shipped.names()] if by_name else choices)
+        raise InputError(Problem(file, "", rule, "", hint)) from None
     except UnicodeDecodeError as error:
         raise InputError(Problem(file, "", f"is not UTF-8 text: byte {error.start} cannot be read")) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

@@ -15,6 +15,7 @@ from typing import Any
 
 from ablate.study import digest, trust
 from ablate.study.data_digests import file_digest
+from ablate.study.distribution import DISTRIBUTION
 from ablate.study.runs import code_sources, trainer_kind
 from ablate.trainers.imported_code import NO_SOURCE, Finder, Source, follow_imports, read_source
 
@@ -64,7 +65,7 @@ def machine(device: str, threads: int) -> dict[str, str]:
 
 def _version(name: str) -> str:
     try:
-        return importlib.metadata.version(name)
+        return importlib.metadata.version(DISTRIBUTION if name == OWN_PACKAGE else name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
 

@@ -80,7 +80,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     nowhere = tmp_path / "no" / "study.toml"
     assert problem(nowhere) == f"{nowhere}: no such file"
     name = tmp_path / "other"
-    assert problem(name) == f"{name}: no such file; give the study's file, NAME.toml"
+    assert problem(name) == f"{name}: no such file; valid: quick.toml"
 
 
 def test_a_folder(tmp_path: Path) -> None:

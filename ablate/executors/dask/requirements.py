@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.study import InputError, RunSpec, components, data_digests
+from ablate.study.distribution import DISTRIBUTION
 
 # Results depend on the versions of these.
-PACKAGES = ("ablate", "torch", "numpy", "scipy", "distributed")
+PACKAGES = (DISTRIBUTION, "torch", "numpy", "scipy", "distributed")
 
 
 @dataclass(frozen=True)

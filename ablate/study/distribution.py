@@ -1,0 +1,3 @@
+"""The name under which ablate is installed. The import name and the command are `ablate`."""
+
+DISTRIBUTION = "ablate-study"
