@@ -14,7 +14,7 @@ from ablate.study.command_template import BUILT_IN, TemplateError, placeholders
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.error_messages import located_problems
 from ablate.study.resolve import lookup, paths
-from ablate.untrusted.wording import nearest, place, shown
+from ablate.untrusted.wording import listing, nearest, place, shown
 
 
 class RunSection(BaseModel):
@@ -31,6 +31,7 @@ class RunSection(BaseModel):
     timeout_s: float | None = Field(default=None, gt=0)
     resumes: bool = False  # an interrupted command goes on from what it has kept in {dir}
     pattern: str = ""  # regular expression for the scores on stdout, with the groups `name` and `value`
+    scores: Literal["", "mlflow"] = ""  # "mlflow": the script logs them itself, to the run that its environment names
     test: Literal["", "none"] = ""  # "none": there is one split, the one that tuning uses
     selection: Literal["final", "best-val"] = "final"  # which weights were scored; for the report's words alone
 
@@ -71,6 +72,8 @@ def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem
         )
     if parsed.function is not None and not IMPORT_PATH.fullmatch(parsed.function):
         yield Problem("", f"{location}.function", IMPORT_PATH_RULE, shown(parsed.function))
+    if parsed.function is not None and parsed.scores:
+        yield Problem("", f"{location}.scores", "is for a command; a function returns its scores", shown(parsed.scores))
     for name in BUILT_IN:
         if name in section:
             yield Problem("", f"{location}.{name}", "is a placeholder of ablate's own and cannot be a setting", name)
@@ -137,9 +140,15 @@ def placeholder_rules(section: Mapping[str, Any], location: str) -> Iterator[Pro
         yield Problem(
             "", f"{location}.{name}", rule, shown(values[name]), f"write {{{name}}} where the script takes it"
         )
-    if "out" not in used and not section.get("pattern"):
+    ways = [*(["{out}"] if "out" in used else []), *(["pattern"] if section.get("pattern") else [])]
+    if section.get("scores") == "mlflow":
+        if ways:
+            rule = f"scores come from MLflow or by {listing(ways)}, not both"
+            yield Problem("", f"{location}.scores", rule, shown("mlflow"), "leave one out")
+    elif not ways:
         rule = "no scores would come back: the command has no {out} and there is no pattern for its output"
-        yield Problem("", f"{location}.command", rule, "", "{out} is the path of a JSON file that the script writes")
+        hint = '{out} is the path of a JSON file that the script writes; scores = "mlflow": it logs them to MLflow'
+        yield Problem("", f"{location}.command", rule, "", hint)
 
 
 def study_rules(study: Study) -> Iterator[Problem]:

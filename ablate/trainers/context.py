@@ -24,6 +24,7 @@ class Context:
     stop: Path | None = None  # a stop file for this run alone, in place of the study's
     threads: int = 1  # of a command or a function; the built-in loop has `training.threads`
     metric_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # declared: val and test score by metric
+    environment: Mapping[str, str] = field(default_factory=dict)  # with which a script logs to its own MLflow run
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / run.folder_name
