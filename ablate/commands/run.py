@@ -18,7 +18,8 @@ from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
-from ablate.study import InputError, Problem, Record, Study
+from ablate.study import InputError, Problem, Record, Study, Tracker
+from ablate.study.runs import logs_to_mlflow
 from ablate.untrusted.wording import shown
 
 if TYPE_CHECKING:
@@ -121,19 +122,24 @@ def _run_locked(
 
 def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
     """Run every arm once, with little data, in a temporary folder: nothing is recorded."""
-    from ablate.tracking.memory import MemoryTracker
-
     stop = StopRequest()
     with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
         loaded = replace(loaded, study=_tiny(loaded.study, str(loaded.path)))
         build_all(loaded, workspace)
         device = resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
-        scratch = replace(workspace, mlruns=Path(folder), device=device, scheduler=None)
-        tracker = MemoryTracker()
+        scratch = replace(workspace, mlruns=Path(folder), tracking_uri=None, device=device, scheduler=None)
+        tracker = _smoke_tracker(loaded.study, scratch)
         tracker.open(loaded.study.name, {})
         scheduler = Session(loaded, scratch, tracker, view, stop, SMOKE_EXAMPLES).scheduler([])
         scheduler.run()
     return _outcome(loaded.plan(scheduler.records))
+
+
+def _smoke_tracker(study: Study, scratch: Workspace) -> Tracker:
+    """A store in memory; where the scripts log their scores to MLflow themselves, one in the temporary folder."""
+    from ablate.tracking.memory import MemoryTracker
+
+    return scratch.tracker() if logs_to_mlflow(study.settings) else MemoryTracker()
 
 
 def _tiny(study: Study, file: str) -> Study:

@@ -14,10 +14,12 @@ from typing import Protocol
 from ablate.executors.local import CanEndCell, Engine, HasSlots, WorkerLost
 from ablate.planning.counting import CellId, cell_id
 from ablate.scheduler.cell_queue import CellQueue
+from ablate.scheduler.logged_scores import with_logged_scores
 from ablate.scheduler.retry import PATIENCE_S, STORE_MESSAGES, Retry, RetryTimeout
 from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.shutdown import Interrupted, StopRequest
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker, printable
+from ablate.study.runs import logs_to_mlflow
 from ablate.trainers.context import Context
 from ablate.trainers.errors import Stopped, Unavailable
 from ablate.trainers.host import execute
@@ -163,10 +165,14 @@ class Scheduler:
     def _submit(self, pool: Executor, spec: RunSpec) -> None:
         progress_file = self.context.folder(spec) / PROGRESS
         progress_file.unlink(missing_ok=True)
-        cell = RunningCell(spec, self.tracker.start(spec, self.failures.get(cell_id(spec), 0)), progress_file)
+        run_id = self.tracker.start(spec, self.failures.get(cell_id(spec), 0))
+        context = self.context
+        if logs_to_mlflow(spec.settings):
+            context = replace(context, environment=self.tracker.environment(spec.study, run_id))
+        cell = RunningCell(spec, run_id, progress_file)
         self.store_retry.succeeded()
         self.view.started(spec)
-        self.running_cells[pool.submit(self.execute, spec, self.context)] = cell
+        self.running_cells[pool.submit(self.execute, spec, context)] = cell
 
     def _wait(self) -> None:
         if not self.running_cells or self.store_retry.waiting:
@@ -236,6 +242,8 @@ class Scheduler:
         except Exception as error:  # raised outside the run, such as by an unreadable result: only this run fails
             self._record_result(cell, RunResult(cell.spec.key, "FAILED", error=f"{type(error).__name__}: {error}"))
         else:
+            if result.status == "FINISHED" and logs_to_mlflow(cell.spec.settings):
+                result = with_logged_scores(result, cell, self.tracker, self.context.metric_names)
             self._record_result(cell, result)
             self.run_retry.succeeded()
         return None

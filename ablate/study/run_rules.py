@@ -14,7 +14,7 @@ from ablate.study.command_template import BUILT_IN, TemplateError, placeholders
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.error_messages import located_problems
 from ablate.study.resolve import lookup, paths
-from ablate.untrusted.wording import nearest, place, shown
+from ablate.untrusted.wording import listing, nearest, place, shown
 
 
 class RunSection(BaseModel):
@@ -31,6 +31,7 @@ class RunSection(BaseModel):
     timeout_s: float | None = Field(default=None, gt=0)
     resumes: bool = False  # an interrupted command goes on from what it has kept in {dir}
     pattern: str = ""  # regular expression for the scores on stdout, with the groups `name` and `value`
+    scores: Literal["", "mlflow"] = ""  # "mlflow": the script logs them itself, to the run that its environment names
     test: Literal["", "none"] = ""  # "none": there is one split, the one that tuning uses
     selection: Literal["final", "best-val"] = "final"  # which weights were scored; for the report's words alone
 
@@ -42,6 +43,7 @@ FOR_COMMANDS = {  # reserved keys that would do nothing for a function, and what
     "timeout_s": "",
     "resumes": "what the function keeps in run.folder is there when it is called again",
     "pattern": "the function returns its scores",
+    "scores": "the function returns its scores",
 }
 
 
@@ -146,9 +148,15 @@ def placeholder_rules(section: Mapping[str, Any], location: str) -> Iterator[Pro
         yield Problem(
             "", f"{location}.{name}", rule, shown(values[name]), f"write {{{name}}} where the script takes it"
         )
-    if "out" not in used and not section.get("pattern"):
+    ways = [*(["{out}"] if "out" in used else []), *(["pattern"] if section.get("pattern") else [])]
+    if section.get("scores") == "mlflow":
+        if ways:
+            rule = f"scores come from MLflow or by {listing(ways)}, not both"
+            yield Problem("", f"{location}.scores", rule, shown("mlflow"), "leave one out")
+    elif not ways:
         rule = "no scores would come back: the command has no {out} and there is no pattern for its output"
-        yield Problem("", f"{location}.command", rule, "", "{out} is the path of a JSON file that the script writes")
+        hint = '{out} is the path of a JSON file that the script writes; scores = "mlflow": it logs them to MLflow'
+        yield Problem("", f"{location}.command", rule, "", hint)
 
 
 def study_rules(study: Study) -> Iterator[Problem]:

@@ -29,6 +29,11 @@ def trainer_kind(settings: Mapping[str, Any]) -> TrainerKind:
     return "function" if "function" in run else "command"
 
 
+def logs_to_mlflow(settings: Mapping[str, Any]) -> bool:
+    """Whether the script of a run with these settings writes its scores to MLflow itself."""
+    return trainer_kind(settings) == "command" and settings["run"].get("scores") == "mlflow"
+
+
 def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """What names the code behind a run with these resolved settings: globs of files, or import paths."""
     kind = trainer_kind(settings)

@@ -108,6 +108,17 @@ class Tracker(RunReader, Protocol):
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         """Add scores that were measured after the runs had ended (latency)."""
 
+    # Methods for a run whose script logs its scores itself.
+
+    def environment(self, study: str, run_id: str) -> dict[str, str]:
+        """The environment variables with which MLflow in another process logs to this run of an open study."""
+
+    def logged_scores(self, run_id: str) -> dict[str, float]:
+        """The latest value of every metric of the run: of the highest step, and there of the last time."""
+
+    def logged_curves(self, run_id: str, names: Collection[str]) -> list[dict[str, float]]:
+        """The values of these metrics that have a step from 1 on, as `histories` gives them."""
+
     # Methods that copy runs between stores: see `archive`.
 
     def stored(self, study: str) -> list[StoredRun]:

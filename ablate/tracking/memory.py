@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
-from ablate.tracking.record_format import MODEL
+from ablate.tracking.record_format import MODEL, curves
 
 
 @dataclass
@@ -140,6 +140,21 @@ class MemoryTracker:
         artifact = folder / path
         exists = artifact.is_dir() if path == MODEL else artifact.exists()
         return artifact if exists else None
+
+    def environment(self, study: str, run_id: str) -> dict[str, str]:
+        """None: no other process can reach this store."""
+        return {}
+
+    def logged_scores(self, run_id: str) -> dict[str, float]:
+        return dict(self._run(run_id).record.scores)
+
+    def logged_curves(self, run_id: str, names: Collection[str]) -> list[dict[str, float]]:
+        return curves(
+            (name, value, epoch, 0)
+            for epoch, scores in self._run(run_id).epochs.items()
+            for name, value in scores.items()
+            if name in names
+        )
 
     def stored(self, study: str) -> list[StoredRun]:
         runs = [(run, False) for run in self._runs.values()] + [(run, True) for run in self._discarded]

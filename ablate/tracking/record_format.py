@@ -13,6 +13,7 @@ from ablate.study import SCHEMA, InputError, Problem, Record, RunSpec, printable
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 FAILURES = "ablate.failures"  # tag: how many tries of the run's cell have failed, if any
+STATUS = "ablate.status"  # tag: how the run ended, written when all else is; RUNNING before
 DOCUMENT = "study.json"  # artifact of the parent run
 MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; a larger file is cut off, so invalid JSON
 MODEL = "model"  # name of the LoggedModel of a run
@@ -22,6 +23,14 @@ MODEL_DATA = "data/model"  # folder with weights and settings, inside the Logged
 def score(value: float) -> float:
     """Undo MLflow's encoding of ±∞, which its database stores as ± the largest float."""
     return value if abs(value) < sys.float_info.max else value * 2
+
+
+def status_of(status: str, tags: Mapping[str, str]) -> str:
+    """How a run ended. MLflow's own `status` does not tell: a script that logs to the run sets it too.
+
+    Runs of earlier versions, and those that came from another store, have no tag; no script logged to them.
+    """
+    return tags.get(STATUS, status)
 
 
 def check_version(version: object, item: str) -> None:
@@ -47,7 +56,7 @@ def record_of(run_id: str, status: str, tags: Mapping[str, str], metrics: Mappin
         seed=int(tags["ablate.seed"]),
         phase=cast(Any, tags["ablate.phase"]),
         key=tags["ablate.key"],
-        status=cast(Any, status),
+        status=cast(Any, status_of(status, tags)),
         scores={name: score(value) for name, value in sorted(metrics.items())},
         overrides=overrides,
         trial=int(trial) if trial else None,

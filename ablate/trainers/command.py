@@ -51,8 +51,10 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     follower.update()
     if code_of_exit != 0:
         raise RunFailed(f"the command {_ending(code_of_exit)}{_said(child)}")
-    given = child.scores if section.pattern else _read(scores_file, child)
-    scores = named_scores(given, context.metric_names, spec.phase, one_split=section.test == "none")
+    scores: dict[str, float] = {}  # those in MLflow are read by the process that records the run
+    if section.scores != "mlflow":
+        given = child.scores if section.pattern else _read(scores_file, child)
+        scores = named_scores(given, context.metric_names, spec.phase, one_split=section.test == "none")
     artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", context.log_file(spec))
     counts = {"count/epochs": float(len(follower.history))} if follower.history else {}
     facts = {"source_digest": code, **provenance.machine(context.device, context.threads)}
@@ -83,6 +85,7 @@ def command_line(spec: RunSpec, context: Context, own: Path, scores_file: Path) 
     words = fill(section["command"], values)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", **dict.fromkeys(THREAD_VARIABLES, str(context.threads))}
     environment.pop("CUDA_VISIBLE_DEVICES", None)
+    environment |= context.environment
     environment |= {name: fill_word(text, values) for name, text in section.get("env", {}).items()}
     return [_program(words[0], context.study_dir / section.get("cwd", "."), environment), *words[1:]], environment
 

@@ -33,6 +33,7 @@ class Context:
     threads: int = 1  # of a command or a function; the built-in loop has `training.threads`
     metric_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # declared: val and test score by metric
     function: SentFunction | None = None  # in place of the one that `settings.run.function` names
+    environment: Mapping[str, str] = field(default_factory=dict)  # with which a script logs to its own MLflow run
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / run.folder_name

@@ -23,7 +23,7 @@ from ablate.study import Record
 from ablate.tracking.mlflow import store
 from ablate.tracking.mlflow.errors import passing_faults
 from ablate.tracking.mlflow.finished_cache import TABLES, FinishedCache
-from ablate.tracking.record_format import MODEL, MODEL_DATA, curves, record_of
+from ablate.tracking.record_format import MODEL, MODEL_DATA, curves, record_of, status_of
 from ablate.untrusted.addresses import database_file, local_path
 
 # Names with one value per run, so without a curve: each name would cost a request.
@@ -68,7 +68,7 @@ class ClientReader:
         names = [name for name in run.data.metrics if not name.startswith(WITHOUT_CURVE)]
         points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
         history = curves((point.key, point.value, point.step, point.timestamp) for point in points)
-        if self.cache and run.info.status == "FINISHED":
+        if self.cache and status_of(run.info.status, run.data.tags) == "FINISHED":
             self.cache.keep_history(run_id, history)
         return history
 
@@ -91,7 +91,7 @@ class ClientReader:
         if database_file(self.uri) is not None:
             return None  # a local store's artifacts are local files: other addresses in it are not fetched
         downloaded = self._download(address, inside, self.downloads / run_id)
-        if cache and run.info.status == "FINISHED":
+        if cache and status_of(run.info.status, run.data.tags) == "FINISHED":
             cache.keep_table(run_id, path, downloaded)
         return downloaded
 

@@ -43,6 +43,11 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
+# A script that logs its scores itself has nobody who waits for a server: it gets the user's values, or MLflow's own.
+FOR_SCRIPTS = {
+    name: os.environ.get(name, default)
+    for name, default in (("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7"), ("MLFLOW_HTTP_REQUEST_TIMEOUT", "120"))
+}
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
 

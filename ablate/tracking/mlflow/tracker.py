@@ -20,6 +20,7 @@ from ablate.tracking.mlflow import store  # isort: skip  # first: it silences ML
 from mlflow.entities import Metric, Run
 
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
+from ablate.study.runs import logs_to_mlflow
 from ablate.tracking.mlflow import stored_runs
 from ablate.tracking.mlflow.client_reader import ClientReader
 from ablate.tracking.mlflow.errors import passing_faults, translated
@@ -36,7 +37,17 @@ from ablate.tracking.mlflow.schema import (
     settings_params,
 )
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
-from ablate.tracking.record_format import DOCUMENT, FAILURES, MODEL, ROLE, identity, read_document
+from ablate.tracking.record_format import (
+    DOCUMENT,
+    FAILURES,
+    MODEL,
+    ROLE,
+    STATUS,
+    curves,
+    identity,
+    read_document,
+    score,
+)
 from ablate.untrusted.addresses import database_file, default_uri, local_path
 from ablate.untrusted.wording import cut
 
@@ -136,7 +147,9 @@ class MlflowTracker:
             return 0
         experiment_id, parent = ids
         conditions = [f"attributes.status = '{status}'" for status in ("RUNNING", "SCHEDULED")]
-        running = [run for condition in conditions for run in self._reader.search(experiment_id, condition)]
+        conditions.append(f"tags.`{STATUS}` = 'RUNNING'")  # also of a run that its script has ended
+        found = [run for condition in conditions for run in self._reader.search(experiment_id, condition)]
+        running = list({run.info.run_id: run for run in found}.values())
         for run in running:
             if run.data.tags.get(ROLE) != "study":
                 self._writer.delete_models(experiment_id, run.info.run_id)
@@ -150,7 +163,7 @@ class MlflowTracker:
         if ids is None:
             raise LookupError(f"study {spec.study}: open it before starting a run")
         experiment_id, parent = ids
-        tags = {**identity(spec, spec.study), PARENT: parent, **SOURCE}
+        tags = {**identity(spec, spec.study), STATUS: "RUNNING", PARENT: parent, **SOURCE}
         if failures:
             tags[FAILURES] = str(failures)
         cell, start_ms = cell_of(tags), self._now_ms()
@@ -211,7 +224,10 @@ class MlflowTracker:
         model_id = None
         if spec.phase != "tune" or result.status == "FAILED":
             model_id = self._log_artifacts(run_id, spec, result)
-        metrics += self._scores({**result.scores, **result.timings}, self._steps(run_id, metrics), model_id)
+        steps = self._steps(run_id, metrics)
+        if logs_to_mlflow(spec.settings):  # the scores come after what the script has logged, so that they count
+            steps |= {point.key: max(steps.get(point.key, 0), point.step) for point in self._latest(run_id)}
+        metrics += self._scores({**result.scores, **result.timings}, steps, model_id)
         provenance = json.dumps(fitting(result.provenance), sort_keys=True)
         tags = {"ablate.provenance": provenance, "ablate.error": cut(result.error, TAG_LIMIT)}
         if failures:
@@ -219,13 +235,18 @@ class MlflowTracker:
         if "commit" in result.provenance:
             tags["mlflow.source.git.commit"] = result.provenance["commit"]
         self._writer.log_metrics(run_id, metrics, run_tags({name: value for name, value in tags.items() if value}))
-        self.client.set_terminated(run_id, "KILLED" if failures else result.status)  # last: a FINISHED run is complete
-        if self._cache and spec.phase == "compare" and result.status == "FINISHED":
+        self._end(run_id, "KILLED" if failures else result.status)
+        has_other_curves = logs_to_mlflow(spec.settings)
+        if self._cache and spec.phase == "compare" and result.status == "FINISHED" and not has_other_curves:
             local = local_path(self._artifact_uris.get(run_id, "")) is not None
             self._cache.keep(run_id, result.history, result.artifacts, tables=not local)
         self._epochs.pop(run_id, None)
         self._artifact_uris.pop(run_id, None)
         self._finishing.discard(run_id)
+
+    def _end(self, run_id: str, status: str) -> None:
+        self.client.set_terminated(run_id, status)
+        self.client.set_tag(run_id, STATUS, status)  # last: a run with this tag is complete
 
     def _log_artifacts(self, run_id: str, spec: RunSpec, result: RunResult) -> str | None:
         folder = result.artifacts
@@ -248,6 +269,26 @@ class MlflowTracker:
         return [
             Metric(name, float(value), now_ms, steps.get(name, 0), model_id=model_id) for name, value in scores.items()
         ]
+
+    # Scores that a script logs itself
+
+    def environment(self, study: str, run_id: str) -> dict[str, str]:
+        experiment_id, _ = self._studies[study]
+        address = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_RUN_ID": run_id}
+        # The name too: a logger that reads it from the user's environment would ask for another experiment.
+        return {**store.FOR_SCRIPTS, **address, "MLFLOW_EXPERIMENT_ID": experiment_id, "MLFLOW_EXPERIMENT_NAME": study}
+
+    def logged_scores(self, run_id: str) -> dict[str, float]:
+        return {point.key: score(point.value) for point in self._latest(run_id)}
+
+    def _latest(self, run_id: str) -> list[Metric]:
+        """The latest point of every metric of a run."""
+        latest: list[Metric] = list(self.client.get_run(run_id).data.to_proto().metrics)
+        return latest
+
+    def logged_curves(self, run_id: str, names: Collection[str]) -> list[dict[str, float]]:
+        points = [point for name in names for point in self.client.get_metric_history(run_id, name)]
+        return curves((point.key, point.value, point.step, point.timestamp) for point in points)
 
     # Bundles: runs from and for other stores
 
@@ -278,7 +319,7 @@ class MlflowTracker:
         self._writer.log_model(run.info.experiment_id, run_id, model, stored_runs.tags_of_model(run.data.tags))
 
     def kill(self, run_id: str) -> None:
-        self.client.set_terminated(run_id, "KILLED")
+        self._end(run_id, "KILLED")
 
     def discard(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
