@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from ablate.study import InputError, Problem, Study, study_file
@@ -86,7 +86,7 @@ def _named(train: Callable[..., Any]) -> tuple[str, SentFunction | None]:
 
     Raises InputError for what is no function, or cannot be sent, or whose source is not known.
     """
-    if not inspect.isfunction(train) or not train.__name__.isidentifier():
+    if not isinstance(train, FunctionType) or not train.__name__.isidentifier():
         raise _refused("must be a function, made with def", repr(train))
     path = f"{train.__module__}:{train.__qualname__}"
     if train.__module__ != "__main__" and IMPORT_PATH.fullmatch(path) and _imported(path) is train:
@@ -103,13 +103,14 @@ def _imported(path: str) -> Any:
     return found
 
 
-def _sent(train: Callable[..., Any], path: str) -> SentFunction:
+def _sent(train: FunctionType, path: str) -> SentFunction:
     import cloudpickle
 
     from ablate.trainers.context import SentFunction
+    from ablate.trainers.own_source import own_source
 
     try:
-        source = inspect.getsource(train)
+        source = own_source(train)
     except (OSError, TypeError):
         rule = "has no source text, by which later runs could tell whether it has changed"
         raise _refused(rule, path, "write it in a file or a notebook") from None

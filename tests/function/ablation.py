@@ -8,19 +8,24 @@ def train(settings, run):
     numbers = [float(line) for line in run.inputs[0].read_text().split()]
     checkpoint = run.folder / "checkpoint.json"
     if checkpoint.exists():
-        first, weight, state = json.loads(checkpoint.read_text())
+        done, weight, state = json.loads(checkpoint.read_text())
         random.setstate((state[0], tuple(state[1]), state[2]))
+        report(run, done, weight)  # it may have been killed before it could
     else:
-        first, weight = 1, random.gauss(0, 0.1)
-    for epoch in range(first, run.budget + 1):
+        done, weight = 0, random.gauss(0, 0.1)
+    for epoch in range(done + 1, run.budget + 1):
         for number in numbers:
             weight -= settings["lr"] * 2 * (weight - number) * (0.9 if dropped(settings) else 1.0)
-        checkpoint.write_text(json.dumps([epoch + 1, weight, random.getstate()]))
-        run.epoch(epoch, {"weight": weight, "val_loss": (weight - 1) ** 2})
+        checkpoint.write_text(json.dumps([epoch, weight, random.getstate()]))
+        report(run, epoch, weight)
     if run.phase == "compare":
         errors = [(weight - number) ** 2 for number in numbers]
         run.examples("test", {"loss": errors, "number": numbers, "subject": list(range(len(numbers)))})
     return {"val": {"loss": (weight - 1) ** 2}, "test": {"loss": (weight - 1.01) ** 2}}
+
+
+def report(run, epoch, weight):
+    run.epoch(epoch, {"weight": weight, "val_loss": (weight - 1) ** 2})
 
 
 def dropped(settings):

@@ -1,0 +1,277 @@
+"""A whole study of a function, through the command and from Python, with real processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from toy_project import GONE_S, Project, clean_environment, wait_until
+
+import ablate
+from ablate.study import InputError, Record
+from ablate.tracking.mlflow import sqlite_reader
+
+TESTS = Path(__file__).parents[1]
+
+
+def copied(folder: Path) -> Project:
+    shutil.copytree(TESTS / "function", folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    return Project(folder)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Project]:
+    project = copied(tmp_path / "study")
+    yield project
+    project.stop()
+
+
+@pytest.fixture(scope="session")
+def finished_function(once: Callable[..., Path]) -> Path:
+    """The folder of the example study, run by the real command."""
+
+    def run(folder: Path) -> None:
+        done = copied(folder).call("run", "dropout.toml", "--json", "--workers", "2")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["done"] == 10
+
+    return once("finished-function", run)
+
+
+def records(folder: Path) -> list[Record]:
+    return list(sqlite_reader.records_from_sqlite(folder / "mlruns" / "mlflow.db", "dropout"))
+
+
+def results(folder: Path) -> bytes:
+    return (folder / "reports" / "dropout" / "results.csv").read_bytes()
+
+
+class TestExample:
+    def test_its_numbers_are_those_of_the_script(self, finished_function: Path) -> None:
+        """Of ../script/train.py, which does the same without ablate, to the last digit."""
+        compared = [record for record in records(finished_function) if record.phase == "compare"]
+        assert len(compared) == 10
+        for record in compared:
+            out = finished_function / "script.json"
+            words = [f"--lr={record.overrides['run.lr']!r}", f"--seed={record.seed}", f"--out={out}"]
+            words += ["--dropout"] if record.arm == "dropout" else []
+            script = [sys.executable, str(TESTS / "script" / "train.py"), *words]
+            subprocess.run(script, check=True, cwd=TESTS / "script", stdout=subprocess.DEVNULL)
+            scores = json.loads(out.read_text())
+            assert record.scores["val/loss"] == scores["val_loss"]
+            assert record.scores["test/loss"] == scores["test_loss"]
+
+    def test_its_report_shows_curves_examples_and_people(self, finished_function: Path) -> None:
+        report = (finished_function / "reports" / "dropout" / "report.md").read_text()
+        assert "on 4 test examples" in report
+        assert "## Across people" in report
+        assert "figures/learning_curves.png" in report
+        assert {r.scores.get("count/epochs") for r in records(finished_function) if r.phase == "tune"} == {2}
+        with (finished_function / "reports" / "dropout" / "timings.csv").open() as file:
+            assert not any("latency" in row["metric"] for row in csv.DictReader(file))
+
+    def test_while_tuning_no_test_score_is_stored(self, finished_function: Path) -> None:
+        tuned = [record for record in records(finished_function) if record.phase == "tune"]
+        assert len(tuned) == 4
+        assert not any("test" in name for record in tuned for name in record.scores)
+
+
+def test_a_killed_study_goes_on_from_its_checkpoints(study: Project, finished_function: Path) -> None:
+    code = (study.folder / "ablation.py").read_text()
+    reports = "        report(run, epoch"
+    assert reports in code
+    wait = "        open('waits', 'a').close()\n        while not exists('go'): pass\n"
+    (study.folder / "ablation.py").write_text("from os.path import exists\n" + code.replace(reports, wait + reports))
+    process = study.start("run", "dropout.toml", "--workers", "1")
+    wait_until((study.folder / "waits").exists)  # saved, and not reported
+    process.kill()
+    process.wait(GONE_S)
+    (study.folder / "go").touch()
+    done = study.call("run", "dropout.toml", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert results(study.folder) == results(finished_function)
+    scores = [{r.name: _untimed(r) for r in records(f)} for f in (study.folder, finished_function)]
+    assert scores[0] == scores[1]
+
+
+def _untimed(record: Record) -> dict[str, float]:
+    return {name: score for name, score in record.scores.items() if not name.startswith("time/")}
+
+
+class TestCheck:
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            ("ablation:train", "ablation:trian", "settings.run.function: ablation has no 'trian'"),
+            ("ablation:train", "ablation:trian", "did you mean 'train'?"),
+            ("ablation:train", "ablaton:train", "no module named 'ablaton'"),
+            ("ablation:train", "ablation:dropped", "must take two arguments: def train(settings, run)"),
+            ("ablation:train", "ablation", 'settings.run.function: must be an import path "module:attribute"'),
+            ("lr = 0.05", "lr = 0.05\npattern = 'x'", "settings.run.pattern: is for a command"),
+            ("lr = 0.05", "lr = 0.05\ntimeout_s = 3", "settings.run.timeout_s: is for a command"),
+        ],
+    )
+    def test_what_is_wrong_is_told(self, study: Project, old: str, new: str, told: str) -> None:
+        study.edit((old, new), file="dropout.toml")
+        done = study.call("run", "dropout.toml")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (study.folder / "mlruns").exists()
+
+    def test_what_is_right_was_imported(self, study: Project) -> None:
+        done = study.call("plan", "dropout.toml", "--check")
+        assert done.returncode == 0, done.stderr
+        assert "every function was imported and takes its arguments; none was called" in done.stdout + done.stderr
+
+
+NETWORK = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, width), torch.nn.Linear(width, 1))
+    def forward(self, inputs):
+        return self.layers(inputs)
+
+def train(settings, run):
+    made_by = settings["model"]
+    net = Net(made_by["width"])
+    run.model(net, torch.zeros(8, 4), made_by=made_by)
+    loss = float(net(torch.ones(1, 4)) ** 2)
+    return {"val": {"loss": loss}, "test": {"loss": loss}}
+"""
+
+
+def test_a_network_that_a_factory_makes_has_its_latency_measured(study: Project) -> None:
+    (study.folder / "ablation.py").write_text(NETWORK)
+    text = (study.folder / "dropout.toml").read_text()
+    text = text[: text.index("[tuning]")].replace("[1, 2, 3, 4, 5]", "[1]")
+    text = text.replace("[metric.loss]", '[settings.run.model]\nfactory = "ablation:Net"\nwidth = 8\n[metric.loss]')
+    (study.folder / "dropout.toml").write_text(text.replace('"run.dropout" = true', '"run.model.width" = 16'))
+    done = study.call("run", "dropout.toml")
+    assert done.returncode == 0, done.stderr
+    assert "could not be measured" not in done.stderr
+    scores = {record.arm: record.scores for record in records(study.folder)}
+    assert {arm: s["cost/parameters"] for arm, s in scores.items()} == {"plain": 49, "dropout": 97}
+    assert all("cost/latency_ms_p50" in s and s["cost/flops"] > 0 for s in scores.values())
+
+
+SCRIPT = """
+import random
+import ablate
+
+def made(offset):
+    def train(settings, run):
+        weight = random.gauss(0, 0.1) + offset
+        run.epoch(1, {"loss": weight})
+        return {"val_loss": weight, "test_loss": weight + settings["dropout"]}
+    return train
+
+print("read")
+outcome = ablate.run("dropout.toml", train=made(1))
+print(outcome.done, outcome.failed, outcome.report.name, len(outcome.results.frame()))
+"""
+
+
+class TestFromPython:
+    @pytest.fixture
+    def unnamed(self, study: Project) -> Project:
+        """The study without the name of a function."""
+        study.edit(('function = "ablation:train"\n', ""), file="dropout.toml")
+        return study
+
+    def test_a_closure_of_a_script(self, unnamed: Project) -> None:
+        """Nothing guards the script's last lines from being run again in the processes of the runs."""
+        (unnamed.folder / "script.py").write_text(SCRIPT)
+        first = python(unnamed, "script.py")
+        assert first.stdout.split("\n") == ["read", "10 0 report.md 10", ""], first.stderr
+        stored = records(unnamed.folder)
+        weights = {r.seed: r.scores["test/loss"] for r in stored if r.phase == "compare" and r.arm == "plain"}
+        assert len(set(weights.values())) == 5
+        assert "ablate.run('dropout.toml', train=train)" in report(unnamed)
+        (unnamed.folder / "script.py").write_text(SCRIPT.replace("print(", "# read it\nprint("))
+        assert "other source code" not in python(unnamed, "script.py").stderr
+        (unnamed.folder / "script.py").write_text(SCRIPT.replace("made(1)", "made(2)"))
+        assert "14 finished runs were made by other source code" in python(unnamed, "script.py").stderr
+        assert len(records(unnamed.folder)) == len(stored)
+
+    def test_a_function_of_a_module_is_that_of_the_command(self, unnamed: Project, finished_function: Path) -> None:
+        code = "import ablate, ablation; print(ablate.run('dropout.toml', train=ablation.train).done)"
+        assert python(unnamed, "-c", code).stdout == "10\n"
+        assert results(unnamed.folder) == results(finished_function)
+        keys = [{(r.name, r.key) for r in records(folder)} for folder in (unnamed.folder, finished_function)]
+        assert keys[0] == keys[1]
+        codes = [{r.provenance["source_digest"] for r in records(f)} for f in (unnamed.folder, finished_function)]
+        assert codes[0] == codes[1]
+
+    def test_a_study_without_a_file(self, study: Project) -> None:
+        code = (
+            "import ablate, tomllib\n"
+            "content = tomllib.load(open('dropout.toml', 'rb'))\ndel content['tuning']\n"
+            "study = ablate.Study.model_validate(content)\n"
+            "print(ablate.run(study).done, ablate.run(content).done, ablate.run('dropout.toml').done)"
+        )
+        (study.folder / "code.py").write_text(code)
+        done = python(study, "code.py")
+        assert done.returncode != 0  # the file has a tuning that the finished runs have not
+        assert "tuning" in done.stderr
+        (study.folder / "code.py").write_text(code.replace(", ablate.run('dropout.toml').done", ""))
+        assert python(study, "code.py").stdout == "10 10\n"
+
+    @pytest.mark.parametrize(
+        ("train", "told"),
+        [
+            ("lambda settings, run: {}", "train: must be a function, made with def"),
+            ("print", "train: must be a function, made with def"),
+            (
+                "locked()",
+                "train: cannot be sent to the process of a run: TypeError: cannot pickle '_thread.lock' object",
+            ),
+            ("one", "must take two arguments: def train(settings, run) (got one(settings))"),
+            ("textless()", "train: has no source text, by which later runs could tell whether it has changed"),
+        ],
+    )
+    def test_what_cannot_be_sent(
+        self, unnamed: Project, monkeypatch: pytest.MonkeyPatch, train: str, told: str
+    ) -> None:
+        code = (
+            "import threading, ablate\n"
+            "def locked():\n    lock = threading.Lock()\n    def train(settings, run): lock\n    return train\n"
+            "def one(settings): pass\n"
+            "def textless():\n    names = {}\n    exec('def train(settings, run): pass', names)\n"
+            "    return names['train']\n"
+            f"try:\n    ablate.run('dropout.toml', train={train})\n"
+            "except ablate.InputError as error:\n    print(error)\n"
+        )
+        (unnamed.folder / "code.py").write_text(code)
+        assert told in python(unnamed, "code.py").stdout
+        assert not (unnamed.folder / "mlruns").exists()
+
+    def test_a_study_that_names_what_trains(self, study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(study.folder)
+        with pytest.raises(InputError, match="names what trains, and so does the argument `train`: leave one out"):
+            ablate.run("dropout.toml", train=copied)
+        with pytest.raises(InputError, match=r"settings.run: needs a command or a function"):
+            ablate.run({"name": "x", "settings": {"run": {}}})
+
+
+def python(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=project.folder,
+        env={**clean_environment(), "PYTHONPATH": str(project.folder)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def report(project: Project) -> str:
+    return (project.folder / "reports" / "dropout" / "report.md").read_text()
