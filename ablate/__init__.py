@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from ablate.untrusted.toml import parse_toml as parse_toml
     from ablate.untrusted.wording import shown as shown
 
-DISTRIBUTION = "ablate-study"  # as which it is installed: `ablate` is another project on the package index
 _MODULES = {
     "cli.progress": ["ProgressView"],
     "commands.report": ["load_results"],
@@ -78,7 +77,7 @@ __all__ = ["__version__", *sorted(_HOME)]  # all are texts
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return version(DISTRIBUTION)
+        return version(import_module("ablate.study.shipped").DISTRIBUTION)
     if name not in _HOME:
         raise AttributeError(f"module 'ablate' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

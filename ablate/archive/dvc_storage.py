@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from ablate import DISTRIBUTION
 from ablate.study import InputError, Problem
+from ablate.study.shipped import DISTRIBUTION
 from ablate.trainers.atomic_write import write_whole
 from ablate.untrusted.addresses import redacted
 

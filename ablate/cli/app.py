@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ablate.cli import output, store
+from ablate.cli import init, output, store
 from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(init.app)
 app.add_typer(store.app)
 
 

@@ -11,11 +11,11 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from ablate import DISTRIBUTION
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.scheduler.workspace import Workspace
 from ablate.study import amend, digest
 from ablate.study.data_digests import file_digest
+from ablate.study.shipped import DISTRIBUTION
 
 StoreState = list[tuple[str, int, int]] | None
 

@@ -56,9 +56,7 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
     are then read from the store, if the store has the study. `rehash`: read data files again, even those whose digest
     is cached.
     """
-    folder = (
-        shipped.locate(path).resolve().parent
-    )  # before a component is imported, which may change the working folder
+    folder = shipped.locate(path).resolve().parent  # before a component may change the working folder
     study = study_file.load(path, imports=imports)
     catalogue = _catalogue(study, path, workspace, imports=imports)
     digest_by_file: dict[str, str] = {}  # by the name that the settings give; "" for an arm without a file

@@ -1,9 +1,11 @@
-"""The studies that come with ablate, by name. `ablate/studies` is a link to `studies`; in a wheel it holds the files."""
+"""What is installed as ablate: the name of its distribution, and the studies that come with it, by name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+DISTRIBUTION = "ablate-study"  # on the package index `ablate` is another project
+# In the repository a link to `studies`, in a wheel a folder of files.
 FOLDER = Path(__file__).parents[1] / "studies"
 
 

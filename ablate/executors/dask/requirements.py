@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate import DISTRIBUTION
 from ablate.study import InputError, RunSpec, components, data_digests
+from ablate.study.shipped import DISTRIBUTION
 
 # Results depend on the versions of these.
 PACKAGES = (DISTRIBUTION, "torch", "numpy", "scipy", "distributed")
