@@ -19,6 +19,7 @@ MOST_CHARACTERS = 1_000_000  # of a script that is read
 _SCORE = re.compile(
     r"\b(val|test)_((?:\w*_)?(?:acc|accuracy|loss|error|err|f1|auc|mae|mse|rmse|r2|ppl|perplexity|score|bleu|bpc|iou))\b"
 )
+_FLAG = re.compile(r"--?[A-Za-z][\w.-]*( ?/ ?--?[A-Za-z][\w.-]*)?", re.ASCII)
 _NO_FLAGS = ("help", "version")  # actions of argparse that only print
 
 
@@ -85,7 +86,7 @@ def _declared(tree: ast.Module) -> Iterator[Flag]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             read = {"add_argument": _argparse_flag, "option": _click_flag}.get(_last_name(node.func))
-            texts = [value for value in map(_literal, node.args) if isinstance(value, str) and value.startswith("-")]
+            texts = [value for value in map(_literal, node.args) if isinstance(value, str) and _FLAG.fullmatch(value)]
             if read is not None and texts:
                 yield from read(texts, {keyword.arg or "": keyword.value for keyword in node.keywords})
 
@@ -153,10 +154,12 @@ def _typer_flag(argument: ast.arg, default: ast.expr | None) -> Iterator[Flag]:
         parts = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else []
         annotation = parts[0] if parts else None
         declared = next((part for part in parts[1:] if _calls(part, "Option")), declared)
+        if any(_calls(part, "Argument") for part in parts[1:]):
+            return
     if (default is None and declared is None) or _calls(default, "Argument"):
         return  # a positional argument
     texts = [_literal(part) for part in declared.args] if isinstance(declared, ast.Call) else []
-    names = tuple(text for text in texts if isinstance(text, str) and text.startswith("-"))
+    names = tuple(text for text in texts if isinstance(text, str) and _FLAG.fullmatch(text))
     names = names or (f"--{argument.arg.replace('_', '-')}",)
     value = _literal(declared.args[0] if isinstance(default, ast.Call) and default is declared and texts else default)
     if _last_name(annotation) == "bool":

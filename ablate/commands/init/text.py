@@ -13,7 +13,7 @@ from ablate.commands.init.words import Command, Value
 from ablate.study import Scalar
 
 WIDTH = 110  # of a line with the words of a command
-PATTERN = r"(?P<name>\w+)\s*[=:]\s*(?P<value>[-+]?[\d.][\d.eE+-]*)"
+PATTERN = r"(?P<name>\w+)\s*[=:]\s*(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
 _LOWER = re.compile(r"loss|err|mae|mse|ppl|perplexity|bpc")
 
 
@@ -169,7 +169,7 @@ def _command_inputs(command: Command, cwd: str) -> Iterator[str]:
 def _origin(command: Command, key: str) -> str:
     typed = command.typed[key]
     flag = next((flag for flag in command.script.flags if typed in flag.names), None)
-    choices = f"; one of {', '.join(map(str, flag.choices))}" if flag and flag.choices else ""
+    choices = f"; one of {', '.join(map(_toml, flag.choices))}" if flag and flag.choices else ""
     return f"  # {typed}{choices}" if choices or key != typed.lstrip("-").replace("-", "_") else ""
 
 

@@ -31,7 +31,7 @@ NO_PARTS = re.compile(
     r"overwrite|progress|profile|compile|deterministic|help|version|json"
 )
 
-_OPERATORS = re.compile(r"[|&;<>()]|`|\$|[*?]|\n|(?:(?<=\s)|^)~")
+_OPERATORS = re.compile(r"[|&;<>()]|`|\$|[*?]|(?:(?<=\s)|^)~")
 _QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""", re.DOTALL)
 _EXPANDED = re.compile(r"`|\$")  # within double quotes
 _VARIABLE = re.compile(r"[A-Za-z_]\w*=.*", re.ASCII)
@@ -90,8 +90,10 @@ def read_command(text: str, folder: Path) -> Command:
 
 def _split(text: str) -> list[str]:
     """The words as a shell would split them. Raises InputError where a shell would do more than that."""
-    if printable(text) != text:
-        raise InputError(Problem("--command", "", "must not hold control characters", shown(printable(text))))
+    if printable(text) != text or "\n" in text:
+        raise InputError(
+            Problem("--command", "", "must be one line without control characters", shown(printable(text)))
+        )
     bare = _QUOTED.sub(lambda quoted: "" if quoted[0][0] in "'\\" else "".join(_EXPANDED.findall(quoted[0])), text)
     found = _OPERATORS.search(bare)
     if found:
