@@ -79,9 +79,8 @@ def test_it_is_what_runs(ablate: Path, tmp_path: Path) -> None:
     assert (shown.returncode, shown.stdout) == (0, f"ablate {version}\n")
     told = call(ablate, "--help", cwd=tmp_path)
     assert (told.returncode, told.stderr) == (0, "")
-    assert {"run", "plan", "init", "train", "snapshot"} <= {
-        line.split()[0] for line in told.stdout.splitlines() if line
-    }
+    words = {line.split()[0] for line in told.stdout.splitlines() if line.strip()}
+    assert {"run", "plan", "init", "train", "snapshot"} <= words
 
 
 def test_a_script_is_a_study_in_an_empty_folder(ablate: Path, tmp_path: Path) -> None:
@@ -94,20 +93,12 @@ def test_a_script_is_a_study_in_an_empty_folder(ablate: Path, tmp_path: Path) ->
         ["report", "train", "--format", "md,html"],
     ):
         done = call(ablate, *command, cwd=tmp_path)
-        assert done.returncode == (1 if command[0] == "run" else 0), done.stderr  # 1: eight runs are left out
+        assert done.returncode == 0, (command, done.stderr)
     assert (tmp_path / "reports" / "train" / "report.html").is_file()
 
 
-@pytest.mark.long  # measured: 40 s on a busy machine, seven processes that import torch
 def test_the_quick_study_passes_in_an_empty_folder(ablate: Path, tmp_path: Path) -> None:
     done = call(ablate, "run", "quick", "--smoke", "--workers", "1", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"done": 7, "failed": 0, "missing": 0' in done.stdout
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_quick_study_is_planned_by_its_name(ablate: Path, tmp_path: Path) -> None:
-    done = call(ablate, "plan", "quick", "--check", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "every component was imported and built" in done.stderr
     assert list(tmp_path.iterdir()) == []
