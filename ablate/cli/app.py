@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ablate.cli import adopted, output, store
+from ablate.cli import adopted, init, output, store
 from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(adopted.app)
+app.add_typer(init.app)
 app.add_typer(store.app)
 
 

@@ -57,9 +57,7 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
     are then read from the store, if the store has the study. `rehash`: read data files again, even those whose digest
     is cached.
     """
-    folder = (
-        shipped.locate(path).resolve().parent
-    )  # before a component is imported, which may change the working folder
+    folder = shipped.locate(path).resolve().parent  # before a component may change the working folder
     study = study_file.load(path, imports=imports)
     return with_data(study, path, folder, workspace, imports=imports, rehash=rehash)
 

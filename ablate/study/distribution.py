@@ -1,3 +1,3 @@
 """The name under which ablate is installed. The import name and the command are `ablate`."""
 
-DISTRIBUTION = "ablate-study"
+DISTRIBUTION = "ablate-study"  # on the package index `ablate` is another project

@@ -1,0 +1,83 @@
+"""A study of commands needs no torch: no command imports it, in none of its processes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy_project import clean_environment
+
+SCRIPT = Path(__file__).parents[1] / "script"
+# Python imports this module in place of torch: it writes down who asked, and is not there.
+NO_TORCH = """
+import os, pathlib, sys, traceback
+with open(os.environ["ASKED_FOR_TORCH"], "a") as file:
+    print(sys.argv, "".join(traceback.format_stack()), file=file)
+raise ImportError("No module named 'torch'")
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study of a command, with a Python path on which there is no torch."""
+    folder = tmp_path_factory.mktemp("without-torch") / "study"
+    shutil.copytree(SCRIPT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / "dropout.toml").read_text(encoding="utf-8")
+    assert text.count("[1, 2, 3, 4, 5]") == 1
+    (folder / "dropout.toml").write_text(text.replace("[1, 2, 3, 4, 5]", "[1, 2]"), encoding="utf-8")
+    (folder.parent / "path" / "torch").mkdir(parents=True)
+    (folder.parent / "path" / "torch" / "__init__.py").write_text(NO_TORCH, encoding="utf-8")
+    return folder
+
+
+def call(study: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    asked = study.parent / "asked"
+    asked.unlink(missing_ok=True)
+    environment = {**clean_environment(), "PYTHONPATH": str(study.parent / "path"), "ASKED_FOR_TORCH": str(asked)}
+    command = [sys.executable, "-m", "ablate", *arguments]
+    done = subprocess.run(command, cwd=study, env=environment, capture_output=True, text=True, check=False)
+    assert not asked.exists(), asked.read_text(encoding="utf-8")
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(study: Path) -> Path:
+    """The study after `ablate run` with two workers: tuned, compared, reported."""
+    done = call(study, "run", "dropout.toml", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    return study
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["init", "--command", "python train.py --lr 0.1", "--out", "new.toml"],
+        ["init", "--pose", "--out", "pose.toml"],
+        ["plan", "dropout.toml", "--check"],
+        ["run", "dropout.toml"],
+        ["run", "dropout.toml", "--smoke"],
+        ["run", "dropout.toml", "--rerun", "plain", "--only", "plain:1"],
+        ["status", "dropout.toml"],
+        ["report", "dropout", "--format", "md,html,tex,csv,json"],
+        ["compare", "dropout", "dropout", "plain"],
+        ["export", "dropout", "dropout.zip"],
+        ["import", "dropout.zip", "--mlruns", "elsewhere"],
+        ["gc", "--dry-run"],
+        ["discard", "dropout:dropout", "--yes"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_no_process_of_a_command_imports_torch(finished: Path, arguments: list[str]) -> None:
+    done = call(finished, *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def test_this_would_be_seen(study: Path) -> None:
+    """The built-in loop does import it, in this same environment."""
+    with pytest.raises(AssertionError, match="torch"):
+        call(study, "plan", "quick", "--check")
