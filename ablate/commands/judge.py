@@ -71,7 +71,7 @@ class Judgement:
             f"({self.claim.direction} is better)",
             f"improvement  {value}, {better.n} pairs",
             f"reason       {self.verdict.reason}",
-            f"declared     {OWNERS_WORD}: that the claim was made before the results is not known here",
+            f"declared     {OWNERS_WORD}: nothing here shows that the claim came before the results",
         ]
 
 
