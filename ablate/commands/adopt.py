@@ -7,6 +7,7 @@ scores are other runs. It also has {"adopted": {"from": name of the table, "note
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -80,6 +81,8 @@ def _from_file(file: Path, question: Question) -> Source:
 def _from_experiment(name: str, uri: str | None, question: Question, workspace: Workspace) -> Source:
     from ablate.tracking.mlflow.experiment_table import experiment_table  # imports mlflow
 
+    if question.name == name:
+        raise InputError(Problem("--name", "", "must be another than the experiment's", shown(name)))
     address = absolute(uri or workspace.tracking_uri or default_uri(workspace.mlruns), workspace.working_folder)
     names = [question.arm_column, question.seed_column]
     table = experiment_table(address, name, names, list(question.metrics), [DATASET, SUBJECT])
@@ -131,7 +134,8 @@ def _study(source: Source, question: Question, scores: ScoreTable) -> Study:
         arm: Arm(set={"run.arm": arm})
         for arm in sorted(scores.arms, key=lambda arm: arm != question.baseline)  # the baseline first
     }
-    names = {given.column: name for name, given in scores.metrics.items()}  # a claim may name the column
+    columns = Counter(given.column for given in scores.metrics.values())  # a claim may name one that is one metric
+    names = {given.column: name for name, given in scores.metrics.items() if columns[given.column] == 1}
     study = Study(
         name=name,
         question=question.text or f"How do the arms of {source.name} compare with {question.baseline}?",
@@ -152,6 +156,11 @@ def _study(source: Source, question: Question, scores: ScoreTable) -> Study:
     if question.baseline not in arms:
         near = nearest(question.baseline, arms)
         problems.append(Problem("--baseline", "", "is not an arm of the table", shown(question.baseline), near))
+    problems += [
+        Problem("--hypothesis", "", "names no metric of the table", shown(h.metric), nearest(h.metric, study.metric))
+        for h in study.hypotheses
+        if h.metric not in study.metric
+    ]
     if len(arms) * len(study.seeds) > MAX_RUNS:
         problems.append(Problem(source.name, "", f"arms and seeds make more than {MAX_RUNS:,} runs"))
     if not problems:

@@ -44,7 +44,7 @@ class ScoreTable:
     def only(self, arms: Sequence[str]) -> ScoreTable:
         """The part of the table that is about these arms."""
         scores = {cell: of_cell for cell, of_cell in self.scores.items() if cell[0] in arms}
-        return replace(self, arms=tuple(arms), scores=scores)
+        return replace(self, arms=tuple(arm for arm in self.arms if arm in arms), scores=scores)
 
     @property
     def digest(self) -> str:

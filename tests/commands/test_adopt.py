@@ -155,7 +155,7 @@ class TestAdopt:
         for word in ("nothing was chosen by looking at the data", "the hypotheses were made before the results"):
             assert word in first
         assert "declared: owner's word" in page
-        for claims_more in ("tuned", "Untuned", "Parameters |", "source_digest", "Budget", "`ablate run`"):
+        for claims_more in ("tuned settings", "ntuned", "## Parameters", "source_digest", "Budget", "`ablate run`"):
             assert claims_more not in page, claims_more
         frame = results("t", Workspace()).frame()
         assert frame["test/score"].tolist() == [row["score"] for row in rows()]
@@ -296,6 +296,10 @@ class TestAdopt:
         assert answer.code == 0
         assert results("t", Workspace()).study.metrics == ["test-acc.p", "test-acc.q"]
         assert "it is supported that B improves on A in test/acc (q)" in (folder / "reports/t/report.md").read_text()
+        of_both = cli(
+            "adopt", "t.csv", "--baseline", "A", "--metric", "test/acc:higher", "--hypothesis", "B:A:test/acc"
+        )
+        assert (of_both.code, "--hypothesis: names no metric of the table" in of_both.err) == (2, True)
 
     def test_an_experiment_of_mlflow(
         self, folder: Path, cli: Cli, new_mlruns: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
@@ -313,10 +317,11 @@ class TestAdopt:
         assert found.frame()["test/test-acc"].dropna().tolist() == [row["score"] for row in rows()]
         assert database.read_bytes() == before
         for wrong, message in (
-            ((*address, "--metric", "acc:higher"), "no run has such a metric (got \"acc\"); did you mean 'test/acc'?"),
+            ((*address, "--metric", "acc:higher"), 'no run has such a metric (got "acc"); valid: test/acc'),
             ((*asked, "--arm-column", "modle"), "has no such column (got \"modle\"); did you mean 'model'?"),
-            ((*asked, "--experiment", "digit"), 'is not in sqlite:///theirs/mlruns/mlflow.db (got "digit"); did you'),
+            ((*asked, "--experiment", "digit"), "theirs/mlruns/mlflow.db (got \"digit\"); did you mean 'digits'?"),
             ((*asked, "--from", "sqlite:///none.db"), "--from: no such database"),
+            ((*asked, "--name", "digits"), "--name: must be another than the experiment's"),
             ((*asked, "t.csv"), "cannot have both a file and --experiment"),
         ):
             refused = cli("adopt", "--baseline", "A", *wrong)
@@ -434,7 +439,7 @@ def test_a_bad_table(
         (["--hypothesis", "B:A:score:nan"], "with a margin of 0 or more"),
         (["--hypothesis", "C:A:score"], '--hypothesis: is not an arm of this study (got "C")'),
         (["--hypothesis", "A:A:score"], '--hypothesis: must compare two different arms (got "A")'),
-        (["--hypothesis", "B:A:scor"], '--hypothesis: is not a metric of the catalogue (got "scor"); did you mean'),
+        (["--hypothesis", "B:A:scor"], '--hypothesis: names no metric of the table (got "scor"); did you mean'),
         (["--name", "a/b"], "--name: must be fit for file names"),
         (["--from", "sqlite:///x.db"], "--from: is where --experiment is read from, which is missing"),
         (["--reports", "t.csv"], "--reports: cannot be written"),
