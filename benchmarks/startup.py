@@ -20,15 +20,18 @@ import tempfile
 import time
 from pathlib import Path
 
+TABLE = "arm,seed,score\n" + "".join(f"A,{seed},{seed}\nB,{seed},{seed + 1 + seed / 100}\n" for seed in range(1, 8))
 TOY = Path(__file__).resolve().parent.parent / "tests" / "toy"
 MOST = 2.0
 # What each command cannot do without, as one would import it in a script of one's own.
 CHECKS = "from pydantic import BaseModel; import typer, filelock, sqlite3, psutil, importlib.metadata"
+JUDGE = "from pydantic import BaseModel; import typer, csv, numpy, scipy.special, importlib.metadata"
 NUMBERS = f"{CHECKS}; import pandas, scipy.stats, rich.table"
 COMMANDS = {
     "--help": ("import typer", ["--help"]),
     "status": (CHECKS, ["status", "linear.toml"]),
     "plan": (f"{CHECKS}; import scipy.stats", ["plan", "linear.toml"]),
+    "judge": (JUDGE, ["judge", "t.csv", "--arm", "B", "--against", "A", "--metric", "score", "--direction", "higher"]),
     "compare": (NUMBERS, ["compare", "linear", "garden", "plain"]),
     "run": (NUMBERS, ["run", "linear.toml", "--workers", "1"]),
     "report": (f"{NUMBERS}; import pyarrow.parquet, matplotlib.backends.backend_agg", ["report", "linear"]),
@@ -61,6 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "toy"
         shutil.copytree(TOY, folder)
+        (folder / "t.csv").write_text(TABLE)
         ablate = [sys.executable, "-m", "ablate"]
         subprocess.run([*ablate, "run", "linear.toml", "--workers", "1"], cwd=folder, check=True, capture_output=True)
         for command, (imports, arguments) in COMMANDS.items():

@@ -76,29 +76,26 @@ def judge(
 )
 def adopt(
     results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="CSV or Parquet: arm, seed, scores.", show_default=False)
-    ],
-    baseline: Annotated[
-        str,
-        typer.Option("--baseline", metavar="ARM", help="The arm that others are compared with.", show_default=False),
-    ],
-    metric: Annotated[
-        list[str],
-        typer.Option(
-            "--metric",
-            metavar="NAME:higher|lower",
-            help="A column of scores, and what is better; repeatable.",
-            show_default=False,
-        ),
-    ],
-    hypothesis: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ARM:AGAINST:METRIC[:MARGIN]", help="A claim to judge; repeatable.", show_default=False),
+        Path | None, typer.Argument(metavar="[RESULTS]", help="CSV or Parquet: arm, seed, scores.", show_default=False)
     ] = None,
-    name: Annotated[
-        str, typer.Option("--name", help="Name of the study. Default: the file's.", show_default=False)
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An MLflow experiment in place of a file.", show_default=False)
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="URI", help="The experiment's MLflow. Default: the store.")
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="ARM", help="The arm that others are compared with.")
     ] = "",
-    question: Annotated[str, typer.Option("--question", help="What the report answers.", show_default=False)] = "",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:higher|lower", help="A column of scores, and what is better; repeatable."),
+    ] = None,
+    hypothesis: Annotated[
+        list[str] | None, typer.Option(metavar="ARM:AGAINST:METRIC[:MARGIN]", help="A claim to judge; repeatable.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the study. Default: the file's.")] = "",
+    question: Annotated[str, typer.Option("--question", help="What the report answers.")] = "",
     arm_column: ArmColumn = "arm",
     seed_column: SeedColumn = "seed",
     dataset: Dataset = "",
@@ -112,7 +109,8 @@ def adopt(
 
     What the tool did not see, such as equal tuning, unseen test data and claims made before the results, is the
     owner's word, and the report says so first. The same table again does nothing; another one needs --replace. A
-    column `subject` makes a row a person or an example, a column `dataset` gives each data set metrics of its own.
+    column `subject` makes a row a person or an example, a column `dataset` gives each data set metrics of its own. Of
+    an experiment, params or tags of a run are its arm and seed.
     """
     import sys
 
@@ -121,12 +119,12 @@ def adopt(
     from ablate.scheduler.workspace import Workspace
     from ablate.untrusted.addresses import command_line
 
-    hypotheses = tuple(map(adopting.hypothesis, hypothesis or ()))
+    claims = tuple(map(adopting.hypothesis, hypothesis or ()))
     asked = adopting.Question(
-        baseline, adopting.directions(metric), hypotheses, name, question, arm_column, seed_column, dataset
+        baseline, adopting.directions(metric or []), claims, name, question, arm_column, seed_column, dataset
     )
     workspace = Workspace(mlruns, reports, tracking_uri)
-    source = adopting.from_file(results, asked)
+    source = adopting.source(results, experiment, from_, asked, workspace)
     command = command_line(["ablate", *sys.argv[1:]])
     outcome = adopting.adopt(source, asked, workspace, note=_note, replace=replace, command=command)
     output.print_outcome(outcome, asked.name or source.study, workspace, as_json=as_json)

@@ -7,6 +7,7 @@ scores are other runs. It also has {"adopted": {"from": name of the table, "note
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +28,7 @@ from ablate.study.document import MAX_RUNS, checked
 from ablate.study.model import Arm, DeclaredMetric
 from ablate.study.rules import NAME, NAME_RULE, broken_stored_rules
 from ablate.study.score_table import DATASET, SUBJECT, Cell, ScoreTable, notes, score_table
+from ablate.untrusted.addresses import absolute, default_uri
 from ablate.untrusted.tables import Table, read_table
 from ablate.untrusted.wording import nearest, shown
 
@@ -58,11 +60,33 @@ class Source:
     facts: Mapping[str, str]  # for the provenance of every run
 
 
-def from_file(file: Path, question: Question) -> Source:
-    """A CSV or Parquet file. Raises InputError."""
+def source(
+    file: Path | None, experiment: str | None, uri: str | None, question: Question, workspace: Workspace
+) -> Source:
+    """The table in a CSV or Parquet file, or the runs of an MLflow experiment at `uri`. Raises InputError."""
+    if (file is None) == (experiment is None):
+        rule = "needs a file or --experiment NAME" if file is None else "cannot have both a file and --experiment"
+        raise InputError(Problem("ablate adopt", "", rule))
+    if uri is not None and experiment is None:
+        raise InputError(Problem("--from", "", "is where --experiment is read from, which is missing"))
+    return _from_file(file, question) if file else _from_experiment(str(experiment), uri, question, workspace)
+
+
+def _from_file(file: Path, question: Question) -> Source:
     table = read_table(file, [question.arm_column, question.seed_column, *question.metrics], [DATASET, SUBJECT])
     facts = {"adopted_from": file.name, "adopted_sha256": file_digest(file)}
     return Source(table, file.name, file.stem, facts)
+
+
+def _from_experiment(name: str, uri: str | None, question: Question, workspace: Workspace) -> Source:
+    from ablate.tracking.mlflow.experiment_table import experiment_table  # imports mlflow
+
+    if question.name == name:
+        raise InputError(Problem("--name", "", "must be another than the experiment's", shown(name)))
+    address = absolute(uri or workspace.tracking_uri or default_uri(workspace.mlruns), workspace.working_folder)
+    names = [question.arm_column, question.seed_column]
+    table = experiment_table(address, name, names, list(question.metrics), [DATASET, SUBJECT])
+    return Source(table, f"experiment {name}", f"{name}-adopted", {"adopted_from": f"experiment {name}"})
 
 
 def adopt(
@@ -110,16 +134,21 @@ def _study(source: Source, question: Question, scores: ScoreTable) -> Study:
         arm: Arm(set={"run.arm": arm})
         for arm in sorted(scores.arms, key=lambda arm: arm != question.baseline)  # the baseline first
     }
+    columns = Counter(given.column for given in scores.metrics.values())  # a claim may name one that is one metric
+    names = {given.column: name for name, given in scores.metrics.items() if columns[given.column] == 1}
     study = Study(
         name=name,
         question=question.text or f"How do the arms of {source.name} compare with {question.baseline}?",
         baseline=question.baseline,
         seeds=list(scores.seeds),
         metrics=list(scores.metrics),
-        metric={name: DeclaredMetric(direction=question.metrics[col]) for name, col in scores.metrics.items()},
+        metric={
+            name: DeclaredMetric(direction=question.metrics[given.column], label=given.label)
+            for name, given in scores.metrics.items()
+        },
         settings={"run": {"adopted": scores.digest, "arm": question.baseline}},
         arms=arms,
-        hypotheses=list(question.hypotheses),
+        hypotheses=[h.model_copy(update={"metric": names.get(h.metric, h.metric)}) for h in question.hypotheses],
     )
     problems = []
     if not NAME.fullmatch(name):
@@ -127,6 +156,11 @@ def _study(source: Source, question: Question, scores: ScoreTable) -> Study:
     if question.baseline not in arms:
         near = nearest(question.baseline, arms)
         problems.append(Problem("--baseline", "", "is not an arm of the table", shown(question.baseline), near))
+    problems += [
+        Problem("--hypothesis", "", "names no metric of the table", shown(h.metric), nearest(h.metric, study.metric))
+        for h in study.hypotheses
+        if h.metric not in study.metric
+    ]
     if len(arms) * len(study.seeds) > MAX_RUNS:
         problems.append(Problem(source.name, "", f"arms and seeds make more than {MAX_RUNS:,} runs"))
     if not problems:
@@ -147,7 +181,7 @@ def _document(source: Source, study: Study, scores: ScoreTable, command: str) ->
     catalogue = {
         name: Metric(
             name,
-            name,
+            declared.label,
             "",
             declared.direction,
             partial(_computed_elsewhere, name),  # of its own for each metric: see study.columns
@@ -245,6 +279,9 @@ def hypothesis(text: str) -> Hypothesis:
 
 def directions(texts: Sequence[str]) -> dict[str, Direction]:
     """Metric → what is better, from NAME:higher or NAME:lower. Raises InputError."""
+    if not texts:
+        rule = "is missing: it names a column of scores and what is better"
+        raise InputError(Problem("--metric", "", rule, "", "such as --metric accuracy:higher"))
     directions: dict[str, Direction] = {}
     for text in texts:
         name, _, direction = text.rpartition(":")

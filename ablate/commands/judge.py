@@ -71,7 +71,7 @@ class Judgement:
             f"({self.claim.direction} is better)",
             f"improvement  {value}, {better.n} pairs",
             f"reason       {self.verdict.reason}",
-            f"declared     {OWNERS_WORD}: that the claim was made before the results is not known here",
+            f"declared     {OWNERS_WORD}: nothing here shows that the claim came before the results",
         ]
 
 
@@ -99,7 +99,8 @@ def judge_file(
         problems.append(Problem("--against", "", "must be another arm than --arm", shown(against)))
     if problems:
         raise InputError(*problems)
-    effect = paired(scores.by_seed(arm, metric), scores.by_seed(against, metric))
+    (name,) = scores.metrics
+    effect = paired(scores.by_seed(arm, name), scores.by_seed(against, name))
     claim = Claim(effect, direction, margin)
     of_both = scores.only((arm, against))
     return Judgement(file.name, arm, against, metric, claim, judge([claim])[0], tuple(notes(of_both)))

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.study import InputError, Problem, digest
 from ablate.study.rules import LARGEST_SEED, NAME, NAME_RULE
@@ -19,6 +19,13 @@ MOST_PROBLEMS = 20
 Cell = tuple[str, int]  # arm, seed
 
 
+class ScoreColumn(NamedTuple):
+    """The column of a metric's scores, and the metric's label."""
+
+    column: str
+    label: str
+
+
 @dataclass(frozen=True)
 class ScoreTable:
     """The scores of a table by arm and seed. Arms in order of appearance, seeds in ascending order.
@@ -29,7 +36,7 @@ class ScoreTable:
 
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
-    metrics: Mapping[str, str]  # the column of each
+    metrics: Mapping[str, ScoreColumn]  # by a name that is fit for files
     scores: Mapping[Cell, Mapping[str, float]]
     subjects: tuple[str, ...]  # by their number in `examples`
     examples: Mapping[Cell, Mapping[int, Mapping[str, float]]]  # arm and seed → subject → metric → number
@@ -37,7 +44,7 @@ class ScoreTable:
     def only(self, arms: Sequence[str]) -> ScoreTable:
         """The part of the table that is about these arms."""
         scores = {cell: of_cell for cell, of_cell in self.scores.items() if cell[0] in arms}
-        return replace(self, arms=tuple(arms), scores=scores)
+        return replace(self, arms=tuple(arm for arm in self.arms if arm in arms), scores=scores)
 
     @property
     def digest(self) -> str:
@@ -80,11 +87,7 @@ def score_table(
     With several data sets in the column `dataset`, and none of them chosen, each makes metrics of its own:
     `accuracy.cifar10`; with `one_dataset` they are refused. Raises InputError with what is wrong with the table.
     """
-    problems = [
-        Problem("--metric", "", NAME_RULE, shown(name), "rename the column")
-        for name in metrics
-        if not NAME.fullmatch(name)
-    ]
+    problems = list(_metric_problems(metrics))
     rows: list[_Row] = []
     for index in range(len(table.rows)):
         try:
@@ -124,7 +127,8 @@ def _row(table: Table, index: int, metrics: Sequence[str], arm: str, seed: str) 
     scores = {metric: _number(values[metric]) for metric in metrics}
     for name in (arm, DATASET):
         if name in texts and not NAME.fullmatch(texts[name]):
-            wrong(name, NAME_RULE, _fit(texts[name]))
+            fit = _fit(texts[name])
+            wrong(name, NAME_RULE, f"call it {fit}" if fit else "")
     if texts.get(SUBJECT) == "":
         wrong(SUBJECT, "must not be empty")
     if number is None:
@@ -138,10 +142,23 @@ def _row(table: Table, index: int, metrics: Sequence[str], arm: str, seed: str) 
     return _Row(where, texts[arm], number, texts.get(DATASET, ""), texts.get(SUBJECT, ""), given)
 
 
+def _metric_problems(metrics: Sequence[str]) -> Iterator[Problem]:
+    """Names of columns such as test/acc are made fit for files; here is what cannot be."""
+    seen: dict[str, str] = {}
+    for metric in metrics:
+        name = _fit(metric)
+        if not name:
+            rule = "must be printable, start with a letter or digit and have at most 64 characters"
+            yield Problem("--metric", "", rule, shown(metric), "rename the column")
+        elif name in seen:
+            yield Problem("--metric", "", f"is too much like {seen[name]!r}", shown(metric), "rename the column")
+        seen.setdefault(name, metric)
+
+
 def _fit(name: str) -> str:
-    """A name like this one that is fit for file names, as a hint; "" for one that starts like a formula."""
+    """A name like this one that is fit for file names; "" for one that starts like a formula, or is not printable."""
     fit = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")
-    return f"call it {fit}" if NAME.fullmatch(fit) and name[:1].isalnum() and name.isprintable() else ""
+    return fit if NAME.fullmatch(fit) and name[:1].isalnum() and name.isprintable() else ""
 
 
 def _text(value: Any) -> str:
@@ -193,7 +210,11 @@ def _sorted(rows: Sequence[_Row], metrics: Sequence[str], *, several: bool) -> S
             examples.setdefault((row.arm, row.seed), {}).setdefault(number[row.subject], {}).update(of_row)
         elif of_row:
             scores.setdefault((row.arm, row.seed), {}).update(of_row)
-    names = {_name(metric, data): metric for metric in metrics for data in datasets}
+    names = {
+        _name(metric, data): ScoreColumn(metric, f"{metric} ({data})" if data else metric)
+        for metric in metrics
+        for data in datasets
+    }
     if subjects:
         means = {cell: _means(of_subject, names) for cell, of_subject in examples.items()}
         scores = {cell: of_cell for cell, of_cell in means.items() if of_cell}
@@ -202,7 +223,7 @@ def _sorted(rows: Sequence[_Row], metrics: Sequence[str], *, several: bool) -> S
 
 
 def _name(metric: str, dataset: str) -> str:
-    return f"{metric}.{dataset}" if dataset else metric
+    return f"{_fit(metric)}.{dataset}" if dataset else _fit(metric)
 
 
 def _means(of_subject: Mapping[int, Mapping[str, float]], names: Iterable[str]) -> dict[str, float]:

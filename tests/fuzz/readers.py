@@ -25,9 +25,11 @@ from ablate.scheduler.loaded_study import load
 from ablate.scheduler.workspace import Workspace
 from ablate.study import InputError
 from ablate.study.document import checked
+from ablate.study.score_table import score_table
 from ablate.tracking.record_format import record_of
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
 from ablate.untrusted import npz_reader
+from ablate.untrusted.tables import read_table
 
 Reader = Callable[[Random, Path], None]  # damages in a fresh folder, then reads
 
@@ -216,6 +218,14 @@ def tables(random: Random, folder: Path) -> None:
     read_columns(folder / "scores.parquet")
 
 
+def given_scores(random: Random, folder: Path) -> None:
+    file = folder / "results"
+    file.write_bytes(mutations.mutated_bytes(random, valid_files.given_scores(parquet=random.random() < 0.5)))
+    table = read_table(file, ["arm", "seed", "score"], ["dataset", "subject"])
+    scores = score_table(table, ["score"])
+    assert set(scores.scores) <= {(arm, seed) for arm in scores.arms for seed in scores.seeds}
+
+
 def documents(random: Random, folder: Path) -> None:
     study, facts = checked(mutations.mutated_value(random, valid_files.document()), "quick")
     assert set(study.metrics) <= facts.keys()
@@ -240,6 +250,6 @@ READERS: dict[str, Reader] = {
     reader.__name__: reader
     for reader in (
         study_file, motion_capture, recordings, poses, examples, bvh_motion, openpose_json, openpose_recording,
-        calibration_file, network, checkpoints, tables, documents, tags,
+        calibration_file, network, checkpoints, tables, given_scores, documents, tags,
     )
 }  # fmt: skip

@@ -190,6 +190,16 @@ def scores() -> bytes:
 
 
 @functools.cache
+def given_scores(*, parquet: bool) -> bytes:
+    """A table of results for `ablate adopt`."""
+    rows = [(arm, seed, who, seed / 7) for arm in ("A", "B") for seed in range(1, 6) for who in ("x", "y")]
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "subject", "score"])
+    stream = io.BytesIO()
+    frame.to_parquet(stream, index=False) if parquet else frame.to_csv(stream, index=False)
+    return stream.getvalue()
+
+
+@functools.cache
 def document() -> dict[str, Any]:
     """What the store keeps of a study."""
     from ablate.depth_refinement.metrics import METRICS
