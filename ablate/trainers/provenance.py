@@ -17,7 +17,6 @@ from ablate.study import digest, trust
 from ablate.study.data_digests import file_digest
 from ablate.study.distribution import DISTRIBUTION
 from ablate.study.runs import code_sources, trainer_kind
-from ablate.study.distribution import DISTRIBUTION
 from ablate.trainers.imported_code import NO_SOURCE, Finder, Source, follow_imports, read_source
 
 DIFF_LIMIT = 1_000_000  # characters of uncommitted changes; a longer diff is cut and says so
