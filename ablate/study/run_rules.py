@@ -31,7 +31,7 @@ class RunSection(BaseModel):
     timeout_s: float | None = Field(default=None, gt=0)
     resumes: bool = False  # an interrupted command goes on from what it has kept in {dir}
     pattern: str = ""  # regular expression for the scores on stdout, with the groups `name` and `value`
-    scores: Literal["", "mlflow"] = ""  # "mlflow": the script logs them itself, to the run that its environment names
+    scores: Literal["mlflow"] | None = None  # the script logs them itself, to the run that its environment names
     test: Literal["", "none"] = ""  # "none": there is one split, the one that tuning uses
     selection: Literal["final", "best-val"] = "final"  # which weights were scored; for the report's words alone
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ablate.study import SCHEMA, InputError, Problem, Record, RunSpec, printable
+from ablate.untrusted.wording import shown
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 FAILURES = "ablate.failures"  # tag: how many tries of the run's cell have failed, if any
@@ -28,9 +29,13 @@ def score(value: float) -> float:
 def status_of(status: str, tags: Mapping[str, str]) -> str:
     """How a run ended. MLflow's own `status` does not tell: a script that logs to the run sets it too.
 
-    Runs of earlier versions, and those that came from another store, have no tag; no script logged to them.
+    Runs of earlier versions, and those that came from another store, have no tag; no script logged to them. Raises
+    ValueError for a tag that says nothing known.
     """
-    return tags.get(STATUS, status)
+    own = tags.get(STATUS, status)
+    if STATUS in tags and own not in ("RUNNING", "FINISHED", "FAILED", "KILLED"):
+        raise ValueError(f"no status: {shown(own)}")
+    return own
 
 
 def check_version(version: object, item: str) -> None:

@@ -114,7 +114,7 @@ class TestDiscard:
     def test_the_failed_runs(self, mine: Project, cli: Cli) -> None:
         with closing(sqlite3.connect("mlruns/mlflow.db")) as store, store:
             store.execute(
-                """UPDATE runs SET status = 'FAILED' WHERE run_uuid IN
+                """UPDATE tags SET value = 'FAILED' WHERE key = 'ablate.status' AND run_uuid IN
                 (SELECT run_uuid FROM tags WHERE key = 'ablate.arm' AND value = 'mean')"""
             )
         assert cli("discard", "linear:failed", "--yes").out == "discarded 2 runs of linear: failed\n"

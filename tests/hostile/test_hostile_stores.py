@@ -87,8 +87,9 @@ class TestDatabases:
             "UPDATE tags SET value = '{' WHERE key = 'ablate.overrides'",
             "UPDATE tags SET value = 'one' WHERE key = 'ablate.seed'",
             "DELETE FROM tags WHERE key = 'ablate.arm'",
+            "UPDATE tags SET value = 'no' || char(27) || '[2J' WHERE key = 'ablate.status'",
         ],
-        ids=["deep", "list", "bytes", "digits", "text", "cut", "word", "none"],
+        ids=["deep", "list", "bytes", "digits", "text", "cut", "word", "none", "status"],
     )
     def test_rows_of_another_kind(self, store: Path, cli: Cli, damage: str) -> None:
         alter(store, damage)
@@ -101,7 +102,7 @@ class TestDatabases:
     def test_an_error_does_not_write_to_the_terminal(self, store: Path, cli: Cli) -> None:
         alter(
             store,
-            "UPDATE runs SET status = 'FAILED' WHERE status = 'FINISHED'",
+            "UPDATE tags SET value = 'FAILED' WHERE key = 'ablate.status'",
             "INSERT OR REPLACE INTO tags (key, value, run_uuid) "
             "SELECT 'ablate.error', 'no' || char(27) || '[2J' || char(8238) || 'x', run_uuid FROM runs",
         )

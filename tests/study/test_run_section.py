@@ -69,6 +69,13 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
         ("{dropout?--dropout}", "{lr?--lr}{dropout}", "{lr?…} needs a setting that is true or false"),
         ("lr = 0.05", "lr = [0.05]", "the list lr must be a whole word of the command: {lr}"),
         ("--out={out}", "--output=x", "no scores would come back: the command has no {out} and there is no pattern"),
+        ("lr = 0.05", 'lr = 0.05\nscores = "csv"', "settings.run.scores: must be one of 'mlflow' (got \"csv\")"),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nscores = "mlflow"\npattern = "(?P<name>x)=(?P<value>y)"',
+            'settings.run.scores: scores come from MLflow or by {out}, pattern, not both (got "mlflow"); leave one out',
+        ),
+        (COMMAND, 'function = "train:main"\nscores = "mlflow"', "settings.run.scores: is for a command; a function"),
         ("lr = 0.05", 'lr = 0.05\npattern = "("', "settings.run.pattern: is no regular expression"),
         ("lr = 0.05", 'lr = 0.05\npattern = "x=(.*)"', "settings.run.pattern: must have the groups `name` and `value`"),
         (

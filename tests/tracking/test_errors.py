@@ -22,6 +22,7 @@ from ablate.tracking.mlflow import run_writer, store
 from ablate.tracking.mlflow.errors import passing_faults, translated
 from ablate.tracking.mlflow.schema import datasets
 from ablate.tracking.mlflow.tracker import MlflowTracker
+from ablate.tracking.record_format import STATUS
 
 STUDY = "toy"
 
@@ -59,7 +60,8 @@ class FailsOnce:
 
 class TestRepeatedCalls:
     @pytest.mark.parametrize(
-        "call", ["create_logged_model", "log_outputs", "artifacts", "finalize_logged_model", "set_terminated"]
+        "call",
+        ["create_logged_model", "log_outputs", "artifacts", "finalize_logged_model", "set_terminated", "set_tag"],
     )
     def test_a_run_whose_recording_was_cut_off_is_recorded_once(
         self, tracker: MlflowTracker, tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
@@ -135,6 +137,29 @@ class TestSweep:
         }  # fmt: skip
         assert sorted(query(tracker, MODELS)) == sorted([(done, READY, "active"), (running[0], PENDING, "deleted")])
         assert later.sweep(STUDY) == 0
+
+    @pytest.mark.parametrize("status", ["FINISHED", "FAILED"])
+    def test_a_run_that_its_script_has_ended_is_not_done(self, tracker: MlflowTracker, status: str) -> None:
+        """A script's end_run sets MLflow's status; ablate was killed before it recorded the run."""
+        left = tracker.start(toy.spec(STUDY))
+        MlflowClient(tracker.uri).set_terminated(left, status)
+        later = MlflowTracker(None, tracker.root)
+        assert [record.status for record in later.records(STUDY)] == ["RUNNING"]
+        assert [run.record.status for run in later.stored(STUDY)] == ["RUNNING"]
+        assert later.sweep(STUDY) == 1
+        assert [record.status for record in later.records(STUDY)] == ["KILLED"]
+        assert later.sweep(STUDY) == 0
+        done = toy.run(later, toy.spec(STUDY))
+        assert [(record.run_id, record.status) for record in later.records(STUDY)] == [(done, "FINISHED")]
+
+    def test_a_run_of_an_earlier_version_has_the_status_that_mlflow_gives_it(self, tracker: MlflowTracker) -> None:
+        ids = [toy.run(tracker, toy.spec(STUDY, "done")), tracker.start(toy.spec(STUDY, "left"))]
+        for run_id in ids:
+            tracker.client.delete_tag(run_id, STATUS)
+        later = MlflowTracker(None, tracker.root)
+        assert [record.status for record in later.records(STUDY)] == ["FINISHED", "RUNNING"]
+        assert later.sweep(STUDY) == 1
+        assert [record.status for record in later.records(STUDY)] == ["FINISHED", "KILLED"]
 
     def test_a_failed_trial_keeps_its_log(self, tracker: MlflowTracker, tmp_path: Path) -> None:
         spec = toy.trial(STUDY, 0)

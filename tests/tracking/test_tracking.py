@@ -161,6 +161,17 @@ class TestTrackerContract:
                 write()
         assert opened.records(study) == []
 
+    def test_gives_back_what_was_logged_to_a_running_run(self, opened: Tracker, study: str) -> None:
+        run_id = opened.start(toy.spec(study))
+        assert (opened.logged_scores(run_id), opened.logged_curves(run_id, ["val/error"])) == ({}, [])
+        opened.log_epochs(run_id, toy.history())
+        opened.add_scores([run_id], {"up": math.inf, "none": math.nan})
+        scores = opened.logged_scores(run_id)
+        assert math.isnan(scores.pop("none"))
+        assert scores == {"train/loss": 1 / 3, "val/error": 1.25, "up": math.inf}
+        curve = [{"epoch": entry["epoch"], "val/error": entry["val/error"]} for entry in toy.history()]
+        assert opened.logged_curves(run_id, ["val/error", "never"]) == curve
+
     def test_adds_scores_to_finished_runs(self, opened: Tracker, study: str) -> None:
         runs = [toy.run(opened, toy.spec(study, seed=seed)) for seed in (1, 2)]
         opened.add_scores(runs, {"cost/latency_ms_p50": 9.0})
