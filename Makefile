@@ -35,6 +35,7 @@ lint: $(STAMP)
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/overhead.py examples/reinforcement_learning/study.toml --trials 3 --seeds 7
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/startup.py
 

@@ -116,9 +116,7 @@ HEAVY = [
         "run_classification.py --learning_rate=0.003 --position_embeddings=false --num_train_epochs=6 --seed=2 "
         "--output_dir=out --per_device_train_batch_size=32 --save_strategy=no --report_to=none --disable_tqdm=true "
         "--use_cpu=true",
-        last_printed(
-            val__accuracy="eval_accuracy           =     ", test__accuracy="predict_accuracy           =     "
-        ),
+        in_file("out/all_results.json", val__accuracy="eval_accuracy", test__accuracy="predict_accuracy"),
     ),
 ]
 ALL = [
