@@ -20,19 +20,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from ablate.executors import local
-from ablate.scheduler.loaded_study import LoadedStudy, context_of, load
-from ablate.scheduler.scheduler import Scheduler
-from ablate.scheduler.workspace import Workspace
-from ablate.study import RunResult, RunSpec, TrainingSettings
-from ablate.study.catalogue import load_catalogue
-from ablate.trainers import command
-from ablate.trainers.builtin import evaluation
-from ablate.trainers.builtin.run import build, make_trainer
-from ablate.trainers.context import Context
+# What is slow to import is imported in functions: every worker process imports this file anew, as it would the
+# console script of `ablate`, which imports little.
+if TYPE_CHECKING:
+    from ablate.scheduler.loaded_study import LoadedStudy
+    from ablate.scheduler.workspace import Workspace
+    from ablate.study import RunResult, RunSpec
+    from ablate.trainers.context import Context
 
 
 class Silent:
@@ -55,6 +51,13 @@ class Silent:
 
 def bare(spec: RunSpec, context: Context) -> float:
     """Seconds to build and train one cell as a script would: no store, no checkpoint, no artifact."""
+    import torch
+
+    from ablate.study import TrainingSettings
+    from ablate.study.catalogue import load_catalogue
+    from ablate.trainers.builtin import evaluation
+    from ablate.trainers.builtin.run import build, make_trainer
+
     started = time.perf_counter()
     settings = TrainingSettings(**spec.settings["training"])
     torch.set_num_threads(settings.threads)
@@ -70,6 +73,8 @@ def bare(spec: RunSpec, context: Context) -> float:
 
 def bare_command(spec: RunSpec, context: Context) -> float:
     """Seconds of a command's process, its output in a file."""
+    from ablate.trainers import command
+
     with tempfile.TemporaryDirectory() as folder:
         own = Path(folder) / "dir"
         own.mkdir()
@@ -90,6 +95,10 @@ def one_arm(loaded: LoadedStudy, arm: str, trials: int, seeds: int) -> LoadedStu
 
 
 def main() -> None:
+    from ablate.executors.local import usable_cores
+    from ablate.scheduler.loaded_study import load
+    from ablate.scheduler.workspace import Workspace
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", default=Path("studies/mocap.toml"))
     parser.add_argument("--data-root", type=Path, help="default: $ABLATE_DATA, or beside the study")
@@ -110,15 +119,17 @@ def main() -> None:
     print(f"all cells: ratio {sum(ours) / sum(bares):.4f}   median of cells {statistics.median(ratios):.4f}")
     print(f"ablate adds {100 * (sum(ours) / sum(bares) - 1):.1f} % to bare training")
     added = [a - b for a, b in zip(ours, bares, strict=True)]
-    print(f"a cell: mean {statistics.mean(added):.2f} s, median {statistics.median(added):.2f} s, {spread(added)}")
-
-
-def spread(values: list[float]) -> str:
-    return f"from {min(values):.2f} to {max(values):.2f} s ({len(values)} cells, {local.usable_cores()} cores)"
+    print(
+        f"a cell: mean {statistics.mean(added):.2f} s, median {statistics.median(added):.2f} s, "
+        f"from {min(added):.2f} to {max(added):.2f} s ({len(added)} cells, {usable_cores()} cores)"
+    )
 
 
 def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], list[float]]:
     """Seconds of each cell through the scheduler and bare, in turns. The fork server starts before the clock."""
+    from ablate.executors import local
+    from ablate.scheduler.loaded_study import context_of
+    from ablate.scheduler.scheduler import Scheduler
     from ablate.study import amend
 
     tracker, view = workspace.tracker(), Silent()
