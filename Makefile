@@ -11,16 +11,20 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := true
 
-.PHONY: study test test-long lint benchmarks clean
+.PHONY: study test test-long test-examples lint benchmarks clean
 
 study: $(STAMP)
 	$(BIN)/ablate run studies/quick.toml
 
 test: lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not long"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not long and not examples"
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -q -m long --timeout=14400
+
+test-examples: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[examples]'
+	$(BIN)/python -m pytest -q tests/examples
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -31,6 +35,7 @@ lint: $(STAMP)
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/overhead.py examples/reinforcement_learning/study.toml --trials 3 --seeds 7
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/startup.py
 

@@ -1,33 +1,34 @@
-"""What tracking, tuning, checkpoints and the process pool add to bare training, on the real study's own runs.
+"""What tracking, tuning, checkpoints and the process pool add to bare training, on a study's own runs.
 
     python benchmarks/overhead.py studies/mocap.toml --data-root ~/data
+    python benchmarks/overhead.py examples/reinforcement_learning/study.toml --trials 3 --seeds 7
 
-The same cells of one arm (tuning trials, then comparison runs) twice in one go: bare (data, network and the training
-loop with its validation, nothing written) and through `ablate` (scheduler, worker process, MLflow store, Optuna, resume
-checkpoints, artifacts, logged model). Cell by cell in turns, so that a slow minute of the machine hits both.
+The same cells of one arm (tuning trials, then comparison runs) twice in one go: bare and through `ablate` (scheduler,
+worker process, MLflow store, Optuna, resume checkpoints, artifacts, logged model). Bare is, for the built-in loop,
+data, network and training with its validation, nothing written; for a command, the same words started as a process.
+Cell by cell in turns, so that a slow minute of the machine hits both.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from ablate.executors import local
-from ablate.scheduler.loaded_study import LoadedStudy, context_of, load
-from ablate.scheduler.scheduler import Scheduler
-from ablate.scheduler.workspace import Workspace
-from ablate.study import RunResult, RunSpec, TrainingSettings
-from ablate.study.catalogue import load_catalogue
-from ablate.trainers.builtin import evaluation
-from ablate.trainers.builtin.run import build, make_trainer
-from ablate.trainers.context import Context
+# What is slow to import is imported in functions: every worker process imports this file anew, as it would the
+# console script of `ablate`, which imports little.
+if TYPE_CHECKING:
+    from ablate.scheduler.loaded_study import LoadedStudy
+    from ablate.scheduler.workspace import Workspace
+    from ablate.study import RunResult, RunSpec
+    from ablate.trainers.context import Context
 
 
 class Silent:
@@ -50,6 +51,13 @@ class Silent:
 
 def bare(spec: RunSpec, context: Context) -> float:
     """Seconds to build and train one cell as a script would: no store, no checkpoint, no artifact."""
+    import torch
+
+    from ablate.study import TrainingSettings
+    from ablate.study.catalogue import load_catalogue
+    from ablate.trainers.builtin import evaluation
+    from ablate.trainers.builtin.run import build, make_trainer
+
     started = time.perf_counter()
     settings = TrainingSettings(**spec.settings["training"])
     torch.set_num_threads(settings.threads)
@@ -63,6 +71,21 @@ def bare(spec: RunSpec, context: Context) -> float:
     return time.perf_counter() - started
 
 
+def bare_command(spec: RunSpec, context: Context) -> float:
+    """Seconds of a command's process, its output in a file."""
+    from ablate.trainers import command
+
+    with tempfile.TemporaryDirectory() as folder:
+        own = Path(folder) / "dir"
+        own.mkdir()
+        words, environment = command.command_line(spec, context, own, Path(folder) / "scores.json")
+        cwd = context.study_dir / spec.settings["run"].get("cwd", ".")
+        with (Path(folder) / "log").open("wb") as log:
+            started = time.perf_counter()
+            subprocess.run(words, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
+            return time.perf_counter() - started
+
+
 def one_arm(loaded: LoadedStudy, arm: str, trials: int, seeds: int) -> LoadedStudy:
     """The study cut to one arm, a few trials and a few seeds."""
     study = loaded.study
@@ -72,17 +95,22 @@ def one_arm(loaded: LoadedStudy, arm: str, trials: int, seeds: int) -> LoadedStu
 
 
 def main() -> None:
+    from ablate.executors.local import usable_cores
+    from ablate.scheduler.loaded_study import load
+    from ablate.scheduler.workspace import Workspace
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", default=Path("studies/mocap.toml"))
     parser.add_argument("--data-root", type=Path, help="default: $ABLATE_DATA, or beside the study")
-    parser.add_argument("--arm", default="hybrid")
+    parser.add_argument("--arm", help="default: the baseline")
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     workspace = Workspace(data_root=options.data_root, device="cpu")
-    loaded = one_arm(load(options.study, workspace), options.arm, options.trials, options.seeds)
+    loaded = load(options.study, workspace)
+    loaded = one_arm(loaded, options.arm or loaded.study.baseline, options.trials, options.seeds)
     cells = f"{options.trials} tuning trial(s), {options.seeds} seed(s)"
-    print(f"{loaded.study.name}, arm {options.arm}: {cells}, one worker")
+    print(f"{loaded.study.name}, arm {loaded.study.baseline}: {cells}, one worker")
     with tempfile.TemporaryDirectory() as folder:
         ours, bares = measure(loaded, replace(workspace, mlruns=Path(folder)))
     ratios = [a / b for a, b in zip(ours, bares, strict=True)]
@@ -90,17 +118,26 @@ def main() -> None:
         print(f"cell {number}: through ablate {a:7.2f} s   bare {b:7.2f} s   ratio {ratio:.4f}")
     print(f"all cells: ratio {sum(ours) / sum(bares):.4f}   median of cells {statistics.median(ratios):.4f}")
     print(f"ablate adds {100 * (sum(ours) / sum(bares) - 1):.1f} % to bare training")
+    added = [a - b for a, b in zip(ours, bares, strict=True)]
+    print(
+        f"a cell: mean {statistics.mean(added):.2f} s, median {statistics.median(added):.2f} s, "
+        f"from {min(added):.2f} to {max(added):.2f} s ({len(added)} cells, {usable_cores()} cores)"
+    )
 
 
 def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], list[float]]:
     """Seconds of each cell through the scheduler and bare, in turns. The fork server starts before the clock."""
+    from ablate.executors import local
+    from ablate.scheduler.loaded_study import context_of
+    from ablate.scheduler.scheduler import Scheduler
     from ablate.study import amend
 
     tracker, view = workspace.tracker(), Silent()
     tracker.open(loaded.study.name, amend.document(loaded.study, loaded.catalogue, command="", today="2000-01-01"))
     root = workspace.mlruns
     context = context_of(loaded, workspace, root / "work", root / "logs")
-    engine = local.pool_for("cpu")
+    by_command = loaded.study.trainer == "command"
+    engine = local.pool_for("cpu", loaded.study.trainer)
 
     def scheduler(wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Scheduler:
         return Scheduler(loaded.study, tracker, context, loaded.digests, 1, engine, view, wanted=wanted)
@@ -108,14 +145,14 @@ def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], lis
     ours: list[float] = []
     bares: list[float] = []
     with engine(1) as pool:
-        pool.submit(torch.get_num_threads).result()
+        pool.submit(os.getpid).result()
         while ready := scheduler().ready():
             spec = ready[0]
             only_this_cell = scheduler(lambda other, key=spec.key: other.key == key)
             started = time.perf_counter()
             only_this_cell.run()
             ours.append(time.perf_counter() - started)
-            bares.append(pool.submit(bare, spec, context).result())
+            bares.append(bare_command(spec, context) if by_command else pool.submit(bare, spec, context).result())
     return ours, bares
 
 

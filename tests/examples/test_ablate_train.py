@@ -1,0 +1,77 @@
+"""The training command of the built-in subject as a command study gives the numbers of the built-in loop's study."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_project import Project
+
+from ablate.depth_refinement.sources import synthetic
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ablate_train" / "study.toml"
+SMALLER = (
+    ('data = "synthetic"', 'data = "people.npz"\ninputs = ["people.npz"]'),
+    ("budget = 5", "budget = 2"),
+    ("--d-model=32", "--d-model=16"),
+    ("--num-layers=2", "--num-layers=1"),
+    ("--elepose-hidden-dim=128", "--elepose-hidden-dim=32"),
+    ("--batch-size=128", "--batch-size=64"),
+)
+BUILT_IN = """
+name = "built-in"
+question = "The same by the built-in loop?"
+baseline = "existing"
+seeds = [1, 2, 3]
+metrics = ["azimuth_mae_deg", "elevation_mae_deg"]
+catalogue = "ablate.depth_refinement.metrics:METRICS"
+
+[settings]
+data = { factory = "ablate.depth_refinement.data:mocap", file = "people.npz" }
+loss = { factory = "ablate.depth_refinement.losses:pose_loss" }
+training = { epochs = 2, batch_size = 64, learning_rate = 2e-3, threads = 1 }
+
+[settings.model]
+factory = "ablate.depth_refinement.model:create_model"
+d_model = 16
+num_layers = 1
+num_heads = 4
+elepose_hidden_dim = 32
+use_elepose = false
+
+[arms.existing]
+[arms.hybrid]
+set."model.use_elepose" = true
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, initialised_store: Path) -> Path:
+    """The example, made smaller, the same study by the built-in loop, and a few procedural people."""
+    project = Project(tmp_path)
+    project.store(initialised_store)
+    shutil.copy(EXAMPLE, tmp_path)
+    project.edit(*SMALLER, file="study.toml")
+    (tmp_path / "built-in.toml").write_text(BUILT_IN, encoding="utf-8")
+    poses = synthetic.generate(subjects=8, poses_per_subject=30, seed=5)
+    np.savez(tmp_path / "people.npz", joints=poses.joints, subject_id=poses.subject_id, split=poses.split)
+    return tmp_path
+
+
+def scores(folder: Path, file: str, name: str) -> dict[tuple[str, str], float]:
+    """The validation scores of seed 2, by arm and metric."""
+    only = ["--only", "existing:2", "--only", "hybrid:2", "--workers", "1", "--device", "cpu"]
+    done = Project(folder).call("run", file, *only)
+    records = LocalStore(folder / "mlruns" / "mlflow.db").records(name)
+    assert [(r.arm, r.seed, r.error) for r in records] == [("existing", 2, ""), ("hybrid", 2, "")], done.stderr
+    metrics = ("val/azimuth_mae_deg", "val/elevation_mae_deg")
+    return {(record.arm, metric): record.scores[metric] for record in records for metric in metrics}
+
+
+def test_with_and_without_elepose_to_the_last_digit(folder: Path) -> None:
+    by_command = scores(folder, "study.toml", "ablate-train")
+    assert len(set(by_command.values())) == 4
+    assert by_command == scores(folder, "built-in.toml", "built-in")
