@@ -16,13 +16,14 @@ from ablate.analysis.phrasing import (
     size,
     unsigned,
 )
-from ablate.analysis.records import MetricInfo
+from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.statistics import Effect
 from ablate.analysis.verdicts import Outcome, Verdict
+from ablate.study import Split
 
 SCOPE = "for these tuned settings and this data"
 SCOPE_UNTUNED = "for these untuned settings and this data"
-EXPLORATORY = "Exploratory, no hypothesis was declared: "
+EXPLORATORY = "Exploratory, {where}no hypothesis was declared: "
 
 
 @dataclass(frozen=True)
@@ -67,23 +68,29 @@ class Comparison:
 
 
 def answers(
-    comparisons: Sequence[Comparison], parameters: Mapping[str, float | None], *, tuned: bool = True
+    comparisons: Sequence[Comparison],
+    parameters: Mapping[str, float | None],
+    *,
+    tuned: bool = True,
+    split: Split = "test",
 ) -> tuple[str, ...]:
     """A sentence for every pair of arms, in order; `parameters` maps arm → total count.
 
-    The first sentence begins with what the verdicts hold for, or says that the comparison is exploratory.
+    The first sentence begins with what the verdicts hold for, or says that the comparison is exploratory. Scores of
+    another `split` than the test split are told there.
     """
     pairs = dict.fromkeys((c.arm, c.against) for c in comparisons)
     if not pairs:
         return ("There is nothing to compare: the study has no arm beside its baseline.",)
-    scope = f"{SCOPE if tuned else SCOPE_UNTUNED}, "
+    where = "" if split == "test" else f"on {'the split that tuning used' if tuned else SPLITS[split]}, "
+    scope = f"{SCOPE if tuned else SCOPE_UNTUNED}, {where}"
     sentences = []
     for index, pair in enumerate(pairs):
         of_pair = [c for c in comparisons if (c.arm, c.against) == pair]
         exploratory = all(c.exploratory for c in of_pair)
         text = _exploratory_answer(of_pair) if exploratory else _declared_answer(of_pair)
         text += _cost(of_pair[0], *map(parameters.get, pair))
-        opening = EXPLORATORY + sentence(text) if exploratory else sentence(scope + text)
+        opening = EXPLORATORY.format(where=where) + sentence(text) if exploratory else sentence(scope + text)
         sentences.append(sentence(text) if index else opening)
     return tuple(sentences)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+import toy_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,6 +229,14 @@ def test_the_mirror_has_every_ended_trial_once(study: Study, tmp_path: Path, rea
     ]
     assert read("mirrored/wide") == []
     assert read("mirrored/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 10.5)]
+
+
+def test_the_mirror_of_a_study_of_one_split_has_the_scores_of_that_split(tmp_path: Path, read: Reader) -> None:
+    study = Study.model_validate(toy_script.written({"test": "none"}, tuning=None))
+    spec = plan.compare_spec(study, "plain", 1)
+    compared = Record("id", "plain", 1, "compare", spec.key, "FINISHED", {"val/loss": 0.5, "test/loss": 9.0})
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, [compared], digest)
+    assert read("dropout/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 0.5)]
 
 
 def equal_trials(study: Study) -> Iterator[Record]:
