@@ -31,8 +31,14 @@ def written(
     return study | more
 
 
-def load(study: Mapping[str, Any], recorded: Mapping[str, float] | None = None, *, digest: str = "d") -> Results:
-    """The study with every run finished. `recorded`: more scores of every comparison run."""
+def load(
+    study: Mapping[str, Any],
+    recorded: Mapping[str, float] | None = None,
+    *,
+    digest: str = "d",
+    curve: Sequence[Mapping[str, float]] = (),
+) -> Results:
+    """The study with every run finished. `recorded` and `curve`: more scores of every comparison run."""
     store = MemoryTracker()
     metrics = {"loss": {"label": "loss", "unit": "", "direction": "lower", "column": "", "pooled": True}}
     digests = dict.fromkeys(study["arms"], digest)
@@ -47,12 +53,14 @@ def load(study: Mapping[str, Any], recorded: Mapping[str, float] | None = None, 
         for seed, jitter in zip(parsed.seeds, SPREAD, strict=True):
             moved = jitter * (1.0 if arm == "plain" else -0.5)
             scores = {"val/loss": VAL[arm] + moved, "test/loss": TEST[arm] + moved, **(recorded or {})}
-            _finish(store, compare_spec(parsed, arm, seed, tuned, digest), scores)
+            _finish(store, compare_spec(parsed, arm, seed, tuned, digest), scores, curve)
     return tables.load(store, "dropout")
 
 
-def _finish(store: MemoryTracker, spec: RunSpec, scores: Mapping[str, float]) -> None:
+def _finish(
+    store: MemoryTracker, spec: RunSpec, scores: Mapping[str, float], curve: Sequence[Mapping[str, float]] = ()
+) -> None:
     timings = {"time/train_s": 2.0, "time/total_s": 2.0}
     store.finish(
-        store.start(spec), spec, RunResult(spec.key, "FINISHED", scores, (), timings, {"source_digest": "4:a"})
+        store.start(spec), spec, RunResult(spec.key, "FINISHED", scores, curve, timings, {"source_digest": "4:a"})
     )

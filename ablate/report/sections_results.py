@@ -46,8 +46,11 @@ def _alike(analysis: Analysis) -> str:
 
 
 def curves(analysis: Analysis, pictures: Pictures) -> list[Block]:
-    """Scores over the epochs of training."""
-    name, caption = "learning_curves", "Scores over the epochs of training"
+    """Scores over the epochs of training, or over whatever a command or a function counts."""
+    name = "learning_curves"
+    caption = (
+        f"Scores over the {'epochs of training' if analysis.trainer == 'built-in' else 'epochs or steps of a run'}"
+    )
     if name not in pictures.names:
         return []
     return [

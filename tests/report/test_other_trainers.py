@@ -21,7 +21,7 @@ from ablate.analysis.compare import arm_comparisons, scored_metrics
 from ablate.analysis.power_plan import power_plan
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
-from ablate.report import build, figures, markdown, terminal, terminal_compare
+from ablate.report import build, figures, figures_lines, markdown, style, terminal, terminal_compare
 from ablate.report.outline import outline
 from ablate.study.catalogue import catalogue_of
 
@@ -96,6 +96,17 @@ class TestWhatIsNotKnown:
         header, plain, _ = table(page(load(written(), {"count/epochs": 6.0})), "Arm | Trials")
         assert dict(zip(header, plain, strict=True))["Epochs a run"] == "6"
         assert "Tuning epochs" not in header
+
+    def test_a_curve_may_be_one_of_steps(self) -> None:
+        curve = [{"epoch": step, "val/loss": 1.0 / step} for step in (100.0, 200.0)]
+        results = load(written(), curve=curve)
+        analysis = analyse(results)
+        pictures = figures.Pictures(["learning_curves"])
+        text = markdown.render(outline(analysis, results, pictures))
+        assert 'alt="Scores over the epochs or steps of a run"' in text
+        drawing = figures_lines.learning_curves(analysis, style.Marks(list(analysis.labels)))
+        assert drawing is not None
+        assert drawing.axes[-1].get_xlabel() == "epoch or step"
 
     def test_what_some_run_has_recorded_is_shown(self) -> None:
         text = page(load(written(function=True), COUNTED))
