@@ -23,7 +23,6 @@ from ablate.analysis.verdicts import Outcome, Verdict
 SCOPE = "for these tuned settings and this data"
 SCOPE_UNTUNED = "for these untuned settings and this data"
 SCOPE_ADOPTED = "by these adopted results"
-EXPLORATORY = "Exploratory, no hypothesis was declared: "
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,12 @@ class Comparison:
 
 
 def answers(
-    comparisons: Sequence[Comparison], parameters: Mapping[str, float | None], scope: str = SCOPE
+    comparisons: Sequence[Comparison], parameters: Mapping[str, float | None], *, scope: str = SCOPE, where: str = ""
 ) -> tuple[str, ...]:
     """A sentence for every pair of arms, in order; `parameters` maps arm → total count.
 
-    The first sentence begins with what the verdicts hold for, or says that the comparison is exploratory.
+    The first sentence begins with `scope`, what the verdicts hold for, or says that the comparison is exploratory; then
+    follows `where`, for scores of another split than the test split: words with a comma and a space at their end.
     """
     pairs = dict.fromkeys((c.arm, c.against) for c in comparisons)
     if not pairs:
@@ -83,7 +83,8 @@ def answers(
         exploratory = all(c.exploratory for c in of_pair)
         text = _exploratory_answer(of_pair) if exploratory else _declared_answer(of_pair)
         text += _cost(of_pair[0], *map(parameters.get, pair))
-        opening = EXPLORATORY + sentence(text) if exploratory else sentence(f"{scope}, {text}")
+        told = f"Exploratory, {where}no hypothesis was declared: {sentence(text)}"
+        opening = told if exploratory else sentence(f"{scope}, {where}{text}")
         sentences.append(sentence(text) if index else opening)
     return tuple(sentences)
 

@@ -9,7 +9,8 @@ from ablate.analysis.costs import count, label, mean_of, trained
 from ablate.analysis.records import status, training_seconds
 from ablate.analysis.results import Results
 from ablate.planning.trials import best
-from ablate.study import Scalar
+from ablate.study import Scalar, Study
+from ablate.study.resolve import resolve
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class BudgetRow:
     examples: float | None  # seen in training, with repetition
     training_seconds: float | None  # mean of its comparison runs
     tuned: Mapping[str, Scalar]  # settings of the best trial so far
+    tuning_budget: float | None = None  # the setting `budget` of a command or a function, in a run of a trial …
+    run_budget: float | None = None  # … and in a comparison run
 
     @property
     def used(self) -> int:
@@ -65,6 +68,8 @@ def _budget_row(results: Results, arm: str) -> BudgetRow:
     finished = [outcome for outcome in outcomes if outcome.value is not None]
     metric = results.metrics.get(tuning.metric.removeprefix("val/")) if tuning else None
     epochs = (tuning.epochs or study.settings.get("training", {}).get("epochs")) if tuning else None
+    tuned = best(finished, metric.direction if metric else "lower") if finished else {}
+    run_budget = _budget(study, arm, tuned)
     return BudgetRow(
         arm=arm,
         label=label(results, arm),
@@ -81,8 +86,16 @@ def _budget_row(results: Results, arm: str) -> BudgetRow:
         epochs=count(results, arm, "count/epochs"),
         examples=count(results, arm, "count/examples"),
         training_seconds=mean_of(results.training_seconds(arm)),
-        tuned=best(finished, metric.direction if metric else "lower") if finished else {},
+        tuned=tuned,
+        tuning_budget=(tuning.budget or run_budget) if tuning else None,
+        run_budget=run_budget,
     )
+
+
+def _budget(study: Study, arm: str, tuned: Mapping[str, Scalar]) -> float | None:
+    """The setting `budget` of a command or a function, as the arm's comparison runs have it."""
+    value = resolve(study, arm, tuned).get("run", {}).get("budget")
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _total(values: Iterable[float | None]) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
 from ablate.analysis.costs import label
-from ablate.analysis.population import Population, population
+from ablate.analysis.population import Population, names_people, population
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect
@@ -38,7 +38,7 @@ class ArmComparison:
     metric: MetricInfo
     pairs: tuple[Pair, ...]
     effect: Effect
-    population: Population
+    population: Population | None  # None where no run's examples name people
     verdict: str  # of the hypothesis that declares this comparison, else "exploratory"
     margin: float | None
     p_adjusted: float | None
@@ -61,10 +61,10 @@ def arm_comparisons(results: Results, arm: str, against: str, metrics: Sequence[
 
 
 def scored_metrics(results: Results) -> list[str]:
-    """The metrics that any run has a test score in, the study's own first."""
-    names = {str(key).removeprefix("test/") for key in results.scores.metric.unique() if str(key).startswith("test/")}
-    own = list(results.study.metrics)
-    return [*own, *sorted(name for name in names & results.metrics.keys() if name not in own)]
+    """The metrics that any run has a score in on the split that is compared, the study's own first."""
+    own, recorded = list(results.study.metrics), set(results.scores.metric)
+    others = (name for name in results.metrics if name not in own and results.study.score_key(name) in recorded)
+    return [*own, *sorted(others)]
 
 
 def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
@@ -77,7 +77,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         metric=found.metric,
         pairs=_pairs(results, *names),
         effect=found.effect,
-        population=population(results, *names),
+        population=population(results, *names) if names_people(results) else None,
         verdict=found.verdict,
         margin=found.margin,
         p_adjusted=found.p_adjusted,
@@ -87,7 +87,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
 
 
 def _pairs(results: Results, arm: str, against: str, metric: str) -> tuple[Pair, ...]:
-    key = results.metrics[metric].test
+    key = results.study.score_key(metric)
     ours, theirs = results.by_seed(arm, key), results.by_seed(against, key)
     return tuple(
         Pair(

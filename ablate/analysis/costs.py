@@ -112,7 +112,7 @@ def _parameter_row(results: Results, arm: str, parts: list[str]) -> ParameterRow
 
 
 def _point(results: Results, arm: str) -> CostPoint:
-    keys = {name: results.metrics[name].test for name in results.study.metrics}
+    keys = {name: results.study.score_key(name) for name in results.study.metrics}
     return CostPoint(
         arm=arm,
         label=label(results, arm),

@@ -17,8 +17,8 @@ def baseline_of(results: Results, arm: str) -> str | None:
 
 
 def effect(results: Results, arm: str, against: str, metric: str) -> Effect:
-    """The difference of two arms in a metric on the test split, paired by seed."""
-    key = results.metrics[metric].test
+    """The difference of two arms in a metric, on the split that is compared, paired by seed."""
+    key = results.study.score_key(metric)
     return difference(results, results.by_seed(arm, key), results.by_seed(against, key))
 
 

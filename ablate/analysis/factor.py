@@ -99,7 +99,7 @@ def _series(results: Results, factor: Factor, family: str, metric: str) -> Facto
     pairs = [(arm, baseline_of(results, arm)) for arm in arms]
     effects = tuple(effect(results, arm, base, metric) for arm, base in pairs if base)
     complete = len(effects) == len(arms) > 1
-    key = results.metrics[metric].test
+    key = results.study.score_key(metric)
     return FactorSeries(
         family=family,
         label=family_label(results, family),
@@ -113,7 +113,7 @@ def _series(results: Results, factor: Factor, family: str, metric: str) -> Facto
 
 
 def _lines(results: Results, metric: str) -> tuple[FactorLine, ...]:
-    key, study = results.metrics[metric].test, results.study
+    key, study = results.study.score_key(metric), results.study
     lines = [
         FactorLine(name, label(results, name), name == study.baseline, arm.reference,
                    score(results, results.by_seed(name, key)))

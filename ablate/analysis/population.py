@@ -12,7 +12,7 @@ import numpy as np
 from ablate.analysis.costs import label, trained
 from ablate.analysis.effects import baseline_of, effect_decimals
 from ablate.analysis.phrasing import counted, signed_size
-from ablate.analysis.records import MetricInfo
+from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Estimate, estimate
 from ablate.study import Reduction
@@ -61,7 +61,7 @@ class PopulationRow:
         if not people.subjects:
             return f"{comparison}: {people.note}."
         better = sum((gap < 0) == (self.metric.direction == "lower") for gap in people.by_subject.values() if gap)
-        value = signed_size(people.difference, self.metric, self.places, "test subject")
+        value = signed_size(people.difference, self.metric, self.places, f"{SPLITS[self.metric.split]} subject")
         few = "; descriptive only, so few people say little of others" if people.descriptive else ""
         return f"{comparison}: {value}, better in {better} of {people.subjects}{few}."
 
@@ -69,8 +69,11 @@ class PopulationRow:
 def population_rows(results: Results) -> tuple[PopulationRow, ...]:
     """Every declared hypothesis, then every trained arm against its baseline in every metric.
 
-    A comparison that is not declared is left out where the test data names no people.
+    Without a row where no run's examples name people. Else a comparison that is not declared is left out where it has
+    no difference by person.
     """
+    if not names_people(results):
+        return ()
     declared = [(h.arm, h.against, h.metric) for h in results.study.hypotheses]
     pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
     comparisons = dict.fromkeys([*declared, *((*pair, metric) for pair in pairs for metric in results.study.metrics)])
@@ -92,6 +95,11 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
         for arm, against, metric in comparisons
     )
     return tuple(row for row in rows if row.declared or row.population.subjects)
+
+
+def names_people(results: Results) -> bool:
+    """Whether the examples of any finished run name the person of each."""
+    return any(PEOPLE in (results.columns(*run) or ()) for run in results.run_ids)
 
 
 def population(results: Results, arm: str, against: str, metric: str) -> Population:

@@ -86,7 +86,7 @@ def power_plan(
 
 def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
     """Number of finished pairs, and the standard deviation of their differences where there are at least MIN_PAIRS."""
-    key = f"test/{h.metric}"
+    key = study.score_key(h.metric)
     ours, theirs = (
         {seed: compared[arm, seed].scores.get(key, math.nan) for seed in study.seeds if (arm, seed) in compared}
         for arm in (h.arm, h.against)

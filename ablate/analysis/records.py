@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from ablate.analysis.numbers import in_text
-from ablate.study import Direction, Record, Reduction, Study
+from ablate.study import Direction, Record, Reduction, Split, Study
 
 Status = Literal["done", "failed", "missing"]
+SPLITS: Mapping[Split, str] = {"test": "test", "val": "validation"}  # as the report calls them
 TRAINING_SECONDS = ("time/train_s", "time/total_s")  # the first that a run has
 
 
@@ -29,6 +30,7 @@ class MetricInfo:
     reduction: Reduction = "mean"
     column: str = ""
     pooled: bool = False
+    split: Split = "test"  # whose scores are compared
 
     @property
     def short(self) -> str:
@@ -42,8 +44,8 @@ class MetricInfo:
 
     @property
     def test(self) -> str:
-        """The key of this metric's score on the test split."""
-        return f"test/{self.name}"
+        """The key of this metric's score on the test split, for readers of report.json; "" where there is none."""
+        return f"test/{self.name}" if self.split == "test" else ""
 
 
 def status(record: Record | None) -> Status:

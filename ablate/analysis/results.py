@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ RUN_COLUMNS = ["arm", "seed", "status", "run_id", "key", "error"]
 SCORE_COLUMNS = ["arm", "seed", "metric", "score"]
 CURVE_COLUMNS = ["arm", "seed", "epoch", "metric", "score"]
 MEASURED = ("time/", "cost/latency", "cost/throughput", "cost/memory")  # vary from run to run: not in results.csv
-DETERMINISTIC = ("test/", "external/", "cost/", "count/")
+DETERMINISTIC = ("external/", "cost/", "count/")  # beside the scores of the split that is compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,18 +148,18 @@ def load(reader: RunReader, study_name: str, *, store: str = "tracking store") -
         raise InputError(Problem(store, "study", "not in the store", study_name))
     study, facts = checked(document, study_name)
     document = clean(document)
-    metrics = {name: MetricInfo(name, **{"column": name, **info}) for name, info in facts.items()}
+    metrics = {name: MetricInfo(name, **{"column": name, **info}, split=study.split) for name, info in facts.items()}
     records = reader.records(study_name)
     plan = plan_of_document(document, study, facts, records)
     cells = [cell for cell in plan.cells if cell.phase == "compare"]
-    finished = plan.compared
+    finished, compared = plan.compared, f"{study.split}/"
     return Results(
         document=document,
         study=study,
         metrics=metrics,
         runs=pd.DataFrame([_run_row(cell) for cell in cells], columns=RUN_COLUMNS),
-        scores=_tidy(finished, lambda key: key.startswith(DETERMINISTIC) and not key.startswith(MEASURED)),
-        timings=_tidy(finished, lambda key: key.startswith(MEASURED)),
+        scores=_tidy(finished, (compared, *DETERMINISTIC), first=compared, but=MEASURED),
+        timings=_tidy(finished, MEASURED),
         trials=plan.trials,
         provenance={arm_and_seed: dict(record.provenance) for arm_and_seed, record in finished.items()},
         reader=reader,
@@ -188,11 +188,14 @@ def _run_row(cell: Cell) -> tuple[str, int, Status, str, str, str]:
     return (cell.arm, cell.seed, status(record), *stored)
 
 
-def _tidy(finished: Mapping[tuple[str, int], Record], wanted: Callable[[str], bool]) -> pd.DataFrame:
+def _tidy(
+    finished: Mapping[tuple[str, int], Record], wanted: tuple[str, ...], *, first: str = "", but: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """The scores whose key begins like one of `wanted` and none of `but`; those that begin with `first` come first."""
     rows = [
         (arm, seed, key, float(record.scores[key]))
         for (arm, seed), record in finished.items()
-        for key in sorted(record.scores, key=lambda key: (not key.startswith("test/"), key))
-        if wanted(key)
+        for key in sorted(record.scores, key=lambda key: (not key.startswith(first), key))
+        if key.startswith(wanted) and not key.startswith(but)
     ]
     return pd.DataFrame(rows, columns=SCORE_COLUMNS).astype({"seed": int, "score": float})

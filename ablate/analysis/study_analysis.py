@@ -27,14 +27,16 @@ from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
 from ablate.analysis.phrasing import listed
-from ablate.analysis.population import PopulationRow, population_rows
-from ablate.analysis.records import MetricInfo
+from ablate.analysis.population import PopulationRow, names_people, population_rows
+from ablate.analysis.promises import Promises, promises
+from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
 from ablate.analysis.verdicts import DECLARED, Claim, adjusted_p, judge
 from ablate.analysis.warnings import remarks, warnings
-from ablate.study import Study
+from ablate.study import Split, Study
+from ablate.study.runs import TrainerKind
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,10 @@ class Analysis:
     tuned: bool
     test_examples: int | None  # of one run
     overlap: float | None  # test examples per training example where every seed redraws the split; see Results
+    trainer: TrainerKind
+    split: Split  # whose scores are compared
+    people: bool  # the examples of some run name people
+    promises: Promises | None  # None for the built-in loop
 
     @property
     def declared(self) -> bool:
@@ -117,7 +123,7 @@ def analyse(results: Results) -> Analysis:
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
     answering = [c for c in comparisons if not (curves and c.exploratory)]  # the factor's curves answer instead
     totals = {row.arm: row.total for row in parameters}
-    sentences = answers(answering, totals, _scope(study)) if answering or not curves else ()
+    sentences = answers(answering, totals, scope=_scope(study), where=_where(study)) if answering or not curves else ()
     return Analysis(
         name=study.name,
         question=study.question,
@@ -152,6 +158,10 @@ def analyse(results: Results) -> Analysis:
         tuned=study.tuning is not None,
         test_examples=_test_examples(results),
         overlap=results.overlap,
+        trainer=study.trainer,
+        split=study.split,
+        people=names_people(results),
+        promises=promises(study),
     )
 
 
@@ -160,6 +170,13 @@ def _scope(study: Study) -> str:
     if study.trainer == "adopted":
         return SCOPE_ADOPTED
     return SCOPE_UNTUNED if study.tuning is None else SCOPE
+
+
+def _where(study: Study) -> str:
+    """Which scores are compared, where they are not those on the test split."""
+    if study.split == "test":
+        return ""
+    return f"on {SPLITS[study.split] if study.tuning is None else 'the split that tuning used'}, "
 
 
 def matrix(results: Results) -> tuple[MatrixRow, ...]:
@@ -269,7 +286,7 @@ def _matrix_row(results: Results, arm: str) -> MatrixRow:
     study = results.study
     runs = results.runs[results.runs.arm == arm]
     against = baseline_of(results, arm)
-    keys = {name: results.metrics[name].test for name in study.metrics}
+    keys = {name: results.study.score_key(name) for name in study.metrics}
     return MatrixRow(
         arm=arm,
         label=label(results, arm),

@@ -29,7 +29,14 @@ EDGE = 0.02  # of the range: a tuned value this near to an end is at the edge, a
 def warnings(results: Results) -> tuple[str, ...]:
     """Serious warnings, for the first page; often none."""
     rows = budget_rows(results)
-    texts = [_untuned(results), _unequal(rows), _edges(results, rows), *_different_code(results), _few_seeds(results)]
+    texts = [
+        _one_split(results),
+        _untuned(results),
+        _unequal(rows),
+        _edges(results, rows),
+        *_different_code(results),
+        _few_seeds(results),
+    ]
     return tuple(text for text in texts if text)
 
 
@@ -38,12 +45,28 @@ def remarks(results: Results) -> tuple[str, ...]:
     others = same_test_data(results)
     if others is None:
         return ()
+    # the digest of a command or a function is that of its inputs, whatever each of them is for
+    shared = "used this test data" if results.study.trainer == "built-in" else "named the same inputs"
     if not others:
-        return ("No other study in this store has used this test data.",)
+        return (f"No other study in this store has {shared}.",)
     return (
-        f"{len(others) + 1} studies in this store have used this test data: this "
+        f"{len(others) + 1} studies in this store have {shared}: this "
         f"one, {listed(others)}. What was chosen after seeing an earlier one's test scores makes a later one's look "
         "too good.",
+    )
+
+
+def _one_split(results: Results) -> str:
+    if results.study.split == "test":
+        return ""
+    sections = [resolve(results.study, arm)["run"] for arm in results.study.arms]
+    chosen = ["tuned settings"] if results.study.tuning is not None else []
+    chosen += ["weights"] if any(section.get("selection") == "best-val" for section in sections) else []
+    which = "the split that tuning used" if results.study.tuning is not None else "validation"
+    by = f"The {listed(chosen)} were chosen by these scores" if chosen else "What was chosen after seeing these scores"
+    looks = "which therefore look better than scores on new data would" if chosen else "makes them look too good"
+    return (
+        f"One split: every score is on {which}, for the study has no test split. {by}{', ' if chosen else ' '}{looks}."
     )
 
 
@@ -80,6 +103,7 @@ def _unequal(rows: Sequence[BudgetRow]) -> str:
     budgets: Mapping[str, dict[str, float | None]] = {
         "trials allotted": {row.label: row.allotted for row in tuned},
         "trials finished": {row.label: row.finished_trials for row in tuned},
+        "budget of a tuning run": {row.label: row.tuning_budget for row in tuned},
         "epochs of tuning": {row.label: row.used_epochs for row in tuned},
         "examples seen in tuning": {row.label: row.used_examples for row in tuned},
     }

@@ -59,7 +59,7 @@ def learning_curves(analysis: Analysis, marks: style.Marks) -> Figure | None:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         style.grid(axis)
         axis.set_title(f"{numbers.capital(panel.label)}{numbers.in_brackets(panel.unit)}", loc="left")
-    axes[-1].set_xlabel("epoch")
+    axes[-1].set_xlabel("epoch" if analysis.trainer == "built-in" else "epoch or step")
     style.legend_above(drawing, axes[0])
     return drawing
 

@@ -28,7 +28,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
         *sections_results.curves(analysis, pictures),
         *sections_results.density(analysis, pictures),
         *sections_results.conditions(analysis, pictures),
-        *sections_results.examples(pictures),
+        *sections_results.examples(analysis, pictures),
         *sections_origin.gaps(analysis, results),
         *sections_origin.outdated(analysis, results),
         *sections_origin.caveats(analysis, results),

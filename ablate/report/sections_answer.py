@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ablate.analysis.numbers import GAP
+from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import tables_results
 from ablate.report.blocks import Block, Heading, Link, Paragraph, Strong, bullets, paragraph
@@ -37,8 +38,22 @@ def matrix(analysis: Analysis, pictures: Pictures) -> list[Block]:
     return [
         tables_results.matrix(analysis),
         paragraph(_matrix_words(analysis)),
+        *promises(analysis),
         *pictures.show("matrix", "Mean and interval of every arm in every metric"),
         *pictures.show("differences", "Difference of every arm to the baseline, every seed a dot"),
+    ]
+
+
+def promises(analysis: Analysis) -> list[Block]:
+    """What ablate enforces and what rests on the owner's word; none of the built-in loop, see `analysis.promises`."""
+    if analysis.promises is None:
+        return []
+    enforced, owners_word = (
+        "; ".join(clauses) for clauses in (analysis.promises.enforced, analysis.promises.owners_word)
+    )
+    return [
+        paragraph(Strong("What is enforced."), f" By ablate: {enforced}."),
+        paragraph(Strong("What rests on the owner's word:"), f" {owners_word}."),
     ]
 
 
@@ -51,7 +66,7 @@ def _warning(text: str) -> Paragraph:
 
 
 def _matrix_words(analysis: Analysis) -> str:
-    examples = f", on {analysis.test_examples:,} test examples" if analysis.test_examples else ""
+    examples = f", on {analysis.test_examples:,} {SPLITS[analysis.split]} examples" if analysis.test_examples else ""
     yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
     level = " at the same level" if analysis.factor else ""
     redrawn = (

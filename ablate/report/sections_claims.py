@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ablate.analysis.phrasing import sentence
+from ablate.analysis.records import SPLITS
 from ablate.analysis.statistics import ALPHA
 from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.verdicts import MIN_SEEDS
@@ -59,9 +60,10 @@ def population(analysis: Analysis) -> list[Block]:
     if not analysis.populations:
         return []
     words = (
-        "Here the spread is that of people: a difference is averaged over seeds for each person of the test data, and "
-        "the interval is over persons. It says what other people of this kind would show, for these trained networks; "
-        "the intervals elsewhere say what other seeds would show, for these people. It carries no verdict."
+        "Here the spread is that of people: a difference is averaged over seeds for each person of the "
+        f"{SPLITS[analysis.split]} data, and the interval is over persons. It says what other people of this kind "
+        "would show, for these trained networks; the intervals elsewhere say what other seeds would show, for these "
+        "people. It carries no verdict."
     )
     table = tables_claims.populations(analysis.populations)
     sentences = [row.sentence for row in analysis.populations if row.sentence and row.declared]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from itertools import combinations
 
 from ablate.analysis.phrasing import counted
+from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis
 from ablate.planning.counting import same_code
@@ -14,6 +15,8 @@ from ablate.report import tables_results
 from ablate.report.blocks import Block, Code, Heading, Link, Listing, Span, Table, bullets, paragraph
 from ablate.report.sections_answer import GAPS_TITLE
 from ablate.report.tables import text_table
+from ablate.study import Study
+from ablate.study.runs import code_sources
 from ablate.untrusted.wording import listing
 
 FIRST_FACTS = ("commit", "dirty", "data_digest", "source_digest", "device", "instruction_set", "threads", "python")
@@ -55,12 +58,10 @@ def outdated(analysis: Analysis, results: Results) -> list[Block]:
 
 def caveats(analysis: Analysis, results: Results) -> list[Block]:
     """Caveats, and amendments of the study."""
-    settings = "these tuned settings" if analysis.tuned else "these settings"
     lines = [
-        f"The conclusions hold for {settings}, this training length and this data. Settings that no arm tuned are a "
+        f"The conclusions hold for {_conditions(analysis)} and this data. Settings that no arm tuned are a "
         "condition of the result, not part of it.",
-        "The intervals cover what changes from seed to seed. They do not cover the choice of test examples: other "
-        "people, cameras or recordings can give other numbers.",
+        f"The intervals cover what changes from seed to seed. They do not cover {_not_covered(analysis)}.",
         NOT_NOTHING,
     ]
     mixed = mixed_provenance(analysis, results.provenance)
@@ -70,24 +71,52 @@ def caveats(analysis: Analysis, results: Results) -> list[Block]:
     return [Heading("What this does not say"), *bullets(lines)]
 
 
+def _conditions(analysis: Analysis) -> str:
+    settings = "these tuned settings" if analysis.tuned else "these settings"
+    if analysis.trainer == "built-in":
+        return f"{settings}, this training length"
+    return f"{settings}, this budget" if any(row.run_budget for row in analysis.budget) else settings
+
+
+def _not_covered(analysis: Analysis) -> str:
+    if analysis.people:
+        return "the choice of test examples: other people, cameras or recordings can give other numbers"
+    if analysis.test_examples:
+        return f"the choice of {SPLITS[analysis.split]} examples: others can give other numbers"
+    return "the choice of data: other data can give other numbers"
+
+
 def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
     """Provenance, the commands to reproduce the study and the page, and the files beside it."""
     command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
-    words = (
-        "source_digest is that of the training loop and of an arm's model, data and loss code: arms with other "
-        "components have another."
-    )
     opened = _opened(results.document)
     scores, times = Link("results.csv", "results.csv"), Link("timings.csv", "timings.csv")
     return [
         Heading("Where it comes from"),
         provenance_table(results.provenance),
-        *([] if results.study.trainer == "adopted" else [paragraph(words)]),
+        *([] if results.study.trainer == "adopted" else [paragraph(*_digested(results.study))]),
         *([paragraph(*opened)] if opened else ()),
         paragraph("To do it again, and to write this page again from the store:"),
         Listing(f"{command}\nablate report {analysis.name}"),
         paragraph(scores, " has every score, ", times, " every measured time."),
     ]
+
+
+def _digested(study: Study) -> list[Span]:
+    """What the source digest covers."""
+    if study.trainer == "built-in":
+        return [
+            "source_digest is that of the training loop and of an arm's model, data and loss code: arms with other "
+            "components have another."
+        ]
+    sources = [span for source in code_sources(study.settings) for span in (", ", Code(source))][1:]
+    if study.trainer == "command":
+        return [
+            "source_digest is that of the files below the study's folder that match ",
+            *sources,
+            "; other code of the command is not in it.",
+        ]
+    return ["source_digest is that of the function ", *sources, " and of the code that it imports."]
 
 
 def provenance_table(provenance: Provenance) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from ablate.analysis import numbers
+from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import figures_lines, tables_figures, tables_results
 from ablate.report.blocks import Block, Heading, Picture, paragraph
@@ -16,28 +17,40 @@ from ablate.report.tables import named
 
 
 def parameters(analysis: Analysis) -> list[Block]:
-    """Parameters, operations and latency of every trained arm."""
-    return [
-        Heading("Parameters"),
-        tables_results.parameters(analysis),
-        paragraph("FLOPs are theoretical: operations the counter does not know count as zero."),
-    ]
+    """Parameters, operations and latency of every trained arm; nothing where no run knows any of them."""
+    table = tables_results.parameters(analysis)
+    if table is None:
+        return []
+    flops = any(row.flops is not None for row in analysis.parameters)
+    words = paragraph("FLOPs are theoretical: operations the counter does not know count as zero.")
+    return [Heading("Parameters"), table, *([words] if flops else ())]
 
 
 def budget(analysis: Analysis) -> list[Block]:
     """Budget of every arm, allotted and used, and the settings that tuning chose."""
     tuned = tables_results.tuned(analysis)
     if tuned:
-        words = "Every arm was allotted the same trials, epochs and space. What each ran with:"
+        words = f"Every arm was allotted the same {_alike(analysis)} and space. What each ran with:"
     else:
         words = "No trial has finished yet." if analysis.tuned else "This study is untuned."
     shown = [tuned] if tuned else []
     return [Heading("Budget and tuned settings"), tables_results.budget(analysis), paragraph(words), *shown]
 
 
+def _alike(analysis: Analysis) -> str:
+    """The parts of the tuning budget, beside the space, that all tuned arms have alike."""
+    rows = [row for row in analysis.budget if row.allotted is not None]
+    if any(row.tuning_epochs for row in rows):
+        return "trials, epochs"
+    return "trials, budget" if len({row.tuning_budget for row in rows} - {None}) == 1 else "trials"
+
+
 def curves(analysis: Analysis, pictures: Pictures) -> list[Block]:
-    """Scores over the epochs of training."""
-    name, caption = "learning_curves", "Scores over the epochs of training"
+    """Scores over the epochs of training, or over whatever a command or a function counts."""
+    name = "learning_curves"
+    caption = (
+        f"Scores over the {'epochs of training' if analysis.trainer == 'built-in' else 'epochs or steps of a run'}"
+    )
     if name not in pictures.names:
         return []
     return [
@@ -67,7 +80,8 @@ def density(analysis: Analysis, pictures: Pictures) -> list[Block]:
         picture = pictures.show(f"density_{table.column}", f"Predicted against true {table.label}")
         heading = Heading(f"True and predicted {numbers.in_text(table.label)}")
         blocks += [heading, *picture, tables_figures.density(table)]
-    words = "Shares of the test examples, means over seeds ± 95 % interval; the picture has all seeds together."
+    examples = f"{SPLITS[analysis.split]} examples"
+    words = f"Shares of the {examples}, means over seeds ± 95 % interval; the picture has all seeds together."
     return [*blocks, paragraph(words)] if blocks else []
 
 
@@ -104,13 +118,15 @@ def conditions(analysis: Analysis, pictures: Pictures) -> list[Block]:
     return [*blocks, paragraph(_condition_words(analysis))] if blocks else []
 
 
-def examples(pictures: Pictures) -> list[Block]:
+def examples(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """The subject's gallery, or why there is none."""
     words = (
         "Of each arm's first finished seed. Median and worst are by the study's first metric; examples without "
-        "these words are chosen by their place in the test split, not by how well an arm does."
+        f"these words are chosen by their place in the {SPLITS[analysis.split]} split, not by how well an arm does."
     )
-    picture = pictures.show("gallery", "Test examples with true and predicted values")
+    picture = pictures.show(
+        "gallery", f"{numbers.capital(SPLITS[analysis.split])} examples with true and predicted values"
+    )
     if not picture and not pictures.note:
         return []
     return [Heading("Examples"), *picture, paragraph(words if picture else pictures.note)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.analysis import numbers
@@ -73,6 +73,11 @@ def effect_cell(effect: Effect | None, decimals: int) -> Cell:
     if effect is None:
         return Cell(GAP)
     return Cell(numbers.difference(effect.difference, decimals), strong=effect.difference.excludes_zero)
+
+
+def known(*columns: tuple[Column, Iterable[object]]) -> list[Column]:
+    """The columns of which any row has a value: what no run has recorded is left out, not shown as a column of gaps."""
+    return [column for column, values in columns if any(value is not None for value in values)]
 
 
 def parameters_cell(parameters: float | None, *, reference: bool) -> str:

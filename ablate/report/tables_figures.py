@@ -15,7 +15,7 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.tuning_history import MIN_TRIALS, ArmHistory, TuningHistory
 from ablate.report.blocks import Record, Table
 from ablate.report.csv_records import flat
-from ablate.report.tables import Cell, Column, effect_cell, named, parameters_cell, text_table
+from ablate.report.tables import Cell, Column, effect_cell, known, named, parameters_cell, text_table
 
 
 def density(table: DensityTable) -> Table:
@@ -44,8 +44,16 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
     decimals = numbers.decimals_for((p.scores[metric.name] for p in points if not p.reference), coarse=True)
     columns: list[Column] = [
         ("Arm", [Cell(point.label, faint=point.reference) for point in points]),
-        ("Parameters", [parameters_cell(point.parameters, reference=point.reference) for point in points]),
-        ("Latency of one example", [_latency(point.latency_ms) for point in points]),
+        *known(
+            (
+                ("Parameters", [parameters_cell(point.parameters, reference=point.reference) for point in points]),
+                [point.parameters for point in points],
+            ),
+            (
+                ("Latency of one example", [_latency(point.latency_ms) for point in points]),
+                [point.latency_ms for point in points],
+            ),
+        ),
         (named(metric), [numbers.score(score, decimals) for score in scores]),
     ]
     records = [

@@ -13,6 +13,7 @@ from ablate.report.tables import (
     arm_column,
     effect_cell,
     effect_columns,
+    known,
     named,
     parameters_cell,
     score_columns,
@@ -34,7 +35,12 @@ def matrix(analysis: Analysis) -> Table:
             (f"{numbers.capital(key)} information", [row.information.get(key, GAP) for row in rows])
             for key in analysis.information
         ),
-        ("Parameters", [parameters_cell(row.parameters, reference=row.reference) for row in rows]),
+        *known(
+            (
+                ("Parameters", [parameters_cell(row.parameters, reference=row.reference) for row in rows]),
+                [row.parameters for row in rows],
+            )
+        ),
         *score_columns(rows, metrics),
         *effect_columns(rows, metrics, analysis.places),
     ]
@@ -53,20 +59,30 @@ def matrix(analysis: Analysis) -> Table:
     return Table("matrix", text_table(columns, words=1 + len(analysis.information)), records=records)
 
 
-def parameters(analysis: Analysis) -> Table:
-    """Parameters of every trained arm: total, named parts, and the number more than the baseline's."""
+def parameters(analysis: Analysis) -> Table | None:
+    """Parameters of every trained arm: total, named parts, and the number more than the baseline's.
+
+    With the operations and the latency of one example, as far as runs have recorded them; None where none has any.
+    """
     rows = analysis.parameters
+    totals = [row.total for row in rows]
     parts = list(rows[0].parts) if rows else []
     columns: list[Column] = [
         ("Model", [row.label + (" (baseline)" if row.arm == analysis.baseline else "") for row in rows]),
-        ("Parameters", [numbers.count(row.total) for row in rows]),
+        *known((("Parameters", [numbers.count(row.total) for row in rows]), totals)),
         *((f"of these {part.replace('_', ' ')}", [numbers.count(row.parts[part]) for row in rows]) for part in parts),
-        (f"Adds to {analysis.labels[analysis.baseline]}", [numbers.signed_count(row.added) for row in rows]),
-        ("Exactly", [GAP if row.total is None else f"{row.total:,.0f}" for row in rows]),
-        ("FLOPs of one example", [numbers.count(row.flops) for row in rows]),
+        *known(
+            (
+                (f"Adds to {analysis.labels[analysis.baseline]}", [numbers.signed_count(row.added) for row in rows]),
+                totals,
+            ),
+            (("Exactly", [GAP if row.total is None else f"{row.total:,.0f}" for row in rows]), totals),
+            (("FLOPs of one example", [numbers.count(row.flops) for row in rows]), [row.flops for row in rows]),
+            (("Latency of one example", [_latency(row.latency_ms) for row in rows]), [row.latency_ms for row in rows]),
+        ),
     ]
-    if any(row.latency_ms is not None for row in rows):
-        columns.append(("Latency of one example", [numbers.number(row.latency_ms, 2) + " ms" for row in rows]))
+    if len(columns) == 1:
+        return None
     records = [{**flat(row), **{f"parameters_{part}": row.parts[part] for part in parts}} for row in rows]
     return Table("parameters", text_table(columns), records=records)
 
@@ -77,19 +93,36 @@ def budget(analysis: Analysis) -> Table:
     tuning: list[Column] = [
         ("Trials", [_used(row.used, row.allotted) for row in rows]),
         ("failed", [str(row.failed_trials) for row in rows]),
-        ("Tuning epochs", [_used(row.used_epochs, row.allotted_epochs) for row in rows]),
-        ("Examples seen tuning", [numbers.count(row.used_examples) for row in rows]),
+        *known(
+            (
+                ("Budget of a tuning run", [_value(row.tuning_budget) for row in rows]),
+                [row.tuning_budget for row in rows],
+            ),
+            (
+                ("Tuning epochs", [_used(row.used_epochs, row.allotted_epochs) for row in rows]),
+                [row.used_epochs or row.allotted_epochs for row in rows],
+            ),
+            (
+                ("Examples seen tuning", [numbers.count(row.used_examples) for row in rows]),
+                [row.used_examples for row in rows],
+            ),
+        ),
         ("Tuning time", [numbers.seconds(row.tuning_seconds) for row in rows]),
     ]
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
         *(tuning if analysis.tuned else ()),
         ("Runs", [f"{row.runs} of {row.expected_runs}" for row in rows]),
-        ("Epochs a run", [numbers.count(row.epochs) for row in rows]),
-        ("Examples seen a run", [numbers.count(row.examples) for row in rows]),
+        *known(
+            (("Budget of a run", [_value(row.run_budget) for row in rows]), [row.run_budget for row in rows]),
+            (("Epochs a run", [numbers.count(row.epochs) for row in rows]), [row.epochs for row in rows]),
+            (("Examples seen a run", [numbers.count(row.examples) for row in rows]), [row.examples for row in rows]),
+        ),
         ("Training time a run", [numbers.seconds(row.training_seconds) for row in rows]),
     ]
-    return Table("budget", text_table(columns), records=[flat(row) for row in rows])
+    without = () if any(row.run_budget is not None for row in rows) else ("tuning_budget", "run_budget")
+    records = [{name: value for name, value in flat(row).items() if name not in without} for row in rows]
+    return Table("budget", text_table(columns), records=records)
 
 
 def tuned(analysis: Analysis) -> Table | None:
@@ -158,8 +191,12 @@ def gaps(analysis: Analysis) -> Table:
 
 
 def _used(used: float | None, allotted: int | None) -> str:
-    """`6 of 8`; an unknown number is a gap."""
-    return GAP if allotted is None else f"{numbers.count(used)} of {numbers.count(allotted)}"
+    """`6 of 8`, or `6` where nothing was allotted; an unknown number is a gap."""
+    return numbers.count(used or None) if allotted is None else f"{numbers.count(used)} of {numbers.count(allotted)}"
+
+
+def _latency(latency_ms: float | None) -> str:
+    return GAP if latency_ms is None else f"{numbers.number(latency_ms, 2)} ms"
 
 
 def _value(value: object) -> str:

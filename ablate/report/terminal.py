@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ablate.analysis import numbers
 from ablate.analysis.costs import label
 from ablate.analysis.external import external_tables
-from ablate.analysis.numbers import capital
+from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.report import tables_claims, tables_results
@@ -44,7 +45,7 @@ def result_table(analysis: Analysis) -> TextTable:
 def print_external(results: Results, name: str) -> None:
     """The report's table of one test on other data, with a caption that explains the numbers."""
     table = next(table for table in external_tables(results) if table.name == name)
-    baseline, note = label(results, results.study.baseline), capital(table.note)
+    baseline, note = label(results, results.study.baseline), numbers.capital(table.note)
     caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline}. Exploratory. {note}".strip()
     examples = f", {table.examples:,} examples" if table.examples else ""
     print_table(Console(), tables_claims.external(table).table, title=f"{name}{examples}", caption=caption)
@@ -89,7 +90,8 @@ def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
 
 def _caption(analysis: Analysis) -> str:
     baseline = analysis.labels[analysis.baseline]
-    return f"Test data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
+    data = numbers.capital(SPLITS[analysis.split])
+    return f"{data} data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
 
 
 def _select(table: TextTable, columns: Sequence[int]) -> TextTable:

@@ -12,6 +12,8 @@ from rich.table import Table
 from ablate.analysis import numbers
 from ablate.analysis.compare import ArmComparison, Pair
 from ablate.analysis.phrasing import counted, margin_text
+from ablate.analysis.population import Population
+from ablate.analysis.records import SPLITS
 from ablate.analysis.statistics import Estimate
 from ablate.report import terminal, tidy
 from ablate.report.tables import Cell, TextTable
@@ -23,7 +25,8 @@ def print_comparisons(study: str, comparisons: Sequence[ArmComparison], console:
     """For each metric: every seed's scores and difference, then the summary."""
     console = console or Console()
     first = comparisons[0]
-    console.print(f"[bold]{escape(f'{first.label} against {first.against_label}')}[/bold] ({escape(study)}, test data)")
+    data = f"{SPLITS[first.metric.split]} data"
+    console.print(f"[bold]{escape(f'{first.label} against {first.against_label}')}[/bold] ({escape(study)}, {data})")
     for each in comparisons:
         console.print()
         terminal.print_table(console, seeds(each), title=f"{each.metric.label}, {each.metric.direction} is better")
@@ -57,7 +60,7 @@ def summary(each: ArmComparison) -> list[tuple[str, str]]:
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
         ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
         *_tests(each),
-        ("People", _people(each)),
+        *([("People", _people(each, each.population))] if each.population else ()),
         ("Verdict", _verdict(each)),
     ]
 
@@ -74,8 +77,7 @@ def _tests(each: ArmComparison) -> list[tuple[str, str]]:
     return lines
 
 
-def _people(each: ArmComparison) -> str:
-    people = each.population
+def _people(each: ArmComparison, people: Population) -> str:
     if people.difference.mean is None:
         return people.note or "no people are named in the test data"
     note = people.note or f"interval over {people.subjects} people, not over seeds"

@@ -13,6 +13,7 @@ from ablate.study.runs import Scalar, TrainerKind, trainer_kind
 Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
+Split = Literal["test", "val"]
 
 
 class Frozen(BaseModel):
@@ -203,6 +204,15 @@ class Study(Frozen):
     def trainer(self) -> TrainerKind:
         """What trains every run of the study."""
         return trainer_kind(self.settings)
+
+    @property
+    def split(self) -> Split:
+        """The split whose scores are compared: the one that tuning uses where `settings.run.test` is "none"."""
+        return "val" if self.settings.get("run", {}).get("test") == "none" else "test"
+
+    def score_key(self, metric: str) -> str:
+        """The key of the score that counts: the one rule for tables, verdicts, power and exports."""
+        return f"{self.split}/{metric}"
 
     def baseline_of(self, arm: str) -> str:
         """The arm that `arm` is compared with: the baseline, at the same level where the factor expanded both."""

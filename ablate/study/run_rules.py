@@ -183,7 +183,19 @@ def study_rules(study: Study) -> Iterator[Problem]:
         if purpose not in ("init", "order"):
             rule = f"a {kind} draws its own split: give it the seed, and leave {purpose!r} out"
             yield Problem("", "vary", rule, shown(study.vary))
+    for name, arm in study.arms.items():
+        if "run.test" in arm.set:
+            rule = "is the study's, not an arm's: all arms are compared on the same split"
+            yield Problem("", place("arms", name, "set", "run.test"), rule, shown(arm.set["run.test"]))
     yield from _control_rules(study, kind)
+
+
+def report_rules(study: Study) -> Iterator[Problem]:
+    """What the report is to show and a command does not give."""
+    for key in ("conditions", "densities", "gallery"):
+        if study.trainer == "command" and getattr(study.report, key):
+            rule = "needs scores of single examples, which a command does not give"
+            yield Problem("", f"report.{key}", rule, "", "a function can give them")
 
 
 def _control_rules(study: Study, kind: str) -> Iterator[Problem]:

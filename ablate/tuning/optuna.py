@@ -221,7 +221,7 @@ def _comparison(study: Study, compared: Iterable[Record]) -> list[FrozenTrial]:
         "arm": CategoricalSpace(type="categorical", choices=list(study.arms)),
         "seed": CategoricalSpace(type="categorical", choices=cast("list[Scalar]", study.seeds)),
     }
-    metric = f"test/{study.metrics[0]}"
+    metric = study.score_key(study.metrics[0])
     return [
         _frozen(space, {"arm": r.arm, "seed": r.seed}, _finite(r.scores.get(metric)), {KEY: f"{r.arm} {r.key}"})
         for r in compared

@@ -128,7 +128,15 @@ def test_one_person_in_words(tmp_path: Path) -> None:
     assert "1 test subject, no interval, better in 1 of 1" in row.sentence
 
 
-def test_without_people_only_a_hypothesis_says_so() -> None:
-    assert population_rows(load(SCORES)) == ()
-    (row,) = population_rows(load(SCORES, hypotheses=[asked()]))
-    assert row.sentence == "Hybrid against Existing only in azimuth error: no seed has the examples of both arms."
+def test_without_people_nothing_is_said_of_them(tmp_path: Path) -> None:
+    nameless = pd.DataFrame({AZIMUTH: [1.0]})
+    for frames in ({}, {"existing": nameless, "hybrid": nameless}):
+        results = load(SCORES, frames=frames, folder=tmp_path / str(len(frames)), hypotheses=[asked()])
+        assert population_rows(results) == ()
+
+
+def test_with_people_a_hypothesis_about_a_score_without_examples_says_so(tmp_path: Path) -> None:
+    other = frame({3: [7.0]}, "other")
+    results = load(SCORES, frames={"existing": other, "hybrid": other}, folder=tmp_path, hypotheses=[asked()])
+    (row,) = population_rows(results)
+    assert f": {AZIMUTH} has no value of a single example" in row.sentence

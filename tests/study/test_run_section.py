@@ -129,6 +129,25 @@ def test_what_is_wrong_is_told(folder: Path, old: str, new: str, told: str) -> N
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            'set."run.dropout" = true',
+            'set."run.test" = ""',
+            "arms.dropout.set.\"run.test\": is the study's, not an arm's: all arms are compared on the same split",
+        ),
+        ("[tuning]", "[report.conditions.angle]\n[tuning]", "report.conditions: needs scores of single examples"),
+        ("[tuning]", '[report.densities]\nangle = { error = "loss" }\n[tuning]', "report.densities: needs scores of"),
+        ("[tuning]", '[report]\ngallery = "train:draw"\n[tuning]', "report.gallery: needs scores of single examples"),
+    ],
+)
+def test_what_its_report_cannot_show_is_told(folder: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        loaded(folder, (old, new), ("lr = 0.05", 'lr = 0.05\ntest = "none"'))
+    assert told in str(refused.value)
+
+
 def test_a_study_of_the_loop_has_no_budget_and_no_declared_metric(folder: Path) -> None:
     text = (SCRIPT.parent / "toy" / "linear.toml").read_text()
     text = text.replace("[tuning]\n", "[metric.loss]\ndirection = 'lower'\n[tuning]\nbudget = 2\n", 1)

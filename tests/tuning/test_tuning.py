@@ -228,6 +228,25 @@ def test_the_mirror_has_every_ended_trial_once(study: Study, tmp_path: Path, rea
     assert read("mirrored/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 10.5)]
 
 
+ONE_SPLIT = {
+    "name": "script",
+    "question": "?",
+    "baseline": "plain",
+    "seeds": [1],
+    "metric": {"loss": {"direction": "lower"}},
+    "settings": {"run": {"command": ["python", "train.py", "{out}"], "test": "none"}},
+    "arms": {"plain": {}},
+}
+
+
+def test_the_mirror_of_a_study_of_one_split_has_the_scores_of_that_split(tmp_path: Path, read: Reader) -> None:
+    study = Study.model_validate(ONE_SPLIT)
+    spec = plan.compare_spec(study, "plain", 1)
+    compared = Record("id", "plain", 1, "compare", spec.key, "FINISHED", {"val/loss": 0.5, "test/loss": 9.0})
+    tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, [compared], digest)
+    assert read("script/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 0.5)]
+
+
 def equal_trials(study: Study) -> Iterator[Record]:
     """Six trials of arm `plain` with two choices of values between them; TPE over a few choices proposes such."""
     for trial in range(6):

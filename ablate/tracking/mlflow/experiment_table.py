@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from ablate.study import InputError, Problem
 from ablate.tracking.mlflow.errors import translated
-from ablate.tracking.mlflow.sqlite_reader import check_contents
+from ablate.tracking.mlflow.sqlite_reader import reading
 from ablate.untrusted.addresses import database_file, redacted
 from ablate.untrusted.tables import MOST_VALUES, Table, chosen
 from ablate.untrusted.wording import nearest, shown
@@ -67,7 +67,8 @@ def _client(uri: str) -> MlflowClient:
     if file := database_file(uri):
         if not file.is_file():
             raise InputError(Problem("--from", "", "no such database", redacted(uri)))
-        check_contents(file)
+        with reading(file):  # refuses what MLflow did not make
+            pass
     return translated(MlflowClient(tracking_uri=uri, registry_uri=uri))
 
 
