@@ -108,5 +108,5 @@ def _placeholders(section: Mapping[str, Any]) -> set[str]:
     try:
         words = [*(section.get("command") or ()), *(section.get("env") or {}).values()]
         return {found.name for word in words for found in placeholders(word)}
-    except (TemplateError, TypeError, AttributeError):
+    except TemplateError:
         return set()

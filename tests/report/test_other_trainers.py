@@ -277,7 +277,6 @@ class TestPromises:
             ({"selection": "best-val"}, "", "that the scores are those of the weights that did best on validation"),
             ({"inputs": []}, "", "that the data stays the same from run to run, for the study names no inputs"),
             ({"command": ["python", "{"]}, "every arm has the same seeds", "that runs of one seed are pairs at all"),
-            ({"command": 5}, "every arm has the same seeds", "that runs of one seed are pairs at all"),  # of a stranger
         ],
     )
     def test_what_the_section_says_decides(self, run: dict[str, Any], enforced: str, owners_word: str) -> None:

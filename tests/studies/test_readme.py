@@ -50,7 +50,7 @@ def test_the_study_of_a_script_is_a_whole_study(tmp_path: Path, monkeypatch: pyt
     shutil.copytree(ROOT / "tests" / "script", tmp_path / "script")
     monkeypatch.chdir(tmp_path / "script")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    example = text[text.index("## Your own training script") :].partition("```toml\n")[2].partition("```")[0]
+    example = text[text.index("## Your own training\n") :].partition("```toml\n")[2].partition("```")[0]
     Path("readme.toml").write_text(example, encoding="utf-8")
     loaded = load(Path("readme.toml"), Workspace())
     build_all(loaded, Workspace())
