@@ -66,6 +66,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _same_import_path() -> Iterator[None]:
+    """Reading a study adds its folder to sys.path; the next test must not find modules there."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
 # The toy study: a package outside the repository. See toy_project.py.
 
 

@@ -17,7 +17,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from ablate.tracking.mlflow.local_store import LocalStore
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 from scipy import stats
 from toy_project import clean_environment
 

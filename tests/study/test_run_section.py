@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ COMMAND += '"--out={out}"]'
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(SCRIPT, tmp_path / "script")
     monkeypatch.chdir(tmp_path / "script")
-    monkeypatch.setattr(sys, "path", list(sys.path))  # reading a study adds its folder, which has a train.py
     return tmp_path / "script"
 
 
