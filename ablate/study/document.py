@@ -107,7 +107,7 @@ def _settings_problems(study: Study) -> Iterator[Problem]:
             settings = resolve(study, arm)
             not_tables = [section for section in sections if not isinstance(settings.get(section), Mapping)]
             yield from (Problem("", place("arms", arm, section), "must be a table") for section in not_tables)
-            if "run" in settings and not not_tables:
+            if "run" in settings and not not_tables and study.trainer != "adopted":
                 yield from section_rules(settings["run"], place("arms", arm, "run"))
         except InputError as error:
             yield from error.problems
