@@ -15,7 +15,7 @@ from toy_project import GONE_S, Project, clean_environment, wait_until
 
 import ablate
 from ablate.study import InputError, Record
-from ablate.tracking.mlflow import sqlite_reader
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 TESTS = Path(__file__).parents[1]
 
@@ -45,7 +45,7 @@ def finished_function(once: Callable[..., Path]) -> Path:
 
 
 def records(folder: Path) -> list[Record]:
-    return list(sqlite_reader.records_from_sqlite(folder / "mlruns" / "mlflow.db", "dropout"))
+    return LocalStore(folder / "mlruns" / "mlflow.db").records("dropout")
 
 
 def results(folder: Path) -> bytes:
