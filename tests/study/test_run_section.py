@@ -75,7 +75,11 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
             'lr = 0.05\nscores = "mlflow"\npattern = "(?P<name>x)=(?P<value>y)"',
             'settings.run.scores: scores come from MLflow or by {out}, pattern, not both (got "mlflow"); leave one out',
         ),
-        (COMMAND, 'function = "train:main"\nscores = "mlflow"', "settings.run.scores: is for a command; a function"),
+        (
+            COMMAND,
+            'function = "train:main"\nscores = "mlflow"',
+            'settings.run.scores: is for a command (got "mlflow"); ',
+        ),
         ("lr = 0.05", 'lr = 0.05\npattern = "("', "settings.run.pattern: is no regular expression"),
         ("lr = 0.05", 'lr = 0.05\npattern = "x=(.*)"', "settings.run.pattern: must have the groups `name` and `value`"),
         (
