@@ -68,7 +68,7 @@ def test_it_has_every_study_and_template(wheel: Path) -> None:
         assert sorted(name for name in names if name.startswith(f"{target}/")) == files
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "ablate").rglob("*.py")}
     assert modules == {name for name in names if name.endswith(".py")}
-    assert not [name for name in names if name.split("/")[0] not in ("ablate", "ablate_study-0.3.0.dist-info")]
+    assert not [name for name in names if name.split("/")[0] not in ("ablate", "ablate_study-0.4.0.dist-info")]
 
 
 def test_it_is_what_runs(ablate: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ablate.study.control_rules import control_rules, like_is_broken, likeness_r
 from ablate.study.error_messages import training_problems
 from ablate.study.factor import is_expanded
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
-from ablate.study.run_rules import placeholder_rules, report_rules, section_rules, study_rules
+from ablate.study.run_rules import declaration_rules, placeholder_rules, report_rules, section_rules, study_rules
 from ablate.study.space_rules import space_rules
 from ablate.untrusted.wording import nearest, place, shown
 
@@ -381,6 +381,7 @@ _RULES = (
     Rule(_report, ("report", "catalogue"), names_metrics=True, stored=True),
     Rule(_gallery, ("report",)),
     Rule(_sections, ("settings",)),
+    Rule(lambda study, _: declaration_rules(study), ("metric", "catalogue")),
     Rule(lambda study, _: study_rules(study), ("settings", "arms", "tuning", "metric", "catalogue", "vary")),
     Rule(lambda study, _: report_rules(study), ("settings", "report")),
     Rule(lambda study, _: likeness_rules(study), ("arms", "factor")),

@@ -166,14 +166,10 @@ def study_rules(study: Study) -> Iterator[Problem]:
             yield Problem("", "tuning.budget", "is for a command or a function; the built-in loop has tuning.epochs")
         if study.metric:
             yield Problem("", "metric", "is for a command or a function; the built-in loop needs a catalogue")
-        elif not study.catalogue:
-            yield Problem("", "catalogue", "is missing")
         return
     kind = study.trainer
     if study.catalogue:
         yield Problem("", "catalogue", f"a {kind} computes its own scores: declare each with [metric.<name>]")
-    if not study.metric:
-        yield Problem("", "metric", "is missing", "", '[metric.accuracy] with direction = "higher" declares one')
     if study.tuning is not None:
         if study.tuning.epochs is not None:
             yield Problem("", "tuning.epochs", f"is for the built-in loop; a {kind} has tuning.budget")
@@ -188,6 +184,17 @@ def study_rules(study: Study) -> Iterator[Problem]:
             rule = "is the study's, not an arm's: all arms are compared on the same split"
             yield Problem("", place("arms", name, "set", "run.test"), rule, shown(arm.set["run.test"]))
     yield from _control_rules(study, kind)
+
+
+def declaration_rules(study: Study) -> Iterator[Problem]:
+    """The metrics come from a catalogue or are declared; without settings it is not known which the study needs."""
+    declare = '[metric.accuracy] with direction = "higher"'
+    if study.trainer != "built-in":
+        if not study.metric:
+            yield Problem("", "metric", "is missing", "", f"{declare} declares one")
+    elif not study.catalogue and not study.metric:
+        hint = "" if study.settings else f"the metrics of a command or a function are declared: {declare}"
+        yield Problem("", "catalogue", "is missing", "", hint)
 
 
 def report_rules(study: Study) -> Iterator[Problem]:

@@ -96,6 +96,14 @@ class RunSpec(NamedRun):
         own = digest(self.settings["data"]) if "data" in self.settings else ""
         return (self.data_digest or own)[:DATASET_CHARS]
 
+    @property
+    def own_seed(self) -> int:
+        """What a command or a function is seeded with: `seed`, or for a replicate a number below 2**31 of its own.
+
+        So a twin repeats its arm independently. The built-in loop draws from streams of its own (`builtin.seeding`).
+        """
+        return self.seed if self.replicate == 0 else int(digest([self.seed, "replicate", self.replicate])[:8], 16) >> 1
+
     @cached_property
     def key(self) -> str:
         """Identity of the result: settings, seed and data content; never a path, a name or a time."""

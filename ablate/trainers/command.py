@@ -21,7 +21,7 @@ from ablate.trainers import child_process, print_capture, provenance
 from ablate.trainers.child_process import POLL_S, Child
 from ablate.trainers.context import Context
 from ablate.trainers.errors import RunFailed, Stopped
-from ablate.trainers.given_scores import named_scores, read_scores
+from ablate.trainers.given_scores import curve_entry, named_scores, read_scores
 from ablate.trainers.gpu import visible_gpu
 from ablate.trainers.progress_log import LOG, PROGRESS, ProgressLog
 from ablate.untrusted.wording import shown
@@ -75,7 +75,7 @@ def command_line(spec: RunSpec, context: Context, own: Path, scores_file: Path) 
     """The words of the command, every placeholder replaced, and its environment but for the choice of a GPU."""
     section = spec.settings["run"]
     values = setting_values(section) | {
-        "seed": spec.seed,
+        "seed": spec.own_seed,
         "out": str(scores_file.resolve()),
         "dir": str(own.resolve()),
         "device": context.device.partition(":")[0],
@@ -124,8 +124,7 @@ class _Progress:
 
     def __init__(self, file: Path, context: Context, progress_log: ProgressLog, *, resumes: bool) -> None:
         self._file, self._log, self._read = file, progress_log, 0
-        self._names = {val: f"val/{metric}" for metric, (val, _) in context.metric_names.items()}
-        self._test = {test for _, test in context.metric_names.values()}
+        self._metrics = context.metric_names
         self._modified_ns = 0
         self.history: dict[float, dict[str, float]] = {}  # by epoch
         if not resumes:
@@ -150,9 +149,9 @@ class _Progress:
         with suppress(ValueError, RecursionError):
             values = json.loads(line)
             if isinstance(values, dict):
-                numbers = {k: float(v) for k, v in values.items() if type(v) in (int, float) and k not in self._test}
+                numbers = {k: float(v) for k, v in values.items() if type(v) in (int, float)}
                 epoch = numbers.pop("epoch", numbers.pop("step", len(self.history) + 1.0))
-                entry = {"epoch": epoch, **{self._names.get(k, f"train/{k}"): v for k, v in numbers.items()}}
+                entry = {"epoch": epoch, **curve_entry(numbers, self._metrics)}
                 self.history[epoch] = entry
                 self._log.log_epoch(entry)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablate.study import InputError, Problem, RunResult, RunSpec, components, digest
+from ablate.study import InputError, Problem, RunResult, RunSpec, components
 from ablate.study.run_rules import RunSection, run_settings
 from ablate.trainers import print_capture, provenance
 from ablate.trainers.command import OWN_FOLDER, THREAD_VARIABLES
@@ -72,7 +72,7 @@ def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog,
         path.mkdir(parents=True, exist_ok=True)
     section = spec.settings["run"]
     return Run(
-        seed=run_seed(spec),
+        seed=spec.own_seed,
         folder=own.resolve(),
         device=context.device,
         threads=context.threads,
@@ -84,11 +84,6 @@ def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog,
         _metrics=context.metric_names,
         _scored_split=scored_split,
     )
-
-
-def run_seed(spec: RunSpec) -> int:
-    """The seed itself, below 2**32 as NumPy needs it; a replicate has one of its own."""
-    return spec.seed if spec.replicate == 0 else int(digest([spec.seed, "replicate", spec.replicate])[:8], 16)
 
 
 def load(path: str, context: Context) -> Callable[..., Any]:

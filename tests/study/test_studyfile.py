@@ -103,4 +103,6 @@ def test_an_empty_file_lacks_everything(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.touch()
     required = ("arms", "baseline", "metrics", "name", "question", "seeds", "settings")
-    assert problem(path).splitlines() == [f"{path}: {key}: is missing" for key in required]
+    *told, last = problem(path).splitlines()
+    assert told == [f"{path}: {key}: is missing" for key in required]
+    assert last.startswith(f"{path}: catalogue: is missing; the metrics of a command or a function are declared: ")

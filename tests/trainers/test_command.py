@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import subprocess
 import sys
 import threading
@@ -81,6 +82,15 @@ class TestStart:
         log = context.log_file(script(source)).read_text()
         given = json.loads(next(line for line in log.splitlines() if line.startswith("ARGUMENTS ")).partition(" ")[2])
         assert given == ["--lr=0.0001", "--x", "8", "16", "3", "3-compare", "{}", "a b", "cpu", "2", "true"]
+
+    def test_a_twin_draws_anew(self, script: Script, context: Context) -> None:
+        """As a function does: the script gets the seed that `run.seed` is."""
+        source = GIVES_SCORES.replace("0.5", "random.Random(int(sys.argv[2])).random()").replace("sys;", "random, sys;")
+        runs = [replace(script(source, "{out}", "{seed}"), replicate=replicate) for replicate in (0, 1, 1, 2)]
+        scores = [execute(run, context).scores["val/accuracy"] for run in runs]
+        assert scores[0] == random.Random(3).random()
+        assert scores == [random.Random(run.own_seed).random() for run in runs]
+        assert len(set(scores)) == 3
 
     def test_its_environment_folder_and_interpreter(self, script: Script, context: Context, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
@@ -196,13 +206,14 @@ class TestScores:
             GIVES_SCORES + "\nwith open(sys.argv[2] + '/progress.jsonl', 'a') as file:\n"
             "    for i in (1, 2):\n"
             "        entry = {'epoch': i, 'val_acc': i / 4, 'loss': 1 / i, 'test_acc': 9, 'note': 'x'}\n"
+            "        entry |= {'train/lr': i, 'test/accuracy': 9}\n"
             "        file.write(json.dumps(entry) + '\\n')\n"
             "    file.write('no JSON\\n[1]\\n')\n"
         )
         result = execute(script(source, "{out}", "{dir}"), context)
         assert list(result.history) == [
-            {"epoch": 1.0, "val/accuracy": 0.25, "train/loss": 1.0},
-            {"epoch": 2.0, "val/accuracy": 0.5, "train/loss": 0.5},
+            {"epoch": 1.0, "val/accuracy": 0.25, "train/loss": 1.0, "train/lr": 1.0},
+            {"epoch": 2.0, "val/accuracy": 0.5, "train/loss": 0.5, "train/lr": 2.0},
         ]
 
 
