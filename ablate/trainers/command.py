@@ -46,11 +46,11 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         environment = {"CUDA_VISIBLE_DEVICES": gpu, **environment}
         started = time.perf_counter()
         with child_process.running(words, cwd, environment, context.log_file(spec), section.pattern) as child:
-            code_of_exit = _follow(child, follower, progress_log, section.timeout_s, scores_file)
+            exit_code = _follow(child, follower, progress_log, section.timeout_s)
         seconds = time.perf_counter() - started
     follower.update()
-    if code_of_exit != 0:
-        raise RunFailed(f"the command {_ending(code_of_exit)}{_said(child)}")
+    if exit_code != 0:
+        raise RunFailed(f"the command {_ending(exit_code)}{_said(child)}")
     scores: dict[str, float] = {}  # those in MLflow are read by the process that records the run
     if section.scores != "mlflow":
         given = child.scores if section.pattern else _read(scores_file, child)
@@ -156,16 +156,14 @@ class _Progress:
                 self._log.log_epoch(entry)
 
 
-def _follow(child: Child, progress: _Progress, log: ProgressLog, timeout_s: float | None, scores_file: Path) -> int:
+def _follow(child: Child, progress: _Progress, log: ProgressLog, timeout_s: float | None) -> int:
     """Wait for the end of the command; returns its exit code. Raises Stopped, and RunFailed after `timeout_s`."""
     started = time.monotonic()
     while (code := child.wait(POLL_S)) is None:
         progress.update()
         if log.stop_requested():
-            code = child.stop()
-            if code != 0 or not scores_file.exists():  # else it had just finished
-                raise Stopped
-            return code
+            child.stop()
+            raise Stopped  # whatever its exit code: scores of a training cut short would look like any others
         if timeout_s is not None and time.monotonic() - started > timeout_s:
             child.stop()
             raise RunFailed(f"the command did not end within timeout_s = {timeout_s:g}{_said(child)}")

@@ -288,6 +288,16 @@ class TestStop:
         self.stopped(script(source), context, tmp_path / "ready")
         assert (tmp_path / "saved").exists()
 
+    def test_a_script_that_then_writes_its_scores(self, script: Script, context: Context, tmp_path: Path) -> None:
+        """They are of a training cut short: the run is interrupted, not done, though the script ends with 0."""
+        source = (
+            "import json, signal, sys, time\n"
+            "def end(*_):\n    json.dump({'val_loss': 1, 'test_loss': 1}, open(out, 'w'))\n    sys.exit(0)\n"
+            "out = sys.argv[1]\nsignal.signal(signal.SIGTERM, end)\nopen('ready', 'w').close()\ntime.sleep(3600)"
+        )
+        self.stopped(script(source), context, tmp_path / "ready")
+        assert list(tmp_path.rglob("scores.json"))
+
     def test_a_script_that_ignores_it_and_its_children(
         self, script: Script, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
