@@ -2,19 +2,23 @@
 
     python benchmarks/overhead.py studies/mocap.toml --data-root ~/data
     python benchmarks/overhead.py examples/reinforcement_learning/study.toml --trials 3 --seeds 7
+    python benchmarks/overhead.py tests/function/dropout.toml --trials 2 --seeds 5
 
 The same cells of one arm (tuning trials, then comparison runs) twice in one go: bare and through `ablate` (scheduler,
 worker process, MLflow store, Optuna, resume checkpoints, artifacts, logged model). Bare is, for the built-in loop,
-data, network and training with its validation, nothing written; for a command, the same words started as a process.
+data, network and training with its validation, nothing written; for a command, the same words started as a process;
+for a function, a process that imports its module, seeds `random` and calls it once, with a `run` that keeps nothing.
 Cell by cell in turns, so that a slow minute of the machine hits both.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -86,6 +90,45 @@ def bare_command(spec: RunSpec, context: Context) -> float:
             return time.perf_counter() - started
 
 
+CALL = """
+import importlib, json, pathlib, random, sys, types
+at, settings, given = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+paths = {"folder": pathlib.Path(given["folder"]), "inputs": [pathlib.Path(path) for path in given["inputs"]]}
+nothing = dict.fromkeys(("epoch", "examples", "model"), lambda *_, **__: None)
+random.seed(given["seed"])
+module, _, name = at.partition(":")
+print(getattr(importlib.import_module(module), name)(settings, types.SimpleNamespace(**given | paths | nothing)))
+"""  # `-c` makes the working folder importable
+
+
+def bare_function(spec: RunSpec, context: Context) -> float:
+    """Seconds of a process that calls the function once, its output in a file. Its scores are compared with nothing."""
+    from ablate.study import components
+    from ablate.study.run_rules import run_settings
+    from ablate.trainers.command import THREAD_VARIABLES
+
+    section = spec.settings["run"]
+    with tempfile.TemporaryDirectory() as folder:
+        given = {
+            "seed": spec.seed,
+            "folder": folder,
+            "device": context.device,
+            "threads": context.threads,
+            "budget": section.get("budget"),
+            "phase": spec.phase,
+            "inputs": [str(path.resolve()) for path in components.find_inputs(section, context.study_dir)],
+        }
+        arguments = [section["function"], json.dumps(run_settings(section)), json.dumps(given)]
+        cwd = context.study_dir / section.get("cwd", ".")
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(context.threads))}
+        with (Path(folder) / "log").open("wb") as log:
+            started = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-c", CALL, *arguments], cwd=cwd, env=environment, stdout=log, stderr=log, check=True
+            )
+            return time.perf_counter() - started
+
+
 def one_arm(loaded: LoadedStudy, arm: str, trials: int, seeds: int) -> LoadedStudy:
     """The study cut to one arm, a few trials and a few seeds."""
     study = loaded.study
@@ -136,7 +179,7 @@ def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], lis
     tracker.open(loaded.study.name, amend.document(loaded.study, loaded.catalogue, command="", today="2000-01-01"))
     root = workspace.mlruns
     context = context_of(loaded, workspace, root / "work", root / "logs")
-    by_command = loaded.study.trainer == "command"
+    as_process = {"command": bare_command, "function": bare_function}.get(loaded.study.trainer)
     engine = local.pool_for("cpu", loaded.study.trainer)
 
     def scheduler(wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Scheduler:
@@ -152,7 +195,7 @@ def measure(loaded: LoadedStudy, workspace: Workspace) -> tuple[list[float], lis
             started = time.perf_counter()
             only_this_cell.run()
             ours.append(time.perf_counter() - started)
-            bares.append(bare_command(spec, context) if by_command else pool.submit(bare, spec, context).result())
+            bares.append(as_process(spec, context) if as_process else pool.submit(bare, spec, context).result())
     return ours, bares
 
 

@@ -35,10 +35,14 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Default: every core.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     data_root: Annotated[Path | None, typer.Option("--data-root", envvar="ABLATE_DATA")] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", help="JSON file for validation and test scores.", show_default=False),
+    ] = None,
 ) -> None:
     """Train one network and write its weights, settings and validation scores to --out.
 
-    Interrupted, the same command continues from the last checkpoint. Test data is not looked at.
+    Interrupted, the same command continues from the last checkpoint. Test data is looked at for --scores alone.
     """
     from ablate.depth_refinement import single
 
@@ -58,8 +62,8 @@ def train(
         "learning_rate": learning_rate,
         "precision": "float16" if fp16 else "bfloat16",
     }
-    scores = single.train(section, training, data, out, seed, threads, device, data_root)
-    typer.echo(json.dumps(scores, indent=2))
+    printed = single.train(section, training, data, out, seed, threads, device, data_root, scores)
+    typer.echo(json.dumps(printed, indent=2))
     typer.echo(f"trained network in {out / 'model'}", err=True)
 
 

@@ -22,12 +22,14 @@ from ablate import (
     TrainingSettings,
     Unavailable,
     bind,
+    check_file,
     check_folder,
     data_digest,
     execute,
     load_data,
     resolve_device,
     usable_cores,
+    write_whole,
 )
 
 CURVES = ("azimuth_mae_deg", "elevation_mae_deg", "direction_mae_deg")
@@ -42,10 +44,13 @@ def train(
     threads: int | None,
     device: str,
     data_root: Path | None,
+    scores: Path | None = None,
 ) -> dict[str, float]:
     """Train `model` (a `[settings.model]` section) on `data` ("synthetic" or a file) and fill the folder `out`.
 
-    Returns the validation scores. Raises InputError for wrong settings, data or an `out` that holds other work.
+    Returns the validation scores. The test split is scored where a file for its scores is named: `scores` then holds
+    one JSON object, of validation and test scores as a study's run has them, without those that are not defined.
+    Raises InputError for wrong settings, data, a `scores` that cannot be written or an `out` that holds other work.
     """
     _check_finite({**model, **training})
     settings = {
@@ -56,10 +61,13 @@ def train(
     }
     folder = _study_dir(data)
     digest = data_digest(settings, data_root, folder)
-    spec = RunSpec("train", "hybrid" if model["use_elepose"] else "existing", seed, "train", settings, digest)
+    arm = "hybrid" if model["use_elepose"] else "existing"
+    spec = RunSpec("train", arm, seed, "compare" if scores else "train", settings, digest)
     work, device = out / "work", resolve_device(device)
     context = Context("ablate.depth_refinement.metrics:METRICS", CURVES, folder, work, out, device, data_root)
     _check_out(out, context.folder(spec))
+    if scores:
+        check_file("--scores", scores)
     if settings["training"]["precision"] == "float16" and device == "cpu":
         typer.echo("--fp16 on a CPU: bfloat16 is used instead", err=True)
     _buildable(settings["model"])
@@ -79,6 +87,8 @@ def train(
         view.ended(spec, result)
     if result.status != "FINISHED" or result.artifacts is None:
         raise typer.Exit(1)
+    if scores:  # before `_keep`, which ends what could be continued
+        _write_scores(scores, result.scores)
     _keep(result.artifacts, out, dict(result.scores))
     return {name: value for name, value in result.scores.items() if name.startswith(("val/", "cost/"))}
 
@@ -124,6 +134,12 @@ def _check_out(out: Path, unfinished: Path) -> None:
     if out.exists() and any(out.iterdir()) and not unfinished.is_dir():
         raise InputError(Problem("--out", "", "holds other work already; name a new folder", str(out)))
     check_folder("--out", out)
+
+
+def _write_scores(file: Path, scores: Mapping[str, float]) -> None:
+    splits = {name: value for name, value in scores.items() if name.startswith(("val/", "test/"))}
+    defined = {name: value for name, value in splits.items() if math.isfinite(value)}
+    write_whole(file, [json.dumps(defined, indent=2).encode() + b"\n"])
 
 
 def _make(out: Path) -> None:

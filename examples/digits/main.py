@@ -60,7 +60,7 @@ def test(model, device, test_loader):
 def main():
     parser = argparse.ArgumentParser(description="digits")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--lr", type=float, default=1.0)
     parser.add_argument("--gamma", type=float, default=0.7, help="learning rate step gamma")
     parser.add_argument("--dropout", type=float, default=0.25)

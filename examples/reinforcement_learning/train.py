@@ -55,7 +55,7 @@ def episode(env, policy, rng):
 
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--episodes", type=int, default=500)
+parser.add_argument("--episodes", type=int, default=2000)
 parser.add_argument("--lr", type=float, default=0.01)
 parser.add_argument("--value-lr", type=float, default=0.1)
 parser.add_argument("--baseline", action="store_true", help="subtract a learned value of the state")

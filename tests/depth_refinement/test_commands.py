@@ -117,6 +117,18 @@ class TestTrain:
         assert (killed / "scores.json").read_bytes() == (tmp_path / "whole" / "scores.json").read_bytes()
         assert not (killed / "work").exists()
 
+    def test_scores_of_both_splits_in_a_file_on_request(self, people: Path, tmp_path: Path, cli: Cli) -> None:
+        command = ["train", *FLAGS, "--data", str(people), "--epochs", "1"]
+        answer = cli(*command, "--out", str(tmp_path / "with"), "--scores", str(tmp_path / "scores.json"))
+        assert answer.code == 0
+        written = json.loads((tmp_path / "scores.json").read_text())
+        assert {f"{split}/azimuth_mae_deg" for split in ("val", "test")} <= written.keys()
+        assert {name.partition("/")[0] for name in written} == {"val", "test"}
+        plain = cli(*command, "--out", str(tmp_path / "without"))
+        assert plain.out == answer.out  # validation scores alone, and the same
+        assert not [name for name in json.loads(plain.out) if name.startswith("test/")]
+        assert "test/" not in (tmp_path / "without" / "scores.json").read_text()
+
     def test_divergence_is_told_with_its_epoch(self, people: Path, tmp_path: Path, cli: Cli) -> None:
         arguments = [*FLAGS, "--data", str(people), "--epochs", "1", "--learning-rate", "1e30"]
         answer = cli("train", *arguments, "--out", str(tmp_path / "net"))
@@ -137,6 +149,8 @@ class TestTrain:
             (["--learning-rate", "inf"], "--learning-rate: must be a finite number (got inf)"),
             (["--angle-noise-std", "inf"], "--angle-noise-std: must be a finite number (got inf)"),
             (["--seed", "4294967296"], "--seed"),
+            (["--scores", "people.npz/scores.json"], "--scores: cannot be written: its folder does not exist"),
+            (["--scores", "."], "--scores: cannot be written: it is a folder"),
             (["--device", "meta"], "valid: auto, cpu, cuda, cuda:N"),
             (["--d-model", "30000000", "--num-heads", "1"], "ablate train: these sizes make no network"),
             (["--data", "poses.npz"], "joints: array is missing"),

@@ -62,16 +62,16 @@ def folder(tmp_path: Path, initialised_store: Path) -> Path:
 
 
 def scores(folder: Path, file: str, name: str) -> dict[tuple[str, str], float]:
-    """The validation scores of seed 2, by arm and metric."""
+    """Validation and test scores of seed 2, by arm and metric."""
     only = ["--only", "existing:2", "--only", "hybrid:2", "--workers", "1", "--device", "cpu"]
     done = Project(folder).call("run", file, *only)
     records = LocalStore(folder / "mlruns" / "mlflow.db").records(name)
     assert [(r.arm, r.seed, r.error) for r in records] == [("existing", 2, ""), ("hybrid", 2, "")], done.stderr
-    metrics = ("val/azimuth_mae_deg", "val/elevation_mae_deg")
+    metrics = [f"{split}/{angle}_mae_deg" for split in ("val", "test") for angle in ("azimuth", "elevation")]
     return {(record.arm, metric): record.scores[metric] for record in records for metric in metrics}
 
 
 def test_with_and_without_elepose_to_the_last_digit(folder: Path) -> None:
     by_command = scores(folder, "study.toml", "ablate-train")
-    assert len(set(by_command.values())) == 4
+    assert len(set(by_command.values())) == 8  # two arms, two splits, two metrics, and none by mistake for another
     assert by_command == scores(folder, "built-in.toml", "built-in")

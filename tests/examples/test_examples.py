@@ -73,9 +73,10 @@ LIGHT = [
     Example(
         "reinforcement_learning",
         "value-baseline",
-        "train.py --lr={run.lr} --baseline --seed=2",
+        "train.py --lr={run.lr} --baseline --seed=12",
         last_printed(val__return="final return="),
         tuned=True,
+        seed=12,
     ),
     Example(
         "graph_network",
@@ -86,8 +87,9 @@ LIGHT = [
     Example(
         "digits",
         "no-dropout",
-        "main.py --lr=1.0 --gamma=0.7 --dropout=0 --seed=2",
+        "main.py --lr=1.0 --gamma=0.7 --dropout=0 --seed=12",
         lambda output, folder: {"val/accuracy": float(re.findall(r"\(([\d.]+)%\)", output)[-1])},
+        seed=12,
     ),
     Example(
         "feature_groups",
