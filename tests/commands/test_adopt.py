@@ -17,7 +17,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from ablate.tracking.mlflow.local_store import LocalStore
 from scipy import stats
 from toy_project import clean_environment
 
@@ -26,6 +25,7 @@ from ablate.commands.report import results
 from ablate.scheduler.workspace import Workspace
 from ablate.study import amend, study_file
 from ablate.study.catalogue import catalogue_of
+from ablate.tracking.mlflow.sqlite_reader import LocalStore
 from ablate.tracking.mlflow.tracker import MlflowTracker
 
 Cli = Callable[..., Any]
