@@ -211,15 +211,14 @@ class TestAdopt:
             subprocess.run(words, check=True, capture_output=True)
         made = cli("snapshot", "t")
         assert made.code == 0, made.err
-        shutil.move("mlruns", "old")
-        restored = cli("restore")
+        restored = cli("restore", "--mlruns", "new")
         assert restored.code == 0, restored.err
-        assert len(stored()) == 10
-        assert cli("report", "t", "--reports", "again").code == 0
+        assert len(LocalStore(Path("new/mlflow.db")).records("t")) == 10
+        assert cli("report", "t", "--reports", "again", "--mlruns", "new").code == 0
         assert (folder / "again/t/report.md").read_bytes() == page
-        before = stored()
-        assert cli("adopt", "t.csv", *QUESTION, "--hypothesis", "B:A:score").code == 0
-        assert stored() == before
+        database = Path("new/mlflow.db").read_bytes()
+        assert cli("adopt", "t.csv", *QUESTION, "--hypothesis", "B:A:score", "--mlruns", "new").code == 0
+        assert Path("new/mlflow.db").read_bytes() == database
 
     def test_to_a_server(self, folder: Path, cli: Cli, new_tracking_server: Callable[[], Any]) -> None:
         write(folder / "t.csv", rows())
