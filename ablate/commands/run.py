@@ -13,8 +13,8 @@ from ablate.commands.stale import notes, stale
 from ablate.planning import plan
 from ablate.report.formats import FORMATS
 from ablate.scheduler import finished_marker, study_lock
-from ablate.scheduler.component_checks import build_all
-from ablate.scheduler.loaded_study import LoadedStudy
+from ablate.scheduler.component_checks import build_all, check_scripts_address
+from ablate.scheduler.loaded_study import LoadedStudy, refuse_adopted
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
@@ -64,6 +64,8 @@ def run(
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
     """
     study = loaded.study
+    refuse_adopted(loaded, records)
+    check_scripts_address(study, workspace.tracking_uri)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
     to_do = remaining(loaded, records, only, rerun)

@@ -18,6 +18,7 @@ from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
 from ablate.trainers.context import Context, SentFunction
+from ablate.untrusted.wording import shown
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ def with_data(
     if problems:
         raise InputError(*problems)
     return LoadedStudy(path, folder, study, catalogue, digests)
+
+
+def refuse_adopted(loaded: LoadedStudy, records: Iterable[Record]) -> None:
+    """Raise InputError where the store has adopted results under the study's name. `records`: those of that name."""
+    if any("adopted_from" in record.provenance for record in records):
+        name = loaded.study.name
+        hint = f"give this study another name, or `ablate discard {name}` first"
+        raise InputError(
+            Problem(str(loaded.path), "name", "is a study of adopted results in the store", shown(name), hint)
+        )
 
 
 def _data_names(settings: Mapping[str, Any]) -> str:

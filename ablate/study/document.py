@@ -12,6 +12,7 @@ from ablate.study import Direction, InputError, Problem, Reduction, Study, print
 from ablate.study.resolve import resolve
 from ablate.study.rules import broken_stored_rules, sections_of
 from ablate.study.run_rules import section_rules
+from ablate.study.runs import trainer_kind
 from ablate.untrusted.wording import place, shown
 
 MAX_RUNS = 100_000  # arms times seeds, of the comparison and of all trials
@@ -107,7 +108,7 @@ def _settings_problems(study: Study) -> Iterator[Problem]:
             settings = resolve(study, arm)
             not_tables = [section for section in sections if not isinstance(settings.get(section), Mapping)]
             yield from (Problem("", place("arms", arm, section), "must be a table") for section in not_tables)
-            if "run" in settings and not not_tables and study.trainer != "adopted":
+            if trainer_kind(settings) in ("command", "function") and not not_tables:
                 yield from section_rules(settings["run"], place("arms", arm, "run"))
         except InputError as error:
             yield from error.problems

@@ -28,6 +28,7 @@ NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
 )
 RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
+RERUN_WORDS = ("failed", "stale")  # arms of such names in older stores can still be read
 LARGEST_SEED = 2**32 - 1  # numpy's limit
 
 
@@ -85,6 +86,12 @@ def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
             rule = f"differs from arm {seen[arm.lower()]!r} only in case, which some file systems ignore"
             yield _problem(place("arms", arm), rule)
         seen.setdefault(arm.lower(), arm)
+
+
+def _words(study: Study, _: Names) -> Iterator[Problem]:
+    for arm in RERUN_WORDS:
+        if arm in study.arms:
+            yield _problem(place("arms", arm), f"is a word of `ablate run --rerun {arm}`; call the arm something else")
 
 
 def _baseline(study: Study, _: Names) -> Iterator[Problem]:
@@ -369,6 +376,7 @@ _RULES = (
     Rule(_name, ("name",), stored=True),
     Rule(_question, ("question",)),
     Rule(_arm_names, ("arms",), stored=True),
+    Rule(_words, ("arms",)),
     Rule(_baseline, ("baseline", "arms"), stored=True),
     Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
     Rule(lambda study, _: _seeds(study.tuning.seeds, "tuning.seeds") if study.tuning else (), ("tuning",)),

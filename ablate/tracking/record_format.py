@@ -14,7 +14,7 @@ from ablate.untrusted.wording import shown
 
 ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
 FAILURES = "ablate.failures"  # tag: how many tries of the run's cell have failed, if any
-STATUS = "ablate.status"  # tag: how the run ended, written when all else is; RUNNING before
+STATUS = "ablate.status"  # tag: how the run ended, written with its scores or later; RUNNING before
 DOCUMENT = "study.json"  # artifact of the parent run
 MAX_DOCUMENT_BYTES = 20_000_000  # a study of ten thousand arms has 5 MB; a larger file is cut off, so invalid JSON
 MODEL = "model"  # name of the LoggedModel of a run
@@ -29,13 +29,14 @@ def score(value: float) -> float:
 def status_of(status: str, tags: Mapping[str, str]) -> str:
     """How a run ended. MLflow's own `status` does not tell: a script that logs to the run sets it too.
 
-    Runs of earlier versions, and those that came from another store, have no tag; no script logged to them. Raises
-    ValueError for a tag that says nothing known.
+    A run has ended when both say so: its tag is written with its scores, before MLflow's status, or after that where a
+    script may have set it. Runs of earlier versions, and those that came from another store, have no tag; no script
+    logged to them. Raises ValueError for a tag that says nothing known.
     """
     own = tags.get(STATUS, status)
     if STATUS in tags and own not in ("RUNNING", "FINISHED", "FAILED", "KILLED"):
         raise ValueError(f"no status: {shown(own)}")
-    return own
+    return "RUNNING" if status == "RUNNING" else own
 
 
 def check_version(version: object, item: str) -> None:

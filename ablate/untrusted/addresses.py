@@ -35,6 +35,11 @@ def _without_named(text: str) -> str:
     return IN_QUERY.sub(rf"\1{HIDDEN}", NAMED.sub(rf"\1{HIDDEN}", text))
 
 
+def has_password(address: str) -> bool:
+    """Whether the address has a password, as user:password@ or in its query."""
+    return bool(without_login(address)[2]) or _without_named(address) != address
+
+
 def command_line(arguments: Sequence[str]) -> str:
     """The arguments as a shell command, without passwords."""
     return shlex.join(_without_named(IN_ARGUMENT.sub(f"{HIDDEN}@", argument)) for argument in arguments)

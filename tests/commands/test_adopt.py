@@ -183,6 +183,54 @@ class TestAdopt:
         answer = cli("evaluate", "t", "--data", "t.csv")
         assert (answer.code, "Traceback" in answer.err) == (2, False)
 
+    def test_a_study_file_of_its_name_is_another_study(self, folder: Path, cli: Cli) -> None:
+        write(folder / "t.csv", rows())
+        assert cli("adopt", "t.csv", *QUESTION).code == 0
+        before, database = stored(), Path("mlruns/mlflow.db").read_bytes()
+        for file in ("dropout.toml", "numbers.txt", "train.py"):
+            shutil.copy(ROOT / "tests" / "script" / file, file)
+        text = Path("dropout.toml").read_text().replace('name = "dropout"', 'name = "t"')
+        Path("dropout.toml").write_text(text)
+        for command in ("plan", "status", "run"):
+            answer = cli(command, "dropout.toml")
+            assert (answer.code, answer.out) == (2, ""), answer.err
+            assert "dropout.toml: name: is a study of adopted results in the store" in answer.err
+            assert "give this study another name, or `ablate discard t` first" in answer.err
+            by_name = cli(command, "t")
+            assert (by_name.code, "no such file" in by_name.err) == (2, True)
+        assert (stored(), Path("mlruns/mlflow.db").read_bytes()) == (before, database)
+        assert not (folder / "mlruns" / "t").exists()
+        assert cli("discard", "t", "--yes").code == 0
+        assert cli("plan", "dropout.toml").code == 0
+
+    def test_a_snapshot_is_restored(self, folder: Path, cli: Cli) -> None:
+        write(folder / "t.csv", rows())
+        assert cli("adopt", "t.csv", *QUESTION, "--hypothesis", "B:A:score").code == 0
+        page = (folder / "reports/t/report.md").read_bytes()
+        for words in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+            subprocess.run(words, check=True, capture_output=True)
+        made = cli("snapshot", "t")
+        assert made.code == 0, made.err
+        restored = cli("restore", "--mlruns", "new")
+        assert restored.code == 0, restored.err
+        assert len(LocalStore(Path("new/mlflow.db")).records("t")) == 10
+        assert cli("report", "t", "--reports", "again", "--mlruns", "new").code == 0
+        assert (folder / "again/t/report.md").read_bytes() == page
+        database = Path("new/mlflow.db").read_bytes()
+        assert cli("adopt", "t.csv", *QUESTION, "--hypothesis", "B:A:score", "--mlruns", "new").code == 0
+        assert Path("new/mlflow.db").read_bytes() == database
+
+    def test_to_a_server(self, folder: Path, cli: Cli, new_tracking_server: Callable[[], Any]) -> None:
+        write(folder / "t.csv", rows())
+        server = ("--tracking-uri", new_tracking_server().address)
+        for _ in range(2):
+            assert cli("adopt", "t.csv", *QUESTION, "--hypothesis", "B:A:score", *server).code == 0
+        assert stored() == {}
+        workspace = Workspace(tracking_uri=server[1])
+        assert results("t", workspace).frame()["test/score"].tolist() == [row["score"] for row in rows()]
+        assert cli("discard", "t:B", "--yes", *server).code == 0
+        assert len(results("t", workspace).done()) == 5
+
     def test_the_same_table_again_does_nothing(self, folder: Path, cli: Cli) -> None:
         write(folder / "t.csv", rows())
         write(folder / "t.parquet", rows()[::-1])  # the same scores

@@ -65,6 +65,50 @@ class TestRoundTrip:
         assert "Does --dropout help?" in report
         assert "Without --dropout" in report
 
+    @pytest.mark.usefixtures("threads")
+    def test_a_script_that_logs_to_mlflow(self, cli: Cli) -> None:
+        shutil.copy(ROOT / "tests" / "mlflow_script" / "train.py", "train.py")
+        made = cli("init", "--command", "python train.py --lr 0.05 --dropout")
+        assert made.code == 0, made.err
+        section = study_file.load(Path("study.toml")).settings["run"]
+        assert (section["scores"], "pattern" in section) == ("mlflow", False)
+        text = Path("study.toml").read_text(encoding="utf-8")
+        assert "logs them with MLflow, under the names val_loss and test_loss" in text
+        Path("study.toml").write_text(text.replace("seeds = [1, 2, 3, 4, 5]", "seeds = [1]"), encoding="utf-8")
+        planned = cli("plan", "study.toml", "--check")
+        assert planned.code == 0, planned.err
+        done = cli("run", "study.toml", "--workers", "1", "--json")
+        assert done.code == 0, done.err
+        assert '"done": 2, "failed": 0, "missing": 0' in done.out
+
+    def test_a_script_that_only_mentions_mlflow_or_logs_elsewhere(self) -> None:
+        Path("train.py").write_text("import mlflow\nmlflow.start_run()")
+        assert "scores" not in run_section("python train.py --lr 1")
+        Path("train.py").write_text("from mlflow import log_metric, set_experiment\nset_experiment('x')\nlog_metric()")
+        assert run_section("python train.py --lr 1")["scores"] == "mlflow"
+        text = Path("study.toml").read_text(encoding="utf-8")
+        assert "calls mlflow.set_experiment: leave it out" in text
+        assert "scores" not in run_section("python train.py --lr 1 --out scores.json")
+
+    @pytest.mark.usefixtures("threads")
+    @pytest.mark.parametrize(
+        "returned",
+        [
+            "{'val_acc': 0.5, 'test_acc': 0.25 + norm}",
+            "{'val': {'accuracy': 0.5}, 'test': {'accuracy': 0.25 + norm}}",
+        ],
+    )
+    def test_a_function_is_planned_and_run_as_the_file_stands(self, cli: Cli, returned: str) -> None:
+        source = "def train(settings, run):\n    for i in range(run.budget): run.epoch(i + 1, {'val_acc': i})\n"
+        Path("mine.py").write_text(source + f"    norm = settings.get('norm', True)\n    return {returned}\n")
+        made = cli("init", "--function", "mine:train")
+        assert made.code == 0, made.err
+        planned = cli("plan", "study.toml", "--check")
+        assert planned.code == 0, planned.err
+        done = cli("run", "study.toml", "--workers", "1", "--json")
+        assert done.code == 0, done.err
+        assert '"done": 10, "failed": 0, "missing": 0' in done.out
+
     @pytest.mark.usefixtures("script")
     def test_what_is_commented_out_is_right_as_well(self) -> None:
         study_of("python train.py --lr 0.01 --dropout")

@@ -10,14 +10,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import TrackingServer
+from servers import PASSWORD, QUOTED, TrackingServer
 from toy_project import Project, clean_environment, finish, group_members, wait_until
 
 from ablate.study import Record
@@ -258,3 +258,27 @@ def test_on_a_server(logged: Logged, tracking_server: TrackingServer) -> None:
         assert "weight.txt" in [file.path for file in client.list_artifacts(run.info.run_id)]
     with (logged.project.folder / "reports" / logged.name / "results.csv").open() as file:
         assert len([row for row in csv.DictReader(file) if row["metric"] == "test/loss"]) == 2
+
+
+@pytest.mark.parametrize("secret", ["ablate:s3cr%2Ft@127.0.0.1:1/mlflow", "127.0.0.1:1/mlflow?password=s3crt"])
+def test_a_password_that_scripts_would_see_is_refused(logged: Logged, secret: str) -> None:
+    uri = f"postgresql://{secret}"
+    for command in ("plan", "run"):  # before the database is asked
+        ended = logged.project.call(command, "dropout.toml", MLFLOW_TRACKING_URI=uri)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert 'error: --tracking-uri: has a password, which scripts with scores = "mlflow" would be' in ended.stderr
+        assert "put an `mlflow server` in front of the database, or give the password by PGPASSWORD" in ended.stderr
+        assert "s3cr" not in ended.stderr
+
+
+def test_a_database_whose_password_is_elsewhere(logged: Logged, new_database: Callable[..., str]) -> None:
+    uri = new_database(with_mlflow=True)
+    without_tuning(logged, ("[1, 2]", "[1]"))
+    script = logged.project.folder / "train.py"
+    script.write_text(script.read_text() + "\nprint('ADDRESS', mlflow.get_tracking_uri())\n")
+    environment = {"MLFLOW_TRACKING_URI": uri.replace(f":{QUOTED}@", "@"), "PGPASSWORD": PASSWORD}
+    ended = logged.run("--workers", "1", **environment)
+    assert ended.returncode == 0, ended.stderr
+    logs = [path.read_text() for path in (logged.project.folder / "mlruns").rglob("*.log")]
+    assert any("ADDRESS postgresql" in text for text in logs)
+    assert not any(PASSWORD in text or QUOTED in text for text in logs)

@@ -207,3 +207,9 @@ def test_metrics_default_to_every_declared_one_in_order(folder: Path) -> None:
     study = loaded(folder, ("[metric.loss]", '[metric.accuracy]\ndirection = "higher"\n[metric.loss]')).study
     assert study.metrics == ["accuracy", "loss"]
     assert "training" not in resolve(study, "plain")
+
+
+@pytest.mark.parametrize("word", ["failed", "stale"])
+def test_a_word_of_a_command_is_no_arm(folder: Path, word: str) -> None:
+    with pytest.raises(InputError, match=f"arms.{word}: is a word of `ablate run --rerun {word}`; call the arm"):
+        loaded(folder, ("[arms.plain]", f"[arms.{word}]\n[arms.plain]"))

@@ -10,11 +10,13 @@ from pydantic import BaseModel
 
 from ablate import study
 from ablate.study import study_file
+from ablate.study.run_rules import RunSection
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "study-files.md"
 MODELS = (
     study.Study, study.TrainingSettings, study.Arm, study.Tuning, study.FloatSpace, study.CategoricalSpace,
     study.Hypothesis, study.ReportSettings, study.Condition, study.Density, study.Control, study.Match, study.Factor,
+    study.DeclaredMetric, RunSection,
 )  # fmt: skip
 
 

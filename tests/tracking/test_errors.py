@@ -61,7 +61,7 @@ class FailsOnce:
 class TestRepeatedCalls:
     @pytest.mark.parametrize(
         "call",
-        ["create_logged_model", "log_outputs", "artifacts", "finalize_logged_model", "set_terminated", "set_tag"],
+        ["create_logged_model", "log_outputs", "artifacts", "finalize_logged_model", "set_terminated"],
     )
     def test_a_run_whose_recording_was_cut_off_is_recorded_once(
         self, tracker: MlflowTracker, tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
@@ -151,6 +151,15 @@ class TestSweep:
         assert later.sweep(STUDY) == 0
         done = toy.run(later, toy.spec(STUDY))
         assert [(record.run_id, record.status) for record in later.records(STUDY)] == [(done, "FINISHED")]
+
+    def test_a_run_with_its_scores_alone_is_not_done(self, tracker: MlflowTracker) -> None:
+        """Its tag is written with the scores, in one request; ablate was killed before the next, which ends the run."""
+        left = tracker.start(toy.spec(STUDY))
+        tracker.client.set_tag(left, STATUS, "FINISHED")
+        later = MlflowTracker(None, tracker.root)
+        assert [record.status for record in later.records(STUDY)] == ["RUNNING"]
+        assert later.sweep(STUDY) == 1
+        assert [record.status for record in later.records(STUDY)] == ["KILLED"]
 
     def test_a_run_of_an_earlier_version_has_the_status_that_mlflow_gives_it(self, tracker: MlflowTracker) -> None:
         ids = [toy.run(tracker, toy.spec(STUDY, "done")), tracker.start(toy.spec(STUDY, "left"))]

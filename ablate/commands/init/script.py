@@ -20,6 +20,8 @@ _SCORE = re.compile(
     r"\b(val|test)_((?:\w*_)?(?:acc|accuracy|loss|error|err|f1|auc|mae|mse|rmse|r2|ppl|perplexity|score|bleu|bpc|iou))\b"
 )
 _FLAG = re.compile(r"--?[A-Za-z][\w.-]*( ?/ ?--?[A-Za-z][\w.-]*)?", re.ASCII)
+_LOGGING = {"log_metric", "log_metrics", "autolog"}  # calls of MLflow
+_ELSEWHERE = ("set_tracking_uri", "set_experiment")
 _NO_FLAGS = ("help", "version")  # actions of argparse that only print
 
 
@@ -48,6 +50,8 @@ class Script:
     file: str = ""  # as the command names it
     flags: tuple[Flag, ...] = ()
     scores: tuple[str, ...] = ()  # texts such as "val_acc", in the order of the source
+    logs_to_mlflow: bool = False
+    leads_elsewhere: tuple[str, ...] = ()  # its calls by which MLflow would not log to the run of the cell
 
 
 def read_script(file: str, folder: Path) -> Script:
@@ -56,7 +60,10 @@ def read_script(file: str, folder: Path) -> Script:
     if tree is None:
         return Script(file)
     flags = {flag.names: flag for flag in [*_declared(tree), *_typer_options(tree)] if flag.names}
-    return Script(file, tuple(flags.values()), score_names(tree))
+    called = {_last_name(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    logs = bool(called & _LOGGING) and any(module.partition(".")[0] == "mlflow" for module in _modules(tree))
+    elsewhere = tuple(name for name in _ELSEWHERE if name in called) if logs else ()
+    return Script(file, tuple(flags.values()), score_names(tree), logs, elsewhere)
 
 
 def syntax_tree(file: Path) -> ast.Module | None:
@@ -171,6 +178,11 @@ def _typer_flag(argument: ast.arg, default: ast.expr | None) -> Iterator[Flag]:
 
 def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def _modules(tree: ast.Module) -> Iterator[str]:
+    for node in _imports(tree):
+        yield from (name.name for name in node.names) if isinstance(node, ast.Import) else (node.module or "",)
 
 
 def _calls(node: ast.AST | None, name: str) -> bool:

@@ -120,6 +120,10 @@ def _command_todo(command: Command, metric: Metric, script: str) -> Iterator[str
     scores = _example(metric)
     if "out" in command.filled:
         yield f"The scores: {script} must write them to the path {{out}}, as one JSON object such as {scores}."
+    elif _logged(command):
+        yield f"The scores: {script} logs them with MLflow, under the names {metric.val} and {metric.test}."
+        for call in command.script.leads_elsewhere:
+            yield f"{script} calls mlflow.{call}: leave it out, or its scores go elsewhere (docs/mlflow_scores.md)."
     else:
         yield (
             f"The scores: {script} has no flag that is known to take the path of a file for them. As it stands, lines "
@@ -134,6 +138,11 @@ def _command_todo(command: Command, metric: Metric, script: str) -> Iterator[str
             f'The seed: {script} has no flag for it that is known. Add one, and "--seed={{seed}}" to the command: '
             "without it the seeds are mere repetitions."
         )
+
+
+def _logged(command: Command) -> bool:
+    """Whether the scores are those that the script logs to MLflow."""
+    return command.script.logs_to_mlflow and "out" not in command.filled
 
 
 def _arm_todo(arm: Arm | None) -> Iterator[str]:
@@ -153,7 +162,9 @@ def _assignment_of_words(groups: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _command_scores(command: Command, script: str) -> Iterator[str]:
-    if "out" not in command.filled:
+    if _logged(command):
+        yield f'scores = "mlflow"  # {script} logs them itself, to the run that its environment names'
+    elif "out" not in command.filled:
         yield f"pattern = '{PATTERN}'  # of a score in the output of {script}"
     if command.added:
         yield f"# {', '.join(command.added)}: not in the command as given; added because {script} takes them."

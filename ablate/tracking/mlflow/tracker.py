@@ -234,10 +234,18 @@ class MlflowTracker:
             tags[FAILURES] = str(failures)
         if "commit" in result.provenance:
             tags["mlflow.source.git.commit"] = result.provenance["commit"]
+        status = "KILLED" if failures else result.status
+        by_script = logs_to_mlflow(spec.settings)
+        if not by_script:
+            tags[STATUS] = status
         self._writer.log_metrics(run_id, metrics, run_tags({name: value for name, value in tags.items() if value}))
-        self._end(run_id, "KILLED" if failures else result.status)
-        has_other_curves = logs_to_mlflow(spec.settings)
-        if self._cache and spec.phase == "compare" and result.status == "FINISHED" and not has_other_curves:
+        if by_script:
+            self._end(run_id, status)
+        else:
+            self.client.set_terminated(
+                run_id, status
+            )  # last: the tag, in the same request as the scores, is not enough
+        if self._cache and spec.phase == "compare" and result.status == "FINISHED" and not by_script:
             local = local_path(self._artifact_uris.get(run_id, "")) is not None
             self._cache.keep(run_id, result.history, result.artifacts, tables=not local)
         self._epochs.pop(run_id, None)
