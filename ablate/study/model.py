@@ -200,6 +200,17 @@ class Study(Frozen):
         return values
 
     @property
+    def named_metrics(self) -> tuple[str, ...]:
+        """Every metric that the study asks for: its own, that of the tuning, the hypotheses' and the report's."""
+        names = [*self.metrics, *(hypothesis.metric for hypothesis in self.hypotheses)]
+        if self.tuning:
+            names.append(self.tuning.metric.removeprefix("val/"))
+        for condition in self.report.conditions.values():
+            names += condition.metrics
+        names += [density.error for density in self.report.densities.values()]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def trainer(self) -> TrainerKind:
         """What trains every run of the study."""
         return trainer_kind(self.settings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, components, digest
 from ablate.study.catalogue import load_catalogue
 from ablate.trainers import print_capture, provenance
-from ablate.trainers.builtin import controls, cost, evaluation
+from ablate.trainers.builtin import controls, cost, evaluation, trees
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, save_loadable_model
 from ablate.trainers.builtin.loop import Signals, Trainer
 from ablate.trainers.builtin.seeding import root_seed, seed_globals
@@ -49,7 +49,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     _safe_point(progress_log)
     progress = trainer.run(model)
     _safe_point(progress_log)
-    scores, artifacts, unloadable = _evaluate(spec, context, model, data, catalogue, folder / "out")
+    scores, artifacts, unloadable = _evaluate(spec, context, model, data, catalogue, folder / "out", progress_log.log)
     progress_log.heartbeat()
     print_capture.flush()
     shutil.copy(context.log_file(spec), artifacts / LOG)
@@ -173,8 +173,7 @@ class FirstExamples:
 
     def examples(self, split: Split) -> Batch:
         batch = self.data.examples(split)
-        targets = {name: value[: self.limit] for name, value in batch.targets.items()}
-        return Batch(batch.inputs[: self.limit], targets)
+        return evaluation.first_rows(batch, self.limit)
 
 
 def _evaluate(
@@ -184,6 +183,7 @@ def _evaluate(
     data: Data,
     catalogue: Mapping[str, Metric],
     out: Path,
+    log: Callable[[str], None],
 ) -> tuple[dict[str, float], Path, str]:
     """Scores, the folder of artifacts, and why the network is not among these. Only a comparison uses test data."""
     shutil.rmtree(out, ignore_errors=True)
@@ -195,8 +195,9 @@ def _evaluate(
     scores |= cost.count(model, validation.inputs) | controls.trained_parameters(model)
     if spec.phase == "compare":
         test = data.examples("test")
-        scores |= _test(model, test, list(catalogue.values()), curve[0], out)
-        scores["count/test_examples"] = float(len(test.inputs))
+        needed = {*context.curve_metrics, *context.named_metrics}
+        scores |= _test(model, test, catalogue.values(), needed, curve[0], out, log)
+        scores["count/test_examples"] = float(trees.row_count(test.inputs))
     unloadable = ""
     if spec.phase != "tune":  # last: it draws random numbers
         shape = list(validation.inputs.shape[1:])
@@ -204,9 +205,18 @@ def _evaluate(
     return scores, out, unloadable
 
 
-def _test(model: torch.nn.Module, test: Batch, metrics: list[Metric], primary: Metric, out: Path) -> dict[str, float]:
+def _test(
+    model: torch.nn.Module,
+    test: Batch,
+    catalogue: Iterable[Metric],
+    needed: Collection[str],
+    primary: Metric,
+    out: Path,
+    log: Callable[[str], None],
+) -> dict[str, float]:
     """The test scores; writes per-example scores, conditions and pictures to `out`."""
     output = evaluation.predict(model, test)
+    metrics = evaluation.computable(catalogue, output, test.targets, needed, log)
     evaluation.save_frame(evaluation.score_frame(output, test.targets, metrics), out / "scores.parquet")
     evaluation.save_frame(evaluation.condition_frame(test.targets), out / "conditions.parquet")
     arrays: dict[str, Any] = evaluation.example_arrays(test, output, primary, spread=PICTURES)
