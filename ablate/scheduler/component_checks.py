@@ -78,6 +78,8 @@ def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
             of_arm[section] = built[identity]
         if "control" in settings:
             problems += _control_problems(settings, of_arm["data"], of_arm["model"], file, arm)
+        if of_arm["model"] is not None:
+            problems += _optimizer_problems(settings, of_arm["model"], file, arm)
         if of_arm["data"] is not None and of_arm["model"] is not None:
             identity_of_pass = repr(settings["data"]), repr(settings["model"])
             if identity_of_pass not in passed:
@@ -209,9 +211,23 @@ def _control_problems(
     with _collecting(problems, file, location):
         if data is not None:
             controlled = controls.controlled(data.data, control)
-            for split in ("val", "test") if control.get("shuffle_input") else ():
+            for split in ("val", "test") if control.get("shuffle_input") else ("val",):
                 controlled.examples(split)
     return [_with_arm(problem, file, arm) if problem.place.startswith("control.") else problem for problem in problems]
+
+
+def _optimizer_problems(settings: Mapping[str, Any], model: Any, file: str, arm: str) -> list[Problem]:
+    """What is wrong with an optimizer and a schedule of the study's own."""
+    from ablate.study import TrainingSettings
+    from ablate.trainers.builtin.optimizers import make_optimizer, make_schedule
+    from ablate.trainers.contract import Fits
+
+    training = TrainingSettings.model_validate(settings["training"])
+    problems: list[Problem] = []
+    if (training.optimizer or training.schedule) and not isinstance(model, Fits):
+        with _collecting(problems, file, f"settings.training of arm {arm}"):
+            make_schedule(make_optimizer(model.parameters(), training), training, 10 * training.epochs, 10)
+    return [problem._replace(file=file) for problem in problems]
 
 
 def _with_arm(problem: Problem, file: str, arm: str) -> Problem:
@@ -222,8 +238,12 @@ def _wrong_type(section: str, component: object, location: str, file: str) -> It
     """A component must at least have the type that `trainers.contract` asks for."""
     import torch
 
+    from ablate.trainers.builtin.run import PARAMETERS_RULE, has_parameters
+
     if section == "model" and not isinstance(component, torch.nn.Module):
         yield Problem(file, location, "its factory must make a torch.nn.Module", type(component).__name__)
+    if section == "loss" and has_parameters(component):
+        yield Problem(file, location, PARAMETERS_RULE, type(component).__name__)
     if section == "loss" and not callable(component):
         yield Problem(
             file, location, "its factory must make a function of output and targets", type(component).__name__

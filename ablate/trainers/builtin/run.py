@@ -19,15 +19,18 @@ from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, Traini
 from ablate.study.catalogue import load_catalogue
 from ablate.trainers import print_capture, provenance
 from ablate.trainers.builtin import controls, cost, evaluation, trees
-from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, save_loadable_model
+from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, inputs_shape, save_loadable_model
 from ablate.trainers.builtin.loop import Signals, Trainer
 from ablate.trainers.builtin.seeding import root_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress
 from ablate.trainers.context import Context
 from ablate.trainers.contract import Batch, Data, Split
-from ablate.trainers.errors import Stopped
+from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.progress_log import LOG, ProgressLog
 
+PARAMETERS_RULE = (
+    "has parameters, which would not be trained: keep them in the network, or freeze them with requires_grad_(False)"
+)
 PICTURES = 6  # evenly spaced test examples saved for the report's gallery, beside the median and the worst one
 
 
@@ -117,7 +120,7 @@ def _matched_setting(spec: RunSpec) -> dict[str, str]:
 
 
 def _examples_seen(trainer: Trainer, progress: Progress) -> int:
-    return len(progress.history) * trainer.steps_per_epoch * min(trainer.settings.batch_size, trainer.data.train_size)
+    return len(progress.history) * trainer.examples_per_epoch
 
 
 def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, torch.nn.Module, Any]:
@@ -131,7 +134,14 @@ def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, 
     model = components.bind(section, place="settings.model", file=spec.study)()
     controls.freeze(model, control.get("freeze", []))
     loss = components.bind(spec.settings["loss"], place="settings.loss", file=spec.study)()
-    return data, model.to(device), loss
+    if has_parameters(loss):
+        raise RunFailed(f"the loss {PARAMETERS_RULE}")
+    return data, model.to(device), loss.to(device) if isinstance(loss, torch.nn.Module) else loss
+
+
+def has_parameters(loss: object) -> bool:
+    """Whether it has parameters that a gradient would change."""
+    return isinstance(loss, torch.nn.Module) and any(p.requires_grad for p in loss.parameters())
 
 
 def load_data(
@@ -200,7 +210,7 @@ def _evaluate(
         scores["count/test_examples"] = float(trees.row_count(test.inputs))
     unloadable = ""
     if spec.phase != "tune":  # last: it draws random numbers
-        shape = list(validation.inputs.shape[1:])
+        shape = inputs_shape(validation.inputs)
         unloadable = save_loadable_model(model, controls.matched_model(spec.settings), shape, out / "model")
     return scores, out, unloadable
 

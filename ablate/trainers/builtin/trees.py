@@ -1,4 +1,8 @@
-"""Tensors in mappings, tuples and lists, as a network's inputs and outputs come. Knows no batch and no study."""
+"""Tensors in mappings, tuples and lists, as a network's inputs and outputs come. Knows no batch and no study.
+
+The form of a tree, as JSON without its rows: `{"shape": [17, 6], "dtype": "float32"}` of a tensor, a table of forms
+`{"mapping": {…}}`, or a list of them, `{"tuple": […]}` or `{"list": […]}`.
+"""
 
 from __future__ import annotations
 
@@ -77,3 +81,26 @@ def flat(tree: Tree, name: str = "") -> dict[str, Tensor]:
     items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
     below = {key: flat(value) for key, value in items}
     return {".".join(filter(None, [str(key), rest])): v for key, values in below.items() for rest, v in values.items()}
+
+
+def form(tree: Tree) -> dict[str, Any]:
+    """The shape of one row and the dtype of every tensor, as JSON."""
+    if isinstance(tree, Tensor):
+        return {"shape": list(tree.shape[1:]), "dtype": str(tree.dtype).removeprefix("torch.")}
+    if isinstance(tree, Mapping):
+        return {"mapping": {str(key): form(value) for key, value in tree.items()}}
+    return {"tuple" if isinstance(tree, tuple) else "list": [form(value) for value in tree]}
+
+
+def of_form(form: Mapping[str, Any], make: Callable[[list[int], torch.dtype], Tensor]) -> Tree:
+    """A tree of this form, each tensor by `make(shape of a row, dtype)`. Raises ValueError for what is no form."""
+    match form:
+        case {"shape": list(shape), "dtype": str(dtype)} if isinstance(getattr(torch, dtype, None), torch.dtype):
+            return make(shape, getattr(torch, dtype))
+        case {"mapping": dict(items)}:
+            return {key: of_form(value, make) for key, value in items.items()}
+        case {"tuple": list(items)}:
+            return tuple(of_form(value, make) for value in items)
+        case {"list": list(items)}:
+            return [of_form(value, make) for value in items]
+    raise ValueError(f"no form of inputs: {str(form)[:80]}")
