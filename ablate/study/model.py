@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ablate.study.runs import Scalar, TrainerKind, trainer_kind
 
@@ -33,6 +40,16 @@ class TrainingSettings(Frozen):
     gradient_clip: float = Field(default=1.0, ge=0)  # global norm; 0 = off
     precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     threads: int = Field(default=1, ge=1)
+    last_batch: Literal["drop", "keep"] = "drop"  # of an epoch, where it is not full
+    optimizer: dict[str, Any] = {}  # factory and its settings; default: AdamW
+    schedule: dict[str, Any] = {}  # factory and its settings; default: linear warm-up, then cosine to 0
+
+    @model_serializer(mode="wrap")
+    def _without_later_settings(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without settings that came later, where they have their default: the keys of older runs stay."""
+        values: dict[str, Any] = plain(self)
+        later = {name: type(self).model_fields[name].default for name in ("last_batch", "optimizer", "schedule")}
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 class Match(Frozen):
@@ -199,6 +216,17 @@ class Study(Frozen):
         if isinstance(declared, dict) and declared and "metrics" not in values:
             return {**values, "metrics": list(declared)}
         return values
+
+    @property
+    def named_metrics(self) -> tuple[str, ...]:
+        """Every metric that the study asks for: its own, that of the tuning, the hypotheses' and the report's."""
+        names = [*self.metrics, *(hypothesis.metric for hypothesis in self.hypotheses)]
+        if self.tuning:
+            names.append(self.tuning.metric.removeprefix("val/"))
+        for condition in self.report.conditions.values():
+            names += condition.metrics
+        names += [density.error for density in self.report.densities.values()]
+        return tuple(dict.fromkeys(names))
 
     @property
     def trainer(self) -> TrainerKind:

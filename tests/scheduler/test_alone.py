@@ -21,7 +21,7 @@ from ablate.scheduler.scheduler import Scheduler
 from ablate.scheduler.shutdown import Interrupted
 from ablate.study import InputError, Record, RunResult, RunSpec
 from ablate.tracking.memory import MemoryTracker
-from ablate.trainers.builtin.run import execute
+from ablate.trainers.host import execute
 
 ODD = """
 name = "odd"

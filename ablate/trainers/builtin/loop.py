@@ -16,6 +16,7 @@ import torch
 
 from ablate.study import TrainingSettings
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
+from ablate.trainers.builtin.optimizers import make_optimizer, make_schedule
 from ablate.trainers.builtin.seeding import derive_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress, TrainState
 from ablate.trainers.contract import Batch, Data, Fits, Loss
@@ -62,8 +63,13 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches only: a last batch of one example has no batch statistics."""
-        return max(1, self.data.train_size // self.settings.batch_size)
+        """Full batches only, since a last batch of one example has no batch statistics, or with `last_batch`, all."""
+        full, rest = divmod(self.data.train_size, self.settings.batch_size)
+        return max(1, full + (self.settings.last_batch == "keep" and rest > 0))
+
+    @property
+    def examples_per_epoch(self) -> int:
+        return min(self.steps_per_epoch * self.settings.batch_size, self.data.train_size)
 
     def batches(self, epoch: int, *, start: int = 0, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """The examples of one epoch (from 0): order, views and noise depend on (seed, epoch) alone.
@@ -112,12 +118,12 @@ class Trainer:
                 next_poll = time.perf_counter() + POLL_SECONDS
 
     def _train(self, model: torch.nn.Module) -> Progress:
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
-        )
+        optimizer = make_optimizer(model.parameters(), self.settings)
+        steps = self.steps_per_epoch * self.settings.epochs
+        schedule = make_schedule(optimizer, self.settings, steps, self.steps_per_epoch)
         # float16 needs its gradients scaled, or small ones become zero
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
-        state = TrainState(model, optimizer, scaler, self.device)
+        state = TrainState(model, optimizer, schedule, scaler, self.device)
         self._resume(state)
         state.next_poll = time.perf_counter() + POLL_SECONDS
         while (epoch := len(state.progress.history)) < self.settings.epochs:
@@ -149,8 +155,6 @@ class Trainer:
         """Do the remaining steps of an epoch. Returns the mean loss over all its steps."""
         model, optimizer, scaler, first = state.model, state.optimizer, state.scaler, state.step
         for step, batch in enumerate(self.batches(epoch, start=first, generator=state.generator), start=first):
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + step)
             with self.autocast():
                 output = model(batch.inputs)
             loss = self.loss(output, batch.targets)
@@ -161,19 +165,12 @@ class Trainer:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), self.settings.gradient_clip)
             scaler.step(optimizer)
             scaler.update()
+            state.schedule.step()
             state.loss_sum += loss.detach()
             state.step = step + 1
             if time.perf_counter() >= state.next_poll:
                 self._poll(state)
         return state.loss_sum.item() / self.steps_per_epoch
-
-    def learning_rate(self, step: int) -> float:
-        """Of a step (from 0): linear warm-up, then a cosine that would reach zero one step after the last."""
-        steps = self.steps_per_epoch * self.settings.epochs
-        warmup = self.settings.warmup_fraction * steps
-        if step < warmup:
-            return self.settings.learning_rate * (step + 1) / (warmup + 1)
-        return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
     @property
     def precision(self) -> torch.dtype:
