@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 CHECKED: Mapping[TrainerKind, str] = {  # what a check has looked at, by trainer
-    "built-in": "every component was imported and built, and every untrained network scored on validation examples",
+    "built-in": "every component was imported and built, and every untrained network scored on validation examples; "
+    "nothing was trained",
     "command": "every program and placeholder was found; no command was run",
     "function": "every function was imported and takes its arguments; none was called",
 }

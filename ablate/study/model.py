@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
     BaseModel,
@@ -249,17 +249,41 @@ class Study(Frozen):
         return at_level[0] if at_level else self.baseline
 
 
+class Accumulator(Protocol):
+    """Adds up the score of a split, some examples at a time."""
+
+    def update(self, output: Any, targets: Mapping[str, Any]) -> None: ...
+
+    def compute(self) -> Any:
+        """A number, or a tensor with one."""
+
+
+def _no_function(output: Any, targets: Mapping[str, Any]) -> Any:
+    raise RuntimeError("this metric gives no values of single examples")
+
+
 @dataclass(frozen=True)
 class Metric:
     """A named per-example function of (output, targets) and how a split's values become one score.
 
     `per_example` gives a float tensor (batch,); NaN marks an example for which the metric is undefined.
+
+    In its place, `accumulator` makes an object that adds up the score of a split without its outputs being kept: it
+    has `update(output, targets)`, called with some examples at a time, and `compute()`, which gives the number. The
+    metric is then pooled.
     """
 
     name: str
     label: str
     unit: str
     direction: Direction
-    per_example: Callable[[Any, Mapping[str, Any]], Any]
+    per_example: Callable[[Any, Mapping[str, Any]], Any] = _no_function
     reduction: Reduction = "mean"
     pooled: bool = False  # defined only for a whole split: per-example values are not stored
+    accumulator: Callable[[], Accumulator] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.per_example is _no_function) == (self.accumulator is None):
+            raise ValueError(f"metric {self.name!r} needs a function per_example or an accumulator, and not both")
+        if self.accumulator is not None:
+            object.__setattr__(self, "pooled", True)

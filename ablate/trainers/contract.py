@@ -51,7 +51,10 @@ class Model(Protocol):
 
 @runtime_checkable
 class Fits(Protocol):
-    """A model trained without gradients: a torch.nn.Module whose `fit` gets one epoch of training batches."""
+    """A model that fits itself: a torch.nn.Module whose `fit` gets one epoch of training batches, without gradients.
+
+    Where `fit` has an argument `run`, a `builtin.fitting.FitRun`, gradients are on, and it may ask for more epochs.
+    """
 
     def fit(self, batches: Iterable[Batch]) -> None: ...
 

@@ -32,17 +32,76 @@ def predict(model: torch.nn.Module, examples: Batch | Tree) -> Any:
     A `UsesTargets` model gets whole batches; any other model gets the inputs alone. Raises WrongOutput where the
     output is of another kind, or a tensor in it has not one row an example.
     """
-    model.eval()
     batch = examples if isinstance(examples, Batch) else Batch(examples, {})
-    outputs = []
-    for chunk in _chunks(batch):
-        if isinstance(examples, Batch) and isinstance(model, UsesTargets):
-            output = model.answer(chunk)
-        else:
-            output = model(chunk.inputs)
+    return trees.concatenate([output for output, _ in _outputs(model, batch, answer=isinstance(examples, Batch))])
+
+
+def _outputs(model: torch.nn.Module, examples: Batch, *, answer: bool = True) -> Iterator[tuple[Any, Batch]]:
+    """The output for each chunk of the examples, and the chunk."""
+    model.eval()
+    for chunk in _chunks(examples):
+        output = model.answer(chunk) if answer and isinstance(model, UsesTargets) else model(chunk.inputs)
         _check_output(output, trees.row_count(chunk.inputs))
-        outputs.append(output)
-    return trees.concatenate(outputs)
+        yield output, chunk
+
+
+def _raise(metric: Metric, error: WrongOutput) -> None:
+    raise error
+
+
+@torch.no_grad()
+def score_model(
+    model: torch.nn.Module,
+    examples: Batch,
+    metrics: Sequence[Metric],
+    leave_out: Callable[[Metric, WrongOutput], None] = _raise,
+) -> dict[str, float]:
+    """`score` of the model's output, which is not kept where every metric adds up its score.
+
+    Raises WrongOutput as `predict` and `score` do; one that is added up goes to `leave_out`.
+    """
+    if not all(metric.accumulator for metric in metrics):
+        return score(predict(model, examples), examples.targets, metrics)
+    added = {metric.name: _Accumulated(metric) for metric in metrics}
+    for output, chunk in _outputs(model, examples):
+        for accumulated in added.values():
+            accumulated.update(output, chunk.targets)
+    scores = {}
+    for metric in metrics:
+        try:
+            scores[metric.name] = added[metric.name].score()
+        except WrongOutput as error:
+            leave_out(metric, error)
+    return scores
+
+
+class _Accumulated:
+    """The score of a metric that adds it up; `score` raises WrongOutput, which names the metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._accumulator: Any = None
+        self._error: Exception | None = None
+
+    def update(self, output: Any, targets: Mapping[str, Tensor]) -> None:
+        """An error is kept for `score`: another metric's updates go on."""
+        if self._error:
+            return
+        try:
+            if self._accumulator is None and self._metric.accumulator:
+                self._accumulator = self._metric.accumulator()
+            self._accumulator.update(output, targets)
+        except Exception as error:  # the function may raise anything
+            self._error = error
+
+    def score(self) -> float:
+        try:
+            if self._error:
+                raise self._error
+            return float(self._accumulator.compute())
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise WrongOutput(f"metric {self._metric.name!r} cannot be computed: {reason}") from error
 
 
 def _check_output(output: Any, examples: int) -> None:
@@ -56,23 +115,33 @@ def _check_output(output: Any, examples: int) -> None:
 
 def _chunks(examples: Batch) -> Iterator[Batch]:
     for start in range(0, max(1, trees.row_count(examples.inputs)), CHUNK):
-        yield _rows(examples, slice(start, start + CHUNK))
+        yield chosen(examples, slice(start, start + CHUNK))
 
 
 def first_rows(examples: Batch, count: int) -> Batch:
     """At most `count` examples."""
-    return _rows(examples, slice(count))
+    return chosen(examples, slice(count))
 
 
-def _rows(examples: Batch, rows: slice) -> Batch:
-    return Batch(trees.rows(examples.inputs, rows), {name: value[rows] for name, value in examples.targets.items()})
+def chosen(examples: Batch, rows: slice | Tensor) -> Batch:
+    """The examples at these places."""
+    return Batch(trees.rows(examples.inputs, rows), trees.rows(examples.targets, rows))
+
+
+def evenly_spaced(size: int, count: int) -> Tensor:
+    """The indices of at most `count` of `size` examples, int64."""
+    return torch.linspace(0, size - 1, min(count, size)).long()
 
 
 def metric_values(metric: Metric, output: Any, targets: Mapping[str, Tensor]) -> Tensor:
     """What the metric's function gives: (batch,), or for a pooled metric a tensor of any shape.
 
-    Raises WrongOutput, which names the metric and the rule.
+    Of a metric that adds up its score, that number. Raises WrongOutput, which names the metric and the rule.
     """
+    if metric.accumulator:
+        accumulated = _Accumulated(metric)
+        accumulated.update(output, targets)
+        return torch.tensor(accumulated.score(), dtype=torch.float64)
     name = f"metric {metric.name!r}"
     try:
         values = metric.per_example(output, targets)
@@ -99,16 +168,25 @@ def computable(
     log: Callable[[str], None],
 ) -> list[Metric]:
     """The metrics that can be computed; those left out are told to `log`. Raises WrongOutput for one in `needed`."""
-    kept = []
+    kept, leave_out = [], leaving_out(needed, log)
     for metric in metrics:
         try:
             metric_values(metric, output, targets)
             kept.append(metric)
         except WrongOutput as error:
-            if metric.name in needed:
-                raise
-            log(f"{error}; the study does not ask for it, so it is left out of the scores")
+            leave_out(metric, error)
     return kept
+
+
+def leaving_out(needed: Collection[str], log: Callable[[str], None]) -> Callable[[Metric, WrongOutput], None]:
+    """What to do with a metric that cannot be computed: tell `log`, or where it is in `needed`, raise the error."""
+
+    def leave_out(metric: Metric, error: WrongOutput) -> None:
+        if metric.name in needed:
+            raise error
+        log(f"{error}; the study does not ask for it, so it is left out of the scores")
+
+    return leave_out
 
 
 @torch.no_grad()
@@ -122,6 +200,8 @@ def score(output: Any, targets: Mapping[str, Tensor], metrics: Iterable[Metric])
 
 def reduce(metric: Metric, values: Tensor) -> float:
     """The score of a split from its examples' values (batch,), ignoring NaN."""
+    if metric.accumulator:
+        return float(values)
     values = values.double()
     defined = values[~values.isnan()]
     if defined.numel() == 0:
@@ -182,15 +262,15 @@ def example_arrays(batch: Batch, output: Any, metric: Metric, *, spread: int) ->
     metric is defined for any; then `spread` evenly spaced examples (role 0), the same in every run on the same data.
     """
     size = trees.row_count(batch.inputs)
-    even = torch.linspace(0, size - 1, min(spread, size)).long().tolist()
-    chosen = median_and_worst(metric, metric_values(metric, output, batch.targets))
-    index = torch.tensor([*chosen, *even])
+    even = evenly_spaced(size, spread).tolist()
+    notable = median_and_worst(metric, metric_values(metric, output, batch.targets))
+    index = torch.tensor([*notable, *even])
     named_inputs = trees.flat(batch.inputs)
     arrays = {f"inputs/{name}" if name else "inputs": value for name, value in named_inputs.items()}
     arrays |= {f"target/{name}": value for name, value in batch.targets.items()}
     arrays |= {f"output/{name}": value for name, value in trees.flat(output, "value").items()}
     selected = {name: _numbers(value[index.to(value.device)]) for name, value in arrays.items()}
-    role = np.array([*(MEDIAN, WORST)[: len(chosen)], *[SPREAD] * len(even)])
+    role = np.array([*(MEDIAN, WORST)[: len(notable)], *[SPREAD] * len(even)])
     return {"index": index.numpy(), "role": role, **selected}
 
 

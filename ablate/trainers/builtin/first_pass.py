@@ -11,6 +11,7 @@ import torch
 
 from ablate.study import Metric
 from ablate.trainers.builtin import evaluation
+from ablate.trainers.builtin.fitting import takes_run
 from ablate.trainers.contract import Batch, Data, Fits
 from ablate.trainers.errors import RunFailed
 
@@ -28,10 +29,10 @@ def first_pass(
 
     Raises NetworkFailed, and WrongOutput where the output or a metric is of a wrong kind, or where the metric of the
     tuning is undefined for every validation example. A model that is fitted is fitted to a few training examples
-    first; one that cannot be is not looked at.
+    first; one that cannot be, or whose `fit` takes `run` and may take as long as a training, is not looked at.
     """
     with torch.random.fork_rng(devices=[]):
-        if isinstance(model, Fits) and not _fit(model, data):
+        if isinstance(model, Fits) and (takes_run(model) or not _fit(model, data)):
             return
         for batch in (evaluation.first_rows(validation, FEW), validation):
             try:
@@ -52,7 +53,8 @@ def _pass(model: torch.nn.Module, batch: Batch, metrics: Iterable[Metric], tunin
         reason = f"{type(error).__name__}: {error}"
         raise NetworkFailed(f"the network cannot be called with validation examples: {reason}") from error
     scores = evaluation.score(output, batch.targets, metrics)
-    if tuning is not None and math.isnan(scores[tuning.name]):
+    # a pooled metric may become defined by training, as a precision does with the first positive answer
+    if tuning is not None and not tuning.pooled and math.isnan(scores[tuning.name]):
         rule = "is undefined (NaN) for every validation example, so it cannot be tuned"
         raise evaluation.WrongOutput(f"metric {tuning.name!r} {rule}")
 

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from ablate.study import TrainingSettings
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
+from ablate.trainers.builtin.fitting import FitRun, takes_run
 from ablate.trainers.builtin.optimizers import make_optimizer, make_schedule
 from ablate.trainers.builtin.seeding import derive_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress, TrainState
@@ -60,6 +62,7 @@ class Trainer:
     on_epoch: Callable[[Mapping[str, float]], None]
     checkpoint: ResumeCheckpoint | None = None
     signals: Signals | None = None
+    folder: Path | None = None  # for a model that fits itself
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,15 +100,43 @@ class Trainer:
         return self._train(model)
 
     def _fit(self, model: Any) -> Progress:
-        """Never resumed from a checkpoint: a fitted model may keep what it has learnt outside its `state_dict`."""
+        """Never resumed from a checkpoint: a fitted model may keep what it has learnt outside its `state_dict`.
+
+        A `fit` with the argument `run` is called with gradients on, and may report epochs.
+        """
         progress = Progress()
         started = time.perf_counter()
-        with torch.no_grad():
-            model.fit(self._polling(self.batches(epoch=0)))
-        progress.seconds["train"] = time.perf_counter() - started
-        self._validate(progress, model.eval(), {"epoch": 1.0})
-        progress.seconds["validate"] = time.perf_counter() - started - progress.seconds["train"]
+        if takes_run(model):
+            seed_globals(self.seed, "noise", 0)
+            model.fit(self._polling(self.batches(epoch=0)), run=self._fit_run(model, progress))
+        else:
+            with torch.no_grad():
+                model.fit(self._polling(self.batches(epoch=0)))
+        progress.seconds["train"] = time.perf_counter() - started - progress.seconds["validate"]
+        if not progress.history:
+            self._timed_validation(progress, model, {"epoch": 1.0})
+        model.eval()
         return progress
+
+    def _fit_run(self, model: torch.nn.Module, progress: Progress) -> FitRun:
+        def report(epoch: float, scores: Mapping[str, float]) -> None:
+            training = model.training
+            self._timed_validation(progress, model, {"epoch": epoch, **scores})
+            model.train(training)
+            if self._stop_requested():
+                raise Stopped
+
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        threads, epochs = self.settings.threads, self.settings.epochs
+        return FitRun(
+            self.seed, self.device, threads, epochs, self.folder, lambda e: self._polling(self.batches(e)), report
+        )
+
+    def _timed_validation(self, progress: Progress, model: torch.nn.Module, entry: dict[str, float]) -> None:
+        started = time.perf_counter()
+        self._validate(progress, model.eval(), entry)
+        progress.seconds["validate"] += time.perf_counter() - started
 
     def _polling(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches; polls the stop signal between them and raises Stopped."""
@@ -216,7 +247,9 @@ class Trainer:
         if saved is not None:
             if saved["step"]:
                 self._start_epoch(state, len(saved["history"]))
-            state.load_state_dict(saved)
+            # checkpoints of earlier versions lack it: their schedule was a function of the step
+            steps_done = len(saved["history"]) * self.steps_per_epoch + saved["step"]
+            state.load_state_dict({"schedule": {"step": steps_done}, **saved})
             self._log(f"continued from a checkpoint {state.progress.resumed_from}")
             for entry in state.progress.history:
                 self.on_epoch(entry)

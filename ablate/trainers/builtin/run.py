@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,9 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     catalogue = load_catalogue(context.catalogue, file="study")
     curve = [catalogue[name] for name in context.curve_metrics]
     checkpoint = _checkpoint(folder, code, device)
-    trainer = make_trainer(spec, data, loss, curve, device, progress_log.log_epoch, checkpoint, progress_log)
+    trainer = make_trainer(
+        spec, data, loss, curve, device, progress_log.log_epoch, checkpoint, progress_log, folder / "fit"
+    )
     progress_log.safe_point()
     progress = trainer.run(model)
     progress_log.safe_point()
@@ -92,17 +94,18 @@ def make_trainer(
     on_epoch: Callable[[Mapping[str, float]], None],
     checkpoint: ResumeCheckpoint | None = None,
     signals: Signals | None = None,
+    folder: Path | None = None,
 ) -> Trainer:
     """The Trainer of a run; after every epoch it scores `curve` on validation data, in the training's precision."""
     validation = data.examples("val")
 
     def validate(model: torch.nn.Module) -> dict[str, float]:
         with trainer.autocast():
-            output = evaluation.predict(model, validation)
-        return {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
+            scores = evaluation.score_model(model, validation, curve)
+        return {f"val/{name}": value for name, value in scores.items()}
 
     training = TrainingSettings(**spec.settings["training"])
-    trainer = Trainer(data, loss, training, root_seed(spec), device, validate, on_epoch, checkpoint, signals)
+    trainer = Trainer(data, loss, training, root_seed(spec), device, validate, on_epoch, checkpoint, signals, folder)
     return trainer
 
 
@@ -192,14 +195,13 @@ def _evaluate(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     validation = data.examples("val")
-    output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]
-    scores = {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
+    scores = {f"val/{k}": v for k, v in evaluation.score_model(model, validation, curve).items()}
     scores |= cost.count(model, validation.inputs) | controls.trained_parameters(model)
     if spec.phase == "compare":
         test = data.examples("test")
         needed = {*context.curve_metrics, *context.named_metrics}
-        scores |= _test(model, test, catalogue.values(), needed, curve[0], out, log)
+        scores |= _test(model, test, list(catalogue.values()), needed, curve[0], out, log)
         scores["count/test_examples"] = float(trees.row_count(test.inputs))
     unloadable = ""
     if spec.phase != "tune":  # last: it draws random numbers
@@ -211,17 +213,31 @@ def _evaluate(
 def _test(
     model: torch.nn.Module,
     test: Batch,
-    catalogue: Iterable[Metric],
+    catalogue: Sequence[Metric],
     needed: Collection[str],
     primary: Metric,
     out: Path,
     log: Callable[[str], None],
 ) -> dict[str, float]:
-    """The test scores; writes per-example scores, conditions and pictures to `out`."""
-    output = evaluation.predict(model, test)
-    metrics = evaluation.computable(catalogue, output, test.targets, needed, log)
-    evaluation.save_frame(evaluation.score_frame(output, test.targets, metrics), out / "scores.parquet")
+    """The test scores; writes per-example scores, conditions and pictures to `out`.
+
+    Where every metric adds up its score, the only outputs that are kept are those of the pictures.
+    """
+    if all(metric.accumulator for metric in catalogue):
+        pictured = evaluation.evenly_spaced(trees.row_count(test.inputs), PICTURES)
+        shown = evaluation.chosen(test, pictured)
+        arrays = evaluation.example_arrays(shown, evaluation.predict(model, shown), primary, spread=PICTURES)
+        arrays["index"] = pictured.numpy()
+        scores = evaluation.score_model(model, test, catalogue, evaluation.leaving_out(needed, log))
+        frame = evaluation.score_frame(None, {}, [])
+    else:
+        output = evaluation.predict(model, test)
+        metrics = evaluation.computable(catalogue, output, test.targets, needed, log)
+        frame = evaluation.score_frame(output, test.targets, metrics)
+        arrays = evaluation.example_arrays(test, output, primary, spread=PICTURES)
+        scores = evaluation.score(output, test.targets, metrics)
+    evaluation.save_frame(frame, out / "scores.parquet")
     evaluation.save_frame(evaluation.condition_frame(test.targets), out / "conditions.parquet")
-    arrays: dict[str, Any] = evaluation.example_arrays(test, output, primary, spread=PICTURES)
-    np.savez_compressed(out / "examples.npz", **arrays)
-    return {f"test/{k}": v for k, v in evaluation.score(output, test.targets, metrics).items()}
+    files: dict[str, Any] = arrays
+    np.savez_compressed(out / "examples.npz", **files)
+    return {f"test/{name}": value for name, value in scores.items()}
