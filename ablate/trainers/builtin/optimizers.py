@@ -111,10 +111,11 @@ def _factory(section: Mapping[str, Any], name: str, also: tuple[str, ...] = ()) 
     place = f"settings.training.{name}"
     factory = components.load_component(section["factory"], file="study", place=f"{place}.factory")
     try:
-        first = next(iter(inspect.signature(factory).parameters), "")
-    except (ValueError, TypeError):
-        first = ""
-    return components.bind(section, place=place, file="study", also=(*filter(None, [first]), *also))
+        parameters = inspect.signature(factory).parameters.values()
+    except (ValueError, TypeError):  # some callables have no signature
+        parameters = {}.values()
+    first = [p.name for p in parameters][:1] if all(p.kind is not p.VAR_POSITIONAL for p in parameters) else []
+    return components.bind(section, place=place, file="study", also=(*first, *also))
 
 
 def _error(name: str, rule: str, value: str) -> InputError:
