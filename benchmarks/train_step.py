@@ -38,6 +38,7 @@ from ablate.depth_refinement.model import PoseNetwork, create_model
 from ablate.study import TrainingSettings
 from ablate.trainers.builtin.evaluation import predict, score
 from ablate.trainers.builtin.loop import Trainer
+from ablate.trainers.builtin.optimizers import WarmupCosine
 
 ARMS: dict[str, dict[str, Any]] = {
     "existing": {},
@@ -163,11 +164,11 @@ class FirstLoop:
         self.optimizer.step()
 
     def train(self) -> None:
-        trainer = OwnLoop.make_trainer(self, "float32")  # type: ignore[arg-type]  # its schedule only
-        for step in range(len(self.loader) * self.options.epochs):
-            for group in self.optimizer.param_groups:
-                group["lr"] = trainer.learning_rate(step)
+        steps = len(self.loader) * self.options.epochs
+        schedule = WarmupCosine(self.optimizer, steps, TrainingSettings(epochs=1).warmup_fraction)
+        for _ in range(steps):
             self.step()
+            schedule.step()
 
 
 class ReadyLoop(FirstLoop):

@@ -20,6 +20,7 @@ from ablate.scheduler.workspace import Workspace, resolve_device
 from ablate.study import InputError, Metric, Problem, components, study_file, trust
 from ablate.study.catalogue import catalogue_of
 from ablate.study.resolve import resolve
+from ablate.trainers.errors import RunFailed
 from ablate.untrusted.wording import shown
 
 if TYPE_CHECKING:
@@ -159,12 +160,14 @@ class _Scorer:
             trust.check(read_settings(model)["factory"], file=str(model), place="model.json")
             check_size(model)
             output = evaluation.predict(load_model(model).to(self.device), batch)
-            scores = evaluation.score(output, batch.targets, self.catalogue)
+            named = self.results.study.named_metrics
+            metrics = evaluation.computable(self.catalogue, output, batch.targets, named, self._note_once)
+            scores = evaluation.score(output, batch.targets, metrics)
             primary = self.results.study.metrics[0]
             if math.isfinite(scores[primary]):
                 return scores
             reason = f"{primary} has no value, as where inputs are not finite"
-        except InputError as error:
+        except (InputError, RunFailed) as error:
             reason = str(error)
         except KeyboardInterrupt:
             raise
@@ -173,9 +176,14 @@ class _Scorer:
         self.notes.append(f"{arm} seed {seed} could not be scored: {reason}")
         return None
 
+    def _note_once(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
     def _examples(self, arm: str) -> Batch | None:
         """All examples, changed as the arm's control says; None, and a note, where that is impossible."""
         from ablate.trainers.builtin.controls import controlled
+        from ablate.trainers.builtin.trees import row_count
 
         settings = resolve(self.results.study, arm)
         section, control = self._data_settings(settings["data"]), settings.get("control", {})
@@ -190,9 +198,10 @@ class _Scorer:
                 self._batches[identity] = None
                 self.notes.append(f"{arm} could not be scored: {error}")
         batch = self._batches[identity]
-        if batch is not None and not len(batch.inputs):
+        count = 0 if batch is None else row_count(batch.inputs)
+        if batch is not None and not count:
             raise InputError(Problem(str(self.file), "", "holds no example"))
-        self.examples = self.examples if batch is None else len(batch.inputs)
+        self.examples = self.examples if batch is None else count
         return batch
 
     def _data_settings(self, of_arm: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ablate.study.space_rules import contains
 
 
 class TuningFailed(Exception):
-    """Every trial of an arm failed, so there are no best settings."""
+    """No trial of an arm has a value, so there are no best settings."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,15 @@ def _outcome(
 
 
 def best(outcomes: Sequence[TrialOutcome], direction: Direction) -> dict[str, Scalar]:
-    """The overrides of the best trial; of equals, the first. Raises TuningFailed when every trial failed."""
+    """The overrides of the best trial; of equals, the first. Raises TuningFailed when no trial has a value."""
     valued = [(o.value if direction == "lower" else -o.value, o.index, o) for o in outcomes if o.value is not None]
     if not valued:
-        raise TuningFailed(f"all {len(outcomes)} tuning trials failed")
+        failed = sum(any(r is not None and r.status == "FAILED" for r in o.records) for o in outcomes)
+        undefined = f"the tuning metric is undefined (NaN) in {len(outcomes) - failed} of {len(outcomes)} tuning trials"
+        others = " and the others failed" if failed else ""
+        raise TuningFailed(
+            f"all {len(outcomes)} tuning trials failed" if failed == len(outcomes) else undefined + others
+        )
     return dict(min(valued, key=lambda v: v[:2])[2].overrides)
 
 

@@ -7,27 +7,36 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.planning import plan
 from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.shutdown import Interrupted
-from ablate.scheduler.workspace import Workspace
+from ablate.scheduler.workspace import Workspace, resolve_device
 from ablate.study import InputError, Problem, Study, components
 from ablate.study.runs import TrainerKind, logs_to_mlflow
+from ablate.trainers.errors import RunFailed
 from ablate.untrusted.addresses import has_password, redacted
 from ablate.untrusted.wording import nearest, place
 
 if TYPE_CHECKING:
     from ablate.trainers.context import Context
-    from ablate.trainers.contract import Data
+    from ablate.trainers.contract import Batch, Data
 
 
 CHECKED: Mapping[TrainerKind, str] = {  # what a check has looked at, by trainer
-    "built-in": "every component was imported and built",
+    "built-in": "every component was imported and built, and every untrained network scored on validation examples; "
+    "nothing was trained",
     "command": "every program and placeholder was found; no command was run",
     "function": "every function was imported and takes its arguments; none was called",
 }
+
+
+class BuiltData(NamedTuple):
+    """The data of an arm, and its validation examples, which may take long to make."""
+
+    data: Data
+    validation: Batch
 
 
 def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
@@ -55,13 +64,18 @@ def check_scripts_address(study: Study, uri: str | None) -> None:
 
 def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
     """Everything that is wrong with the arms' components."""
+    import torch
+
     context = context_of(loaded, workspace, Path(), Path())
     file = str(loaded.path)
     built: dict[str, Any] = {}  # components by section and settings; None for one that could not be built
+    passed: set[tuple[str, str]] = set()  # data and model of the arms that were scored
     problems: list[Problem] = []
+    dtype = torch.get_default_dtype()
     for arm in loaded.study.arms:
         settings = plan.compare_spec(loaded.study, arm, loaded.study.seeds[0]).settings
         of_arm: dict[str, Any] = {}
+        torch.set_default_dtype(dtype)  # an arm may set it for itself
         for section in ("data", "model", "loss"):
             location = f"settings.{section} of arm {arm}"
             identity = repr((section, settings[section]))
@@ -75,7 +89,39 @@ def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
             of_arm[section] = built[identity]
         if "control" in settings:
             problems += _control_problems(settings, of_arm["data"], of_arm["model"], file, arm)
+        if of_arm["model"] is not None:
+            problems += _optimizer_problems(settings, of_arm["model"], file, arm)
+        if of_arm["data"] is not None and of_arm["model"] is not None:
+            identity_of_pass = repr(settings["data"]), repr(settings["model"])
+            if identity_of_pass not in passed:
+                passed.add(identity_of_pass)
+                with _collecting(problems, file, place("arms", arm)):
+                    problems += _first_pass_problems(loaded, workspace, arm, of_arm["data"], of_arm["model"])
+    torch.set_default_dtype(dtype)
     return problems
+
+
+def _first_pass_problems(
+    loaded: LoadedStudy, workspace: Workspace, arm: str, data: BuiltData, model: Any
+) -> list[Problem]:
+    """What is wrong with the arm's output, or with the metrics that the study names: by one score on the CPU.
+
+    An error of the network itself is one only where the runs use the CPU too.
+    """
+    from ablate.trainers.builtin.first_pass import NetworkFailed, first_pass
+
+    study = loaded.study
+    metrics = [loaded.catalogue[name] for name in study.named_metrics]
+    tuned = study.tuning is not None and not study.arms[arm].reference
+    tuning = loaded.catalogue[study.tuning.metric.removeprefix("val/")] if study.tuning and tuned else None
+    try:
+        first_pass(model, data.data, data.validation, metrics, tuning)
+    except NetworkFailed as error:
+        on_cpu = workspace.scheduler is None and resolve_device(workspace.device) == "cpu"
+        return [Problem(str(loaded.path), place("arms", arm), str(error))] if on_cpu else []
+    except RunFailed as error:
+        return [Problem(str(loaded.path), place("arms", arm), str(error))]
+    return []
 
 
 def _run_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
@@ -136,7 +182,8 @@ def _build(
         if problems:
             return None, problems
         data = load_data(_with_file_path(settings["data"], context, working_folder), context, torch.device("cpu"))
-        return data, list(_unknown_columns(loaded, data))
+        validation = data.examples("val")
+        return BuiltData(data, validation), list(_unknown_columns(loaded, validation))
     component = components.bind(settings[section], place=location, file=file)()
     problems = list(_wrong_type(section, component, location, file))
     return None if problems else component, problems
@@ -161,7 +208,9 @@ def _missing_arguments(study: Study, section: Mapping[str, Any], file: str, loca
             yield Problem(file, f"{location}.factory", rule)
 
 
-def _control_problems(settings: Mapping[str, Any], data: Any, model: Any, file: str, arm: str) -> list[Problem]:
+def _control_problems(
+    settings: Mapping[str, Any], data: BuiltData | None, model: Any, file: str, arm: str
+) -> list[Problem]:
     """What a control names must exist: inputs, joints and other subjects in the data; submodules and a width in the
     model."""
     from ablate.trainers.builtin import controls
@@ -177,10 +226,24 @@ def _control_problems(settings: Mapping[str, Any], data: Any, model: Any, file: 
             controls.matched_model(settings)
     with _collecting(problems, file, location):
         if data is not None:
-            controlled = controls.controlled(data, control)
-            for split in ("val", "test") if control.get("shuffle_input") else ():
+            controlled = controls.controlled(data.data, control)
+            for split in ("val", "test") if control.get("shuffle_input") else ("val",):
                 controlled.examples(split)
     return [_with_arm(problem, file, arm) if problem.place.startswith("control.") else problem for problem in problems]
+
+
+def _optimizer_problems(settings: Mapping[str, Any], model: Any, file: str, arm: str) -> list[Problem]:
+    """What is wrong with an optimizer and a schedule of the study's own."""
+    from ablate.study import TrainingSettings
+    from ablate.trainers.builtin.optimizers import make_optimizer, make_schedule
+    from ablate.trainers.contract import Fits
+
+    training = TrainingSettings.model_validate(settings["training"])
+    problems: list[Problem] = []
+    if (training.optimizer or training.schedule) and not isinstance(model, Fits):
+        with _collecting(problems, file, f"settings.training of arm {arm}"):
+            make_schedule(make_optimizer(model.parameters(), training), training, 10 * training.epochs, 10)
+    return [problem._replace(file=file) for problem in problems]
 
 
 def _with_arm(problem: Problem, file: str, arm: str) -> Problem:
@@ -191,17 +254,21 @@ def _wrong_type(section: str, component: object, location: str, file: str) -> It
     """A component must at least have the type that `trainers.contract` asks for."""
     import torch
 
+    from ablate.trainers.builtin.run import PARAMETERS_RULE, has_parameters
+
     if section == "model" and not isinstance(component, torch.nn.Module):
         yield Problem(file, location, "its factory must make a torch.nn.Module", type(component).__name__)
+    if section == "loss" and has_parameters(component):
+        yield Problem(file, location, PARAMETERS_RULE, type(component).__name__)
     if section == "loss" and not callable(component):
         yield Problem(
             file, location, "its factory must make a function of output and targets", type(component).__name__
         )
 
 
-def _unknown_columns(loaded: LoadedStudy, data: Data) -> Iterator[Problem]:
+def _unknown_columns(loaded: LoadedStudy, validation: Batch) -> Iterator[Problem]:
     """A report condition must be a column of the scores: a metric, or a target with one number per example."""
-    columns = {name for name, value in data.examples("val").targets.items() if value.ndim == 1} | set(loaded.catalogue)
+    columns = {name for name, value in validation.targets.items() if value.ndim == 1} | set(loaded.catalogue)
     report = loaded.study.report
     named = [("conditions", name, report.column_of(name)) for name in report.conditions]
     for section, name, column in [*named, *(("densities", name, name) for name in report.densities)]:

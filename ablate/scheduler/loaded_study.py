@@ -163,6 +163,7 @@ def context_of(loaded: LoadedStudy, workspace: Workspace, work: Path, logs: Path
         workspace.device,
         workspace.data_root.resolve() if workspace.data_root else None,
         threads=workspace.threads,
+        named_metrics=loaded.study.named_metrics,
         metric_names=loaded.metric_names,
         function=loaded.function,
     )

@@ -132,8 +132,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
     return keys if len(loc) > 1 else list(Study.model_fields)
 
 
-def training_problems(training: Mapping[str, Any]) -> list[LocatedProblem]:
-    """The problems of a `[settings.training]` table, with paths relative to it."""
+def training_types(training: Mapping[str, Any]) -> list[LocatedProblem]:
+    """The wrong types of a `[settings.training]` table, with paths relative to it."""
     try:
         TrainingSettings.model_validate(dict(training))
     except ValidationError as error:

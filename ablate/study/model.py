@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from ablate.study.runs import Scalar, TrainerKind, trainer_kind
 
@@ -33,6 +40,16 @@ class TrainingSettings(Frozen):
     gradient_clip: float = Field(default=1.0, ge=0)  # global norm; 0 = off
     precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     threads: int = Field(default=1, ge=1)
+    last_batch: Literal["drop", "keep"] = "drop"  # of an epoch, where it is not full
+    optimizer: dict[str, Any] = {}  # factory and its settings; default: AdamW
+    schedule: dict[str, Any] = {}  # factory and its settings; default: linear warm-up, then cosine to 0
+
+    @model_serializer(mode="wrap")
+    def _without_later_settings(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without settings that came later, where they have their default: the keys of older runs stay."""
+        values: dict[str, Any] = plain(self)
+        later = {name: type(self).model_fields[name].default for name in ("last_batch", "optimizer", "schedule")}
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 class Match(Frozen):
@@ -201,6 +218,17 @@ class Study(Frozen):
         return values
 
     @property
+    def named_metrics(self) -> tuple[str, ...]:
+        """Every metric that the study asks for: its own, that of the tuning, the hypotheses' and the report's."""
+        names = [*self.metrics, *(hypothesis.metric for hypothesis in self.hypotheses)]
+        if self.tuning:
+            names.append(self.tuning.metric.removeprefix("val/"))
+        for condition in self.report.conditions.values():
+            names += condition.metrics
+        names += [density.error for density in self.report.densities.values()]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def trainer(self) -> TrainerKind:
         """What trains every run of the study."""
         return trainer_kind(self.settings)
@@ -221,17 +249,41 @@ class Study(Frozen):
         return at_level[0] if at_level else self.baseline
 
 
+class Accumulator(Protocol):
+    """Adds up the score of a split, some examples at a time."""
+
+    def update(self, output: Any, targets: Mapping[str, Any]) -> None: ...
+
+    def compute(self) -> Any:
+        """A number, or a tensor with one."""
+
+
+def _no_function(output: Any, targets: Mapping[str, Any]) -> Any:
+    raise RuntimeError("this metric gives no values of single examples")
+
+
 @dataclass(frozen=True)
 class Metric:
     """A named per-example function of (output, targets) and how a split's values become one score.
 
     `per_example` gives a float tensor (batch,); NaN marks an example for which the metric is undefined.
+
+    In its place, `accumulator` makes an object that adds up the score of a split without its outputs being kept: it
+    has `update(output, targets)`, called with some examples at a time, and `compute()`, which gives the number. The
+    metric is then pooled.
     """
 
     name: str
     label: str
     unit: str
     direction: Direction
-    per_example: Callable[[Any, Mapping[str, Any]], Any]
+    per_example: Callable[[Any, Mapping[str, Any]], Any] = _no_function
     reduction: Reduction = "mean"
     pooled: bool = False  # defined only for a whole split: per-example values are not stored
+    accumulator: Callable[[], Accumulator] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.per_example is _no_function) == (self.accumulator is None):
+            raise ValueError(f"metric {self.name!r} needs a function per_example or an accumulator, and not both")
+        if self.accumulator is not None:
+            object.__setattr__(self, "pooled", True)

@@ -14,7 +14,9 @@ Settings = dict[str, dict[str, Any]]
 NAME_LISTS = ("shuffle_input", "drop_input", "drop_joints", "freeze")  # lists of names in a control
 
 # Defaults that a file may leave out: `set."training.weight_decay"` exists in every study.
-TRAINING_DEFAULTS: dict[str, Any] = TrainingSettings(epochs=1).model_dump(exclude={"epochs"})
+TRAINING_DEFAULTS: dict[str, Any] = {
+    name: field.default for name, field in TrainingSettings.model_fields.items() if name != "epochs"
+}
 
 
 def resolve(study: Study, arm: str, overrides: Mapping[str, Scalar] | None = None) -> Settings:
@@ -62,7 +64,7 @@ def with_changes(base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, An
     """`base` with `changes` applied: whole sections first, then single settings, whatever the order in the file."""
     settings: Settings = {section: copy.deepcopy(dict(values)) for section, values in base.items()}
     if "run" not in settings:
-        settings["training"] = {**TRAINING_DEFAULTS, **settings.get("training", {})}
+        settings["training"] = {**copy.deepcopy(TRAINING_DEFAULTS), **settings.get("training", {})}
     for path in sorted(changes, key=lambda p: "." in p):
         if "." in path:
             replace(settings, path, changes[path])

@@ -12,11 +12,11 @@ from ablate.study import Condition, InputError, Problem, Study, digest
 from ablate.study.catalogue import Catalogue
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
-from ablate.study.error_messages import training_problems
 from ablate.study.factor import is_expanded
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
 from ablate.study.run_rules import declaration_rules, placeholder_rules, report_rules, section_rules, study_rules
 from ablate.study.space_rules import space_rules
+from ablate.study.training_rules import training_problems
 from ablate.untrusted.wording import nearest, place, shown
 
 Names = Collection[str]  # of the catalogue's metrics
@@ -28,7 +28,7 @@ NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
 )
 RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
-RERUN_WORDS = ("failed", "stale")  # arms of such names in older stores can still be read
+COMMAND_WORDS = ("failed", "stale")  # `--rerun failed` and `ablate discard STUDY:failed` mean runs, not an arm
 LARGEST_SEED = 2**32 - 1  # numpy's limit
 
 
@@ -88,10 +88,12 @@ def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
         seen.setdefault(arm.lower(), arm)
 
 
-def _words(study: Study, _: Names) -> Iterator[Problem]:
-    for arm in RERUN_WORDS:
-        if arm in study.arms:
-            yield _problem(place("arms", arm), f"is a word of `ablate run --rerun {arm}`; call the arm something else")
+def _command_words(study: Study, _: Names) -> Iterator[Problem]:
+    """Not for stored studies: older versions allowed these names."""
+    for arm in dict.fromkeys(value.family or name for name, value in study.arms.items()):
+        if arm in COMMAND_WORDS:
+            rule = f"is no name for an arm: commands mean the {arm} runs by it, as in --rerun {arm}"
+            yield _problem(place("arms", arm), rule, None, f"call it {arm}-arm")
 
 
 def _baseline(study: Study, _: Names) -> Iterator[Problem]:
@@ -376,7 +378,7 @@ _RULES = (
     Rule(_name, ("name",), stored=True),
     Rule(_question, ("question",)),
     Rule(_arm_names, ("arms",), stored=True),
-    Rule(_words, ("arms",)),
+    Rule(_command_words, ("arms",)),
     Rule(_baseline, ("baseline", "arms"), stored=True),
     Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
     Rule(lambda study, _: _seeds(study.tuning.seeds, "tuning.seeds") if study.tuning else (), ("tuning",)),

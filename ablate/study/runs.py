@@ -43,7 +43,9 @@ def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     if kind == "function":
         return (str(settings["run"]["function"]),)
-    return tuple(str(settings[section].get("factory")) for section in ("model", "data", "loss"))
+    training = settings.get("training", {})
+    own = [training[name]["factory"] for name in ("optimizer", "schedule") if training.get(name)]
+    return (*(str(settings[section].get("factory")) for section in ("model", "data", "loss")), *own)
 
 
 def key_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,9 +7,9 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ablate.study import CategoricalSpace, FloatSpace, IntSpace, Problem, Scalar, Tuning
-from ablate.study.error_messages import training_problems
 from ablate.study.resolve import Settings, lookup, paths
 from ablate.study.run_rules import RESERVED, setting_values
+from ablate.study.training_rules import training_problems
 from ablate.untrusted.wording import listing, nearest, place, shown
 
 Entry = FloatSpace | IntSpace | CategoricalSpace
@@ -74,8 +74,9 @@ def _setting_rules(path: str, entry: Entry, tuning: Tuning, arms: Mapping[str, S
         owners = "any arm" if len(without) == len(arms) else listing(f"arm {name!r}" for name in without)
         valid = [p for p in paths(arms[without[0]]) if _is_setting(arms[without[0]], p)]
         yield Problem("", _at(path), f"is not a setting of {owners}", "", nearest(path, valid))
-    elif section == "training" and arms:
-        yield from _training_range(path, rest, entry, next(iter(arms.values()))["training"])
+    elif section == "training" and "." not in rest:  # a setting of an optimizer or a schedule has rules of its own
+        wrong = [p for settings in arms.values() for p in _training_range(path, rest, entry, settings["training"])]
+        yield from dict.fromkeys(wrong)
 
 
 def _settings_of(arms: Mapping[str, Settings]) -> list[str]:

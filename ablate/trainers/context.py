@@ -31,6 +31,7 @@ class Context:
     limit: int | None = None  # at most this many examples of every split, to try that a study runs at all
     stop: Path | None = None  # a stop file for this run alone, in place of the study's
     threads: int = 1  # of a command or a function; the built-in loop has `training.threads`
+    named_metrics: tuple[str, ...] = ()  # those that the study asks for; another that cannot be computed is left out
     metric_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # declared: val and test score by metric
     function: SentFunction | None = None  # in place of the one that `settings.run.function` names
     environment: Mapping[str, str] = field(default_factory=dict)  # with which a script logs to its own MLflow run

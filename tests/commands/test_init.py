@@ -142,7 +142,7 @@ class TestRoundTrip:
     def test_the_built_in_subject(self, cli: Cli) -> None:
         assert cli("init", "--pose", "--out", "mine.toml").code == 0
         study, quick = study_file.load(Path("mine.toml")), study_file.load(ROOT / "studies" / "quick.toml")
-        training = {**quick.settings["training"], "precision": "float32"}
+        training = {**quick.settings["training"], "precision": "float32", "last_batch": "keep"}
         assert study == quick.model_copy(update={"name": "mine", "settings": {**quick.settings, "training": training}})
         text = Path("mine.toml").read_text(encoding="utf-8")
         assert "ablate run mine.toml" in text

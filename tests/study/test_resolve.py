@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import design_toy
 import pytest
 
 from ablate.planning import plan, trials
-from ablate.study import InputError
+from ablate.study import InputError, study_file
 from ablate.study.resolve import lookup, resolve, scalars
 
 WIDE = 'set."model.width" = 16'
@@ -92,3 +93,23 @@ def test_runs_without_a_control_keep_their_keys(tmp_path: Path) -> None:
     assert set(plan.compare_spec(study, "wide", 1).settings) == {"model", "data", "loss", "training"}
     for each in (study, design_toy.study(tmp_path)):
         assert plan.compare_spec(each, "wide", 1).key == "7df24ca6e6753ffd"  # another would orphan every finished run
+
+
+def test_training_settings_that_came_later_change_no_key_at_their_default(tmp_path: Path) -> None:
+    """The first key is one of a run that 0.1.0 did: another would orphan every finished run."""
+    base = study_file.load(Path(__file__).parents[1] / "toy" / "linear.toml")
+
+    def key(**training: Any) -> str:
+        settings = {**base.settings, "training": {**base.settings["training"], **training}}
+        return plan.compare_spec(base.model_copy(update={"settings": settings}), "plain", 1).key
+
+    assert key() == "abf61cca787378b7"
+    assert key(last_batch="drop", optimizer={}, schedule={}) == key()
+    others = {
+        key(last_batch="keep"),
+        key(optimizer={"factory": "torch.optim:SGD"}),
+        key(schedule={"factory": "torch.optim:SGD"}),
+        key(),
+    }
+    assert len(others) == 4
+    assert "last_batch" not in resolve(base, "plain")["training"]

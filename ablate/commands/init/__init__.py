@@ -63,7 +63,7 @@ def for_pose(out: Path) -> str:
     edits = {
         f"ablate run studies/{QUICK}.toml": f"ablate run {out}",
         f'name = "{QUICK}"': f'name = "{name}"',
-        "threads = 1\n": 'threads = 1\nprecision = "float32"\n',
+        "threads = 1\n": 'threads = 1\nprecision = "float32"\nlast_batch = "keep"\n',
         **{f"\n{section}\n": f"\n{note}\n{section}\n" for section, note in _NOTES.items()},
     }
     for old, new in edits.items():

@@ -15,18 +15,31 @@ from safetensors.torch import load_file, save
 
 from ablate.study import InputError, Problem, components
 from ablate.trainers.atomic_write import write_whole
+from ablate.trainers.builtin import trees
+from ablate.trainers.contract import Tree
 from ablate.untrusted.wording import shown
 
 WEIGHTS, SETTINGS = "weights.safetensors", "model.json"
 MAX_SETTINGS_BYTES = 200_000  # of model.json; a longer file is cut off and then is not valid JSON
+InputsShape = list[int] | dict[str, Any]
 MAGIC, DIGEST_SIZE = b"ablate checkpoint 1\n", hashlib.sha256().digest_size
 
 
-def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: list[int], folder: Path) -> None:
-    """Write `folder/weights.safetensors` and `folder/model.json`: the model section and the input shape.
+def inputs_shape(inputs: Tree) -> InputsShape:
+    """What is saved of a network's inputs: of one float32 tensor the shape of an example, else the form of the tree."""
+    if isinstance(inputs, torch.Tensor) and inputs.dtype is torch.float32:
+        return list(inputs.shape[1:])
+    return trees.form(inputs)
 
-    `inputs_shape` is that of one example, without the batch dimension.
-    """
+
+def inputs_form(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The form of the inputs (see `trees`) that `model.json` describes."""
+    shape = document["inputs_shape"]
+    return shape if isinstance(shape, dict) else {"shape": shape, "dtype": "float32"}
+
+
+def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: InputsShape, folder: Path) -> None:
+    """Write `folder/weights.safetensors` and `folder/model.json`: the model section and what `inputs_shape()` gives."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {key: value for key, value in section.items() if key != "factory"}
     document = {"factory": section["factory"], "settings": settings, "inputs_shape": inputs_shape}
@@ -36,7 +49,7 @@ def save_model(model: torch.nn.Module, section: Mapping[str, Any], inputs_shape:
 
 
 def save_loadable_model(
-    model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: list[int], folder: Path
+    model: torch.nn.Module, section: Mapping[str, Any], inputs_shape: InputsShape, folder: Path
 ) -> str:
     """Save the model as `save_model` does and load it again. If that fails, delete `folder` and return the reason.
 
@@ -67,7 +80,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise InputError(problem) from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, too many digits
         raise InputError(Problem(str(path), "", "must be readable JSON", str(error)[:80])) from None
-    required = {"factory": str, "settings": dict, "inputs_shape": list}
+    required: dict[str, tuple[type, ...]] = {"factory": (str,), "settings": (dict,), "inputs_shape": (list, dict)}
     if not isinstance(document, dict) or any(not isinstance(document.get(k), t) for k, t in required.items()):
         raise InputError(Problem(str(path), "", f"must hold {', '.join(required)}", shown(document)))
     if "factory" in document["settings"]:  # it would replace the factory that is shown

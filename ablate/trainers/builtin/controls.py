@@ -53,6 +53,7 @@ class ControlledData:
         problems += _unknown_names("drop_joints", drop_joints, joints, "joints")
         if problems:
             raise InputError(*problems)
+        self._key = next(key for key in (*requested, "drop_joints") if {**requested, "drop_joints": drop_joints}[key])
         self._shuffled = [slice(*inputs[name]) for name in shuffle_input]
         self._dropped = [slice(*inputs[name]) for name in drop_input]
         self._joints = [joints.index(name) for name in drop_joints]
@@ -61,7 +62,7 @@ class ControlledData:
         """Training examples. Raises InputError where an input is to be shuffled in a batch of one example."""
         # a copy of the generator draws the donors, so that the data's own draws are those of the arms without control
         copy = generator.clone_state()
-        batch = self.data.sample(index, generator=generator)
+        batch = self._one_tensor(self.data.sample(index, generator=generator))
         if not self._shuffled:
             return self._with_changes(batch, None)
         if len(batch.inputs) < 2:
@@ -71,7 +72,7 @@ class ControlledData:
 
     def examples(self, split: Split) -> Batch:
         """The fixed examples. Raises InputError where there is no other subject to take a shuffled input from."""
-        batch = self.data.examples(split)
+        batch = self._one_tensor(self.data.examples(split))
         if not self._shuffled:
             return self._with_changes(batch, None)
         generator = torch.Generator().manual_seed(derive_seed(0, "donors", split))
@@ -81,6 +82,14 @@ class ControlledData:
         if len(batch.inputs) < 2:
             raise _input_error("shuffle_input", f"needs at least two examples in {split!r}", str(len(batch.inputs)))
         return self._with_changes(batch, derangement(len(batch.inputs), generator))
+
+    def _one_tensor(self, batch: Batch) -> Batch:
+        """The batch. Raises InputError where its inputs are no single tensor, so that names mean no channels of it."""
+        if isinstance(batch.inputs, Tensor):
+            return batch
+        rule = "changes channels of inputs that are one tensor"
+        hint = "give the data a setting that does this"
+        raise _input_error(self._key, rule, f"a {type(batch.inputs).__name__}", hint)
 
     def _with_changes(self, batch: Batch, donor: Tensor | None) -> Batch:
         inputs = batch.inputs.clone()

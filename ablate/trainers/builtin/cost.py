@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablate.trainers.builtin.checkpoints import load_model, read_settings
-from ablate.trainers.contract import UsesTargets
+from ablate.trainers.builtin import trees
+from ablate.trainers.builtin.checkpoints import inputs_form, load_model, read_settings
+from ablate.trainers.contract import Tree, UsesTargets
 
 LATENCY_CALLS, LATENCY_WARMUP = 200, 20
 
 
-def count(model: torch.nn.Module, inputs: torch.Tensor) -> dict[str, float]:
+def count(model: torch.nn.Module, inputs: Tree) -> dict[str, float]:
     """`cost/parameters`, `cost/parameters_<part>` for each part that the model counts, and `cost/flops` of one example.
 
     FLOPs are theoretical (torch's FlopCounterMode): operations it does not know count as zero.
@@ -25,7 +26,7 @@ def count(model: torch.nn.Module, inputs: torch.Tensor) -> dict[str, float]:
         counts |= {f"cost/parameters_{name}": float(number) for name, number in parameter_counts().items()}
     model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(inputs[:1])
+        model(trees.rows(inputs, slice(1)))
     return counts | {"cost/flops": float(counter.get_total_flops())}
 
 
@@ -40,7 +41,8 @@ def latency(folder: Path, *, threads: int, device: str) -> dict[str, float]:
     model = load_model(folder).to(target)
     if isinstance(model, UsesTargets):
         return {}
-    inputs = torch.zeros(1, *read_settings(folder)["inputs_shape"], device=target)
+    form = inputs_form(read_settings(folder))
+    inputs = trees.of_form(form, lambda shape, dtype: torch.zeros(1, *shape, dtype=dtype, device=target))
     seconds = []
     with torch.inference_mode():
         for _ in range(LATENCY_WARMUP + LATENCY_CALLS):

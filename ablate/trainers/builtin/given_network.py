@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ablate.trainers.builtin import controls, cost
-from ablate.trainers.builtin.checkpoints import save_loadable_model
+from ablate.trainers.builtin.checkpoints import inputs_shape, save_loadable_model
 from ablate.trainers.builtin.seeding import global_states, restore_globals
 from ablate.trainers.errors import RunFailed
 from ablate.trainers.provenance import UNLOADABLE
@@ -38,7 +38,7 @@ def measure(
                 counts = {"cost/parameters": float(sum(p.numel() for p in network.parameters()))}
                 facts["flops"] = f"FLOPs are not counted: {type(error).__name__}: {error}"
             if folder is not None and section is not None:
-                unloadable = save_loadable_model(network, section, list(inputs.shape[1:]), folder)
+                unloadable = save_loadable_model(network, section, inputs_shape(inputs), folder)
                 facts |= {UNLOADABLE: unloadable} if unloadable else {}
     finally:
         restore_globals(states)

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from ablate.study import TrainingSettings
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint
+from ablate.trainers.builtin.fitting import FitRun, takes_run
+from ablate.trainers.builtin.optimizers import make_optimizer, make_schedule
 from ablate.trainers.builtin.seeding import derive_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress, TrainState
 from ablate.trainers.contract import Batch, Data, Fits, Loss
@@ -59,11 +62,17 @@ class Trainer:
     on_epoch: Callable[[Mapping[str, float]], None]
     checkpoint: ResumeCheckpoint | None = None
     signals: Signals | None = None
+    folder: Path | None = None  # for a model that fits itself
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches only: a last batch of one example has no batch statistics."""
-        return max(1, self.data.train_size // self.settings.batch_size)
+        """Full batches only, since a last batch of one example has no batch statistics, or with `last_batch`, all."""
+        full, rest = divmod(self.data.train_size, self.settings.batch_size)
+        return max(1, full + (self.settings.last_batch == "keep" and rest > 0))
+
+    @property
+    def examples_per_epoch(self) -> int:
+        return min(self.steps_per_epoch * self.settings.batch_size, self.data.train_size)
 
     def batches(self, epoch: int, *, start: int = 0, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """The examples of one epoch (from 0): order, views and noise depend on (seed, epoch) alone.
@@ -91,15 +100,43 @@ class Trainer:
         return self._train(model)
 
     def _fit(self, model: Any) -> Progress:
-        """Never resumed from a checkpoint: a fitted model may keep what it has learnt outside its `state_dict`."""
+        """Never resumed from a checkpoint: a fitted model may keep what it has learnt outside its `state_dict`.
+
+        A `fit` with the argument `run` is called with gradients on, and may report epochs.
+        """
         progress = Progress()
         started = time.perf_counter()
-        with torch.no_grad():
-            model.fit(self._polling(self.batches(epoch=0)))
-        progress.seconds["train"] = time.perf_counter() - started
-        self._validate(progress, model.eval(), {"epoch": 1.0})
-        progress.seconds["validate"] = time.perf_counter() - started - progress.seconds["train"]
+        if takes_run(model):
+            seed_globals(self.seed, "noise", 0)
+            model.fit(self._polling(self.batches(epoch=0)), run=self._fit_run(model, progress))
+        else:
+            with torch.no_grad():
+                model.fit(self._polling(self.batches(epoch=0)))
+        progress.seconds["train"] = time.perf_counter() - started - progress.seconds["validate"]
+        if not progress.history:
+            self._timed_validation(progress, model, {"epoch": 1.0})
+        model.eval()
         return progress
+
+    def _fit_run(self, model: torch.nn.Module, progress: Progress) -> FitRun:
+        def report(epoch: float, scores: Mapping[str, float]) -> None:
+            training = model.training
+            self._timed_validation(progress, model, {"epoch": epoch, **scores})
+            model.train(training)
+            if self._stop_requested():
+                raise Stopped
+
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        threads, epochs = self.settings.threads, self.settings.epochs
+        return FitRun(
+            self.seed, self.device, threads, epochs, self.folder, lambda e: self._polling(self.batches(e)), report
+        )
+
+    def _timed_validation(self, progress: Progress, model: torch.nn.Module, entry: dict[str, float]) -> None:
+        started = time.perf_counter()
+        self._validate(progress, model.eval(), entry)
+        progress.seconds["validate"] += time.perf_counter() - started
 
     def _polling(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches; polls the stop signal between them and raises Stopped."""
@@ -112,12 +149,12 @@ class Trainer:
                 next_poll = time.perf_counter() + POLL_SECONDS
 
     def _train(self, model: torch.nn.Module) -> Progress:
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
-        )
+        optimizer = make_optimizer(model.parameters(), self.settings)
+        steps = self.steps_per_epoch * self.settings.epochs
+        schedule = make_schedule(optimizer, self.settings, steps, self.steps_per_epoch)
         # float16 needs its gradients scaled, or small ones become zero
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
-        state = TrainState(model, optimizer, scaler, self.device)
+        state = TrainState(model, optimizer, schedule, scaler, self.device)
         self._resume(state)
         state.next_poll = time.perf_counter() + POLL_SECONDS
         while (epoch := len(state.progress.history)) < self.settings.epochs:
@@ -149,8 +186,6 @@ class Trainer:
         """Do the remaining steps of an epoch. Returns the mean loss over all its steps."""
         model, optimizer, scaler, first = state.model, state.optimizer, state.scaler, state.step
         for step, batch in enumerate(self.batches(epoch, start=first, generator=state.generator), start=first):
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate(epoch * self.steps_per_epoch + step)
             with self.autocast():
                 output = model(batch.inputs)
             loss = self.loss(output, batch.targets)
@@ -161,19 +196,12 @@ class Trainer:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), self.settings.gradient_clip)
             scaler.step(optimizer)
             scaler.update()
+            state.schedule.step()
             state.loss_sum += loss.detach()
             state.step = step + 1
             if time.perf_counter() >= state.next_poll:
                 self._poll(state)
         return state.loss_sum.item() / self.steps_per_epoch
-
-    def learning_rate(self, step: int) -> float:
-        """Of a step (from 0): linear warm-up, then a cosine that would reach zero one step after the last."""
-        steps = self.steps_per_epoch * self.settings.epochs
-        warmup = self.settings.warmup_fraction * steps
-        if step < warmup:
-            return self.settings.learning_rate * (step + 1) / (warmup + 1)
-        return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
     @property
     def precision(self) -> torch.dtype:
@@ -219,7 +247,9 @@ class Trainer:
         if saved is not None:
             if saved["step"]:
                 self._start_epoch(state, len(saved["history"]))
-            state.load_state_dict(saved)
+            # checkpoints of earlier versions lack it: their schedule was a function of the step
+            steps_done = len(saved["history"]) * self.steps_per_epoch + saved["step"]
+            state.load_state_dict({"schedule": {"step": steps_done}, **saved})
             self._log(f"continued from a checkpoint {state.progress.resumed_from}")
             for entry in state.progress.history:
                 self.on_epoch(entry)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,19 @@ from torch import Tensor
 from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, components, digest
 from ablate.study.catalogue import load_catalogue
 from ablate.trainers import print_capture, provenance
-from ablate.trainers.builtin import controls, cost, evaluation
-from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, save_loadable_model
+from ablate.trainers.builtin import controls, cost, evaluation, trees
+from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, inputs_shape, save_loadable_model
 from ablate.trainers.builtin.loop import Signals, Trainer
 from ablate.trainers.builtin.seeding import root_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress
 from ablate.trainers.context import Context
 from ablate.trainers.contract import Batch, Data, Split
+from ablate.trainers.errors import RunFailed
 from ablate.trainers.progress_log import LOG, ProgressLog
 
+PARAMETERS_RULE = (
+    "has parameters, which would not be trained: keep them in the network, or freeze them with requires_grad_(False)"
+)
 PICTURES = 6  # evenly spaced test examples saved for the report's gallery, beside the median and the worst one
 
 
@@ -44,11 +48,13 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     catalogue = load_catalogue(context.catalogue, file="study")
     curve = [catalogue[name] for name in context.curve_metrics]
     checkpoint = _checkpoint(folder, code, device)
-    trainer = make_trainer(spec, data, loss, curve, device, progress_log.log_epoch, checkpoint, progress_log)
+    trainer = make_trainer(
+        spec, data, loss, curve, device, progress_log.log_epoch, checkpoint, progress_log, folder / "fit"
+    )
     progress_log.safe_point()
     progress = trainer.run(model)
     progress_log.safe_point()
-    scores, artifacts, unloadable = _evaluate(spec, context, model, data, catalogue, folder / "out")
+    scores, artifacts, unloadable = _evaluate(spec, context, model, data, catalogue, folder / "out", progress_log.log)
     progress_log.heartbeat()
     print_capture.flush()
     shutil.copy(context.log_file(spec), artifacts / LOG)
@@ -88,17 +94,18 @@ def make_trainer(
     on_epoch: Callable[[Mapping[str, float]], None],
     checkpoint: ResumeCheckpoint | None = None,
     signals: Signals | None = None,
+    folder: Path | None = None,
 ) -> Trainer:
     """The Trainer of a run; after every epoch it scores `curve` on validation data, in the training's precision."""
     validation = data.examples("val")
 
     def validate(model: torch.nn.Module) -> dict[str, float]:
         with trainer.autocast():
-            output = evaluation.predict(model, validation)
-        return {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
+            scores = evaluation.score_model(model, validation, curve)
+        return {f"val/{name}": value for name, value in scores.items()}
 
     training = TrainingSettings(**spec.settings["training"])
-    trainer = Trainer(data, loss, training, root_seed(spec), device, validate, on_epoch, checkpoint, signals)
+    trainer = Trainer(data, loss, training, root_seed(spec), device, validate, on_epoch, checkpoint, signals, folder)
     return trainer
 
 
@@ -109,7 +116,7 @@ def _matched_setting(spec: RunSpec) -> dict[str, str]:
 
 
 def _examples_seen(trainer: Trainer, progress: Progress) -> int:
-    return len(progress.history) * trainer.steps_per_epoch * min(trainer.settings.batch_size, trainer.data.train_size)
+    return len(progress.history) * trainer.examples_per_epoch
 
 
 def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, torch.nn.Module, Any]:
@@ -123,7 +130,14 @@ def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, 
     model = components.bind(section, place="settings.model", file=spec.study)()
     controls.freeze(model, control.get("freeze", []))
     loss = components.bind(spec.settings["loss"], place="settings.loss", file=spec.study)()
-    return data, model.to(device), loss
+    if has_parameters(loss):
+        raise RunFailed(f"the loss {PARAMETERS_RULE}")
+    return data, model.to(device), loss.to(device) if isinstance(loss, torch.nn.Module) else loss
+
+
+def has_parameters(loss: object) -> bool:
+    """Whether it has parameters that a gradient would change."""
+    return isinstance(loss, torch.nn.Module) and any(p.requires_grad for p in loss.parameters())
 
 
 def load_data(
@@ -165,8 +179,7 @@ class FirstExamples:
 
     def examples(self, split: Split) -> Batch:
         batch = self.data.examples(split)
-        targets = {name: value[: self.limit] for name, value in batch.targets.items()}
-        return Batch(batch.inputs[: self.limit], targets)
+        return evaluation.first_rows(batch, self.limit)
 
 
 def _evaluate(
@@ -176,31 +189,55 @@ def _evaluate(
     data: Data,
     catalogue: Mapping[str, Metric],
     out: Path,
+    log: Callable[[str], None],
 ) -> tuple[dict[str, float], Path, str]:
     """Scores, the folder of artifacts, and why the network is not among these. Only a comparison uses test data."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     validation = data.examples("val")
-    output = evaluation.predict(model, validation)
     curve = [catalogue[name] for name in context.curve_metrics]
-    scores = {f"val/{k}": v for k, v in evaluation.score(output, validation.targets, curve).items()}
+    scores = {f"val/{k}": v for k, v in evaluation.score_model(model, validation, curve).items()}
     scores |= cost.count(model, validation.inputs) | controls.trained_parameters(model)
     if spec.phase == "compare":
         test = data.examples("test")
-        scores |= _test(model, test, list(catalogue.values()), curve[0], out)
-        scores["count/test_examples"] = float(len(test.inputs))
+        needed = {*context.curve_metrics, *context.named_metrics}
+        scores |= _test(model, test, list(catalogue.values()), needed, curve[0], out, log)
+        scores["count/test_examples"] = float(trees.row_count(test.inputs))
     unloadable = ""
     if spec.phase != "tune":  # last: it draws random numbers
-        shape = list(validation.inputs.shape[1:])
+        shape = inputs_shape(validation.inputs)
         unloadable = save_loadable_model(model, controls.matched_model(spec.settings), shape, out / "model")
     return scores, out, unloadable
 
 
-def _test(model: torch.nn.Module, test: Batch, metrics: list[Metric], primary: Metric, out: Path) -> dict[str, float]:
-    """The test scores; writes per-example scores, conditions and pictures to `out`."""
-    output = evaluation.predict(model, test)
-    evaluation.save_frame(evaluation.score_frame(output, test.targets, metrics), out / "scores.parquet")
+def _test(
+    model: torch.nn.Module,
+    test: Batch,
+    catalogue: Sequence[Metric],
+    needed: Collection[str],
+    primary: Metric,
+    out: Path,
+    log: Callable[[str], None],
+) -> dict[str, float]:
+    """The test scores; writes per-example scores, conditions and pictures to `out`.
+
+    Where every metric adds up its score, the only outputs that are kept are those of the pictures.
+    """
+    if all(metric.accumulator for metric in catalogue):
+        pictured = evaluation.evenly_spaced(trees.row_count(test.inputs), PICTURES)
+        shown = evaluation.chosen(test, pictured)
+        arrays = evaluation.example_arrays(shown, evaluation.predict(model, shown), primary, spread=PICTURES)
+        arrays["index"] = pictured.numpy()
+        scores = evaluation.score_model(model, test, catalogue, evaluation.leaving_out(needed, log))
+        frame = evaluation.score_frame(None, {}, [])
+    else:
+        output = evaluation.predict(model, test)
+        metrics = evaluation.computable(catalogue, output, test.targets, needed, log)
+        frame = evaluation.score_frame(output, test.targets, metrics)
+        arrays = evaluation.example_arrays(test, output, primary, spread=PICTURES)
+        scores = evaluation.score(output, test.targets, metrics)
+    evaluation.save_frame(frame, out / "scores.parquet")
     evaluation.save_frame(evaluation.condition_frame(test.targets), out / "conditions.parquet")
-    arrays: dict[str, Any] = evaluation.example_arrays(test, output, primary, spread=PICTURES)
-    np.savez_compressed(out / "examples.npz", **arrays)
-    return {f"test/{k}": v for k, v in evaluation.score(output, test.targets, metrics).items()}
+    files: dict[str, Any] = arrays
+    np.savez_compressed(out / "examples.npz", **files)
+    return {f"test/{name}": value for name, value in scores.items()}

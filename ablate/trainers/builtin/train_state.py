@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ablate.trainers.builtin import seeding
+from ablate.trainers.builtin.optimizers import Schedule
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Progress:
 
 @dataclass
 class TrainState:
-    """Model, optimizer, random generators and progress between two steps.
+    """Model, optimizer, schedule, random generators and progress between two steps.
 
     `step` counts the steps done in the current epoch, `loss_sum` adds up their losses, `generator` draws the epoch's
     data. `next_poll` and `saved_at` are times of time.perf_counter: of the next look at the stop signal and of the
@@ -44,6 +45,7 @@ class TrainState:
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
+    schedule: Schedule
     scaler: torch.amp.GradScaler
     device: torch.device
     progress: Progress = field(default_factory=Progress)
@@ -69,6 +71,7 @@ class TrainState:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "history": self.progress.history,
             "seconds": self.progress.seconds,
@@ -82,6 +85,7 @@ class TrainState:
         """Load a `state_dict()` that was taken on a device of the same type."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.loss_sum = state["total"].to(self.device)
