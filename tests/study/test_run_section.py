@@ -211,5 +211,5 @@ def test_metrics_default_to_every_declared_one_in_order(folder: Path) -> None:
 
 @pytest.mark.parametrize("word", ["failed", "stale"])
 def test_a_word_of_a_command_is_no_arm(folder: Path, word: str) -> None:
-    with pytest.raises(InputError, match=f"arms.{word}: is a word of `ablate run --rerun {word}`; call the arm"):
+    with pytest.raises(InputError, match=f"arms.{word}: is no name for an arm: commands mean the {word} runs by it"):
         loaded(folder, ("[arms.plain]", f"[arms.{word}]\n[arms.plain]"))
