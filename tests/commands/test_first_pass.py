@@ -66,7 +66,7 @@ def metrics(name: str) -> tuple[str, str]:
     ("edit", "told"),
     [
         (metrics("array"), "metric 'array' must give a torch tensor, one number an example; it gave numpy.ndarray"),
-        (metrics("broadcast"), "metric 'broadcast' must give one number an example, shape (16,); it gave shape (16, 16)"),
+        (metrics("broadcast"), "'broadcast' must give one number an example, shape (16,); it gave shape (16, 16)"),
         (metrics("single"), "metric 'single' must give one number an example, shape (16,); it gave shape ()"),
         (metrics("raising"), "metric 'raising' cannot be computed: ZeroDivisionError: no rooms"),
         (('wrong = ""', 'wrong = "text"'), 'the network\'s output[1] must be a tensor, or a mapping, tuple or list of'),
