@@ -18,13 +18,13 @@ from typing import Any
 
 from ablate.study import InputError, Problem, RunResult, RunSpec, components
 from ablate.study.run_rules import RunSection, run_settings
-from ablate.trainers import print_capture, provenance
+from ablate.trainers import provenance
 from ablate.trainers.command import OWN_FOLDER, THREAD_VARIABLES
 from ablate.trainers.context import Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.function_run import Run, plain_number
 from ablate.trainers.given_scores import by_split, named_scores
-from ablate.trainers.progress_log import LOG, ProgressLog
+from ablate.trainers.progress_log import ProgressLog
 from ablate.untrusted.wording import shown
 
 SIGNATURE = "def train(settings, run)"
@@ -60,7 +60,10 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     machine = provenance.environment if "torch" in sys.modules else provenance.machine
     facts = {"source_digest": code, **machine(context.device, context.threads), **run.facts}
     timings = {"time/train_s": ended - called, "time/total_s": ended - started}
-    artifacts = None if spec.phase == "tune" else _with_log(folder / "out", context.log_file(spec))
+    artifacts = None
+    if spec.phase != "tune":  # the log of a tuning run may name test scores
+        artifacts = folder / "out"
+        progress_log.save_log(artifacts)
     return RunResult(spec.key, "FINISHED", scores | counts | run.measured, history, timings, facts, artifacts)
 
 
@@ -166,10 +169,3 @@ def _thread_variables(threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _with_log(out: Path, log_file: Path) -> Path:
-    """The artifacts of a comparison run, its log among them. That of a tuning run may name test scores."""
-    print_capture.flush()
-    shutil.copy(log_file, out / LOG)
-    return out
