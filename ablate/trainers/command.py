@@ -19,7 +19,7 @@ from ablate.study.command_template import fill, fill_word
 from ablate.study.run_rules import RunSection, setting_values
 from ablate.trainers import child_process, provenance
 from ablate.trainers.child_process import POLL_S, Child
-from ablate.trainers.context import Context
+from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.given_scores import curve_entry, named_scores, read_scores
 from ablate.trainers.gpu import visible_gpu
@@ -27,8 +27,6 @@ from ablate.trainers.progress_log import PROGRESS, ProgressLog
 from ablate.untrusted.wording import shown
 
 SCORES = "scores.json"
-OWN_FOLDER = "dir"  # what the command keeps until its run is finished
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:

@@ -19,8 +19,7 @@ from typing import Any
 from ablate.study import InputError, Problem, RunResult, RunSpec, components
 from ablate.study.run_rules import RunSection, run_settings
 from ablate.trainers import provenance
-from ablate.trainers.command import OWN_FOLDER, THREAD_VARIABLES
-from ablate.trainers.context import Context
+from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.function_run import Run, plain_number
 from ablate.trainers.given_scores import by_split, named_scores
