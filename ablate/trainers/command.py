@@ -17,6 +17,7 @@ from typing import Any
 from ablate.study import InputError, Problem, RunResult, RunSpec
 from ablate.study.command_template import fill, fill_word
 from ablate.study.run_rules import RunSection, setting_values
+from ablate.study.runs import compared_split
 from ablate.trainers import child_process, provenance
 from ablate.trainers.child_process import POLL_S, Child
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
@@ -52,7 +53,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     scores: dict[str, float] = {}  # those in MLflow are read by the process that records the run
     if section.scores != "mlflow":
         given = child.scores if section.pattern else _read(scores_file, child)
-        scores = named_scores(given, context.metric_names, spec.phase, one_split=section.test == "none")
+        scores = named_scores(given, context.metric_names, spec.phase, compared_split(spec.settings))
     artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", progress_log)
     counts = {"count/epochs": float(len(follower.history))} if follower.history else {}
     facts = {"source_digest": code, **provenance.machine(context.device, context.threads)}

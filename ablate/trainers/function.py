@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablate.study import InputError, Problem, RunResult, RunSpec, components
+from ablate.study import InputError, Problem, RunResult, RunSpec, Split, components
 from ablate.study.run_rules import RunSection, run_settings
+from ablate.study.runs import compared_split
 from ablate.trainers import provenance
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
@@ -35,8 +36,8 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     section = RunSection.model_validate(dict(spec.settings["run"]))
     source = context.function.source if context.function else ""
     code = provenance.code_digest(spec.settings, context.study_dir, source=source)
-    one_split = section.test == "none"
-    run = _run_object(spec, context, folder, progress_log, scored_split="val" if one_split else "test")
+    split = compared_split(spec.settings)
+    run = _run_object(spec, context, folder, progress_log, split)
     settings = copy.deepcopy(run_settings(spec.settings["run"]))
     started = time.perf_counter()
     with _in_folder(context.study_dir / section.cwd), _thread_variables(context.threads):
@@ -53,7 +54,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         )
     flat, names = by_split(given, context.metric_names)
     numbers = {name: plain_number(value) for name, value in flat.items()}
-    scores = named_scores(numbers, names, spec.phase, one_split=one_split)
+    scores = named_scores(numbers, names, spec.phase, split)
     history = run.history
     counts = {"count/epochs": float(len(history))} if history else {}
     machine = provenance.environment if "torch" in sys.modules else provenance.machine
@@ -66,7 +67,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     return RunResult(spec.key, "FINISHED", scores | counts | run.measured, history, timings, facts, artifacts)
 
 
-def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, *, scored_split: str) -> Run:
+def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, split: Split) -> Run:
     """What the function is given, with an empty folder for what it leaves and its own folder as it was."""
     own, out = folder / OWN_FOLDER, folder / "out"
     shutil.rmtree(out, ignore_errors=True)
@@ -84,7 +85,7 @@ def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog,
         _out=out.resolve(),
         _log=log,
         _metrics=context.metric_names,
-        _scored_split=scored_split,
+        _scored_split=split,
     )
 
 
