@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.study import Study
-from ablate.study.command_template import TemplateError, placeholders
+from ablate.study.command_template import TemplateError, placeholders, templates
 from ablate.study.resolve import resolve
 
 
@@ -106,7 +106,6 @@ def _goes_on(trainer: _Trainer) -> bool:
 def _placeholders(section: Mapping[str, Any]) -> set[str]:
     """The placeholders of a command; none of a damaged one, which a store from elsewhere may hold."""
     try:
-        words = [*(section.get("command") or ()), *(section.get("env") or {}).values()]
-        return {found.name for word in words for found in placeholders(word)}
+        return {found.name for word in templates(section).values() for found in placeholders(word)}
     except TemplateError:
         return set()

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from ablate.planning.plan import plan_of_document
 from ablate.report.formats import FORMATS
 from ablate.scheduler import study_lock
 from ablate.scheduler.workspace import Workspace, check_folder
-from ablate.study import Direction, Hypothesis, InputError, Metric, Problem, RunResult, Study, Tracker, amend
+from ablate.study import Direction, Hypothesis, InputError, Problem, RunResult, Study, Tracker, amend
+from ablate.study.catalogue import declared_metrics
 from ablate.study.data_digests import file_digest
 from ablate.study.document import MAX_RUNS, checked
 from ablate.study.model import Arm, DeclaredMetric
@@ -178,23 +178,9 @@ def _located(problem: Problem, source: Source) -> Problem:
 
 
 def _document(source: Source, study: Study, scores: ScoreTable, command: str) -> dict[str, Any]:
-    catalogue = {
-        name: Metric(
-            name,
-            declared.label,
-            "",
-            declared.direction,
-            partial(_computed_elsewhere, name),  # of its own for each metric: see study.columns
-            pooled=not scores.subjects,
-        )
-        for name, declared in study.metric.items()
-    }
+    catalogue = declared_metrics(study, pooled=not scores.subjects)
     document = amend.document(study, catalogue, command=command, today=date.today())
     return {**document, "adopted": {"from": source.name, "notes": list(notes(scores))}}
-
-
-def _computed_elsewhere(name: str, output: Any, targets: Mapping[str, Any]) -> Any:
-    raise RuntimeError(f"{name} was computed elsewhere: an adopted study has no function for it")
 
 
 def _record(

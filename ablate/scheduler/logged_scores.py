@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ablate.scheduler.running_cell import RunningCell
 from ablate.study import RunResult, Tracker
+from ablate.study.runs import compared_split
 from ablate.trainers.errors import RunFailed
 from ablate.trainers.given_scores import MetricNames, named_scores
 
@@ -17,9 +18,8 @@ def with_logged_scores(result: RunResult, cell: RunningCell, tracker: Tracker, m
     """A FINISHED result with the scores and the curves that the store has of its run; FAILED where a score is missing
     or no finite number. Raises what `tracker` raises."""
     given = tracker.logged_scores(cell.run_id)
-    one_split = cell.spec.settings["run"].get("test") == "none"
     try:
-        scores = named_scores(given, metrics, cell.spec.phase, one_split=one_split)
+        scores = named_scores(given, metrics, cell.spec.phase, compared_split(cell.spec.settings))
     except RunFailed as error:
         return replace(result, status="FAILED", error=f"{error}; {HINT}")
     return replace(result, scores={**scores, **result.scores}, history=result.history or _curve(cell, tracker, metrics))

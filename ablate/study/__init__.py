@@ -26,12 +26,11 @@ from ablate.study.model import (
     ReportSettings,
     Space,
     SpaceEntry,
-    Split,
     Study,
     TrainingSettings,
     Tuning,
 )
-from ablate.study.runs import DATASET_CHARS, Phase, Record, RunResult, RunSpec, Scalar, StoredRun, digest
+from ablate.study.runs import DATASET_CHARS, Phase, Record, RunResult, RunSpec, Scalar, Split, StoredRun, digest
 from ablate.study.tracker import SCHEMA, RunDiscarded, RunReader, StoreUnavailable, Tracker, study_in_use
 from ablate.untrusted.problems import MESSAGE_LIMIT, InputError, Problem, printable
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ablate.study import InputError, Metric, Problem, Study
@@ -15,13 +16,21 @@ Catalogue = Mapping[str, Metric]
 def catalogue_of(study: Study, *, file: str) -> Catalogue:
     """The study's metrics by name. Raises InputError when its catalogue is anything else than a mapping of Metrics."""
     if study.metric:
-        return {
-            name: Metric(
-                name, declared.label or name, declared.unit, declared.direction, _computed_by_the_run, pooled=True
-            )
-            for name, declared in study.metric.items()
-        }
+        return declared_metrics(study)
     return load_catalogue(study.catalogue, file=file)
+
+
+def declared_metrics(study: Study, *, pooled: bool = True) -> Catalogue:
+    """The metrics that the study declares itself. None can be computed here: their scores come from elsewhere.
+
+    `pooled`: whether they have no values of single examples. Each has a function of its own: see `study.columns`.
+    """
+    return {
+        name: Metric(
+            name, given.label or name, given.unit, given.direction, partial(_computed_elsewhere, name), pooled=pooled
+        )
+        for name, given in study.metric.items()
+    }
 
 
 def load_catalogue(path: str, *, file: str) -> Catalogue:
@@ -32,5 +41,5 @@ def load_catalogue(path: str, *, file: str) -> Catalogue:
     return catalogue
 
 
-def _computed_by_the_run(output: Any, targets: Mapping[str, Any]) -> Any:
-    raise RuntimeError("a declared metric has no function: the command or the function of the study gives its scores")
+def _computed_elsewhere(name: str, output: Any, targets: Mapping[str, Any]) -> Any:
+    raise RuntimeError(f"the metric {name} is declared and has no function: its scores are computed elsewhere")

@@ -26,6 +26,12 @@ class TemplateError(ValueError):
     """A word with a brace that opens or closes nothing."""
 
 
+def templates(section: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a `run` section that may hold placeholders, by their place in it: of `command` and of `env`."""
+    words = {f"command[{index}]": word for index, word in enumerate(section.get("command") or ())}
+    return words | {f"env.{name}": text for name, text in (section.get("env") or {}).items()}
+
+
 def placeholders(word: str) -> Iterator[Placeholder]:
     """The placeholders of one word. Raises TemplateError."""
     for match in _TOKEN.finditer(word):

@@ -96,13 +96,18 @@ def bind(section: Mapping[str, Any], *, place: str, file: str, also: Collection[
     return functools.partial(factory, **settings)
 
 
-def takes(factory: str, argument: str) -> bool:
-    """Whether the `module:attribute` factory can be called with this argument."""
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The parameters of a callable by name; None for one without a signature, as some in C: a call reports errors."""
     try:
-        parameters = inspect.signature(load_component(factory, file=factory, place="factory")).parameters.values()
-    except (ValueError, TypeError):  # some callables have no signature
-        return True
-    return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)
+        return inspect.signature(function).parameters
+    except (ValueError, TypeError):
+        return None
+
+
+def takes(factory: str, argument: str) -> bool:
+    """Whether the `module:attribute` factory can be called with this argument. Raises InputError."""
+    parameters = parameters_of(load_component(factory, file=factory, place="factory"))
+    return parameters is None or any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def _argument_problems(
@@ -114,9 +119,8 @@ def _argument_problems(
     file: str,
     also: Collection[str],
 ) -> list[Problem]:
-    try:
-        parameters = inspect.signature(factory).parameters
-    except (ValueError, TypeError):  # some C callables have no signature: the call itself reports errors
+    parameters = parameters_of(factory)
+    if parameters is None:
         return []
     named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     problems: list[Problem] = []

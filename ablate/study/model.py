@@ -15,12 +15,11 @@ from pydantic import (
     model_validator,
 )
 
-from ablate.study.runs import Scalar, TrainerKind, trainer_kind
+from ablate.study.runs import Scalar, Split, TrainerKind, compared_split, trainer_kind
 
 Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
-Split = Literal["test", "val"]
 
 
 class Frozen(BaseModel):
@@ -235,8 +234,8 @@ class Study(Frozen):
 
     @property
     def split(self) -> Split:
-        """The split whose scores are compared: the one that tuning uses where `settings.run.test` is "none"."""
-        return "val" if self.settings.get("run", {}).get("test") == "none" else "test"
+        """The split whose scores are compared."""
+        return compared_split(self.settings)
 
     def score_key(self, metric: str) -> str:
         """The key of the score that counts: the one rule for tables, verdicts, power and exports."""

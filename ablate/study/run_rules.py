@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ablate.study import Control, Problem, Study
-from ablate.study.command_template import BUILT_IN, TemplateError, placeholders
+from ablate.study.command_template import BUILT_IN, Placeholder, TemplateError, placeholders, templates
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.error_messages import located_problems
 from ablate.study.resolve import lookup, paths
@@ -118,36 +118,50 @@ def _pattern_rules(pattern: str, location: str) -> Iterator[Problem]:
 
 
 def placeholder_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem]:
-    """The rules for the placeholders of a command whose section has the right types: each names a value, and every
-    setting has one."""
+    """The rules for the placeholders of a command whose section has the right types: each names a value, every setting
+    has one, and the scores come back."""
     values = setting_values(section)
     used: set[str] = set()
-    templates = {f"{location}.command[{i}]": word for i, word in enumerate(section["command"])}
-    templates |= {f"{location}.env.{name}": text for name, text in section.get("env", {}).items()}
-    for at, word in templates.items():
+    for at, word in templates(section).items():
         try:
             found = list(placeholders(word))
         except TemplateError as error:
-            yield Problem("", at, str(error), shown(word))
+            yield Problem("", f"{location}.{at}", str(error), shown(word))
             return
-        for name, text, alone in found:
-            used.add(name)
-            if name not in values and name not in BUILT_IN:
-                is_budget = name == "budget"
-                rule = "needs the setting budget, a number" if is_budget else "names no setting and nothing built in"
-                hint = f"add budget = … to [{location}]" if is_budget else nearest(name, [*values, *BUILT_IN])
-                yield Problem("", at, f"the placeholder {{{name}}} {rule}", shown(word), hint)
-            elif text is not None and not isinstance(values.get(name), bool):
-                yield Problem(
-                    "", at, f"{{{name}?…}} needs a setting that is true or false", shown(values.get(name, name))
-                )
-            elif isinstance(values.get(name), list) and not (alone and at.startswith(f"{location}.command")):
-                yield Problem("", at, f"the list {name} must be a whole word of the command: {{{name}}}", shown(word))
+        for placeholder in found:
+            used.add(placeholder.name)
+            is_word = placeholder.alone and at.startswith("command")
+            yield from _placeholder_rules(placeholder, values, word, f"{location}.{at}", location, is_word=is_word)
     for name in sorted(values.keys() - used):
         rule = "has no placeholder in the command or in env, so it would change nothing"
         yield Problem(
             "", f"{location}.{name}", rule, shown(values[name]), f"write {{{name}}} where the script takes it"
         )
+    yield from _ways_of_scores(section, used, location)
+
+
+def _placeholder_rules(
+    placeholder: Placeholder, values: Mapping[str, Any], word: str, at: str, location: str, *, is_word: bool
+) -> Iterator[Problem]:
+    """What is wrong with one placeholder of the text `word` at the place `at`. `is_word`: a whole word of the command.
+
+    `values`: the settings by dotted path; `location`: the place of the `run` section.
+    """
+    name, value = placeholder.name, values.get(placeholder.name)
+    if name not in values and name not in BUILT_IN:
+        is_budget = name == "budget"
+        rule = "needs the setting budget, a number" if is_budget else "names no setting and nothing built in"
+        hint = f"add budget = … to [{location}]" if is_budget else nearest(name, [*values, *BUILT_IN])
+        yield Problem("", at, f"the placeholder {{{name}}} {rule}", shown(word), hint)
+    elif placeholder.text is not None and not isinstance(value, bool):
+        rule = f"{{{name}?…}} needs a setting that is true or false"
+        yield Problem("", at, rule, shown(values.get(name, name)))
+    elif isinstance(value, list) and not is_word:
+        yield Problem("", at, f"the list {name} must be a whole word of the command: {{{name}}}", shown(word))
+
+
+def _ways_of_scores(section: Mapping[str, Any], used: Collection[str], location: str) -> Iterator[Problem]:
+    """Scores come back by {out} or `pattern`, or from MLflow. `used`: the placeholders of the command and of `env`."""
     ways = [*(["{out}"] if "out" in used else []), *(["pattern"] if section.get("pattern") else [])]
     if section.get("scores") == "mlflow":
         if ways:

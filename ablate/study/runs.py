@@ -13,6 +13,7 @@ from typing import Any, Literal
 Scalar = bool | int | float | str
 DATASET_CHARS = 36  # of a data digest: MLflow stores no more
 Phase = Literal["tune", "compare", "train"]
+Split = Literal["test", "val"]
 TrainerKind = Literal["built-in", "command", "function", "adopted"]  # adopted: trained elsewhere, scores alone
 DEFAULT_CODE = ("**/*.py",)  # of a command, below the study's folder
 # Of [settings.run]: where the code and its inputs are and how long it may take, not what it computes.
@@ -32,6 +33,11 @@ def trainer_kind(settings: Mapping[str, Any]) -> TrainerKind:
 def logs_to_mlflow(settings: Mapping[str, Any]) -> bool:
     """Whether the script of a run with these settings writes its scores to MLflow itself."""
     return trainer_kind(settings) == "command" and settings["run"].get("scores") == "mlflow"
+
+
+def compared_split(settings: Mapping[str, Any]) -> Split:
+    """The split whose scores are compared: the one that tuning uses where `settings.run.test` is "none"."""
+    return "val" if settings.get("run", {}).get("test") == "none" else "test"
 
 
 def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:

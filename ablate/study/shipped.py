@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# In the repository a link to `studies`, in a wheel a folder of files.
 FOLDER = Path(__file__).parents[1] / "studies"
 
 

@@ -17,18 +17,17 @@ from typing import Any
 from ablate.study import InputError, Problem, RunResult, RunSpec
 from ablate.study.command_template import fill, fill_word
 from ablate.study.run_rules import RunSection, setting_values
-from ablate.trainers import child_process, print_capture, provenance
+from ablate.study.runs import compared_split
+from ablate.trainers import child_process, provenance
 from ablate.trainers.child_process import POLL_S, Child
-from ablate.trainers.context import Context
+from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.given_scores import curve_entry, named_scores, read_scores
 from ablate.trainers.gpu import visible_gpu
-from ablate.trainers.progress_log import LOG, PROGRESS, ProgressLog
+from ablate.trainers.progress_log import PROGRESS, ProgressLog
 from ablate.untrusted.wording import shown
 
 SCORES = "scores.json"
-OWN_FOLDER = "dir"  # what the command keeps until its run is finished
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
@@ -54,20 +53,19 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     scores: dict[str, float] = {}  # those in MLflow are read by the process that records the run
     if section.scores != "mlflow":
         given = child.scores if section.pattern else _read(scores_file, child)
-        scores = named_scores(given, context.metric_names, spec.phase, one_split=section.test == "none")
-    artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", context.log_file(spec))
+        scores = named_scores(given, context.metric_names, spec.phase, compared_split(spec.settings))
+    artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", progress_log)
     counts = {"count/epochs": float(len(follower.history))} if follower.history else {}
     facts = {"source_digest": code, **provenance.machine(context.device, context.threads)}
     timings = {"time/train_s": seconds, "time/total_s": seconds}
     return RunResult(spec.key, "FINISHED", scores | counts, list(follower.history.values()), timings, facts, artifacts)
 
 
-def _artifacts(folder: Path, log_file: Path) -> Path:
+def _artifacts(folder: Path, progress_log: ProgressLog) -> Path:
     """The artifacts of a comparison run: its log. That of a tuning run may name test scores and is not stored."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    print_capture.flush()
-    shutil.copy(log_file, folder / LOG)
+    progress_log.save_log(folder)
     return folder
 
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablate.study import Record, RunSpec
+from ablate.trainers.given_scores import MetricNames
+
+OWN_FOLDER = "dir"  # below a run's folder: what a command or a function keeps until its run is finished
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Context:
     stop: Path | None = None  # a stop file for this run alone, in place of the study's
     threads: int = 1  # of a command or a function; the built-in loop has `training.threads`
     named_metrics: tuple[str, ...] = ()  # those that the study asks for; another that cannot be computed is left out
-    metric_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # declared: val and test score by metric
+    metric_names: MetricNames = field(default_factory=dict)  # of declared metrics
     function: SentFunction | None = None  # in place of the one that `settings.run.function` names
     environment: Mapping[str, str] = field(default_factory=dict)  # with which a script logs to its own MLflow run
 

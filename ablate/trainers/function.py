@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ablate.study import InputError, Problem, RunResult, RunSpec, components
+from ablate.study import InputError, Problem, RunResult, RunSpec, Split, components
 from ablate.study.run_rules import RunSection, run_settings
-from ablate.trainers import print_capture, provenance
-from ablate.trainers.command import OWN_FOLDER, THREAD_VARIABLES
-from ablate.trainers.context import Context
+from ablate.study.runs import compared_split
+from ablate.trainers import provenance
+from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.function_run import Run, plain_number
 from ablate.trainers.given_scores import by_split, named_scores
-from ablate.trainers.progress_log import LOG, ProgressLog
+from ablate.trainers.progress_log import ProgressLog
 from ablate.untrusted.wording import shown
 
 SIGNATURE = "def train(settings, run)"
@@ -36,8 +36,8 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     section = RunSection.model_validate(dict(spec.settings["run"]))
     source = context.function.source if context.function else ""
     code = provenance.code_digest(spec.settings, context.study_dir, source=source)
-    one_split = section.test == "none"
-    run = _run_object(spec, context, folder, progress_log, scored_split="val" if one_split else "test")
+    split = compared_split(spec.settings)
+    run = _run_object(spec, context, folder, progress_log, split)
     settings = copy.deepcopy(run_settings(spec.settings["run"]))
     started = time.perf_counter()
     with _in_folder(context.study_dir / section.cwd), _thread_variables(context.threads):
@@ -54,17 +54,20 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         )
     flat, names = by_split(given, context.metric_names)
     numbers = {name: plain_number(value) for name, value in flat.items()}
-    scores = named_scores(numbers, names, spec.phase, one_split=one_split)
+    scores = named_scores(numbers, names, spec.phase, split)
     history = run.history
     counts = {"count/epochs": float(len(history))} if history else {}
     machine = provenance.environment if "torch" in sys.modules else provenance.machine
     facts = {"source_digest": code, **machine(context.device, context.threads), **run.facts}
     timings = {"time/train_s": ended - called, "time/total_s": ended - started}
-    artifacts = None if spec.phase == "tune" else _with_log(folder / "out", context.log_file(spec))
+    artifacts = None
+    if spec.phase != "tune":  # the log of a tuning run may name test scores
+        artifacts = folder / "out"
+        progress_log.save_log(artifacts)
     return RunResult(spec.key, "FINISHED", scores | counts | run.measured, history, timings, facts, artifacts)
 
 
-def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, *, scored_split: str) -> Run:
+def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, split: Split) -> Run:
     """What the function is given, with an empty folder for what it leaves and its own folder as it was."""
     own, out = folder / OWN_FOLDER, folder / "out"
     shutil.rmtree(out, ignore_errors=True)
@@ -82,7 +85,7 @@ def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog,
         _out=out.resolve(),
         _log=log,
         _metrics=context.metric_names,
-        _scored_split=scored_split,
+        _scored_split=split,
     )
 
 
@@ -166,10 +169,3 @@ def _thread_variables(threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _with_log(out: Path, log_file: Path) -> Path:
-    """The artifacts of a comparison run, its log among them. That of a tuning run may name test scores."""
-    print_capture.flush()
-    shutil.copy(log_file, out / LOG)
-    return out

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.study import Phase
+from ablate.study import Phase, Split
 from ablate.trainers.atomic_write import write_whole
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.given_scores import MetricNames, curve_entry, flat
@@ -39,7 +39,7 @@ class Run:
     _out: Path = field(repr=False)
     _log: ProgressLog = field(repr=False)
     _metrics: MetricNames = field(repr=False)
-    _scored_split: str = field(repr=False)  # the split of the comparison's scores
+    _scored_split: Split = field(repr=False)  # the split of the comparison's scores
     stopped: bool = field(default=False, init=False, repr=False)  # `epoch` has raised Stopped
     measured: dict[str, float] = field(default_factory=dict, init=False, repr=False)  # costs and counts
     facts: dict[str, str] = field(default_factory=dict, init=False, repr=False)

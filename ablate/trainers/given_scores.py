@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.study import Phase
+from ablate.study import Phase, Split
 from ablate.trainers.errors import RunFailed
 from ablate.untrusted.wording import listing, nearest, shown
 
@@ -37,13 +37,13 @@ def read_scores(file: Path) -> dict[str, Any]:
     return scores
 
 
-def named_scores(given: Mapping[str, Any], metrics: MetricNames, phase: Phase, *, one_split: bool) -> dict[str, float]:
+def named_scores(given: Mapping[str, Any], metrics: MetricNames, phase: Phase, split: Split) -> dict[str, float]:
     """The scores `val/<metric>` and `test/<metric>` of a run, from those that it gave under names of its own.
 
-    While tuning, test scores are dropped. A comparison needs the test score of every metric; where there is one split,
-    its validation score. Raises RunFailed for a score that is missing or no finite number.
+    `split`: the one that is compared. While tuning, test scores are dropped. A comparison needs the score of every
+    metric on `split`. Raises RunFailed for a score that is missing or no finite number.
     """
-    needs_test = phase == "compare" and not one_split
+    needs_test = phase == "compare" and split == "test"
     scores: dict[str, float] = {}
     missing = []
     for metric, (val, test) in metrics.items():

@@ -20,7 +20,7 @@ from ablate.study.runs import trainer_kind
 from ablate.trainers import print_capture
 from ablate.trainers.context import Context
 from ablate.trainers.errors import RunFailed, Stopped, storage_failure
-from ablate.trainers.progress_log import LOG, OnEpoch, ProgressLog
+from ablate.trainers.progress_log import OnEpoch, ProgressLog
 
 
 def execute(spec: RunSpec, context: Context, on_epoch: OnEpoch | None = None) -> RunResult:
@@ -53,7 +53,7 @@ def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunRe
             if _is_ctrl_c(error) or storage_failure(error, (context.work, context.logs)):
                 raise
             progress_log.log(traceback.format_exc())
-            return _failed(spec, error, log_file, folder / "out")
+            return _failed(spec, error, progress_log, folder / "out")
         progress_log.log(result.status)
         return result
 
@@ -75,14 +75,13 @@ def _is_ctrl_c(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and default_handler and in_main_thread
 
 
-def _failed(spec: RunSpec, error: BaseException, log_file: Path, out: Path) -> RunResult:
+def _failed(spec: RunSpec, error: BaseException, progress_log: ProgressLog, out: Path) -> RunResult:
     reason = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     if spec.phase == "tune" and trainer_kind(spec.settings) != "built-in":
         return RunResult(spec.key, "FAILED", error=reason)  # its output may name test scores
-    print_capture.flush()
-    shutil.copy(log_file, out / LOG)
+    progress_log.save_log(out)
     return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ablate.trainers import print_capture
 from ablate.trainers.atomic_write import write_whole
 from ablate.trainers.errors import Stopped
 
@@ -46,6 +48,11 @@ class ProgressLog:
         if self.on_epoch:
             self.on_epoch(entry)
         self.log("  ".join(f"{name} {value:.4g}" for name, value in entry.items()))
+
+    def save_log(self, folder: Path) -> None:
+        """Copy the log, with all that was printed so far, into a folder of artifacts: it is the last of them."""
+        print_capture.flush()
+        shutil.copy(self.log_file, folder / LOG)
 
     def heartbeat(self) -> None:
         """Show that the run is alive."""

@@ -17,7 +17,7 @@ from toy_project import Project, clean_environment
 
 from ablate.study import Record
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
-from ablate.trainers.command import THREAD_VARIABLES
+from ablate.trainers.context import THREAD_VARIABLES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 Scores = dict[str, float]

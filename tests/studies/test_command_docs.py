@@ -1,4 +1,4 @@
-"""docs/command.md: its story works as it is told, its examples load, and it names every key and placeholder."""
+"""docs/command.md: its story works as it is told, its examples load, and it names every key, placeholder and limit."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from toy_project import Project
 from ablate.study import study_file
 from ablate.study.command_template import BUILT_IN
 from ablate.study.run_rules import RESERVED, RunSection
+from ablate.study.runs import NOT_IN_KEY
+from ablate.trainers.child_process import LOG_BYTES, STOP_S
+from ablate.trainers.context import THREAD_VARIABLES
+from ablate.trainers.given_scores import MAX_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
@@ -67,3 +71,15 @@ def test_every_key_is_documented_with_its_default() -> None:
 
 def test_every_placeholder_is_documented() -> None:
     assert [name for name in (*BUILT_IN, "budget") if f"| `{{{name}}}` |" not in TEXT] == []
+
+
+def test_what_is_not_in_the_key_is_documented() -> None:
+    (listed,) = re.findall(r"nor are `inputs` by name, (.*?)\. Change one", TEXT)
+    assert ["inputs", *re.findall(r"`(\w+)`", listed)] == list(NOT_IN_KEY)
+
+
+def test_the_limits_are_documented() -> None:
+    assert f"the first {LOG_BYTES // 10**6} MB and the last lines" in TEXT
+    assert (MAX_BYTES, "of at most a megabyte" in TEXT) == (10**6, True)
+    assert (STOP_S, "waits five seconds, then kills" in TEXT) == (5, True)
+    assert [name for name in THREAD_VARIABLES if f"`{name}`" not in TEXT] == []

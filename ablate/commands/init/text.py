@@ -79,19 +79,22 @@ def function_study(function: Function, *, name: str, file: str) -> str:
     elif not function.settings:
         todo.append('[settings.run]: the settings that your function reads, as settings["use_part"]')
     todo += [f"[metric.{metric.name}]: scores that your function returns: {_example(metric)}", *_arm_todo(arm)]
-    budget = ["budget = 10  # of the comparison, as run.budget: epochs, steps; `ablate run --smoke` runs with 1"]
+    has_budget = function.budget or not function.found  # a function that is to be written is shown one
+    budget = "# budget = 10  # where it reads run.budget"
+    if has_budget:
+        budget = "budget = 10  # of the comparison, as run.budget: epochs, steps; `ablate run --smoke` runs with 1"
     return "\n".join(
         [
             *_header(name, file, arm, todo, f"--function {function.path}"),
             "[settings.run]",
             f"function = {_toml(function.path)}  # def {function.path.partition(':')[2]}(settings, run)",
             *(f"{key} = {_toml(value)}" for key, value in settings.items()),
-            *(budget if function.budget or not function.found else ["# budget = 10  # where it reads run.budget"]),
+            budget,
             '# inputs = ["data/train.bin"]  # files whose contents enter a run\'s key',
             "",
             *_metric_lines(metric),
             *_arms(arm, settings),
-            *_tuning(settings, metric, budget=10 if function.budget or not function.found else None),
+            *_tuning(settings, metric, budget=10 if has_budget else None),
             *_hypothesis(arm, metric),
         ]
     )

@@ -99,22 +99,17 @@ class WarmupCosine:
 
 def _takes(factory: str, argument: str) -> bool:
     """Whether it has an argument of this name; one that takes any is given none."""
-    try:
-        parameters = inspect.signature(components.load_component(factory, file="study", place="factory")).parameters
-    except (ValueError, TypeError):
-        return False
-    return argument in parameters
+    parameters = components.parameters_of(components.load_component(factory, file="study", place="factory"))
+    return parameters is not None and argument in parameters
 
 
 def _factory(section: Mapping[str, Any], name: str, also: tuple[str, ...] = ()) -> Any:
     """The factory with its settings bound; its first argument is left to the caller."""
     place = f"settings.training.{name}"
     factory = components.load_component(section["factory"], file="study", place=f"{place}.factory")
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (ValueError, TypeError):  # some callables have no signature
-        parameters = {}.values()
-    first = [p.name for p in parameters][:1] if all(p.kind is not p.VAR_POSITIONAL for p in parameters) else []
+    parameters = components.parameters_of(factory) or {}
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    first = () if takes_any else tuple(parameters)[:1]
     return components.bind(section, place=place, file="study", also=(*first, *also))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, components, digest
 from ablate.study.catalogue import load_catalogue
-from ablate.trainers import print_capture, provenance
+from ablate.trainers import provenance
 from ablate.trainers.builtin import controls, cost, evaluation, trees
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, inputs_shape, save_loadable_model
 from ablate.trainers.builtin.loop import Signals, Trainer
@@ -26,7 +26,7 @@ from ablate.trainers.builtin.train_state import Progress
 from ablate.trainers.context import Context
 from ablate.trainers.contract import Batch, Data, Split
 from ablate.trainers.errors import RunFailed
-from ablate.trainers.progress_log import LOG, ProgressLog
+from ablate.trainers.progress_log import ProgressLog
 
 PARAMETERS_RULE = (
     "has parameters, which would not be trained: keep them in the network, or freeze them with requires_grad_(False)"
@@ -56,8 +56,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     progress_log.safe_point()
     scores, artifacts, unloadable = _evaluate(spec, context, model, data, catalogue, folder / "out", progress_log.log)
     progress_log.heartbeat()
-    print_capture.flush()
-    shutil.copy(context.log_file(spec), artifacts / LOG)
+    progress_log.save_log(artifacts)
     timings = {f"time/{name}_s": value for name, value in progress.seconds.items()}
     timings["time/total_s"] = time.perf_counter() - started
     counts = {
