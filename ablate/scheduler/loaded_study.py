@@ -17,6 +17,7 @@ from ablate.study import InputError, Metric, Problem, Record, Study, components,
 from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
+from ablate.study.run_rules import score_names
 from ablate.trainers.context import Context, SentFunction
 from ablate.untrusted.wording import shown
 
@@ -48,7 +49,7 @@ class LoadedStudy:
     @property
     def metric_names(self) -> dict[str, tuple[str, str]]:
         """The names under which a command or a function gives the validation and the test score of each metric."""
-        return {n: (m.val or f"val_{n}", m.test or f"test_{n}") for n, m in self.study.metric.items()}
+        return score_names(self.study)
 
 
 def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False) -> LoadedStudy:

@@ -14,7 +14,14 @@ from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
 from ablate.study.factor import is_expanded
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
-from ablate.study.run_rules import declaration_rules, placeholder_rules, report_rules, section_rules, study_rules
+from ablate.study.run_rules import (
+    declaration_rules,
+    names_seed,
+    placeholder_rules,
+    report_rules,
+    section_rules,
+    study_rules,
+)
 from ablate.study.space_rules import space_rules
 from ablate.study.training_rules import training_problems
 from ablate.untrusted.wording import nearest, place, shown
@@ -341,6 +348,15 @@ def _twins(study: Study, _: Names) -> Iterator[Problem]:
         seen.setdefault(fixed, name)
 
 
+def _twins_of_commands(study: Study, _: Names) -> Iterator[Problem]:
+    """Without `{seed}` a twin would be started with the same words as its original."""
+    for name, settings in resolved_arms(study).items():
+        if study.arms[name].replicate and study.trainer == "command" and not names_seed(settings["run"]):
+            rule = "makes a twin that repeats the numbers of its original: the command has no {seed}"
+            hint = "give the script a seed, and write {seed} where it takes it"
+            yield _problem(place("arms", name, "replicate"), rule, study.arms[name].replicate, hint)
+
+
 def _control(study: Study, arm: str) -> dict[str, Any]:
     """The control's changes, by which the runs of two arms with the same settings differ."""
     try:
@@ -399,5 +415,6 @@ _RULES = (
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),
     Rule(_vary, ("vary", "seeds")),
     Rule(_twins, ("settings", "arms", "tuning")),
+    Rule(_twins_of_commands, ("settings", "arms")),
     Rule(_space, ("settings", "arms", "tuning")),
 )

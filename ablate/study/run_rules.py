@@ -173,6 +173,15 @@ def _ways_of_scores(section: Mapping[str, Any], used: Collection[str], location:
         yield Problem("", f"{location}.command", rule, "", hint)
 
 
+def names_seed(section: Mapping[str, Any]) -> bool:
+    """Whether a command, or its environment, is given the run's seed; True where a word cannot be read."""
+    words = [*(section.get("command") or ()), *(section.get("env") or {}).values()]
+    try:
+        return any(found.name == "seed" for word in words for found in placeholders(word))
+    except (TemplateError, TypeError):  # another rule reports it
+        return True
+
+
 def study_rules(study: Study) -> Iterator[Problem]:
     """What the study asks for and its trainer cannot do."""
     if study.trainer == "built-in":
@@ -184,6 +193,7 @@ def study_rules(study: Study) -> Iterator[Problem]:
     kind = study.trainer
     if study.catalogue:
         yield Problem("", "catalogue", f"a {kind} computes its own scores: declare each with [metric.<name>]")
+    yield from _name_rules(study)
     if study.tuning is not None:
         if study.tuning.epochs is not None:
             yield Problem("", "tuning.epochs", f"is for the built-in loop; a {kind} has tuning.budget")
@@ -198,6 +208,23 @@ def study_rules(study: Study) -> Iterator[Problem]:
             rule = "is the study's, not an arm's: all arms are compared on the same split"
             yield Problem("", place("arms", name, "set", "run.test"), rule, shown(arm.set["run.test"]))
     yield from _control_rules(study, kind)
+
+
+def _name_rules(study: Study) -> Iterator[Problem]:
+    """A score under one name cannot be of both splits: tuning would see test scores."""
+    if study.split != "test":
+        return
+    test_names = {names[1]: metric for metric, names in score_names(study).items()}
+    for metric, (val, _) in score_names(study).items():
+        if val in test_names:
+            rule = f"is the name of the test score of {test_names[val]} too: tuning would see test scores"
+            hint = 'where the script has one split, write test = "none" in [settings.run]'
+            yield Problem("", place("metric", metric, "val"), rule, shown(val), hint)
+
+
+def score_names(study: Study) -> dict[str, tuple[str, str]]:
+    """Metric → the names under which its validation and its test score come."""
+    return {name: (m.val or f"val_{name}", m.test or f"test_{name}") for name, m in study.metric.items()}
 
 
 def declaration_rules(study: Study) -> Iterator[Problem]:

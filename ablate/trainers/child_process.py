@@ -26,7 +26,7 @@ OUTPUT_END_S = 5.0  # to read what is left of the output: a process of another s
 LOG_BYTES = 10_000_000  # of output that the log keeps; of what comes later, the last lines
 LINE_BYTES = 100_000  # a longer line is cut
 LAST_LINES = 20
-PR_SET_PDEATHSIG = 1  # prctl(2), Linux
+PR_SET_PDEATHSIG, PR_GET_CHILD_SUBREAPER = 1, 37  # prctl(2), Linux
 
 
 class Child:
@@ -40,6 +40,7 @@ class Child:
         self._log, self._left_out = log.open("ab"), 0
         self._room, self._lock = LOG_BYTES, threading.Lock()
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
+        self._others = set(_children())
         try:
             self._process = subprocess.Popen(
                 words,
@@ -74,9 +75,10 @@ class Child:
         return self._process.wait() if code is None else code
 
     def close(self) -> None:
-        """Kill what is left of the process group, and read the output to its end."""
+        """Kill what is left of the process group, and of those that have left it; read the output to its end."""
         self._kill(self._descendants())
         self._process.wait()
+        self._kill_orphans()
         deadline = time.monotonic() + OUTPUT_END_S
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
@@ -101,6 +103,18 @@ class Child:
             with suppress(psutil.Error):
                 process.kill()
         self._signal(signal.SIGKILL)
+
+    def _kill_orphans(self) -> None:
+        """Kill what the command has left in sessions of their own: one may write scores after the command has ended.
+
+        In a process for one cell alone, which has become their parent: see `executors.cell_process`.
+        """
+        while _adopts_orphans() and (orphans := [process for process in _children() if process not in self._others]):
+            for process in orphans:
+                with suppress(psutil.Error):
+                    process.kill()
+                    process.wait(STOP_S)
+            self._others.update(orphans)
 
     def _descendants(self) -> list[psutil.Process]:
         """Its child processes, those that have left the group too; none once it has ended itself."""
@@ -129,6 +143,13 @@ class Child:
             self._log.flush()
 
 
+def _children() -> list[psutil.Process]:
+    """The child processes of this one, with theirs."""
+    with suppress(psutil.Error):
+        return list(psutil.Process().children(recursive=True))
+    return []
+
+
 @contextmanager
 def running(
     words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, pattern: str = ""
@@ -149,6 +170,12 @@ def _libc() -> Callable[..., int] | None:
 
 
 _prctl = _libc()  # looked up here: after a fork, only what is loaded already is safe to use
+
+
+def _adopts_orphans() -> bool:
+    """Whether this process is the parent of processes whose own parent has ended below it."""
+    answer = ctypes.c_int(0)
+    return _prctl is not None and _prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(answer)) == 0 and bool(answer.value)
 
 
 def _die_with_parent() -> None:

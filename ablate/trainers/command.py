@@ -22,10 +22,10 @@ from ablate.trainers import child_process, provenance
 from ablate.trainers.child_process import POLL_S, Child
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
-from ablate.trainers.given_scores import curve_entry, named_scores, read_scores
+from ablate.trainers.given_scores import curve_entry, is_position, named_scores, numbers_in, read_scores
 from ablate.trainers.gpu import visible_gpu
 from ablate.trainers.progress_log import PROGRESS, ProgressLog
-from ablate.untrusted.wording import shown
+from ablate.untrusted.wording import listing, nearest, shown
 
 SCORES = "scores.json"
 
@@ -35,7 +35,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     section = RunSection.model_validate(dict(spec.settings["run"]))
     own, scores_file = folder / OWN_FOLDER, folder / SCORES
     own.mkdir(parents=True, exist_ok=True)
-    scores_file.unlink(missing_ok=True)
+    _remove(scores_file)
     follower = _Progress(own / PROGRESS, context, progress_log, resumes=section.resumes)
     code = provenance.code_digest(spec.settings, context.study_dir)
     words, environment = command_line(spec, context, own, scores_file)
@@ -52,13 +52,20 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         raise RunFailed(f"the command {_ending(exit_code)}{_said(child)}")
     scores: dict[str, float] = {}  # those in MLflow are read by the process that records the run
     if section.scores != "mlflow":
-        given = child.scores if section.pattern else _read(scores_file, child)
+        given = numbers_in(child.scores) if section.pattern else _read(scores_file, child)
         scores = named_scores(given, context.metric_names, spec.phase, compared_split(spec.settings))
     artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", progress_log)
     counts = {"count/epochs": float(len(follower.history))} if follower.history else {}
     facts = {"source_digest": code, **provenance.machine(context.device, context.threads)}
     timings = {"time/train_s": seconds, "time/total_s": seconds}
     return RunResult(spec.key, "FINISHED", scores | counts, list(follower.history.values()), timings, facts, artifacts)
+
+
+def _remove(path: Path) -> None:
+    """Remove what an earlier attempt wrote there, a folder too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _artifacts(folder: Path, progress_log: ProgressLog) -> Path:
@@ -110,11 +117,19 @@ def check(spec: RunSpec, context: Context) -> list[Problem]:
         problems.append(Problem("", "settings.run.command", "no such program", shown(words[0])))
     script = words[1] if Path(words[0]).name.startswith("python") and len(words) > 1 else ""
     if script.endswith(".py") and not (folder / script).is_file():
-        nearby = sorted(file.name for file in folder.glob("*.py"))
         problems.append(
-            Problem("", "settings.run.command", f"no such script in {folder}", shown(script), ", ".join(nearby[:5]))
+            Problem("", "settings.run.command", f"no such script in {folder}", shown(script), _scripts(folder, script))
         )
     return problems
+
+
+def _scripts(folder: Path, missing: str) -> str:
+    """The script that was probably meant, or those of the folder."""
+    there = sorted(file.name for file in folder.glob("*.py"))
+    hint = nearest(missing, there)
+    if not there:
+        return "there is no Python file in it"
+    return hint if hint.startswith("did") else f"the Python files there are {listing(there)}"
 
 
 class _Progress:
@@ -126,7 +141,7 @@ class _Progress:
         self._modified_ns = 0
         self.history: dict[float, dict[str, float]] = {}  # by epoch
         if not resumes:
-            file.unlink(missing_ok=True)
+            _remove(file)
 
     def update(self) -> None:
         """Log the new lines, and a sign of life: a command that writes no such file is not expected to show any."""
@@ -144,11 +159,13 @@ class _Progress:
         self._log.heartbeat()
 
     def _add(self, line: bytes) -> None:
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError, RecursionError, OverflowError):
             values = json.loads(line)
             if isinstance(values, dict):
                 numbers = {k: float(v) for k, v in values.items() if type(v) in (int, float)}
                 epoch = numbers.pop("epoch", numbers.pop("step", len(self.history) + 1.0))
+                if not is_position(epoch):
+                    return
                 entry = {"epoch": epoch, **curve_entry(numbers, self._metrics)}
                 self.history[epoch] = entry
                 self._log.log_epoch(entry)

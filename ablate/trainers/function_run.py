@@ -17,7 +17,7 @@ from typing import Any
 from ablate.study import Phase, Split
 from ablate.trainers.atomic_write import write_whole
 from ablate.trainers.errors import RunFailed, Stopped
-from ablate.trainers.given_scores import MetricNames, curve_entry, flat
+from ablate.trainers.given_scores import MetricNames, curve_entry, flat, is_position
 from ablate.trainers.progress_log import ProgressLog
 from ablate.untrusted.wording import listing, nearest, shown
 
@@ -56,7 +56,7 @@ class Run:
         `folder` by then is there when it is done again. Raises RunFailed for a score that is no number.
         """
         number = plain_number(epoch)
-        if type(number) not in (int, float) or not math.isfinite(number):
+        if type(number) not in (int, float) or not is_position(number):
             raise RunFailed(f"run.epoch: the epoch must be a number, not {shown(epoch)}")
         values = {name: plain_number(value) for name, value in flat(scores).items()}
         for name, value in values.items():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from ablate.trainers.errors import RunFailed
 from ablate.untrusted.wording import listing, nearest, shown
 
 MAX_BYTES = 1_000_000  # of a file of scores
+LONGEST_NAME = 250  # of a metric in MLflow
+LARGEST_STEP = 2**53
 
 MetricNames = Mapping[str, tuple[str, str]]  # metric → the names of its validation and its test score
 
@@ -20,6 +25,8 @@ MetricNames = Mapping[str, tuple[str, str]]  # metric → the names of its valid
 def read_scores(file: Path) -> dict[str, Any]:
     """The flat JSON object in a file. Raises RunFailed when there is none."""
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # to read a named pipe could take for ever
+            raise RunFailed("what the command wrote to {out} is no plain file")
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -35,6 +42,18 @@ def read_scores(file: Path) -> dict[str, Any]:
     if not isinstance(scores, dict):
         raise RunFailed('the file of scores at {out} must hold one JSON object, such as {"val_acc": 0.9}')
     return scores
+
+
+def numbers_in(texts: Mapping[str, str]) -> dict[str, float | str]:
+    """What a pattern has found, as numbers; a text that is none stays."""
+    return {name: _parsed(text) for name, text in texts.items()}
+
+
+def _parsed(text: str) -> float | str:
+    with suppress(ValueError, TypeError):  # TypeError: the group `value` was no part of the match
+        if "_" not in text:  # float() reads 1_000
+            return float(text)
+    return text
 
 
 def named_scores(given: Mapping[str, Any], metrics: MetricNames, phase: Phase, split: Split) -> dict[str, float]:
@@ -90,7 +109,19 @@ def curve_entry(given: Mapping[str, Any], metrics: MetricNames) -> dict[str, Any
     names = {val: f"val/{metric}" for metric, (val, _) in metrics.items()}
     names |= {f"val/{metric}": f"val/{metric}" for metric in metrics}
     test = {test for _, test in metrics.values()} | {f"test/{metric}" for metric in metrics}
-    return {names.get(k, f"train/{k.removeprefix('train/')}"): v for k, v in given.items() if k not in test}
+    scores = {name: value for name, value in given.items() if name.removeprefix("train/") not in test}
+    return {names[name] if name in names else _curve_name(name): value for name, value in scores.items()}
+
+
+def is_position(number: float) -> bool:
+    """Whether a curve can have a point there: MLflow keeps steps as whole numbers of 64 bits."""
+    return abs(number) <= LARGEST_STEP
+
+
+def _curve_name(name: str) -> str:
+    """`train/<name>`, with "_" for what no name of a metric may hold in MLflow."""
+    parts = re.sub(r"[^\w.\- :/]", "_", name.removeprefix("train/")).split("/")
+    return "/".join(["train", *[part for part in parts if part.strip(".")]])[:LONGEST_NAME]
 
 
 def _hint(missing: list[str], given: Mapping[str, Any]) -> str:
@@ -99,13 +130,12 @@ def _hint(missing: list[str], given: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, str):  # from a pattern
-        try:
-            value = float(value)
-        except ValueError:
-            raise RunFailed(f"the score {name} is no number: {shown(value)}") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RunFailed(f"the score {name} must be a number, not {shown(value)}")
-    if not math.isfinite(value):
-        raise RunFailed(f"the score {name} is {value}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf if value > 0 else -math.inf
+    if not math.isfinite(number):
+        raise RunFailed(f"the score {name} is {number}")
+    return number

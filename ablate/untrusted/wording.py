@@ -45,6 +45,7 @@ def shown(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a table that contains itself
         text = f"a {type(value).__name__} too long to show"
+    text = text.encode("utf-8", "backslashreplace").decode()  # half of a surrogate pair cannot be printed
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 

@@ -141,6 +141,24 @@ def test_a_failed_run_is_a_gap_with_its_reason(script: ScriptProject, cli: Cli) 
     assert "no luck" in report
 
 
+def test_scores_count_as_they_are_when_the_script_ends(script: ScriptProject, cli: Cli) -> None:
+    """A process of a session of its own would write others a moment later."""
+    script.without_tuning()
+    late = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
+    late += "        open(f'daemon-{os.getpid()}', 'w').close()\n        time.sleep(1)\n"
+    late += '        args.out.write_text(\'{"val_loss": -99, "test_loss": -99}\')\n'
+    late += "        time.sleep(600)\n    os._exit(0)\n"
+    late += "import glob\nwhile not glob.glob('daemon-*'):\n    time.sleep(0.02)\n"
+    with (script.folder / "train.py").open("a") as file:
+        file.write(late)
+    done = cli("run", "dropout.toml", "--only", "plain:1")
+    assert done.code == 0, done.err
+    assert [r.scores["test/loss"] for r in script.records()] == [pytest.approx(0, abs=1)]
+    daemons = [int(file.name.partition("-")[2]) for file in script.folder.glob("daemon-*")]
+    assert daemons
+    assert not any(map(psutil.pid_exists, daemons))
+
+
 def test_ctrl_c_and_a_killed_driver_leave_no_script_and_the_same_bytes(script: ScriptProject, cli: Cli) -> None:
     script.without_tuning()
     assert cli("run", "dropout.toml").code == 0
@@ -217,7 +235,8 @@ def test_smoke_needs_a_budget_and_records_nothing(script: ScriptProject, cli: Cl
     ("edits", "told"),
     [
         ([('"python", "train.py"', '"/no/such/program"')], "settings.run.command: no such program"),
-        ([('"train.py"', '"tain.py"')], "settings.run.command: no such script in "),
+        ([('"train.py"', '"tain.py"')], "did you mean 'train.py'?"),
+        ([('"train.py"', '"x.py"')], "the Python files there are train.py"),
         ([("lr = 0.05", 'lr = 0.05\ncwd = "nowhere"')], "settings.run."),
     ],
 )

@@ -112,6 +112,16 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
         ),
         ('name = "dropout"', 'name = "dropout"\ncatalogue = "a:B"', "catalogue: a command computes its own scores"),
         ("[arms.dropout]", "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]", "is done by the built-in loop"),
+        (
+            'direction = "lower"',
+            'direction = "lower"\nval = "loss"\ntest = "loss"',
+            "metric.loss.val: is the name of the test score of loss too: tuning would see test scores",
+        ),
+        (
+            "[metric.loss]",
+            '[metric.other]\ndirection = "lower"\nval = "test_loss"\n[metric.loss]',
+            "metric.other.val: is the name of the test score of loss too: tuning would see test scores",
+        ),
         ('set."run.dropout" = true', 'set."run.drop" = true', 'arms.dropout.set."run.drop": no such setting'),
         (
             'set."run.dropout" = true',
@@ -129,6 +139,24 @@ def test_what_is_wrong_is_told(folder: Path, old: str, new: str, told: str) -> N
     with pytest.raises(InputError) as refused:
         loaded(folder, (old, new))
     assert told in str(refused.value)
+
+
+def test_a_twin_needs_a_seed(folder: Path) -> None:
+    twin = ("[arms.dropout]", "[arms.again]\nreplicate = 1\n[arms.dropout]")
+    loaded(folder, twin)
+    with pytest.raises(InputError) as refused:
+        loaded(folder, ('"--seed={seed}", ', ""))
+    told = "arms.again.replicate: makes a twin that repeats the numbers of its original: the command has no {seed}"
+    assert told in str(refused.value)
+    loaded(folder, ("lr = 0.05", "lr = 0.05\nenv = { SEED = '{seed}' }"))
+
+
+def test_one_split_has_one_name(folder: Path) -> None:
+    loaded(
+        folder,
+        ('direction = "lower"', 'direction = "lower"\nval = "loss"\ntest = "loss"'),
+        ("lr =", 'test = "none"\nlr ='),
+    )
 
 
 @pytest.mark.parametrize(

@@ -179,18 +179,22 @@ class TestScores:
         ("source", "told"),
         [
             ("pass", "the command wrote no file of scores to {out}"),
+            ("os.mkfifo(out)", "what the command wrote to {out} is no plain file"),
+            ("give({'test_acc': '0.5'})", 'the score test_acc must be a number, not "0.5"'),
+            ("give({'test_acc': 10**400})", "the score test_acc is inf"),
+            ("give({chr(0xd800): 1})", 'the score "test_acc" did not come; it gave "\\ud800"'),
             ("open(out, 'w').write('{')", "the file of scores at {out} is no JSON: "),
             ("open(out, 'w').write('[1]')", 'must hold one JSON object, such as {"val_acc": 0.9}'),
             ("open(out, 'w').write('[' * 100_000)", "the file of scores at {out} is no JSON: "),
             ("open(out, 'w').write(' ' * 100_000_000)", "the file of scores at {out} has more than 1,000,000 bytes"),
-            ("os.mkdir(out)", "the file of scores at {out} cannot be read: Is a directory"),
+            ("os.mkdir(out)", "what the command wrote to {out} is no plain file"),
             ("give({'val_acc': 1})", 'the score "test_acc" did not come; it gave "val_acc"'),
             (
                 "give({'val_acc': 1, 'test_ac': 1})",
                 'did not come; it gave "val_acc", "test_ac" (did you mean \'test_ac\'?)',
             ),
             ("give({})", 'the score "test_acc" did not come; it gave none'),
-            ("give({'test_acc': 'high'})", 'the score test_acc is no number: "high"'),
+            ("give({'test_acc': 'high'})", 'the score test_acc must be a number, not "high"'),
             ("give({'test_acc': True})", "the score test_acc must be a number, not true"),
             ("give({'test_acc': None})", "the score test_acc must be a number, not "),
             ("give({'test_acc': float('nan')})", "the score test_acc is nan"),
@@ -200,6 +204,28 @@ class TestScores:
     def test_that_cannot_be_used(self, script: Script, context: Context, source: str, told: str) -> None:
         head = "import json, os, sys\nout = sys.argv[1]\ndef give(scores): json.dump(scores, open(out, 'w'))\n"
         assert told in reason(execute(script(head + source), context))
+
+    def test_a_folder_in_their_place_does_not_stay(self, script: Script, context: Context) -> None:
+        made = reason(execute(script("import os, sys; os.makedirs(sys.argv[1] + '/x')"), context))
+        assert made == "what the command wrote to {out} is no plain file"
+        assert execute(script(GIVES_SCORES), context).status == "FINISHED"
+
+    def test_lines_that_cannot_be_a_curve_are_left_out(self, script: Script, context: Context) -> None:
+        lines = [
+            '{"epoch": NaN, "val_acc": 1}',
+            '{"epoch": 1e300, "val_acc": 1}',
+            '{"epoch": 2, "n": ' + "9" * 400 + "}",
+        ]
+        lines += [
+            '{"epoch": 3, "acc (%)": 1, "a//../b": 2, "train/test_acc": 3}',
+            '{"epoch": 4, "' + "x" * 400 + '": 5}',
+        ]
+        source = f"open(sys.argv[2] + '/progress.jsonl', 'w').write({chr(10).join(lines) + chr(10)!r})"
+        result = execute(script(f"import sys\n{source}\n{GIVES_SCORES}", "{out}", "{dir}"), context)
+        assert result.status == "FINISHED", result.error
+        first, second = result.history
+        assert first == {"epoch": 3, "train/acc ___": 1, "train/a/b": 2}
+        assert [len(name) for name in second] == [5, 250]
 
     def test_a_curve_comes_line_by_line(self, script: Script, context: Context) -> None:
         source = (
