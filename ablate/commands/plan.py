@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ablate.commands.stale import notes, stale
 from ablate.planning.outdated import outdated
 from ablate.report.terminal_plan import ShownPlan
-from ablate.scheduler.component_checks import CHECKED, build_all, check_scripts_address
+from ablate.scheduler.component_checks import CHECKED, build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load, load_stored_study, refuse_adopted
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace
@@ -32,7 +32,6 @@ def plan(
     from ablate.analysis.power_plan import power_plan
 
     loaded = load(path, workspace, imports=check, rehash=rehash)
-    check_scripts_address(loaded.study, workspace.tracking_uri)
     if check:
         with StopRequest().handling_signals():
             build_all(loaded, workspace)

@@ -13,7 +13,7 @@ from ablate.commands.stale import notes, stale
 from ablate.planning import plan
 from ablate.report.formats import FORMATS
 from ablate.scheduler import finished_marker, study_lock
-from ablate.scheduler.component_checks import build_all, check_scripts_address
+from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy, refuse_adopted
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
@@ -65,7 +65,6 @@ def run(
     """
     study = loaded.study
     refuse_adopted(loaded, records)
-    check_scripts_address(study, workspace.tracking_uri)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
     to_do = remaining(loaded, records, only, rerun)

@@ -14,9 +14,8 @@ from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.shutdown import Interrupted
 from ablate.scheduler.workspace import Workspace, resolve_device
 from ablate.study import InputError, Problem, Study, components
-from ablate.study.runs import TrainerKind, logs_to_mlflow
+from ablate.study.runs import TrainerKind
 from ablate.trainers.errors import RunFailed
-from ablate.untrusted.addresses import has_password, redacted
 from ablate.untrusted.wording import nearest, place
 
 if TYPE_CHECKING:
@@ -51,15 +50,6 @@ def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
         problems = list(dict.fromkeys(problems_of(loaded, workspace)))
     if problems:
         raise InputError(*problems)
-
-
-def check_scripts_address(study: Study, uri: str | None) -> None:
-    """Raise InputError where scripts log to a store whose address has a password: they would be given it, and a script
-    that prints its address would put it into the log of its run. An MLflow server's is in variables of its own."""
-    if logs_to_mlflow(study.settings) and uri and not uri.startswith(("http://", "https://")) and has_password(uri):
-        rule = 'has a password, which scripts with scores = "mlflow" would be given and could print into their logs'
-        hint = "put an `mlflow server` in front of the database, or give the password by PGPASSWORD or ~/.pgpass"
-        raise InputError(Problem("--tracking-uri", "", rule, redacted(uri), hint))
 
 
 def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:

@@ -18,7 +18,9 @@ from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
 from ablate.study.run_rules import score_names
+from ablate.study.runs import logs_to_mlflow
 from ablate.trainers.context import Context, SentFunction
+from ablate.untrusted.addresses import has_password, redacted
 from ablate.untrusted.wording import shown
 
 
@@ -68,6 +70,7 @@ def with_data(
     study: Study, path: Path, folder: Path, workspace: Workspace, *, imports: bool = True, rehash: bool = False
 ) -> LoadedStudy:
     """A checked study with its metrics and the digests of its data. `path` is for messages. See `load`."""
+    _check_scripts_address(study, workspace.tracking_uri)
     catalogue = _catalogue(study, path, workspace, imports=imports)
     digest_by_file: dict[str, str] = {}  # by the name that the settings give; "" for an arm without a file
     digests = {}
@@ -87,6 +90,15 @@ def with_data(
     if problems:
         raise InputError(*problems)
     return LoadedStudy(path, folder, study, catalogue, digests)
+
+
+def _check_scripts_address(study: Study, uri: str | None) -> None:
+    """Raise InputError where scripts log to a store whose address has a password: they would be given it, and a script
+    that prints its address would put it into the log of its run. An MLflow server's is in variables of its own."""
+    if logs_to_mlflow(study.settings) and uri and not uri.startswith(("http://", "https://")) and has_password(uri):
+        rule = 'has a password, which scripts with scores = "mlflow" would be given and could print into their logs'
+        hint = "put an `mlflow server` in front of the database, or give the password by PGPASSWORD or ~/.pgpass"
+        raise InputError(Problem("--tracking-uri", "", rule, redacted(uri), hint))
 
 
 def refuse_adopted(loaded: LoadedStudy, records: Iterable[Record]) -> None:

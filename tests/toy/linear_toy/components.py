@@ -16,7 +16,7 @@ from ablate.trainers.builtin import loop
 from ablate.trainers.contract import Batch, Split
 
 loop.CHECKPOINT_SECONDS = 0.0  # a toy epoch takes no time: the tests of resuming want a checkpoint after each
-DELAY_S = float(os.environ.get("LINEAR_TOY_DELAY_S", "0"))  # for each batch, so that a test can interrupt a run
+DELAY_S = float(os.environ.get("LINEAR_TOY_DELAY_S", "0"))  # before each step, so that a test can interrupt a run
 
 
 class Houses:
@@ -30,7 +30,8 @@ class Houses:
         self.inputs, self.price, self.noise = inputs.to(device), price.to(device), noise
 
     def sample(self, index: Tensor, *, generator: torch.Generator) -> Batch:
-        time.sleep(DELAY_S)
+        if torch.is_grad_enabled():
+            time.sleep(DELAY_S)
         batch = self._batch(index)
         jitter = torch.randn(batch.inputs.shape, generator=generator, device=batch.inputs.device)
         return Batch(batch.inputs + 0.1 * self.noise * jitter, batch.targets)
