@@ -20,7 +20,7 @@ from ablate.analysis.verdicts import MIN_SEEDS
 from ablate.planning.counting import same_code
 from ablate.study import FloatSpace, IntSpace, Scalar, SpaceEntry
 from ablate.study.resolve import resolve
-from ablate.study.runs import code_sources
+from ablate.study.runs import same_components
 
 SAME = 0.02  # budgets that differ by at most this share of the largest count as equal
 EDGE = 0.02  # of the range: a tuned value this near to an end is at the edge, and the best may lie beyond it
@@ -156,10 +156,10 @@ def at_edge(entry: SpaceEntry | None, value: Scalar) -> Iterator[tuple[str, floa
 
 def _different_code(results: Results) -> Iterator[str]:
     """A warning where runs of arms with the same components have different code digests."""
-    groups: dict[tuple[str, ...], dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
     for (arm, seed), facts in results.provenance.items():
         if "source_digest" in facts:
-            groups[code_sources(resolve(results.study, arm))][facts["source_digest"]].append((arm, seed))
+            groups[same_components(resolve(results.study, arm))][facts["source_digest"]].append((arm, seed))
     for by_code in groups.values():
         which = "; ".join(f"{code}: {_runs(results, runs)}" for code, runs in sorted(by_code.items()))
         pairs = {same_code(*pair) for pair in combinations(by_code, 2)}

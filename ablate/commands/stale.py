@@ -8,7 +8,7 @@ from ablate.planning.counting import Code, same_code
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.study import Record
 from ablate.study.resolve import resolve
-from ablate.study.runs import code_sources
+from ablate.study.runs import same_components
 from ablate.trainers.provenance import code_digest
 
 
@@ -23,7 +23,7 @@ def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:
     of_arm: dict[str, str] = {}
     for arm in {r.arm for r in finished}:
         settings = resolve(loaded.study, arm)
-        code = repr(code_sources(settings))
+        code = same_components(settings)
         if code not in digests:
             source = loaded.function.source if loaded.function else ""
             digests[code] = code_digest(settings, loaded.folder, source=source)

@@ -54,6 +54,12 @@ def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(str(settings[section].get("factory")) for section in ("model", "data", "loss")), *own)
 
 
+def same_components(settings: Mapping[str, Any]) -> str:
+    """Equal for runs whose code is one: where it differs between two of them, it was changed."""
+    run = settings.get("run", {})  # the words of a command name its script
+    return repr((code_sources(settings), run.get("command"), run.get("cwd")))
+
+
 def key_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of the settings that is in a run's key."""
     if "run" not in settings:

@@ -124,12 +124,21 @@ class Child:
             return []
 
     def _read(self, stream: IO[bytes], is_stdout: bool) -> None:
+        rest = b""  # of a line that was cut, from where a score may begin: progress bars end no line
         with suppress(OSError, ValueError), stream:  # ValueError: closed meanwhile
             for line in iter(lambda: stream.readline(LINE_BYTES), b""):
                 if is_stdout and self._pattern is not None:
-                    for match in self._pattern.finditer(line.decode("utf-8", "replace")):
-                        self.scores[match["name"]] = match["value"]
+                    text = rest + line
+                    goes_on = len(line) == LINE_BYTES and not line.endswith(b"\n")
+                    end = _last_break(text) if goes_on else len(text)
+                    self._find_scores(text[:end])
+                    rest = text[end:]
                 self._keep(line)
+            self._find_scores(rest)
+
+    def _find_scores(self, text: bytes) -> None:
+        for match in self._pattern.finditer(text.decode("utf-8", "replace")) if self._pattern and text else ():
+            self.scores[match["name"]] = match["value"]
 
     def _keep(self, line: bytes) -> None:
         with self._lock:
@@ -141,6 +150,12 @@ class Child:
             self._left_out += len(line) - len(kept)
             self._log.write(kept)
             self._log.flush()
+
+
+def _last_break(text: bytes) -> int:
+    """Where the part of a long line begins that the next piece of output continues: behind a \\r, else a blank."""
+    end = max(text.rfind(b"\r"), 0) or text.rfind(b" ")
+    return end + 1 if len(text) - end <= LINE_BYTES else len(text)
 
 
 def _children() -> list[psutil.Process]:

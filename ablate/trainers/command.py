@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shlex
@@ -25,7 +26,7 @@ from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.given_scores import curve_entry, is_position, named_scores, numbers_in, read_scores
 from ablate.trainers.gpu import visible_gpu
 from ablate.trainers.progress_log import PROGRESS, ProgressLog
-from ablate.untrusted.wording import listing, nearest, shown
+from ablate.untrusted.wording import listing, shown
 
 SCORES = "scores.json"
 
@@ -126,10 +127,9 @@ def check(spec: RunSpec, context: Context) -> list[Problem]:
 def _scripts(folder: Path, missing: str) -> str:
     """The script that was probably meant, or those of the folder."""
     there = sorted(file.name for file in folder.glob("*.py"))
-    hint = nearest(missing, there)
-    if not there:
-        return "there is no Python file in it"
-    return hint if hint.startswith("did") else f"the Python files there are {listing(there)}"
+    if close := difflib.get_close_matches(Path(missing).name, there, n=1):
+        return f"did you mean {close[0]!r}?"
+    return f"the Python files there are {listing(there)}" if there else "there is no Python file in it"
 
 
 class _Progress:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ablate.study import digest, trust
 from ablate.study.data_digests import file_digest
 from ablate.study.distribution import DISTRIBUTION
-from ablate.study.runs import code_sources, trainer_kind
+from ablate.study.runs import DEFAULT_CODE, code_sources, trainer_kind
 from ablate.trainers.imported_code import NO_SOURCE, Finder, Source, follow_imports, read_source
 
 DIFF_LIMIT = 1_000_000  # characters of uncommitted changes; a longer diff is cut and says so
@@ -80,6 +81,7 @@ def _cpu_name() -> str:
 
 
 VERSION = "4"  # of the way the code digest is computed; a digest without a version is of the first way
+COMMAND_VERSION = "4c"  # of a command that uses files which "4" does not count
 UNLOADABLE = "model"  # provenance key: why the run has no saved network, where the saved one could not be loaded
 OWN_PACKAGE = "ablate"
 LOOP_MODULE = "ablate.trainers.builtin.run"  # the training loop that every run goes through
@@ -93,17 +95,48 @@ def code_digest(settings: Mapping[str, Any], study_dir: Path, *, source: str = "
     if source:
         return f"{VERSION}:{digest(source)[:16]}"
     if kind == "command":
-        return _files_digest(code_sources(settings), study_dir)
+        return _command_digest(settings, study_dir)
     return source_digest(code_sources(settings), study_dir, with_loop=kind == "built-in")
 
 
-def _files_digest(globs: Iterable[str], folder: Path) -> str:
-    """Version and SHA-256 of the names and contents of the files below `folder` that match a glob."""
+def _command_digest(settings: Mapping[str, Any], study_dir: Path) -> str:
+    """Version and SHA-256 of the names and contents of the files behind a command.
+
+    They are those below the study's folder that match `code`, and the program and script that the command names. Where
+    it works outside that folder and no `code` is set, Python files below its working folder count too.
+    """
+    section = settings["run"]
+    names = _matching(code_sources(settings), study_dir)
+    cwd = (study_dir / section.get("cwd", ".")).resolve()
+    others: dict[str, Path] = {}
+    if "code" not in section and not _is_inside_folder(cwd, study_dir) and cwd not in (Path(cwd.anchor), Path.home()):
+        others = _matching(DEFAULT_CODE, cwd)
+    known = {file.resolve() for file in names.values()}
+    others |= dict(_named_files(section["command"], cwd))
+    outside = {f"cwd/{name}": file for name, file in others.items() if file.resolve() not in known}
+    identity = [[name, file_digest(file)] for name, file in sorted((names | outside).items())]
+    return f"{COMMAND_VERSION if outside else VERSION}:{digest(identity)[:16]}"
+
+
+def _matching(globs: Iterable[str], folder: Path) -> dict[str, Path]:
+    """The files below `folder` that match a glob, by their names from there."""
     files = {file for glob in globs for file in folder.glob(glob) if file.is_file()}
     names = {str(file.relative_to(folder)): file for file in files}
-    own = {name: file for name, file in names.items() if not any(_is_no_code(part) for part in Path(name).parts)}
-    identity = [[name, file_digest(own[name])] for name in sorted(own)]
-    return f"{VERSION}:{digest(identity)[:16]}"
+    return {name: file for name, file in names.items() if not any(map(_is_no_code, Path(name).parts))}
+
+
+def _named_files(command: Sequence[str], folder: Path) -> Iterator[tuple[str, Path]]:
+    """The program, where it is a relative path, and the script: the first word after it that names a file."""
+    program, *words = command
+    # os.path.isfile: a word may be a whole program, too long for a name
+    script = next((word for word in words if word[:1] != "-" and os.path.isfile(folder / word)), "")
+    for name in (program if "/" in program else "", script):
+        if name and not os.path.isabs(name) and os.path.isfile(folder / name):
+            yield name, folder / name
+
+
+def _is_inside_folder(folder: Path, other: Path) -> bool:
+    return folder.is_relative_to(other.resolve())
 
 
 def _is_no_code(part: str) -> bool:

@@ -169,7 +169,8 @@ def _open(address: str) -> optuna.storages.RDBStorage:
     options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT_S}} if is_postgres(address) else {}
     for tries_left in reversed(range(TRIES)):
         try:
-            return optuna.storages.RDBStorage(with_driver(address), options)
+            template = with_driver(address).replace("{", "{{").replace("}", "}}")  # optuna formats it
+            return optuna.storages.RDBStorage(template, options)
         except Exception as error:  # from SQLAlchemy, the driver, or Optuna for tables of another version
             # OperationalError: the database cannot be reached. Another one: two machines may be creating the tables.
             retry = isinstance(error, (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError))

@@ -122,6 +122,24 @@ def test_what_has_changed_since_is_told(script: ScriptProject, cli: Cli) -> None
     assert script.results != before
 
 
+@pytest.mark.parametrize("words", ['"python", "../train.py"', '"python", "train.py"'])
+def test_a_script_outside_the_studys_folder_counts(script: ScriptProject, cli: Cli, words: str) -> None:
+    script.without_tuning()
+    above = "../" not in words
+    script.edit(('"python", "train.py"', words), ("lr = 0.05", f'lr = 0.05\ncwd = "{".." if above else "."}"'))
+    script.edit(
+        ('inputs = ["numbers.txt"]\n', ""), ('"--out={out}"', f'"--out={{out}}", "--data={script.folder}/numbers.txt"')
+    )
+    (script.folder / "studies").mkdir()
+    (script.folder / "dropout.toml").rename(script.folder / "studies" / "dropout.toml")
+    done = cli("run", "studies/dropout.toml", "--only", "plain:1")
+    assert done.code == 0, done.err
+    assert "other source code" not in cli("plan", "studies/dropout.toml").err
+    script.edit(("- 1.01", "- 1.02"), file="train.py")
+    planned = cli("plan", "studies/dropout.toml")
+    assert "1 finished runs were made by other source code" in planned.out + planned.err
+
+
 def test_a_failed_run_is_a_gap_with_its_reason(script: ScriptProject, cli: Cli) -> None:
     script.without_tuning()
     script.edit(
@@ -236,7 +254,7 @@ def test_smoke_needs_a_budget_and_records_nothing(script: ScriptProject, cli: Cl
     [
         ([('"python", "train.py"', '"/no/such/program"')], "settings.run.command: no such program"),
         ([('"train.py"', '"tain.py"')], "did you mean 'train.py'?"),
-        ([('"train.py"', '"x.py"')], "the Python files there are train.py"),
+        ([('"train.py"', '"zzzz_zzzz_zzzz.py"')], "the Python files there are train.py"),
         ([("lr = 0.05", 'lr = 0.05\ncwd = "nowhere"')], "settings.run."),
     ],
 )

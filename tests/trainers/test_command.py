@@ -163,6 +163,12 @@ class TestScores:
         result = execute(script(source, "x", pattern=PATTERN), context)
         assert result.scores == {"val/accuracy": 0.5, "test/accuracy": 0.25}  # the last value on stdout counts
 
+    @pytest.mark.parametrize("before", [99_990, 99_980, 199_990])
+    def test_by_pattern_in_a_line_that_the_log_cuts(self, script: Script, context: Context, before: int) -> None:
+        source = f"print('. ' * {before // 2}, end='\\rval_acc=0.75 test_acc=0.25')"
+        result = execute(script(source, "x", pattern=PATTERN), context)
+        assert result.scores == {"val/accuracy": 0.75, "test/accuracy": 0.25}
+
     def test_while_tuning_no_test_score_is_kept(self, script: Script, context: Context) -> None:
         source = GIVES_SCORES + "\nprint('test accuracy 0.25')"
         tuned = execute(script(source, phase="tune"), context)

@@ -276,3 +276,10 @@ def test_a_mirror_that_cannot_be_written_raises(study: Study, tmp_path: Path) ->
     (tmp_path / "optuna.db").mkdir()
     with pytest.raises(StoreUnavailable, match="unable to open database file"):
         tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+
+
+def test_a_folder_with_braces_and_percent_signs(tmp_path: Path, study: Study) -> None:
+    folder = tmp_path / "we ird {x} %41 'q'"
+    folder.mkdir()
+    tuning.mirror(sqlite_address(folder / "optuna.db"), study, records(study), digest)
+    assert [file.name for file in folder.iterdir()] == ["optuna.db"]
