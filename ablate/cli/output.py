@@ -27,7 +27,7 @@ def stop_message() -> Iterator[None]:
         yield
     except (RetryTimeout, KeyboardInterrupt) as error:
         typer.echo(f"stopped: {str(error) or 'Ctrl-C'}", err=True)
-        typer.echo("nothing is lost: the same command continues where this one stopped", err=True)
+        typer.echo("finished runs and checkpoints are kept: the same command goes on from them", err=True)
         raise typer.Exit(EXIT_FAILED) from None
 
 

@@ -91,6 +91,7 @@ def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]
     command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
     opened = _opened(results.document)
     scores, times = Link("results.csv", "results.csv"), Link("timings.csv", "timings.csv")
+    measured: list[Span] = [] if results.timings.empty else [", ", times, " every measured time"]
     return [
         Heading("Where it comes from"),
         provenance_table(results.provenance),
@@ -98,7 +99,7 @@ def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]
         *([paragraph(*opened)] if opened else ()),
         paragraph("To do it again, and to write this page again from the store:"),
         Listing(f"{command}\nablate report {analysis.name}"),
-        paragraph(scores, " has every score, ", times, " every measured time."),
+        paragraph(scores, " has every score", *measured, "."),
     ]
 
 

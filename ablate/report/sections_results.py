@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from ablate.analysis import numbers
+from ablate.analysis.costs import COSTS
 from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import figures_lines, tables_figures, tables_results
@@ -88,7 +89,8 @@ def density(analysis: Analysis, pictures: Pictures) -> list[Block]:
 def cost(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """The primary metric against what an arm costs."""
     primary = analysis.metrics[0]
-    picture = pictures.show("cost", f"{named(primary)} against parameters and latency")
+    known = [key for key in COSTS if any(point.costs[key] for point in analysis.tradeoff)]
+    picture = pictures.show("cost", f"{named(primary)} against {' and '.join(known)}")
     return [*picture, tables_figures.cost(analysis.tradeoff, primary)] if picture else []
 
 

@@ -173,6 +173,9 @@ def _build(
             return None, problems
         data = load_data(_with_file_path(settings["data"], context, working_folder), context, torch.device("cpu"))
         validation = data.examples("val")
+        if not (hasattr(validation, "inputs") and isinstance(getattr(validation, "targets", None), Mapping)):
+            rule = "examples and sample must give an ablate.Batch(inputs, targets), with targets a dict of tensors"
+            return None, [Problem(file, location, rule, type(validation).__name__)]
         return BuiltData(data, validation), list(_unknown_columns(loaded, validation))
     component = components.bind(settings[section], place=location, file=file)()
     problems = list(_wrong_type(section, component, location, file))

@@ -155,7 +155,15 @@ class TestAdopt:
         for word in ("nothing was chosen by looking at the data", "the hypotheses were made before the results"):
             assert word in first
         assert "declared: owner's word" in page
-        for claims_more in ("tuned settings", "ntuned", "## Parameters", "source_digest", "Budget", "`ablate run`"):
+        for claims_more in (
+            "tuned settings",
+            "ntuned",
+            "## Parameters",
+            "source_digest",
+            "Budget",
+            "`ablate run`",
+            "timings.csv",
+        ):
             assert claims_more not in page, claims_more
         frame = results("t", Workspace()).frame()
         assert frame["test/score"].tolist() == [row["score"] for row in rows()]

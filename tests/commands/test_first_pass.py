@@ -76,6 +76,7 @@ def metrics(name: str) -> tuple[str, str]:
         (('wrong = ""', 'wrong = "none"'), "tuple or list of tensors, not NoneType"),
         (('wrong = ""', 'wrong = "single"'), "output[1] must have one row an example"),
         (('wrong = ""', 'wrong = "raise"'), "called with validation examples: RuntimeError: the roof fell in"),
+        (("forms:homes", "forms:pairs"), "must give an ablate.Batch(inputs, targets), with targets a dict of tensors"),
         (("forms:error", "forms:Weighted"), "has parameters, which would not be trained"),
         (("last_batch", 'optimizer = { factory = "torch.optim:LBFGS" }\nlast_batch'), "must do its step without"),
     ],

@@ -72,6 +72,7 @@ class TestExample:
         assert "on 4 test examples" in report
         assert "## Across people" in report
         assert "figures/learning_curves.png" in report
+        assert " against parameters and latency" not in report  # no latency was measured
         assert {r.scores.get("count/epochs") for r in records(finished_function) if r.phase == "tune"} == {2}
         with (finished_function / "reports" / "dropout" / "timings.csv").open() as file:
             assert not any("latency" in row["metric"] for row in csv.DictReader(file))

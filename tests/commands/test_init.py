@@ -119,7 +119,7 @@ class TestRoundTrip:
         study = study_file.load(Path("study.toml"))
         assert study.tuning is not None
         assert set(study.tuning.space) == {"run.lr"}
-        assert [each.arm for each in study.hypotheses] == ["without-dropout"]
+        assert [(each.arm, each.against) for each in study.hypotheses] == [("baseline", "without-dropout")]
 
     def test_a_function(self, cli: Cli) -> None:
         source = "def train(settings, run):\n    x = settings['depth']\n    y = settings.get('norm', True)\n"
@@ -371,6 +371,11 @@ class TestSource:
         [
             ("print(f'val_acc={x} test_acc={y}')", ("accuracy", "higher", "val_acc", "test_acc")),
             ("json.dump(dict(val_loss=1, val_f1=2, test_loss=3), f)", ("loss", "lower", "val_loss", "test_loss")),
+            (
+                "print(f'{e} val_acc {a:.3f}'); dump({'val_accuracy': 1, 'test_accuracy': 2})",
+                ("accuracy", "higher", "val_accuracy", "test_accuracy"),
+            ),
+            ("print('val_acc=1'); dump({'val_loss': 1, 'test_loss': 2})", ("loss", "lower", "val_loss", "test_loss")),
             ("val_data = 'val_data.npz'", ("accuracy", "higher", "val_accuracy", "test_accuracy")),
         ],
     )

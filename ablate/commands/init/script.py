@@ -49,7 +49,7 @@ class Script:
 
     file: str = ""  # as the command names it
     flags: tuple[Flag, ...] = ()
-    scores: tuple[str, ...] = ()  # texts such as "val_acc", in the order of the source
+    scores: tuple[str, ...] = ()  # as `score_names` gives them
     logs_to_mlflow: bool = False
     leads_elsewhere: tuple[str, ...] = ()  # its calls by which MLflow would not log to the run of the cell
 
@@ -79,13 +79,17 @@ def syntax_tree(file: Path) -> ast.Module | None:
 
 
 def score_names(tree: ast.AST) -> tuple[str, ...]:
-    """The names of scores in the texts and keywords of a source: `val_acc`, `test_loss`."""
+    """The names of scores in the texts and keywords of a source: `val_acc`, `test_loss`.
+
+    Those that are a whole text or keyword come first: keys of scores, where the others are parts of printed sentences.
+    """
     texts = [
         str(node.arg if isinstance(node, ast.keyword) else node.value)
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
     ]
-    return tuple(dict.fromkeys(match[0] for text in texts for match in _SCORE.finditer(text)))
+    whole = [text for text in texts if _SCORE.fullmatch(text)]
+    return tuple(dict.fromkeys(whole + [match[0] for text in texts for match in _SCORE.finditer(text)]))
 
 
 def _declared(tree: ast.Module) -> Iterator[Flag]:

@@ -219,9 +219,9 @@ def _comment(text: str, start: str) -> list[str]:
 
 
 def _metric(scores: Sequence[str]) -> Metric:
-    """The metric that a source names: an accuracy first, else the first with a validation score."""
+    """The metric that a source names: one with a test score first, of these an accuracy, else the first."""
     names = [score.removeprefix("val_") for score in scores if score.startswith("val_")]
-    names.sort(key=lambda name: "acc" not in name)
+    names.sort(key=lambda name: (f"test_{name}" not in scores, "acc" not in name))
     if not names:
         return Metric("accuracy", "higher", "val_accuracy", "test_accuracy", known=False, tested=False)
     found, direction = names[0], "lower" if _LOWER.search(names[0]) else "higher"
@@ -305,7 +305,7 @@ def _tuning(settings: Mapping[str, Value], metric: Metric, *, budget: int | floa
     numbers = [(k, v) for k, v in settings.items() if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
     name, value = min(numbers, key=lambda item: not _is_rate(item[0]), default=("lr", 0.01))
     whole = isinstance(value, int)
-    low, high = (max(1, value // 4), value * 4) if whole else (value / 10, value * 10)
+    low, high = (max(1, value // 4), value * 4) if whole else (_rounded(value / 10), _rounded(value * 10))
     kind = "int" if whole else "float"
     yield "# Nothing is tuned, and the report says so. To tune every arm on the same budget, without its test scores:"
     yield "# [tuning]"
@@ -318,15 +318,21 @@ def _tuning(settings: Mapping[str, Value], metric: Metric, *, budget: int | floa
     yield ""
 
 
+def _rounded(value: float) -> float:
+    return float(f"{value:.12g}")  # 0.003 / 10 is 0.00030000000000000003
+
+
 def _is_rate(name: str) -> bool:
     return name in ("lr", "learning_rate") or name.endswith(("_lr", "_learning_rate"))
 
 
 def _hypothesis(arm: Arm | None, metric: Metric) -> Iterator[str]:
+    pair = (arm.name if arm else "changed", "baseline")
+    better, other = reversed(pair) if arm is not None and arm.value is False else pair  # "Does --use-x help?"
     yield "# What you claim, declared before the first run, gets a verdict:"
     yield "# [[hypotheses]]"
-    yield f'# arm = "{arm.name if arm else "changed"}"'
-    yield '# against = "baseline"'
+    yield f'# arm = "{better}"  # the better one, as you claim'
+    yield f'# against = "{other}"'
     yield f'# metric = "{metric.name}"'
     yield "# margin = 0.0  # better by more than this"
     yield ""

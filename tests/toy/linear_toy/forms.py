@@ -61,6 +61,17 @@ def homes(*, device: torch.device, form: str = "dict", count: int = 64) -> Homes
     return Homes(form, count, device)
 
 
+class Pairs(Homes):
+    """Gives what a torch Dataset gives, a plain pair: no Batch."""
+
+    def examples(self, split: Split) -> Any:
+        return tuple(super().examples(split))
+
+
+def pairs(*, device: torch.device, form: str = "dict", count: int = 64) -> Pairs:
+    return Pairs(form, count, device)
+
+
 class Reader(nn.Module):
     """Embeds the rooms and adds the size. `output` says in what form it answers, `wrong` what is wrong with that."""
 
