@@ -113,7 +113,7 @@ class TestInterruptions:
         stopped = finish(driver)
         assert stopped.returncode == 1, stopped.stderr
         assert "Ctrl-C: stopping once the runs have saved their state" in stopped.stderr
-        assert "the same command continues where this one stopped" in stopped.stderr
+        assert "finished runs and checkpoints are kept: the same command goes on" in stopped.stderr
         assert "Traceback" not in stopped.stderr
         assert "KILLED" in project.statuses()
         assert "RUNNING" not in project.statuses()

@@ -60,7 +60,7 @@ def _preempt(survivor: Survivor) -> None:
     wait_until(lambda: group_members(group) == [])
     assert stopped.returncode == 1
     assert "SIGTERM: stopping once the runs have saved their state" in stopped.stderr
-    assert "the same command continues" in stopped.stderr
+    assert "finished runs and checkpoints are kept: the same command goes on" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "FINISHED" not in survivor.project.statuses()
 
