@@ -143,10 +143,15 @@ def test_the_best_trial_is_the_lowest_or_highest_and_the_first_of_equals(study: 
     outcomes = trials.trial_outcomes(study, "plain", tuned(study, "plain", [*FOUR[:3], (WORST, 2.0)]))
     assert trials.best(outcomes, "lower") == SGD
     assert trials.best(outcomes, "higher") == WORSE
-    failed = [replace(o, value=None) for o in outcomes]
+    undefined = [replace(o, value=None) for o in outcomes]
+    failed = [replace(o, records=[r and replace(r, status="FAILED") for r in o.records]) for o in undefined]
     assert trials.best([*failed[:2], outcomes[2]], "lower") == WORSE
     with pytest.raises(trials.TuningFailed, match="all 4 tuning trials failed"):
         trials.best(failed, "lower")
+    with pytest.raises(
+        trials.TuningFailed, match=r"is undefined \(NaN\) in 3 of 4 tuning trials and the others failed"
+    ):
+        trials.best([failed[0], *undefined[1:]], "lower")
 
 
 def test_comparison_waits_for_the_whole_budget_and_then_has_the_best_settings(study: Study) -> None:
