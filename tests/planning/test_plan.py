@@ -149,8 +149,6 @@ def test_the_best_trial_is_the_lowest_or_highest_and_the_first_of_equals(study: 
     with pytest.raises(trials.TuningFailed, match="all 4 tuning trials failed"):
         trials.best(failed, "lower")
     with pytest.raises(trials.TuningFailed, match=r"undefined \(NaN\) in 3 of 4 tuning trials and the others failed"):
-        trials.TuningFailed, match=r"is undefined \(NaN\) in 3 of 4 tuning trials and the others failed"
-    ):
         trials.best([failed[0], *undefined[1:]], "lower")
 
 
