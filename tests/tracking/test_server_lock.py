@@ -144,7 +144,7 @@ def test_a_holder_whose_entry_is_replaced_is_notified(address: str, study: str, 
 
     with hold(address, study, lost=lost, renew_s=0.2):
         write()
-        assert notified.wait(20)
+        assert notified.wait(300)
     assert "process 7 on far-away" in reasons[0]
     assert "far-away" in refusal(address, study)  # the release has not deleted the other's entry
 
