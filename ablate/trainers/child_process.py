@@ -66,13 +66,13 @@ class Child:
             return self._process.wait(timeout_s)
         return None
 
-    def stop(self) -> int:
-        """Ask the process group to end, and kill it if it does not. Returns the exit code."""
+    def stop(self) -> None:
+        """Ask the process group to end, and kill what has not after a while."""
         descendants = self._descendants()
         self._signal(signal.SIGTERM)
-        code = self.wait(STOP_S)
+        self.wait(STOP_S)
         self._kill(descendants)
-        return self._process.wait() if code is None else code
+        self._process.wait()
 
     def close(self) -> None:
         """Kill what is left of the process group, and of those that have left it; read the output to its end."""

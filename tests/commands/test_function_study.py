@@ -258,7 +258,6 @@ class TestFromPython:
 
     def test_a_study_that_names_what_trains(self, study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(study.folder)
-        monkeypatch.setattr(sys, "path", list(sys.path))
         with pytest.raises(InputError, match="names what trains, and so does the argument `train`: leave one out"):
             ablate.run("dropout.toml", train=copied)
         with pytest.raises(InputError, match=r"settings.run: needs a command or a function"):

@@ -30,8 +30,7 @@ def bind_refusal(section: dict[str, object], also: Sequence[str] = ()) -> list[s
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def folder(tmp_path: Path) -> Path:
     components.importable([tmp_path])
     return tmp_path
 
@@ -40,8 +39,7 @@ def test_an_attribute_may_lie_deeper() -> None:
     assert load("pathlib:Path.cwd") == Path.cwd
 
 
-def test_folders_become_importable_once_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def test_folders_become_importable_once_and_last(tmp_path: Path) -> None:
     components.importable([tmp_path])
     components.importable([tmp_path / "." / ""])
     assert sys.path.count(str(tmp_path)) == 1

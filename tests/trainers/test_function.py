@@ -44,8 +44,7 @@ class Net(torch.nn.Module):
 
 
 @pytest.fixture
-def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def context(tmp_path: Path) -> Context:
     folder = tmp_path / "study"
     folder.mkdir()
     names = {"accuracy": ("val_acc", "test_acc")}

@@ -155,7 +155,6 @@ class TestCommand(TrainerContract):
 class TestFunction(TrainerContract):
     @pytest.fixture
     def context(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-        monkeypatch.setattr(sys, "path", list(sys.path))
         monkeypatch.delitem(sys.modules, "ablation", raising=False)
         folder = tmp_path / "project"
         shutil.copytree(FUNCTION, folder, ignore=shutil.ignore_patterns("__pycache__"))

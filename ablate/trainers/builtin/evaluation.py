@@ -276,7 +276,7 @@ def example_arrays(batch: Batch, output: Any, metric: Metric, *, spread: int) ->
 
 def _numbers(tensor: Tensor) -> np.ndarray:
     """As an array; of a dtype that NumPy lacks, such as bfloat16, in float32."""
-    return (tensor.float() if tensor.dtype in (torch.bfloat16,) else tensor).cpu().numpy()
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).cpu().numpy()
 
 
 def median_and_worst(metric: Metric, values: Tensor) -> list[int]:
