@@ -59,6 +59,8 @@ dropout = 0.1
 epochs = {EPOCHS}
 {arms}[tuning]
 trials = {self.trials}
+per = "arm"
+include_defaults = true
 seeds = [1000001]
 metric = "val/error_deg"
 sampler = "random"

@@ -83,6 +83,8 @@ set.model = { factory = "design_toy:strict_model", width = 1 }
 
 [tuning]
 trials = 4
+per = "arm"
+include_defaults = true
 seeds = [101, 102]
 metric = "val/error_deg"
 epochs = 2

@@ -20,7 +20,9 @@ from ablate.analysis.records import MetricInfo
 from ablate.analysis.statistics import Effect
 from ablate.analysis.verdicts import Outcome, Verdict
 
-SCOPE = "for these tuned settings and this data"
+FOR_SETTINGS = "for these tuned settings"  # one tuning of an arm: its luck is in no interval
+SCOPE = f"{FOR_SETTINGS} and this data"
+SCOPE_PROCEDURE = "at this tuning budget and on this data"  # each seed has a tuning of its own
 SCOPE_UNTUNED = "for these untuned settings and this data"
 SCOPE_ADOPTED = "by these adopted results"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ablate.analysis.costs import count, label, mean_of, trained
 from ablate.analysis.records import status, training_seconds
 from ablate.analysis.results import Results
-from ablate.planning.trials import best
+from ablate.planning.trials import best, by_tuning
 from ablate.study import Scalar, Study
 from ablate.study.resolve import resolve
 
@@ -20,14 +20,16 @@ class Trial:
     number: int  # from 0, as the study counts them
     value: float | None
     settings: Mapping[str, Scalar]
+    seed: int | None = None  # the comparison seed whose tuning it is of; None: the one tuning of all seeds
 
 
 @dataclass(frozen=True)
 class BudgetRow:
     """Budget of one arm, allotted and used. The allotted numbers are None for an untuned arm.
 
-    A trial is finished when every tuning seed has a finite score, and failed when it ran without one. Epochs, examples
-    and seconds of tuning are sums over the trials that report them, None where none does.
+    A trial is finished when each of its seeds has a finite score, and failed when it ran without one. Trials, epochs,
+    examples and seconds of tuning are sums over all tunings of the arm, of which it has one, or one for each seed.
+    Those of trials that report none are left out, None where no trial reports any.
     """
 
     arm: str
@@ -36,7 +38,7 @@ class BudgetRow:
     finished_trials: int
     failed_trials: int
     tuning_epochs: int | None  # of a trial
-    allotted_epochs: int | None  # of all trials and tuning seeds
+    allotted_epochs: int | None  # of all trials and their seeds
     used_epochs: float | None
     used_examples: float | None  # seen in tuning, with repetition
     tuning_seconds: float | None
@@ -45,14 +47,20 @@ class BudgetRow:
     epochs: float | None  # of each comparison run
     examples: float | None  # seen in training, with repetition
     training_seconds: float | None  # mean of its comparison runs
-    tuned: Mapping[str, Scalar]  # settings of the best trial so far
+    tuned: Mapping[str, Scalar]  # settings of the best trial so far; empty where each seed has its own
     tuning_budget: float | None = None  # the setting `budget` of a command or a function, in a run of a trial …
-    run_budget: float | None = None  # … and in a comparison run
+    run_budget: float | None = None  # … and in a comparison run; None too where it differs between the seeds
+    tuned_by_seed: Mapping[int, Mapping[str, Scalar]] = field(default_factory=dict)  # where each seed has its own
 
     @property
     def used(self) -> int:
         """Trials that were run, finished or failed."""
         return self.finished_trials + self.failed_trials
+
+    @property
+    def chosen(self) -> tuple[Mapping[str, Scalar], ...]:
+        """The settings that each tuning of the arm chose."""
+        return tuple(self.tuned_by_seed.values()) or ((self.tuned,) if self.tuned else ())
 
 
 def budget_rows(results: Results) -> list[BudgetRow]:
@@ -68,16 +76,19 @@ def _budget_row(results: Results, arm: str) -> BudgetRow:
     finished = [outcome for outcome in outcomes if outcome.value is not None]
     metric = results.metrics.get(tuning.metric.removeprefix("val/")) if tuning else None
     epochs = (tuning.epochs or study.settings.get("training", {}).get("epochs")) if tuning else None
-    tuned = best(finished, metric.direction if metric else "lower") if finished else {}
-    run_budget = _budget(study, arm, tuned)
+    direction = metric.direction if metric else "lower"
+    groups = by_tuning(study, finished) if tuning else {}
+    chosen = {seed: best(of_seed, direction) for seed, of_seed in groups.items() if of_seed}
+    budgets = {_budget(study, arm, tuned) for tuned in chosen.values() or [{}]}
+    run_budget = budgets.pop() if len(budgets) == 1 else None
     return BudgetRow(
         arm=arm,
         label=label(results, arm),
-        allotted=tuning.trials if tuning else None,
+        allotted=tuning.trials * len(groups) if tuning else None,
         finished_trials=len(finished),
         failed_trials=sum(any(status(record) == "failed" for record in records) for records in records_by_trial),
         tuning_epochs=epochs,
-        allotted_epochs=tuning.trials * len(tuning.seeds) * epochs if tuning and epochs else None,
+        allotted_epochs=tuning.trials * len(study.tuning_seeds) * epochs if tuning and epochs else None,
         used_epochs=_total(each.get("count/epochs") for each in scores),
         used_examples=_total(each.get("count/examples") for each in scores),
         tuning_seconds=_total(training_seconds(each) for each in scores),
@@ -86,9 +97,10 @@ def _budget_row(results: Results, arm: str) -> BudgetRow:
         epochs=count(results, arm, "count/epochs"),
         examples=count(results, arm, "count/examples"),
         training_seconds=mean_of(results.training_seconds(arm)),
-        tuned=tuned,
+        tuned=chosen.get(None, {}),
         tuning_budget=(tuning.budget or run_budget) if tuning else None,
         run_budget=run_budget,
+        tuned_by_seed={seed: tuned for seed, tuned in chosen.items() if seed is not None},
     )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ablate.analysis.answer import SCOPE, SCOPE_ADOPTED, SCOPE_UNTUNED, Comparison, answers
+from ablate.analysis.answer import (
+    FOR_SETTINGS,
+    SCOPE,
+    SCOPE_ADOPTED,
+    SCOPE_PROCEDURE,
+    SCOPE_UNTUNED,
+    Comparison,
+    answers,
+)
 from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.conditions import ConditionTable, condition_tables
 from ablate.analysis.control_findings import ControlFinding
@@ -169,7 +177,9 @@ def _scope(study: Study) -> str:
     """What the verdicts hold for."""
     if study.trainer == "adopted":
         return SCOPE_ADOPTED
-    return SCOPE_UNTUNED if study.tuning is None else SCOPE
+    if study.tuning is None:
+        return SCOPE_UNTUNED
+    return SCOPE_PROCEDURE if study.tuning.per == "seed" else SCOPE
 
 
 def _where(study: Study) -> str:
@@ -195,7 +205,7 @@ def compare(results: Results) -> tuple[Comparison, ...]:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
         return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
     drafts = [comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
-    adopted = results.study.trainer == "adopted"
+    note = _verdict_note(results.study)
     claims = [
         Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
     ]
@@ -203,12 +213,19 @@ def compare(results: Results) -> tuple[Comparison, ...]:
         replace(
             d,
             margin=h.margin,
-            judgement=replace(v, reason=f"{v.reason}; {DECLARED}") if adopted else v,
+            judgement=replace(v, reason=f"{v.reason}; {note}") if note else v,
             family=len(hypotheses),
             p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
         )
         for d, h, v in zip(drafts, hypotheses, judge(claims), strict=True)
     )
+
+
+def _verdict_note(study: Study) -> str:
+    """What every verdict of the study says beside its reason."""
+    if study.trainer == "adopted":
+        return DECLARED
+    return FOR_SETTINGS if study.tuning is not None and study.tuning.per == "arm" else ""
 
 
 def comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:

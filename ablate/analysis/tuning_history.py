@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import numpy as np
 from scipy import stats
@@ -13,13 +13,15 @@ from ablate.analysis.budget import Trial
 from ablate.analysis.costs import label
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
+from ablate.planning.trials import tunings
 
 MIN_TRIALS = 4  # three values have six orders, of which two give |ρ| = 1: a third of all cases by chance
 
 
 @dataclass(frozen=True)
 class ArmHistory:
-    """One arm's trials. `best` is the best value up to each trial, None before any trial has a value.
+    """One arm's trials, those of one tuning after those of another. `best` is the best value of its tuning up to each
+    trial, None before any trial has a value.
 
     `correlations` maps a setting → Spearman's ρ between its value and the score on validation over the finished
     trials. None with fewer than four trials that have the setting, with one value only, or for text values.
@@ -35,6 +37,12 @@ class ArmHistory:
     @property
     def finished(self) -> tuple[Trial, ...]:
         return tuple(trial for trial in self.trials if trial.value is not None)
+
+    @property
+    def tunings(self) -> tuple[tuple[tuple[Trial, float | None], ...], ...]:
+        """The trials of each tuning, each with the best value up to it."""
+        pairs = zip(self.trials, self.best, strict=True)
+        return tuple(tuple(group) for _, group in groupby(pairs, key=lambda pair: pair[0].seed))
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def tuning_history(results: Results) -> TuningHistory | None:
     """None when the study is untuned or no trial has been run."""
     tuning = results.study.tuning
     trials_by_arm = {
-        arm: tuple(Trial(outcome.index, outcome.value, outcome.overrides) for outcome in outcomes)
+        arm: tuple(Trial(outcome.index, outcome.value, outcome.overrides, outcome.seed) for outcome in outcomes)
         for arm, outcomes in results.trials.items()
         if outcomes
     }
@@ -71,14 +79,19 @@ def tuning_history(results: Results) -> TuningHistory | None:
             ArmHistory(
                 arm=arm,
                 label=label(results, arm),
-                allotted=tuning.trials,
+                allotted=tuning.trials * len(tunings(results.study)),
                 trials=trials,
-                best=best_so_far([trial.value for trial in trials], lower=metric.direction == "lower"),
+                best=_best(trials, lower=metric.direction == "lower"),
                 correlations={setting: rank_correlation(setting, trials) for setting in tuning.space},
             )
             for arm, trials in trials_by_arm.items()
         ),
     )
+
+
+def _best(trials: Sequence[Trial], *, lower: bool) -> tuple[float | None, ...]:
+    groups = (list(group) for _, group in groupby(trials, key=lambda trial: trial.seed))
+    return tuple(value for group in groups for value in best_so_far([trial.value for trial in group], lower=lower))
 
 
 def best_so_far(values: Sequence[float | None], *, lower: bool) -> tuple[float | None, ...]:

@@ -7,7 +7,7 @@ data that other studies of the store have used.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
@@ -128,11 +128,18 @@ def _values_by_arm(by_arm: Mapping[str, float | None]) -> str:
 
 def _edges(results: Results, rows: Sequence[BudgetRow]) -> str:
     space = results.study.tuning.space if results.study.tuning else {}
-    edges = [
-        f"{setting} = {_number(value)} of {row.label} at the {end} end {_number(limit)}"
+    found = Counter(
+        (row.label, setting, end, limit, value if row.tuned else None, len(row.chosen))
         for row in rows
-        for setting, value in row.tuned.items()
+        for tuned in row.chosen
+        for setting, value in tuned.items()
         for end, limit in at_edge(space.get(setting), value)
+    )
+    edges = [
+        f"{setting} of {name} at the {end} end {_number(limit)} for {count} of {tunings} seeds"
+        if value is None
+        else f"{setting} = {_number(value)} of {name} at the {end} end {_number(limit)}"
+        for (name, setting, end, limit, value, tunings), count in found.items()
     ]
     if not edges:
         return ""

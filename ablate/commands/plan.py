@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.analysis.phrasing import counted
 from ablate.commands.stale import notes, stale
 from ablate.planning.outdated import outdated
+from ablate.planning.trials import tuned_arms
 from ablate.report.terminal_plan import ShownPlan
 from ablate.scheduler.component_checks import CHECKED, build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load, load_stored_study, refuse_adopted
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace
-from ablate.study import Phase, Record, amend
+from ablate.study import Phase, Record, Study, amend
 
 if TYPE_CHECKING:
     from ablate.analysis.power_plan import PowerPlan
@@ -36,8 +38,34 @@ def plan(
         with StopRequest().handling_signals():
             build_all(loaded, workspace)
     shown, compared = _look(loaded, workspace, ("tune", "compare"))
-    shown = replace(shown, checked=CHECKED[loaded.study.trainer] if check else "")
+    checked = CHECKED[loaded.study.trainer] if check else ""
+    shown = replace(shown, checked=checked, tuning=list(tuning_words(loaded.study)))
     return shown, power_plan(loaded.study, loaded.catalogue, compared, difference)
+
+
+def tuning_words(study: Study) -> Iterator[str]:
+    """What the study's way of tuning costs and what it buys, in whole sentences; none without tuning."""
+    tuning, arms = study.tuning, len(tuned_arms(study))
+    if tuning is None or not arms:
+        return
+    per_seed, compared = arms * len(study.seeds) * tuning.trials, len(study.arms) * len(study.seeds)
+    if tuning.per == "seed":
+        yield (
+            f"tuning is repeated for every seed: {counted(per_seed, 'tuning run')} ({counted(arms, 'arm')} × "
+            f"{counted(len(study.seeds), 'seed')} × {counted(tuning.trials, 'trial')}) before "
+            f"{counted(compared, 'comparison run')}; one tuning of each arm would take {arms * tuning.trials}."
+        )
+        yield (
+            "It buys verdicts on the arms as they are tuned at this budget: the luck of tuning is in every interval. "
+            'With per = "arm" a verdict holds for the tuned settings alone.'
+        )
+        return
+    runs = arms * tuning.trials * len(tuning.seeds)
+    yield (
+        f"each arm is tuned once for all its seeds: {counted(runs, 'tuning run')} before "
+        f"{counted(compared, 'comparison run')}. Verdicts hold for these tuned settings and not for the arms as such: "
+        f'the luck of tuning is in no interval. per = "seed" would take {counted(per_seed, "tuning run")}.'
+    )
 
 
 def status(path: Path, workspace: Workspace, *, rehash: bool = False) -> ShownPlan:

@@ -66,8 +66,10 @@ class RecordIndex:
         """Whether any record of the cell has FINISHED or FAILED, also an older one."""
         return any(record.status in ENDED for record in self._matching(spec))
 
-    def trial(self, arm: str, trial: int) -> Sequence[Record]:
-        """Every record of one trial, oldest first."""
+    def trial(self, arm: str, trial: int, seed: int | None = None) -> Sequence[Record]:
+        """Every record of one trial, oldest first; with `seed`, those of that seed."""
+        if seed is not None:
+            return self._by_coordinates.get(("tune", arm, trial, seed), ())
         return self._by_trial.get((arm, trial), ())
 
     def _matching(self, spec: RunSpec) -> list[Record]:

@@ -11,11 +11,14 @@ from ablate.planning.trials import (
     TrialOutcome,
     TuningFailed,
     best,
+    by_tuning,
+    split_settings,
     trial_outcomes,
     tuned_arms,
     tuning_direction,
     tuning_done,
     tuning_of,
+    with_split,
 )
 from ablate.study import Direction, InputError, Phase, Problem, Record, RunSpec, Scalar, Study
 from ablate.study.document import checked
@@ -49,7 +52,7 @@ class Plan:
     study: str
     cells: Sequence[Cell]
     digests: Mapping[str, str] = field(default_factory=dict)  # arm → digest of its data
-    trials: Mapping[str, Sequence[TrialOutcome]] = field(default_factory=dict)  # of every tuned arm
+    trials: Mapping[str, Sequence[TrialOutcome]] = field(default_factory=dict)  # of every tuned arm, all its tunings
 
     @property
     def compared(self) -> dict[tuple[str, int], Record]:
@@ -85,26 +88,13 @@ def compare_specs(
             arm=arm,
             seed=seed,
             phase="compare",
-            settings=_with_split(settings, split_settings(study, seed)),
+            settings=with_split(settings, split_settings(study, seed)),
             data_digest=data_digest,
             replicate=study.arms[arm].replicate,
             overrides=dict(overrides or {}),
         )
         for seed in (study.seeds if seeds is None else seeds)
     ]
-
-
-def _with_split(settings: Mapping[str, Any], split: Mapping[str, int]) -> Mapping[str, Any]:
-    return {**settings, "data": {**settings["data"], **split}} if split else settings
-
-
-def split_settings(study: Study, seed: int) -> dict[str, int]:
-    """The data settings that depend on a comparison run's seed, where the study varies the split or the fold."""
-    if "split" in study.vary:
-        return {"split_seed": seed}
-    if "fold" in study.vary:
-        return {"fold": study.seeds.index(seed), "folds": len(study.seeds)}
-    return {}
 
 
 def make_plan(
@@ -117,7 +107,7 @@ def make_plan(
     """Every run of the study with its state. `direction` is the tuning metric's; default: the catalogue's.
 
     A run with a FAILED record is "failed" and is run again only on request. Trials that are not proposed yet are
-    "waiting", and so are the comparison runs of an arm whose tuning is not finished.
+    "waiting", and so are the comparison runs whose tuning is not finished.
     """
     index = records if isinstance(records, RecordIndex) else RecordIndex(records)
     if study.tuning is not None and direction is None:
@@ -130,9 +120,10 @@ def make_plan(
         if arm not in tuned_arms(study):
             comparison += [_cell(spec, index) for spec in compare_specs(study, arm, {}, data_digest)]
             continue
-        outcomes = trials[arm] = trial_outcomes(study, arm, index, data_digest)
-        tuning += _trial_cells(study, arm, outcomes, index)
-        comparison += _comparison_cells(study, arm, outcomes, index, data_digest, direction or "lower")
+        trials[arm] = trial_outcomes(study, arm, index, data_digest)
+        for seed, outcomes in by_tuning(study, trials[arm]).items():
+            tuning += _trial_cells(study, arm, seed, outcomes, index)
+            comparison += _comparison_cells(study, arm, seed, outcomes, index, data_digest, direction or "lower")
     return Plan(study.name, [*tuning, *comparison], digests, trials)
 
 
@@ -164,32 +155,37 @@ def counted_by(document: Mapping[str, Any], name: str, records: Sequence[Record]
         return ()
 
 
-def _trial_cells(study: Study, arm: str, outcomes: Sequence[TrialOutcome], index: RecordIndex) -> list[Cell]:
+def _trial_cells(
+    study: Study, arm: str, seed: int | None, outcomes: Sequence[TrialOutcome], index: RecordIndex
+) -> list[Cell]:
     proposed = {o.index: o for o in outcomes}
+    seeds = tuning_of(study).seeds if seed is None else [seed]
     cells = []
     for trial in range(tuning_of(study).trials):
         if trial in proposed:
             cells += [_cell(spec, index) for spec in proposed[trial].specs]
         else:
-            cells += [Cell(None, arm, seed, "tune", trial, "waiting") for seed in tuning_of(study).seeds]
+            cells += [Cell(None, arm, each, "tune", trial, "waiting") for each in seeds]
     return cells
 
 
 def _comparison_cells(
     study: Study,
     arm: str,
+    seed: int | None,
     outcomes: Sequence[TrialOutcome],
     index: RecordIndex,
     data_digest: str,
     direction: Direction,
 ) -> list[Cell]:
+    seeds = study.seeds if seed is None else [seed]
     if not tuning_done(study, outcomes):
-        return [Cell(None, arm, seed, "compare", None, "waiting") for seed in study.seeds]
+        return [Cell(None, arm, each, "compare", None, "waiting") for each in seeds]
     try:
         tuned = best(outcomes, direction)
     except TuningFailed as error:
-        return [Cell(None, arm, seed, "compare", None, "failed", str(error)) for seed in study.seeds]
-    return [_cell(spec, index) for spec in compare_specs(study, arm, tuned, data_digest)]
+        return [Cell(None, arm, each, "compare", None, "failed", str(error)) for each in seeds]
+    return [_cell(spec, index) for spec in compare_specs(study, arm, tuned, data_digest, seeds)]
 
 
 def _cell(spec: RunSpec, index: RecordIndex) -> Cell:
@@ -203,8 +199,8 @@ def _cell(spec: RunSpec, index: RecordIndex) -> Cell:
 def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[RunSpec | Cell | Record], bool]:
     """A function that tells whether a run is selected by `only` ("ARM" or "ARM:SEED"); all are by an empty `only`.
 
-    The tuning of a named arm is always selected. The name of a factor's family selects all of its arms. Raises
-    InputError for arms and seeds that the study does not have.
+    The tuning that a selected comparison run needs is selected too. The name of a factor's family selects all of its
+    arms. Raises InputError for arms and seeds that the study does not have.
     """
     problems = []
     wanted: set[tuple[str, int | None]] = set()
@@ -220,12 +216,13 @@ def selector(study: Study, only: Sequence[str], *, file: str = "") -> Callable[[
     if problems:
         raise InputError(*problems)
     chosen = {arm for arm, _ in wanted}
+    one_tuning = study.tuning is not None and study.tuning.per == "arm"
 
     def accepts(spec: RunSpec | Cell | Record) -> bool:
         if not wanted:
             return True
         return spec.arm in chosen and (
-            spec.phase == "tune" or not wanted.isdisjoint({(spec.arm, None), (spec.arm, spec.seed)})
+            (spec.phase == "tune" and one_tuning) or not wanted.isdisjoint({(spec.arm, None), (spec.arm, spec.seed)})
         )
 
     return accepts

@@ -17,7 +17,10 @@ MAX_TICKS = 10
 
 
 def history(history: TuningHistory, marks: style.Marks) -> Figure | None:
-    """One small panel for each arm: a mark for every trial, steps for the best so far, a cross for a failed trial."""
+    """One small panel for each arm: a mark for every trial, steps for the best so far, a cross for a failed trial.
+
+    Where each seed has a tuning of its own, each has its steps.
+    """
     arms = [arm for arm in history.arms if arm.finished]
     if not arms:
         return None
@@ -58,9 +61,12 @@ def importances(history: TuningHistory, marks: style.Marks) -> Figure | None:
 def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
     colour = marks.colour(arm.arm)
     done = [(trial.number + 1, trial.value) for trial in arm.finished]
-    best = [(t.number + 1, value) for t, value in zip(arm.trials, arm.best, strict=True) if value is not None]
     failed = [trial.number + 1 for trial in arm.trials if trial.value is None]
-    panel.plot(*zip(*best, strict=True), color=colour, linewidth=1.2, drawstyle="steps-post", zorder=2)
+    for tuning in arm.tunings:
+        best = [(trial.number + 1, value) for trial, value in tuning if value is not None]
+        if best:
+            panel.plot(*zip(*best, strict=True), color=colour, linewidth=1.2 if len(arm.tunings) == 1 else 0.7,
+                       drawstyle="steps-post", zorder=2)  # fmt: skip
     panel.plot(*zip(*done, strict=True), marker=marks.marker(arm.arm), color=colour, markersize=3.6, linestyle="none",
                markerfacecolor="white", markeredgewidth=0.9, zorder=3)  # fmt: skip
     panel.plot(failed, [0.95] * len(failed), marker="x", color=style.GREY, markersize=4, linestyle="none",
@@ -71,7 +77,7 @@ def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
 
 def _scale(panel: Axes, arms: list[ArmHistory]) -> None:
     scales.stretch(panel, (trial.value for arm in arms for trial in arm.finished if trial.value is not None))
-    last = max(len(arm.trials) for arm in arms)
+    last = max(trial.number + 1 for arm in arms for trial in arm.trials)
     panel.set_xlim(0.5, last + 0.5)
     ticks = range(1, last + 1) if last <= MAX_TICKS else sorted({round(t) for t in np.linspace(1, last, 5)})
     panel.xaxis.set_major_locator(FixedLocator(ticks))

@@ -58,10 +58,13 @@ def outdated(analysis: Analysis, results: Results) -> list[Block]:
 
 def caveats(analysis: Analysis, results: Results) -> list[Block]:
     """Caveats, and amendments of the study."""
+    fixed = "its space and its budget" if analysis.overlap is not None else "its validation set, space and budget"
+    repeated = f"Tuning is repeated with every seed. What stays the same is {fixed}."
     lines = [
         f"The conclusions hold for {_conditions(analysis)} and this data. Settings that no arm tuned are a "
         "condition of the result, not part of it.",
         f"The intervals cover what changes from seed to seed. They do not cover {_not_covered(analysis)}.",
+        *([repeated] if _tuned_per_seed(analysis) else []),
         NOT_NOTHING,
     ]
     mixed = mixed_provenance(analysis, results.provenance)
@@ -73,9 +76,15 @@ def caveats(analysis: Analysis, results: Results) -> list[Block]:
 
 def _conditions(analysis: Analysis) -> str:
     settings = "these tuned settings" if analysis.tuned else "these settings"
+    if _tuned_per_seed(analysis):
+        settings = "this tuning budget and space"
     if analysis.trainer == "built-in":
         return f"{settings}, this training length"
     return f"{settings}, this budget" if any(row.run_budget for row in analysis.budget) else settings
+
+
+def _tuned_per_seed(analysis: Analysis) -> bool:
+    return any(row.tuned_by_seed for row in analysis.budget)
 
 
 def _not_covered(analysis: Analysis) -> str:

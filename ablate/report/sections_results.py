@@ -32,6 +32,11 @@ def budget(analysis: Analysis) -> list[Block]:
     tuned = tables_results.tuned(analysis)
     if tuned:
         words = f"Every arm was allotted the same {_alike(analysis)} and space. What each ran with:"
+        if any(row.tuned_by_seed for row in analysis.budget):
+            words = (
+                f"Every seed of every arm has a tuning of its own, with the same {_alike(analysis)} and space; the "
+                "numbers are sums over seeds. What was chosen, from the lowest to the highest over seeds:"
+            )
     else:
         words = "No trial has finished yet." if analysis.tuned else "This study is untuned."
     shown = [tuned] if tuned else []

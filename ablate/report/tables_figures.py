@@ -63,23 +63,34 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
 
 
 def tuning(history: TuningHistory) -> Table:
-    """One row for each arm: whether the last trials still improved. The records have a row for each trial."""
+    """One row for each arm: whether the last trials still improved. The records have a row for each trial.
+
+    Where each seed has a tuning of its own, the scores are means over the tunings.
+    """
     rows = history.arms
     trials = [trial.value for row in rows for trial in row.finished]
     decimals = numbers.decimals_for([Estimate(value, None, None, 1) for value in trials])
     score = f"{history.metric.short}, validation{numbers.in_brackets(history.metric.unit)}"
-    best = [row.best or (None,) for row in rows]
-    first = [row.finished[0].value if row.finished else None for row in rows]
+    best = [[[value for _, value in tuning] for tuning in row.tunings] for row in rows]
+    first = [[_first([trial.value for trial, _ in tuning]) for tuning in row.tunings] for row in rows]
+    half = [[values[(len(values) - 1) // 2] for values in tunings] for tunings in best]
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
         ("Trials", [f"{len(row.finished)} of {row.allotted}" for row in rows]),
-        (f"First: {score}", [numbers.number(value, decimals) for value in first]),
-        ("Best of the first half", [numbers.number(values[(len(values) - 1) // 2], decimals) for values in best]),
-        ("Best", [numbers.number(values[-1], decimals) for values in best]),
+        (f"First: {score}", [numbers.number(_mean(values), decimals) for values in first]),
+        ("Best of the first half", [numbers.number(_mean(values), decimals) for values in half]),
+        ("Best", [numbers.number(_mean([values[-1] for values in tunings]), decimals) for tunings in best]),
         ("Found in trial", [_found_in(row) for row in rows]),
     ]
     records = [
-        {"arm": row.arm, "label": row.label, "trial": trial.number, "value": trial.value, **trial.settings}
+        {
+            "arm": row.arm,
+            "label": row.label,
+            **({} if trial.seed is None else {"seed": trial.seed}),
+            "trial": trial.number,
+            "value": trial.value,
+            **trial.settings,
+        }
         for row in rows
         for trial in row.trials
     ]
@@ -176,9 +187,23 @@ def _latency(value: float | None) -> str:
 
 
 def _found_in(arm: ArmHistory) -> str:
-    """Number of the first trial, counted from 1, with the best value."""
-    best = arm.best[-1] if arm.best else None
-    return next((str(t.number + 1) for t in arm.trials if t.value is not None and t.value == best), GAP)
+    """Number of the first trial, counted from 1, with the best value; of several tunings the lowest and the highest."""
+    found = sorted(
+        next(trial.number + 1 for trial, _ in tuning if trial.value == tuning[-1][1])
+        for tuning in arm.tunings
+        if tuning[-1][1] is not None
+    )
+    return GAP if not found else str(found[0]) if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
+
+
+def _first(values: Sequence[float | None]) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are there; None without any."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
 
 
 def _correlation(arm: ArmHistory, setting: str) -> str:

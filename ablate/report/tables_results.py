@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ablate.analysis import numbers
+from ablate.analysis.budget import BudgetRow
 from ablate.analysis.conditions import ConditionTable
 from ablate.analysis.numbers import GAP
 from ablate.analysis.study_analysis import Analysis
@@ -19,6 +22,7 @@ from ablate.report.tables import (
     score_columns,
     text_table,
 )
+from ablate.study import Scalar
 
 SEEDS = "Seeds"
 
@@ -128,17 +132,28 @@ def budget(analysis: Analysis) -> Table:
 def tuned(analysis: Analysis) -> Table | None:
     """The tuned values, a column for each arm; None when nothing was tuned.
 
-    The records have one row for each arm and setting.
+    Where each seed has a tuning of its own, the lowest and the highest value over the seeds. The records have one row
+    for each arm and setting, and seed then.
     """
     rows = analysis.budget
-    settings = list(dict.fromkeys(key for row in rows for key in row.tuned))
+    settings = list(dict.fromkeys(key for row in rows for tuned in row.chosen for key in tuned))
     if not settings:
         return None
-    columns = [("Setting", settings), *((row.label, [_value(row.tuned.get(key)) for key in settings]) for row in rows)]
+    columns = [("Setting", settings), *((row.label, [_values(row.chosen, key) for key in settings]) for row in rows)]
+    by_seed: list[tuple[BudgetRow, int | None, Mapping[str, Scalar]]] = [
+        *((row, None, row.tuned) for row in rows),
+        *((row, seed, tuned) for row in rows for seed, tuned in row.tuned_by_seed.items()),
+    ]
     records = [
-        {"arm": row.arm, "label": row.label, "setting": setting, "value": value}
-        for row in rows
-        for setting, value in row.tuned.items()
+        {
+            "arm": row.arm,
+            "label": row.label,
+            **({} if seed is None else {"seed": seed}),
+            "setting": setting,
+            "value": value,
+        }
+        for row, seed, tuned in by_seed
+        for setting, value in tuned.items()
     ]
     return Table("tuned", text_table(columns), records=records)
 
@@ -197,6 +212,18 @@ def _used(used: float | None, allotted: int | None) -> str:
 
 def _latency(latency_ms: float | None) -> str:
     return GAP if latency_ms is None else f"{numbers.number(latency_ms, 2)} ms"
+
+
+def _values(chosen: Sequence[Mapping[str, Scalar]], setting: str) -> str:
+    """The value that every tuning chose; numbers from the lowest to the highest; else each value with its count."""
+    values = [tuned[setting] for tuned in chosen if setting in tuned]
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) < 2:
+        return _value(distinct[0] if distinct else None)
+    numeric = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numeric) == len(values):
+        return f"{_value(min(numeric))} to {_value(max(numeric))}"
+    return ", ".join(f"{value} ({values.count(value)}×)" for value in distinct)
 
 
 def _value(value: object) -> str:

@@ -26,6 +26,7 @@ class ShownPlan:
     stale: Mapping[str, Code]  # by run id
     stale_notes: Sequence[str]  # the same in words
     checked: str = ""  # what `--check` has looked at
+    tuning: Sequence[str] = ()  # what the way of tuning costs and what it buys, as whole sentences
 
 
 def cells(shown: ShownPlan) -> list[Cell]:
@@ -49,6 +50,7 @@ def document(shown: ShownPlan) -> dict[str, Any]:
             if run.run_id in shown.stale
         ],
         "differences": list(shown.differences),
+        "tuning": list(shown.tuning),
     }
 
 
@@ -67,6 +69,7 @@ def notes(shown: ShownPlan) -> Iterator[str]:
     trials = [cell.state for cell in shown.plan.cells if cell.phase == "tune"]
     if "tune" not in shown.phases and trials and set(trials) != {"done"}:
         yield f"tuning: {trials.count('done')} of {len(trials)} runs"
+    yield from shown.tuning
     yield from (f"differs from the last `ablate run`: {difference}" for difference in shown.differences)
     yield from shown.stale_notes
     if shown.process:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.planning import plan
+from ablate.planning.trials import split_settings
 from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.shutdown import Interrupted
 from ablate.scheduler.workspace import Workspace, resolve_device
@@ -195,7 +196,7 @@ def _with_file_path(section: Mapping[str, Any], context: Context, working_folder
 def _missing_arguments(study: Study, section: Mapping[str, Any], file: str, location: str) -> Iterator[Problem]:
     """A study that redraws the split of the subjects needs a data factory with the arguments for it."""
     factory = str(section["factory"])
-    for argument in plan.split_settings(study, study.seeds[0]):
+    for argument in split_settings(study, study.seeds[0]):
         if not components.takes(factory, argument):
             rule = f"{factory} must take the argument {argument!r}, because every seed redraws the split (`vary`)"
             yield Problem(file, f"{location}.factory", rule)

@@ -18,6 +18,7 @@ from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
 from ablate.study.run_rules import score_names
+from ablate.study.rules import TUNING_SEEDS_HINT, TUNING_SEEDS_RULE
 from ablate.study.runs import logs_to_mlflow
 from ablate.trainers.context import Context, SentFunction
 from ablate.untrusted.addresses import has_password, redacted
@@ -71,6 +72,7 @@ def with_data(
 ) -> LoadedStudy:
     """A checked study with its metrics and the digests of its data. `path` is for messages. See `load`."""
     _check_scripts_address(study, workspace.tracking_uri)
+    _check_way_of_tuning(study, path, workspace)
     catalogue = _catalogue(study, path, workspace, imports=imports)
     digest_by_file: dict[str, str] = {}  # by the name that the settings give; "" for an arm without a file
     digests = {}
@@ -109,6 +111,18 @@ def refuse_adopted(loaded: LoadedStudy, records: Iterable[Record]) -> None:
         raise InputError(
             Problem(str(loaded.path), "name", "is a study of adopted results in the store", shown(name), hint)
         )
+
+
+def _check_way_of_tuning(study: Study, path: Path, workspace: Workspace) -> None:
+    """Raise InputError for a new study whose file has tuning seeds and does not say that they are for a whole arm.
+
+    A file that an older version of ablate has run means one tuning of an arm, as its document in the store does.
+    """
+    tuning = study.tuning
+    if tuning is None or tuning.per_is_written or not tuning.seeds:
+        return
+    if workspace.reader().document(study.name) is None:
+        raise InputError(Problem(str(path), "tuning.seeds", TUNING_SEEDS_RULE, shown(tuning.seeds), TUNING_SEEDS_HINT))
 
 
 def _data_names(settings: Mapping[str, Any]) -> str:

@@ -90,7 +90,8 @@ def _problems(study: Study, metrics: Mapping[str, Any], name: str) -> Iterator[P
         yield Problem("", "name", "must be the name of the study", shown(study.name))
     if len(study.arms) * len(study.seeds) > MAX_RUNS:
         yield Problem("", "seeds", f"arms and seeds make more than {MAX_RUNS:,} runs", str(len(study.seeds)))
-    if study.tuning and len(study.arms) * len(study.tuning.seeds) * study.tuning.trials > MAX_RUNS:
+    tuning_seeds = study.tuning_seeds
+    if study.tuning and len(study.arms) * len(tuning_seeds) * study.tuning.trials > MAX_RUNS:
         yield Problem("", "tuning.trials", f"arms, seeds and trials make more than {MAX_RUNS:,} runs")
     yield from broken_stored_rules(study, metrics)
     yield from _settings_problems(study)

@@ -75,6 +75,8 @@ def located_problems(error: ValidationError) -> list[LocatedProblem]:
     """One problem per wrong place in the file, with the nearest valid keys for unknown ones."""
     unique: dict[tuple[str | int, ...], LocatedProblem] = {}
     for detail in error.errors(include_url=False):  # pydantic reports each scalar type that a value could have had
+        if detail["type"] == "default_factory_not_called":  # a consequence of a problem that is told
+            continue
         problem = _translate(detail)
         unique.setdefault(problem.path, problem)
     return list(unique.values())

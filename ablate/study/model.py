@@ -119,15 +119,35 @@ Space = Annotated[FloatSpace | IntSpace | CategoricalSpace, Field(discriminator=
 
 
 class Tuning(Frozen):
-    """`[tuning]`: the budget of every arm, and the space that all arms share."""
+    """`[tuning]`: the budget of every arm, and the space that all arms share.
+
+    As older versions wrote it, with seeds and without `per`, it has `per = "arm"` and `include_defaults = true`.
+    """
 
     trials: int = Field(ge=1)
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[int] = []  # of the trials, with per = "arm"; with "seed" each trial has the seed of its comparison run
+    # "seed": every comparison run has a tuning of its own, so that a comparison is one of whole procedures; "arm": one
+    # tuning for all seeds of an arm.
+    per: Literal["seed", "arm"] = Field(default_factory=lambda given: "arm" if given.get("seeds") else "seed")
     metric: str  # "val/<metric>": validation only, test data cannot be named here
     epochs: int | None = Field(default=None, ge=1)  # default: settings.training.epochs
     budget: int | float | None = Field(default=None, gt=0)  # default: settings.run.budget
-    sampler: Literal["tpe", "random", "qmc"] = "tpe"
+    sampler: Literal["tpe", "random", "qmc"] = Field(
+        default_factory=lambda given: "tpe" if given.get("per") == "arm" else "qmc"
+    )
+    include_defaults: bool = False  # the settings as written are the first trial
     space: dict[str, Space] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_older_versions_wrote_it(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("seeds") and not {"per", "include_defaults"} & set(values):
+            return {**values, "include_defaults": True}
+        return values
+
+    @property
+    def per_is_written(self) -> bool:
+        return "per" in self.model_fields_set
 
 
 class Hypothesis(Frozen):
@@ -231,6 +251,13 @@ class Study(Frozen):
     def trainer(self) -> TrainerKind:
         """What trains every run of the study."""
         return trainer_kind(self.settings)
+
+    @property
+    def tuning_seeds(self) -> list[int]:
+        """The seeds that a trial of each number is trained with; none when the study has no tuning."""
+        if self.tuning is None:
+            return []
+        return self.seeds if self.tuning.per == "seed" else self.tuning.seeds
 
     @property
     def split(self) -> Split:

@@ -37,6 +37,8 @@ NAME_RULE = (
 RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
 COMMAND_WORDS = ("failed", "stale")  # `--rerun failed` and `ablate discard STUDY:failed` mean runs, not an arm
 LARGEST_SEED = 2**32 - 1  # numpy's limit
+TUNING_SEEDS_RULE = "is for one tuning of all seeds; where each seed has its own, trials have the seed of the run"
+TUNING_SEEDS_HINT = 'leave it out, or write per = "arm" (verdicts then hold for the tuned settings alone)'
 
 
 class Rule(NamedTuple):
@@ -123,8 +125,18 @@ def _seeds(seeds: list[int], location: str) -> Iterator[Problem]:
 
 def _seeds_apart(study: Study, _: Names) -> Iterator[Problem]:
     shared = sorted(set(study.seeds) & set(study.tuning.seeds)) if study.tuning else []
-    if shared:
+    if shared and study.tuning and study.tuning.per == "arm":
         yield _problem("tuning.seeds", "must not overlap the comparison seeds", shared)
+
+
+def _tuning_seeds(study: Study, _: Names) -> Iterator[Problem]:
+    if study.tuning is None:
+        return
+    yield from _seeds(study.tuning.seeds, "tuning.seeds")
+    if study.tuning.per == "seed" and study.tuning.seeds:
+        yield _problem("tuning.seeds", TUNING_SEEDS_RULE, study.tuning.seeds, TUNING_SEEDS_HINT)
+    elif study.tuning.per == "arm" and not study.tuning.seeds:
+        yield _problem("tuning.seeds", 'must list at least one seed with per = "arm"')
 
 
 def _metric(name: str, location: str, catalogue: Names) -> Iterator[Problem]:
@@ -397,7 +409,7 @@ _RULES = (
     Rule(_command_words, ("arms",)),
     Rule(_baseline, ("baseline", "arms"), stored=True),
     Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
-    Rule(lambda study, _: _seeds(study.tuning.seeds, "tuning.seeds") if study.tuning else (), ("tuning",)),
+    Rule(_tuning_seeds, ("tuning",), stored=True),
     Rule(_seeds_apart, ("seeds", "tuning")),
     Rule(_metrics_once, ("metrics",), stored=True),
     Rule(_metrics, ("metrics", "catalogue"), names_metrics=True, stored=True),

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.planning import plan
-from ablate.planning.trials import TrialOutcome, tuning_direction
+from ablate.planning.trials import TrialOutcome, by_tuning, tuning_direction
 from ablate.study import (
     CategoricalSpace,
     Direction,
@@ -48,22 +48,23 @@ def propose(
     seed: int,
     sampler: Literal["tpe", "random", "qmc"],
     direction: Direction,
-    defaults: Mapping[str, Scalar],
+    defaults: Mapping[str, Scalar] | None,
     index: int | None = None,
+    sequence: int | None = None,
 ) -> dict[str, Scalar]:
     """The values of trial `index` (from 0; default: the next), path → value, without entries whose `when` fails.
 
-    A pure function of its arguments. Trial 0 has the settings as written (`defaults`) if they lie in the space. `tpe`
-    and `random` draw from `seed`, which should differ from trial to trial (`tuning_seed`). `qmc` takes point `index` of
-    a scrambled Sobol sequence that depends only on the space, so that every arm is tried at the same points and no
-    trial depends on another's result. `finished`: the trials so far, in order.
+    A pure function of its arguments. With `defaults`, the settings as written, trial 0 has these values if they lie in
+    the space. `tpe` and `random` draw from `seed`, which should differ from trial to trial (`tuning_seed`). `qmc` takes
+    point `index` of a scrambled Sobol sequence that depends only on the space and on `sequence`, so that every arm is
+    tried at the same points and no trial depends on another's result. `finished`: the trials so far, in order.
     """
     index = len(finished) if index is None else index
-    written = _as_written(space, defaults)
+    written = None if defaults is None else _as_written(space, defaults)
     if index == 0 and written is not None:
         return written
     if sampler == "qmc":
-        return _quasi_random(space, index)
+        return _quasi_random(space, index, sequence)
     optuna_study = _optuna_study(_sampler(sampler, seed, total), direction)
     for values, value in finished:
         optuna_study.add_trial(_frozen(space, values, value, {}))
@@ -93,9 +94,10 @@ def _optuna_study(sampler: optuna.samplers.BaseSampler, direction: Direction, **
     return optuna.create_study(sampler=sampler, pruner=pruner, direction=optuna_direction, **storage)
 
 
-def _quasi_random(space: Mapping[str, Entry], index: int) -> dict[str, Scalar]:
+def _quasi_random(space: Mapping[str, Entry], index: int, sequence: int | None) -> dict[str, Scalar]:
     """Point `index` of the sequence. Conditional entries have a coordinate too; absent ones are dropped afterwards."""
-    scramble = int(digest({path: entry.model_dump() for path, entry in space.items()})[:8], 16)
+    of_space = {path: entry.model_dump() for path, entry in space.items()}
+    scramble = int(digest(of_space if sequence is None else [of_space, sequence])[:8], 16)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # QMCSampler has not changed since 3.0
         sampler = optuna.samplers.QMCSampler(scramble=True, seed=scramble)
@@ -184,7 +186,8 @@ def _open(address: str) -> optuna.storages.RDBStorage:
 def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:
     """Copy the tuning trials and comparison runs that count into the database at `address`, for optuna-dashboard.
 
-    Writes an Optuna study `<study>/<arm>` for every tuned arm, and `<study>/compare` with arm and seed as parameters
+    Writes an Optuna study `<study>/<arm>` for every tuned arm, or `<study>/<arm>/seed<seed>` where each seed has a
+    tuning of its own, and `<study>/compare` with arm and seed as parameters
     and the primary metric as value. Idempotent; writes only trials that have ended. Raises StoreUnavailable when the
     database cannot be used.
     """
@@ -192,8 +195,10 @@ def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm:
     planned = plan.make_plan(study, records, digest_of_arm)
     try:
         with _storage(address) as storage:
-            for arm, outcomes in planned.trials.items():
-                _add(storage, f"{study.name}/{arm}", _tuning_trials(study, outcomes), tuning_direction(study))
+            for arm, of_arm in planned.trials.items():
+                for seed, outcomes in by_tuning(study, of_arm).items():
+                    name = f"{study.name}/{arm}" + ("" if seed is None else f"/seed{seed}")
+                    _add(storage, name, _tuning_trials(study, outcomes), tuning_direction(study))
             compared = _comparison(study, planned.compared.values())
             _add(storage, f"{study.name}/compare", compared, catalogue[study.metrics[0]].direction)
     except InputError as error:

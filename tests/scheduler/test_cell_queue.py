@@ -18,6 +18,8 @@ TUNINGS: dict[str, dict[str, Any] | None] = {
     "random": {"sampler": "random", "seeds": [101, 102]},
     "tpe": {"sampler": "tpe", "trials": 4},
     "qmc": {"sampler": "qmc"},
+    "qmc of every seed": {"per": "seed", "seeds": []},
+    "tpe of every seed": {"per": "seed", "seeds": [], "sampler": "tpe", "include_defaults": True},
 }
 
 
@@ -54,7 +56,7 @@ def test_an_updated_queue_gives_the_same_cells_as_a_new_one(tuning: str, workers
         queue.add(records[-1])
     assert not queue.ready(())
     phases = [record.phase for record in records if record.status != "KILLED"]
-    assert phases.count("tune") == sum(len(of.tuning.seeds) * of.tuning.trials for _ in of.arms if of.tuning)
+    assert phases.count("tune") == sum(len(of.tuning_seeds) * of.tuning.trials for _ in of.arms if of.tuning)
 
 
 def test_comparison_waits_behind_the_tuning_of_other_arms() -> None:
@@ -66,6 +68,24 @@ def test_comparison_waits_behind_the_tuning_of_other_arms() -> None:
     ready = queue.ready(())
     assert [spec.phase for spec in ready] == ["tune"] * 4 + ["compare"] * 3
     assert [spec.arm for spec in ready] == ["b", "b", "c", "c", "a", "a", "a"]
+
+
+def test_where_every_seed_is_tuned_the_cells_of_a_seed_come_before_those_of_the_next() -> None:
+    of = study("qmc of every seed", seeds=2)
+    queue, ended_cells = cell_queue(of, []), []
+    while ready := queue.ready((), 1):
+        ended_cells.append((ready[0].seed, ready[0].phase, ready[0].arm))
+        queue.add(ended(ready[0], 0))
+    one_seed = [*(("tune", arm) for arm in "abc" for _ in range(3)), *(("compare", arm) for arm in "abc")]
+    assert ended_cells == [(seed, *cell) for seed in (1, 2) for cell in one_seed]
+
+
+def test_arms_are_tried_at_the_same_points_and_seeds_at_others() -> None:
+    ready = cell_queue(study("qmc of every seed"), []).ready(())
+    points = {(s.arm, s.seed, s.trial): s.overrides["training.learning_rate"] for s in ready}
+    assert len(points) == 27
+    assert all(points["a", seed, trial] == points[arm, seed, trial] for arm, seed, trial in points)
+    assert len({points["a", seed, trial] for seed in (1, 2, 3) for trial in range(3)}) == 9
 
 
 def test_ready_takes_the_same_time_however_many_cells_there_are() -> None:

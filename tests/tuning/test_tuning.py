@@ -130,6 +130,18 @@ def test_the_direction_matters_to_tpe() -> None:
     assert lower != higher
 
 
+@pytest.mark.parametrize("sequence", range(20))
+def test_the_first_four_quasi_random_trials_are_spread_over_the_space(sequence: int) -> None:
+    space = {"lr": FloatSpace(type="float", low=1e-4, high=1.0, log=True)}
+    values = [
+        tuning.propose(
+            space, [], total=4, seed=0, sampler="qmc", direction="lower", defaults=None, index=i, sequence=sequence
+        )["lr"]
+        for i in range(4)
+    ]
+    assert sorted(int(math.log10(float(value)) + 4) for value in values) == [0, 1, 2, 3]
+
+
 def test_quasi_random_trials_depend_on_the_space_alone() -> None:
     finished = chain(3, "qmc")
     upfront = [propose([], sampler="qmc", index=index, seed=index) for index in range(8)]
@@ -261,6 +273,18 @@ def test_trials_with_equal_values_are_trials_of_their_own(study: Study, tmp_path
     trials = read("mirrored/plain")
     assert [params["training.learning_rate"] for _, params, _ in trials] == [0.001, 0.002] * 3
     assert [value for *_, value in trials] == [1.0, 2.0] * 3
+
+
+def test_the_mirror_has_an_optuna_study_for_every_tuning(study: Study, tmp_path: Path, read: Reader) -> None:
+    per_seed = study.model_copy(update={"tuning": study.tuning.model_copy(update={"per": "seed", "seeds": []})})  # type: ignore[union-attr]
+    rates = {1: 0.001, 2: 0.002}
+    specs = {s: trial_specs(per_seed, "plain", 0, {"training.learning_rate": r}, seed=s)[0] for s, r in rates.items()}
+    tuning.mirror(
+        sqlite_address(tmp_path / "optuna.db"), per_seed, [record(spec, s) for s, spec in specs.items()], digest
+    )
+    for seed, rate in rates.items():
+        assert read(f"mirrored/plain/seed{seed}") == [("COMPLETE", {"training.learning_rate": rate}, float(seed))]
+        assert read(f"mirrored/wide/seed{seed}") == []
 
 
 def test_the_mirror_follows_an_amended_study(study: Study, tmp_path: Path, read: Reader) -> None:

@@ -307,10 +307,9 @@ def _tuning(settings: Mapping[str, Value], metric: Metric, *, budget: int | floa
     whole = isinstance(value, int)
     low, high = (max(1, value // 4), value * 4) if whole else (_rounded(value / 10), _rounded(value * 10))
     kind = "int" if whole else "float"
-    yield "# Nothing is tuned, and the report says so. To tune every arm on the same budget, without its test scores:"
+    yield "# Nothing is tuned, and the report says so. To tune every arm, on the same budget for every seed:"
     yield "# [tuning]"
     yield "# trials = 8"
-    yield "# seeds = [101]"
     yield f'# metric = "val/{metric.name}"'
     if budget is not None:
         yield f"# budget = {_toml(budget)}  # of a trial, in place of the comparison's"
