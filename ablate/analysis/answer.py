@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ablate.analysis import numbers
+from ablate.analysis.clusters import OverClusters
 from ablate.analysis.phrasing import (
     Shown,
     listed,
@@ -15,10 +16,12 @@ from ablate.analysis.phrasing import (
     signed_size,
     size,
     unsigned,
+    unsigned_ends,
 )
 from ablate.analysis.records import MetricInfo
-from ablate.analysis.statistics import Effect
-from ablate.analysis.verdicts import Outcome, Verdict
+from ablate.analysis.statistics import Effect, Estimate
+from ablate.analysis.verdicts import Claim, Outcome, Verdict
+from ablate.study import ClaimKind
 
 FOR_SETTINGS = "for these tuned settings"  # one tuning of an arm: its luck is in no interval
 SCOPE = f"{FOR_SETTINGS} and this data"
@@ -46,6 +49,22 @@ class Comparison:
     family: int = 1  # how many hypotheses p was adjusted for
     margin: float | None = None  # of the hypothesis; None: exploratory
     judgement: Verdict | None = None  # of the hypothesis; None: exploratory
+    kind: ClaimKind = "better"
+    over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
+
+    @property
+    def deciding(self) -> Estimate:
+        """The difference with the interval that a verdict rests on."""
+        return self.claim.deciding
+
+    @property
+    def claim(self) -> Claim:
+        """The hypothesis as it is judged; an exploratory comparison as one without a margin."""
+        both = self.over_clusters
+        interval, words = (both.interval, both.words) if both is not None and both.decides else (None, "")
+        return Claim(
+            self.effect, self.metric.direction, self.margin or 0.0, self.metric.unit, self.kind, interval, words
+        )
 
     @property
     def exploratory(self) -> bool:
@@ -65,7 +84,7 @@ class Comparison:
     @property
     def shown(self) -> Shown:
         """What the interval alone shows."""
-        return shown(self.effect, self.metric, self.margin)
+        return shown(replace(self.effect, difference=self.deciding), self.metric, self.margin)
 
 
 def answers(
@@ -91,6 +110,18 @@ def answers(
     return tuple(sentences)
 
 
+PREDICATES: Mapping[ClaimKind, Callable[[str, str], str]] = {
+    "better": lambda arm, against: f"{arm} improves{against and f' on {against}'}",
+    "not_worse": lambda arm, against: f"{arm} is not worse{against and f' than {against}'}",
+    "equivalent": lambda arm, against: f"{arm} differs{against and f' from {against}'}",
+}
+BY: Mapping[ClaimKind, str] = {
+    "better": "by more than",
+    "not_worse": "by as much as",
+    "equivalent": "by less than",
+}
+
+
 def _declared_answer(of_pair: Sequence[Comparison]) -> str:
     """`it is refuted that Hybrid improves on Existing by more than 0.5° in azimuth error (measured: …)`."""
     lead: Mapping[Outcome, str] = {
@@ -104,15 +135,18 @@ def _declared_answer(of_pair: Sequence[Comparison]) -> str:
     for outcome, words in lead.items():
         matching = [c for c in of_pair if c.verdict == outcome]
         if matching:
-            subject = f"{pair.label} improves on {pair.against_label}" if not clauses else "it improves"
             join = "and" if outcome == "supported" else "or"
-            clauses.append(f"{words} {subject} {listed([_claim(c) for c in matching], join)}")
+            by_kind = [[c for c in matching if c.kind == kind] for kind in PREDICATES]
+            for of_kind in filter(None, by_kind):
+                one, other = (pair.label, pair.against_label) if not clauses else ("it", "")
+                subject = PREDICATES[of_kind[0].kind](one, other)
+                clauses.append(f"{words} {subject} {listed([_claim(c) for c in of_kind], join)}")
     return "; ".join(clauses)
 
 
 def _claim(c: Comparison) -> str:
     """`by more than 0.5° in azimuth error (measured 0.29° better, 95 % interval 0.23° to 0.36°, 7 seeds)`."""
-    margin = f"by more than {margin_text(c.margin, c.metric)} " if c.margin else ""
+    margin = f"{BY[c.kind]} {margin_text(c.margin, c.metric)} " if c.margin else ""
     return f"{margin}in {c.metric.in_text} ({_measured(c)})"
 
 
@@ -125,7 +159,15 @@ def _measured(c: Comparison) -> str:
     rounds_to_zero = numbers.number(gap.mean, c.places) == numbers.number(0.0, c.places)
     better_or_worse = "" if rounds_to_zero else " better" if better else " worse"
     reason = f"; {c.judgement.reason}" if c.judgement.outcome == "no verdict" else ""
-    return f"measured {value}{better_or_worse}, {details}{reason}"
+    return f"measured {value}{better_or_worse}, {details}{_over_both(c)}{reason}"
+
+
+def _over_both(c: Comparison) -> str:
+    """`; over 7 seeds and 10 clusters (subject): 0.10° to 0.49°`, with the sign of `_measured`."""
+    both = c.over_clusters
+    if both is None or both.interval is None or both.interval.low is None or both.interval.low == both.interval.high:
+        return ""
+    return f"; over {both.words}: {unsigned_ends(both.interval, c.metric, c.places)}"
 
 
 def _exploratory_answer(of_pair: Sequence[Comparison]) -> str:

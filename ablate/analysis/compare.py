@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
+from ablate.analysis.clusters import OverClusters
 from ablate.analysis.costs import label
 from ablate.analysis.population import Population, names_people, population
 from ablate.analysis.records import MetricInfo
@@ -44,6 +45,7 @@ class ArmComparison:
     p_adjusted: float | None
     reason: str
     places: int  # decimals of the differences
+    over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
 
     @property
     def declared(self) -> bool:
@@ -83,6 +85,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         p_adjusted=found.p_adjusted,
         reason="" if found.exploratory else found.reason,
         places=numbers.decimals_for([found.effect.difference]),
+        over_clusters=found.over_clusters,
     )
 
 

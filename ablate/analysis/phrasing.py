@@ -37,6 +37,12 @@ def unsigned(gap: Estimate, metric: MetricInfo, decimals: int) -> tuple[str, str
     return measure(abs(gap.mean or 0.0), metric, decimals), _details(gap, low, high, metric, decimals, "seed")
 
 
+def unsigned_ends(gap: Estimate, metric: MetricInfo, decimals: int) -> str:
+    """`0.10° to 0.72°`, the ends as in `unsigned`."""
+    sign = -1 if (gap.mean or 0.0) < 0 else 1
+    return " to ".join(measure(sign * (end or 0.0), metric, decimals) for end in (gap.low, gap.high)[::sign])
+
+
 def signed_size(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "seed") -> str:
     """`−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds`."""
     mean = numbers.with_unit(numbers.signed(gap.mean, decimals), metric.unit)

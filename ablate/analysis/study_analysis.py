@@ -15,6 +15,7 @@ from ablate.analysis.answer import (
     answers,
 )
 from ablate.analysis.budget import BudgetRow, budget_rows
+from ablate.analysis.clusters import over_clusters
 from ablate.analysis.conditions import ConditionTable, condition_tables
 from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.controls import control_findings, explanations
@@ -34,6 +35,7 @@ from ablate.analysis.densities import DensityTable, density_tables
 from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
+from ablate.analysis.failures import failure_warnings
 from ablate.analysis.phrasing import listed
 from ablate.analysis.population import PopulationRow, names_people, population_rows
 from ablate.analysis.promises import Promises, promises
@@ -41,9 +43,10 @@ from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
-from ablate.analysis.verdicts import DECLARED, Claim, adjusted_p, judge
+from ablate.analysis.verdicts import DECLARED, adjusted_p, judge
 from ablate.analysis.warnings import remarks, warnings
 from ablate.study import Split, Study
+from ablate.study.amend import History, claim_words, history_of
 from ablate.study.runs import TrainerKind
 
 
@@ -112,6 +115,7 @@ class Analysis:
     split: Split  # whose scores are compared
     people: bool  # the examples of some run name people
     promises: Promises | None  # None for the built-in loop
+    history: History  # late and withdrawn hypotheses, and earlier looks
 
     @property
     def declared(self) -> bool:
@@ -149,7 +153,7 @@ def analyse(results: Results) -> Analysis:
         explanations=explanations(findings),
         factor=curves,
         external=external_tables(results),
-        warnings=warnings(results),
+        warnings=(*warnings(results), *failure_warnings(results, comparisons)),
         remarks=remarks(results),
         parameters=parameters,
         budget=tuple(budget_rows(results)),
@@ -170,6 +174,7 @@ def analyse(results: Results) -> Analysis:
         split=study.split,
         people=names_people(results),
         promises=promises(study),
+        history=_history(results),
     )
 
 
@@ -204,20 +209,21 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     if not hypotheses:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
         return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
-    drafts = [comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
     note = _verdict_note(results.study)
-    claims = [
-        Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
+    drafts = [
+        replace(comparison(results, h.arm, h.against, h.metric), margin=h.margin, kind=h.kind) for h in hypotheses
     ]
+    history = _history(results)
+    claims = [replace(d.claim, late=claim_words(h) in history.late) for d, h in zip(drafts, hypotheses, strict=True)]
+    verdicts = judge(claims, withdrawn=len(history.withdrawn), looks=history.looks)
     return tuple(
         replace(
             d,
-            margin=h.margin,
             judgement=replace(v, reason=f"{v.reason}; {note}") if note else v,
-            family=len(hypotheses),
+            family=len(hypotheses) + len(history.withdrawn),
             p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
         )
-        for d, h, v in zip(drafts, hypotheses, judge(claims), strict=True)
+        for d, v in zip(drafts, verdicts, strict=True)
     )
 
 
@@ -228,17 +234,25 @@ def _verdict_note(study: Study) -> str:
     return FOR_SETTINGS if study.tuning is not None and study.tuning.per == "arm" else ""
 
 
+def _history(results: Results) -> History:
+    """Of adopted results, when a hypothesis was made is the owner's word."""
+    adopted = results.study.trainer == "adopted"
+    return History(()) if adopted else history_of(results.document, results.study)
+
+
 def comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
     """Two arms in a metric, exploratory."""
+    found = effect(results, arm, against, metric)
     return Comparison(
         arm=arm,
         label=label(results, arm),
         against=against,
         against_label=label(results, against),
         metric=results.metrics[metric],
-        effect=effect(results, arm, against, metric),
+        effect=found,
         p_adjusted=None,
         places=effect_decimals(results, metric),
+        over_clusters=over_clusters(results, arm, against, metric, found),
     )
 
 

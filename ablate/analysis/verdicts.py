@@ -5,8 +5,8 @@ A comparison that was not declared gets an interval and no verdict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scipy import special
@@ -14,7 +14,7 @@ from scipy import special
 from ablate.analysis import numbers
 from ablate.analysis.phrasing import counted
 from ablate.analysis.statistics import ALPHA, Effect, Estimate, holm
-from ablate.study import Direction
+from ablate.study import ClaimKind, Direction
 
 Outcome = Literal["supported", "refuted", "inconclusive", "no verdict"]
 MIN_SEEDS = 5
@@ -24,20 +24,35 @@ DECLARED = f"declared: {OWNERS_WORD}"
 
 @dataclass(frozen=True)
 class Claim:
-    """A hypothesis and its measured effect: the arm improves a metric by more than `margin` (≥ 0, in `unit`)."""
+    """A hypothesis and its measured effect; what the kinds claim of `margin` (≥ 0, in `unit`): see `Hypothesis`.
+
+    `over_clusters`: the interval over seeds and clusters of test examples, where it may decide; `decided_over` names
+    both in words.
+    """
 
     effect: Effect
     direction: Direction
     margin: float = 0.0
     unit: str = ""
+    kind: ClaimKind = "better"
+    over_clusters: Estimate | None = None
+    decided_over: str = ""
+    late: bool = False  # declared after runs had finished: it counts in the family and gets no verdict
+
+    @property
+    def deciding(self) -> Estimate:
+        """The difference with the wider interval of the two: over seeds alone, or over seeds and clusters."""
+        seeds, both = self.effect.difference, self.over_clusters
+        return both if both is not None and (both.half_width or 0.0) > (seeds.half_width or 0.0) else seeds
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of a claim. Both p values are Holm-adjusted, and None where there is no verdict.
 
-    `p_supported` is for an improvement above the margin, `p_refuted` for one below it; `improvement` is the difference
-    with the sign that makes positive better; `reason` explains the outcome in words.
+    `p_supported` is for the claim, `p_refuted` against it; `improvement` is the difference with the interval that the
+    verdict rests on, and with the sign that makes positive better; `simultaneous` the same difference with an interval
+    of 95 % for all claims of the family together (Bonferroni); `reason` explains the outcome in words.
     """
 
     outcome: Outcome
@@ -45,27 +60,33 @@ class Verdict:
     p_refuted: float | None
     improvement: Estimate
     reason: str
+    simultaneous: Estimate | None = None
 
 
-def judge(claims: Sequence[Claim]) -> list[Verdict]:
+def judge(claims: Sequence[Claim], *, withdrawn: int = 0, looks: Sequence[int] = ()) -> list[Verdict]:
     """A verdict for every declared hypothesis. Pass all claims of a study at once: they are adjusted together.
 
-    Each claim has two one-sided t-tests of the mean improvement against the margin: that it is above, and that it is
-    below. The adjustment is over the 2·m tests of m claims, so that the chance of any false `supported` or
-    `refuted` is at most 5 %. A claim that cannot be tested still counts in m, because it was declared.
+    Each claim has two one-sided t-tests, one for it and one against it. The adjustment is over the 2·m tests of m
+    claims, so that the chance of any false `supported` or `refuted` is at most 5 %. A claim that cannot be tested
+    still counts in m, because it was declared, and so do the `withdrawn` ones. `looks`: the numbers of seeds at which
+    the study could have stopped before it went on; every p is multiplied by their number plus one (Bonferroni).
     """
     improvements = [improvement(claim) for claim in claims]
-    p_values = [_one_sided(i, c.margin) if not _missing(i) else None for i, c in zip(improvements, claims, strict=True)]
-    adjusted = holm([p for pair in p_values for p in (pair or (1.0, 1.0))])
+    p_values = [
+        _for_looks(_p_values(better, claim), len(looks) + 1) if not _missing(claim) else None
+        for better, claim in zip(improvements, claims, strict=True)
+    ]
+    adjusted = holm([p for pair in [*p_values, *[None] * withdrawn] for p in (pair or (1.0, 1.0))])
+    family = len(claims) + withdrawn
     return [
-        _verdict(claim, better, pair and (adjusted[2 * index] or 0.0, adjusted[2 * index + 1] or 0.0))
+        _verdict(claim, better, pair and (adjusted[2 * index] or 0.0, adjusted[2 * index + 1] or 0.0), family, looks)
         for index, (claim, better, pair) in enumerate(zip(claims, improvements, p_values, strict=True))
     ]
 
 
 def improvement(claim: Claim) -> Estimate:
-    """The claim's difference with its interval, with the sign that makes positive better."""
-    gap = claim.effect.difference
+    """The claim's difference with the interval that decides, with the sign that makes positive better."""
+    gap = claim.deciding
     if claim.direction == "higher" or gap.mean is None:
         return gap
     low, high = (None if end is None else -end for end in (gap.high, gap.low))
@@ -79,42 +100,109 @@ def adjusted_p(outcome: Outcome, above: float | None, below: float | None) -> fl
     return above if outcome == "supported" else below if outcome == "refuted" else min(above, below)
 
 
-def _one_sided(better: Estimate, margin: float) -> tuple[float, float]:
-    """p of the t-test that the improvement is above the margin, and of the test that it is below."""
-    t = ((better.mean or 0.0) - margin) / (better.standard_error or 1.0)
+def _p_values(better: Estimate, claim: Claim) -> tuple[float, float]:
+    """p of the t-test for the claim and of the test against it.
+
+    Equivalence is claimed by two one-sided tests (D. J. Schuirmann, J. Pharmacokin. Biopharm. 15, 1987), of which the
+    larger p counts; against it speaks an improvement beyond either margin, with twice the smaller p.
+    """
+    above, below = _one_sided(better, claim.margin)
+    if claim.kind == "better":
+        return above, below
+    above_minus, below_minus = _one_sided(better, -claim.margin)
+    if claim.kind == "not_worse":
+        return above_minus, below_minus
+    return max(above_minus, below), min(1.0, 2 * min(above, below_minus))
+
+
+def _for_looks(p: tuple[float, float], looks: int) -> tuple[float, float]:
+    return min(1.0, looks * p[0]), min(1.0, looks * p[1])
+
+
+def _one_sided(better: Estimate, limit: float) -> tuple[float, float]:
+    """p of the t-test that the improvement is above the limit, and of the test that it is below."""
+    t = ((better.mean or 0.0) - limit) / (better.standard_error or 1.0)
     return float(special.stdtr(better.n - 1, -t)), float(special.stdtr(better.n - 1, t))
 
 
-def _missing(better: Estimate) -> str:
+def _missing(claim: Claim) -> str:
     """Why there can be no verdict, in words; empty when there can be one."""
-    n = better.n
-    if n == 0:
+    seeds = claim.effect.difference
+    if claim.late:
+        return "declared after runs had finished: no verdict, though it counts in the correction"
+    if seeds.n == 0:
         return "no seed has a score of both arms"
-    if n < MIN_SEEDS:
-        return f"{counted(n, 'paired seed')}: a verdict needs at least {MIN_SEEDS}"
-    return "" if better.standard_error else "the same difference at every seed: without variation there is no test"
+    if seeds.n < MIN_SEEDS:
+        return f"{counted(seeds.n, 'paired seed')}: a verdict needs at least {MIN_SEEDS}"
+    return "" if seeds.standard_error else "the same difference at every seed: without variation there is no test"
 
 
-def _verdict(claim: Claim, better: Estimate, p: tuple[float, float] | None) -> Verdict:
+def _verdict(
+    claim: Claim, better: Estimate, p: tuple[float, float] | None, family: int, looks: Sequence[int]
+) -> Verdict:
     unpaired = _unpaired_seeds(claim.effect)
+    together = simultaneous(claim.deciding, family * (len(looks) + 1))
     if p is None:
-        return Verdict("no verdict", None, None, better, _missing(better) + unpaired)
+        return Verdict("no verdict", None, None, better, _missing(claim) + unpaired, together)
     above, below = p
     outcome: Outcome = "supported" if above <= ALPHA else "refuted" if below <= ALPHA else "inconclusive"
-    details = f"adjusted p {numbers.p_value(adjusted_p(outcome, above, below))}, {better.n} seeds"
-    return Verdict(outcome, above, below, better, f"{_words(outcome, claim)} ({details}){unpaired}")
+    seeds = counted(claim.effect.difference.n, "seed")
+    over = seeds if claim.deciding is claim.effect.difference else f"over {claim.decided_over}"
+    looked = f", corrected for {len(looks)} earlier {'look' if len(looks) == 1 else 'looks'}" if looks else ""
+    details = f"adjusted p {numbers.p_value(adjusted_p(outcome, above, below))}, {over}{looked}"
+    reason = f"{_words(outcome, claim)} ({details}){unpaired}"
+    return Verdict(outcome, above, below, better, reason, together)
+
+
+def simultaneous(gap: Estimate, family: int) -> Estimate:
+    """The difference with an interval of 1 − 5 %/`family`: all those of a family hold together in 95 % of studies."""
+    if not gap.standard_error or gap.mean is None:
+        return gap
+    half = float(special.stdtrit(gap.n - 1, 1 - ALPHA / (2 * max(1, family)))) * gap.standard_error
+    return replace(gap, low=gap.mean - half, high=gap.mean + half)
+
+
+def holds_together(claim: Claim, verdict: Verdict) -> bool:
+    """Whether the simultaneous interval alone shows what the verdict says."""
+    found = verdict.simultaneous
+    if found is None or found.low is None or found.high is None:
+        return False
+    low, high = (found.low, found.high) if claim.direction == "higher" else (-found.high, -found.low)
+    margin, supported = claim.margin, verdict.outcome == "supported"
+    if claim.kind == "equivalent":
+        return -margin < low and high < margin if supported else low > margin or high < -margin
+    limit = margin if claim.kind == "better" else -margin
+    return low > limit if supported else high < limit
 
 
 def _words(outcome: Outcome, claim: Claim) -> str:
     margin = f"the margin of {numbers.with_unit(f'{claim.margin:g}', claim.unit)}"
-    if claim.margin:
-        return {
+    words: Mapping[str, str]
+    if claim.kind == "not_worse":
+        words = {
+            "supported": f"shown not to be worse by as much as {margin}",
+            "refuted": f"shown to be worse by more than {margin}",
+            "inconclusive": f"shown neither to be worse by more than {margin} nor not to be",
+        }
+    elif claim.kind == "equivalent":
+        words = {
+            "supported": f"shown to differ by less than {margin}, in either direction",
+            "refuted": f"shown to differ by more than {margin}",
+            "inconclusive": f"shown neither to differ by less than {margin} nor by more",
+        }
+    elif claim.margin:
+        words = {
             "supported": f"shown to be better by more than {margin}",
             "refuted": f"shown not to be better by as much as {margin}",
-        }.get(outcome, f"the improvement was shown neither to exceed {margin} nor to fall short of it")
-    return {"supported": "shown to be better", "refuted": "shown to be worse"}.get(
-        outcome, "not shown to be better, nor to be worse"
-    )
+            "inconclusive": f"the improvement was shown neither to exceed {margin} nor to fall short of it",
+        }
+    else:
+        words = {
+            "supported": "shown to be better",
+            "refuted": "shown to be worse",
+            "inconclusive": "not shown to be better, nor to be worse",
+        }
+    return words[outcome]
 
 
 def _unpaired_seeds(effect: Effect) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
@@ -23,6 +23,9 @@ from ablate.report.tables import (
     score_columns,
     text_table,
 )
+from ablate.study import ClaimKind
+
+KINDS: Mapping[ClaimKind, str] = {"better": "better", "not_worse": "not worse", "equivalent": "equivalent"}
 
 
 def comparisons(rows: Sequence[Comparison]) -> Table:
@@ -35,12 +38,23 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
             [GAP if row.margin is None else margin_text(row.margin, row.metric) for row in rows],
         ),
     ]
+    if any(row.kind != "better" for row in rows):
+        verdicts.insert(0, ("Claim", [KINDS[row.kind] for row in rows]))
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
         ("Against", [row.against_label for row in rows]),
         ("Metric", [named(row.metric) for row in rows]),
         *(verdicts if declared else ()),
-        ("Difference [95 % interval]", [numbers.difference(row.effect.difference, row.places) for row in rows]),
+        (
+            "Difference [95 % interval over seeds]",
+            [numbers.difference(row.effect.difference, row.places) for row in rows],
+        ),
+        *(
+            [("[over seeds and clusters]", [_over_both(row) for row in rows])]
+            if any(r.over_clusters for r in rows)
+            else []
+        ),
+        *([("[simultaneous]", [_simultaneous(row) for row in rows])] if declared else []),
         ("Pairs", [str(row.effect.difference.n) for row in rows]),
         ("d_z", [numbers.signed(row.effect.d_z, 2) for row in rows]),
         ("p (t)", [numbers.p_value(row.effect.p) for row in rows]),
@@ -48,7 +62,31 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
         *([("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows])] if declared else []),
     ]
     records = [{**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows]
-    return Table("comparisons", text_table(columns, words=4 if declared else 3), records=records)
+    return Table("comparisons", text_table(columns, words=3 + declared + (len(verdicts) == 3)), records=records)
+
+
+def variance_shares(rows: Sequence[Comparison]) -> Table | None:
+    """One row for each comparison with an interval over clusters: where its variance comes from."""
+    known = [(row, both.shares) for row in rows if (both := row.over_clusters) is not None and both.shares]
+    if not known:
+        return None
+    parts = {
+        "Seeds (with tuning)": "more seeds",
+        "Clusters": "more clusters",
+        "Examples": "more examples of each cluster",
+    }
+    columns: list[Column] = [
+        ("Arm", [row.label for row, _ in known]),
+        ("Against", [row.against_label for row, _ in known]),
+        ("Metric", [named(row.metric) for row, _ in known]),
+        ("Would shrink it most", [list(parts.values())[shares.index(max(shares))] for _, shares in known]),
+        *((name, [f"{100 * shares[i]:.0f} %" for _, shares in known]) for i, name in enumerate(parts)),
+    ]
+    records = [
+        flat(row) | dict(zip(("seeds_share", "clusters_share", "examples_share"), shares, strict=True))
+        for row, shares in known
+    ]
+    return Table("variance", text_table(columns, words=4), records=records)
 
 
 def reasons(comparisons: Sequence[Comparison]) -> list[str]:
@@ -105,6 +143,16 @@ def external(table: ExternalTable) -> Table:
         flat(row, metric, row.scores[metric.name], row.effects.get(metric.name)) for row in rows for metric in metrics
     ]
     return Table(f"external_{table.name}", text_table(columns), records=records)
+
+
+def _over_both(row: Comparison) -> str:
+    both = row.over_clusters
+    return GAP if both is None or both.interval is None else numbers.interval(both.interval, row.places) or GAP
+
+
+def _simultaneous(row: Comparison) -> str:
+    found = None if row.judgement is None else row.judgement.simultaneous
+    return GAP if found is None else numbers.interval(found, row.places) or GAP
 
 
 def _reading(row: PopulationRow) -> str:

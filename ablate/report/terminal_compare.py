@@ -59,10 +59,19 @@ def summary(each: ArmComparison) -> list[tuple[str, str]]:
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
         ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
+        *_over_clusters(each),
         *_tests(each),
         *([("People", _people(each, each.population))] if each.population else ()),
         ("Verdict", _verdict(each)),
     ]
+
+
+def _over_clusters(each: ArmComparison) -> list[tuple[str, str]]:
+    both = each.over_clusters
+    if both is None:
+        return []
+    interval = numbers.GAP if both.interval is None else f"95 % interval {numbers.interval(both.interval, each.places)}"
+    return [("Clusters", f"{interval}, over {both.words}" if both.interval else f"none: {both.note}")]
 
 
 def _tests(each: ArmComparison) -> list[tuple[str, str]]:

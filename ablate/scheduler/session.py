@@ -105,7 +105,14 @@ class Session:
         if old is not None:
             old_study, _ = checked(old, study.name)
             has_runs = any(r.status == "FINISHED" for r in records)
-            changes = amend.amend(old, study, file=str(self.loaded.path), has_runs=has_runs, rerun=rerun)
+            changes = amend.amend(
+                old,
+                study,
+                file=str(self.loaded.path),
+                has_runs=has_runs,
+                rerun=rerun,
+                complete=amend.complete(old_study, records),
+            )
             if has_runs:
                 changes += amend.other_data(document_digests(old, old_study, list(records)), digests)
             new["created"] = old.get("created", today)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ablate.study.model import (
     Arm,
     CategoricalSpace,
+    ClaimKind,
     Condition,
     Control,
     DeclaredMetric,
@@ -40,6 +41,7 @@ __all__ = [
     "SCHEMA",
     "Arm",
     "CategoricalSpace",
+    "ClaimKind",
     "Condition",
     "Control",
     "DeclaredMetric",

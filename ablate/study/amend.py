@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from ablate.study import DATASET_CHARS, SCHEMA, Arm, Control, InputError, Metric, Problem, Study, digest
+from ablate.study import (
+    DATASET_CHARS,
+    SCHEMA,
+    Arm,
+    Control,
+    Hypothesis,
+    InputError,
+    Metric,
+    Problem,
+    Record,
+    Study,
+    digest,
+)
 from ablate.study.columns import columns
 from ablate.study.resolve import resolve
 from ablate.study.runs import key_settings
@@ -14,6 +28,11 @@ from ablate.untrusted.wording import listing, place, shown
 
 ABSENT = "absent"
 RENAME = "give the changed study another name"
+ADDED = "hypothesis added after runs had finished: "
+WITHDRAWN = "hypothesis withdrawn after runs had finished: "
+SEEN = "after all others had finished"
+NOT_SEEN = "before all others had finished"
+SEEDS = re.compile(rf"seeds? (?P<seeds>[0-9, ]+) (?P<verb>added|removed)(, ({SEEN}|{NOT_SEEN}))?")
 
 
 def document(
@@ -45,17 +64,25 @@ def document(
 
 def hypotheses_digest(study: Study) -> str:
     """Digest of the study's hypotheses, in any order."""
-    return digest(sorted(digest(h.model_dump()) for h in study.hypotheses))
+    # without the kind of the claims that had no other when this digest was defined, so that theirs stays as it is
+    dumps = (h.model_dump(exclude={"kind"} if h.kind == "better" else None) for h in study.hypotheses)
+    return digest(sorted(digest(dump) for dump in dumps))
 
 
 def amend(
-    old: Mapping[str, Any], new: Study, *, has_runs: bool, file: str = "", rerun: Collection[str] = ()
+    old: Mapping[str, Any],
+    new: Study,
+    *,
+    has_runs: bool,
+    file: str = "",
+    rerun: Collection[str] = (),
+    complete: bool = False,
 ) -> list[str]:
     """What changed since the document `old` was written, one sentence per change; [] while there are no runs.
 
     Raises InputError with the differences when finished runs would no longer be what the study asks for: other
     settings or another role of an arm, other tuning, another catalogue. Arms in `rerun`, which will be run again, may
-    change.
+    change. `complete`: every run of the old study has finished, so that its result could be looked at.
     """
     if not has_runs:
         return []
@@ -67,7 +94,52 @@ def amend(
     rerun_changes = [
         f"{path} was {was}, is {now}; run again: {listing(arms)}" for (path, was, now), arms in changed.items()
     ]
-    return [*rerun_changes, *_amendments(before, new)]
+    return [*rerun_changes, *(_seen(change, complete) for change in _amendments(before, new))]
+
+
+@dataclass(frozen=True)
+class History:
+    """What a study's amendments say of its hypotheses and seeds.
+
+    `late` and `withdrawn`: hypotheses in the words of `claim_words`, added or taken away after runs had finished.
+    `looks`: the numbers of seeds at which all runs had finished before more seeds were added.
+    """
+
+    looks: tuple[int, ...]
+    late: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+
+def history_of(document: Mapping[str, Any], study: Study) -> History:
+    """The history in a document's amendments. Seeds added by a version that did not write whether the others had all
+    finished count as added after a look."""
+    sentences = [str(each["what"]) for each in document.get("amendments") or ()]
+    now = {claim_words(h) for h in study.hypotheses}
+    late, withdrawn = (
+        {s.removeprefix(start) for s in sentences if s.startswith(start)} for start in (ADDED, WITHDRAWN)
+    )
+    seeds, looks = len(study.seeds), []
+    for sentence in reversed(sentences):
+        if (found := SEEDS.fullmatch(sentence)) is not None:
+            count = found["seeds"].count(",") + 1
+            seeds += count if found["verb"] == "removed" else -count
+            if found["verb"] == "added" and not sentence.endswith(NOT_SEEN):
+                looks.append(seeds)
+    return History(tuple(reversed(looks)), tuple(sorted(late & now)), tuple(sorted(withdrawn - now)))
+
+
+def _seen(change: str, complete: bool) -> str:
+    """An amendment that adds seeds, with whether the result of those before could be looked at."""
+    found = SEEDS.fullmatch(change)
+    if found is None or found["verb"] != "added":
+        return change
+    return f"{change}, {SEEN if complete else NOT_SEEN}"
+
+
+def complete(study: Study, records: Collection[Record]) -> bool:
+    """Whether every arm of the study has a finished run for every seed."""
+    finished = {(r.arm, r.seed) for r in records if r.phase == "compare" and r.status == "FINISHED"}
+    return all((arm, seed) in finished for arm in study.arms for seed in study.seeds)
 
 
 def edited(old: Study, new: Study) -> list[str]:
@@ -177,7 +249,7 @@ def _amendments(before: Study, new: Study) -> Iterator[str]:
     yield from _added_and_removed("arm", before.arms, new.arms)
     yield from _added_and_removed("seed", before.seeds, new.seeds)
     yield from _changed_hypotheses(before, new)
-    for key in ("question", "baseline", "retries"):
+    for key in ("question", "baseline", "cluster", "retries"):
         was, now = getattr(before, key), getattr(new, key)
         if was != now:
             yield f"{key} changed from {shown(was)} to {shown(now)}"
@@ -214,9 +286,15 @@ def _added_and_removed(
 
 def _changed_hypotheses(before: Study, new: Study) -> Iterator[str]:
     old_claims, new_claims = _claims(before), _claims(new)
-    yield from (f"hypothesis added after runs had finished: {h}" for h in new_claims if h not in old_claims)
-    yield from (f"hypothesis withdrawn after runs had finished: {h}" for h in old_claims if h not in new_claims)
+    yield from (f"{ADDED}{h}" for h in new_claims if h not in old_claims)
+    yield from (f"{WITHDRAWN}{h}" for h in old_claims if h not in new_claims)
 
 
 def _claims(study: Study) -> list[str]:
-    return [f"{h.arm} against {h.against} in {h.metric}, margin {h.margin:g}" for h in study.hypotheses]
+    return [claim_words(h) for h in study.hypotheses]
+
+
+def claim_words(h: Hypothesis) -> str:
+    """A hypothesis as the amendments name it."""
+    kind = "" if h.kind == "better" else f", {h.kind}"
+    return f"{h.arm} against {h.against} in {h.metric}, margin {h.margin:g}{kind}"

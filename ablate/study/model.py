@@ -20,6 +20,7 @@ from ablate.study.runs import Scalar, Split, TrainerKind, compared_split, traine
 Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
+ClaimKind = Literal["better", "not_worse", "equivalent"]
 
 
 class Frozen(BaseModel):
@@ -151,12 +152,17 @@ class Tuning(Frozen):
 
 
 class Hypothesis(Frozen):
-    """A claim made before the runs: `arm` is better than `against` in `metric` by more than `margin`."""
+    """A claim made before the runs about `arm` and `against` in `metric`.
+
+    `better`: by more than `margin`; `not_worse`: worse by less than `margin`, if at all; `equivalent`: better or worse
+    by less than `margin`.
+    """
 
     arm: str
     against: str
     metric: str
     margin: float = Field(default=0.0, ge=0)
+    kind: ClaimKind = "better"
 
 
 class Condition(Frozen):
@@ -225,6 +231,7 @@ class Study(Frozen):
     hypotheses: list[Hypothesis] = []
     vary: list[Purpose] = ["init", "order"]  # what each seed draws anew; with "split" or "fold" the subjects' split too
     factor: Factor | None = None
+    cluster: str = ""  # the per-example column of people, clips or the like; verdicts then hold over seeds and these
     retries: int = Field(default=0, ge=0, le=10)  # how often a failed run is tried again; not part of a run's key
     report: ReportSettings = ReportSettings()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate.analysis.statistics import Effect, paired
-from ablate.analysis.verdicts import MIN_SEEDS, Claim, judge
+from ablate.analysis.verdicts import MIN_SEEDS, Claim, holds_together, judge
 
 BY_FIVE = [-1.2, -1.0, -0.9, -1.1, -0.8]  # mean −1.0, deviation 0.158
 
@@ -113,3 +114,52 @@ def test_a_verdict_is_one_thing_and_more_claims_make_none_easier(cases: list[tup
         assert together.p_supported >= alone.p_supported
         assert (together.outcome == "supported") == (together.p_supported <= 0.05)
         assert (together.outcome == "refuted") == (together.p_refuted <= 0.05)
+
+
+def test_equivalence_is_two_one_sided_tests_of_statsmodels() -> None:
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    differences = [0.1, -0.2, 0.05, 0.15, -0.1, 0.0]
+    (verdict,) = judge([Claim(effect(differences), "higher", 0.5, kind="equivalent")])
+    p = DescrStatsW(differences).ttost_mean(-0.5, 0.5)[0]
+    assert verdict.outcome == "supported"
+    assert verdict.p_supported == pytest.approx(2 * p)  # Holm over the claim and its opposite
+    assert verdict.reason.startswith("shown to differ by less than the margin of 0.5, in either direction (")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean", "outcome", "words"),
+    [
+        ("not_worse", 0.0, "supported", "shown not to be worse by as much as the margin of 0.5"),
+        ("not_worse", -1.0, "refuted", "shown to be worse by more than the margin of 0.5"),
+        ("not_worse", -0.5, "inconclusive", "shown neither to be worse by more than the margin of 0.5 nor not to be"),
+        ("equivalent", 1.0, "refuted", "shown to differ by more than the margin of 0.5"),
+        ("equivalent", -1.0, "refuted", "shown to differ by more than the margin of 0.5"),
+        ("equivalent", 0.5, "inconclusive", "shown neither to differ by less than the margin of 0.5 nor by more"),
+    ],
+)
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_kinds_of_claims(kind: Any, mean: float, outcome: str, words: str, direction: Any) -> None:
+    sign = 1 if direction == "higher" else -1
+    differences = [sign * (mean + jitter) for jitter in (0.1, -0.1, 0.05, -0.05, 0.02)]
+    (verdict,) = judge([Claim(effect(differences), direction, 0.5, kind=kind)])
+    assert verdict.outcome == outcome
+    assert verdict.reason.startswith(f"{words} (")
+
+
+def test_simultaneous_intervals_are_bonferroni_and_holm_may_say_more() -> None:
+    near = [-1.2, -0.2, -0.9, -1.1, -0.3]
+    claims = [Claim(effect(near), "lower"), *[Claim(effect(BY_FIVE), "lower")] * 2]
+    verdicts = judge(claims)
+    wide = verdicts[0].simultaneous
+    assert wide is not None
+    half = stats.t.ppf(1 - 0.05 / 6, 4) * stats.sem(near)
+    assert wide.high == pytest.approx(np.mean(near) + half)
+    assert not holds_together(claims[0], replace(verdicts[0], outcome="supported"))
+    assert holds_together(claims[1], verdicts[1])
+
+
+def test_withdrawn_claims_stay_in_the_family() -> None:
+    claim = Claim(effect(BY_FIVE), "lower", 0.5)
+    (alone,), (with_one,) = judge([claim]), judge([claim], withdrawn=1)
+    assert with_one.p_supported == pytest.approx(2 * (alone.p_supported or 0))

@@ -59,7 +59,12 @@ def test_added_and_removed_arms_and_seeds_show(old: dict[str, object], tmp_path:
         ("seeds = [1, 2, 3]", "seeds = [2, 3, 4, 5]"),
         ('[arms.wide]\nset."model.width" = 16', '[arms.wider]\nset."model.width" = 32'),
     )
-    assert changes(old, new) == ["arm wider added", "arm wide removed", "seeds 4, 5 added", "seed 1 removed"]
+    assert changes(old, new) == [
+        "arm wider added",
+        "arm wide removed",
+        "seeds 4, 5 added, before all others had finished",
+        "seed 1 removed",
+    ]
 
 
 def test_hypotheses_edited_late_show(old: dict[str, object], tmp_path: Path) -> None:

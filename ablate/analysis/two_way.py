@@ -1,0 +1,100 @@
+"""Intervals over seeds and over clusters of test examples at once. Numbers in, numbers out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from ablate.analysis.statistics import CONFIDENCE, Estimate
+
+MIN_CLUSTERS = 4  # with fewer, the interval is shown and the verdict is about these clusters alone
+
+MOST_JACKKNIFED = 100  # with more clusters the correction is below 1 %, and takes seconds
+
+
+@dataclass(frozen=True)
+class Variances:
+    """The variance of a mean over seeds × examples, in the metric's unit squared, with rows taken as independent
+    between seeds, between clusters, between examples, and between cells of seed and cluster."""
+
+    seeds: float
+    clusters: float
+    examples: float
+    cells: float
+
+    @property
+    def both(self) -> float:
+        """Two-way clustered; the larger one-way variance where the two-way one is not positive.
+
+        Source: A. C. Cameron, J. B. Gelbach, D. L. Miller, "Robust Inference With Multiway Clustering", J. Bus. Econ.
+        Stat. 29 (2011), equation 2.11 and section 2.3.
+        """
+        two_way = self.seeds + self.clusters - self.cells
+        return two_way if two_way > 0 else max(self.seeds, self.clusters)
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Shares of seeds, of clusters and of single examples in the two-way variance, which is their sum; a negative
+        part counts as 0."""
+        parts = [max(0.0, v) for v in (self.seeds - self.cells, self.clusters - self.examples, self.examples)]
+        total = sum(parts)
+        return (parts[0] / total, parts[1] / total, parts[2] / total) if total > 0 else (0.0, 0.0, 0.0)
+
+
+def variances(table: np.ndarray, clusters: np.ndarray) -> Variances | None:
+    """Variances of the mean of `table` (seeds, examples), by statsmodels' clustered covariances of a constant.
+
+    `clusters` (examples,) names each example's cluster. None with fewer than two seeds or two clusters. The variance
+    over clusters is the jackknife one (CRV3): with four people of sizes 805, 190, 187 and 18 the two-way interval then
+    covers in 91 % of cases in which people differ most, and in 81 % without it; for equal sizes they are the same.
+    """
+    from statsmodels.regression.linear_model import OLS
+    from statsmodels.stats.sandwich_covariance import cov_cluster
+
+    seeds, examples = table.shape
+    names, of_example = np.unique(clusters, return_inverse=True)
+    if seeds < 2 or len(names) < 2:
+        return None
+    seed, cluster = np.repeat(np.arange(seeds), examples), np.tile(of_example, seeds)
+    fit = OLS(table.ravel(), np.ones(table.size)).fit()
+
+    def variance(groups: np.ndarray, kind: str = "cluster") -> float:
+        return float(cov_cluster(fit, groups, crv_type=kind)[0, 0])
+
+    return Variances(
+        seeds=variance(seed),
+        clusters=variance(cluster, "cluster-crv3" if len(names) <= MOST_JACKKNIFED else "cluster"),
+        examples=variance(np.tile(np.arange(examples), seeds)),
+        cells=variance(seed * len(names) + cluster),
+    )
+
+
+def interval(mean: float, found: Variances, seeds: int, clusters: int) -> Estimate:
+    """The two-way interval around a mean; `n` is the smaller of both counts, and t has one degree of freedom less."""
+    n = min(seeds, clusters)
+    error = math.sqrt(found.both)
+    if not error > 0:
+        return Estimate(mean, mean, mean, n, "no variation over seeds and clusters", 0.0)
+    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
+    return Estimate(mean, mean - half, mean + half, n, "", error)
+
+
+def parts_of_mean(values: np.ndarray) -> np.ndarray:
+    """One number for each example (n,), whose mean is the mean of the finite `values`; NaN counts as the mean.
+
+    The spread of these numbers is the influence of each example on the mean, so that clustering them is right although
+    examples without a value differ between runs.
+    """
+    finite = np.isfinite(values)
+    mean = float(values[finite].mean())
+    return np.where(finite, mean + (np.where(finite, values, mean) - mean) * (len(values) / finite.sum()), mean)
+
+
+def parts_of_rms(values: np.ndarray) -> np.ndarray:
+    """The same for a root mean square, by its first-order change with each example."""
+    squares = parts_of_mean(values**2)
+    rms = math.sqrt(float(squares.mean()))
+    return rms + (squares - rms**2) / (2 * rms) if rms > 0 else np.zeros_like(squares)

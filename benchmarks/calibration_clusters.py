@@ -1,0 +1,149 @@
+# Question:    Do the intervals over seeds and clusters cover, and how often are claims of each kind wrongly supported?
+# Command:     python benchmarks/calibration_clusters.py
+# Cost:        about a minute on one CPU core
+# Expectation: the two-way interval covers at least 93 % with clusters of equal size, and 93–97 % where there are as
+#              many clusters as seeds or more and both vary; the wider of both intervals covers at least 93 %; no kind
+#              of claim is wrongly supported or refuted in more than 5 % of studies. Four clusters of very unequal sizes
+#              are published and not gated. Exit code 1 when a gate fails.
+"""Simulate differences with a known truth over seeds and clusters, and run the report's own intervals on them.
+
+    python benchmarks/calibration_clusters.py [--studies 2000] [--quick] [--seed 0]
+
+A difference is an effect of the seed, one of the cluster, one of both together and one of the example; all Gaussian.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ablate.analysis import two_way
+from ablate.analysis.statistics import ALPHA, paired
+from ablate.analysis.verdicts import Claim, judge
+from ablate.study import ClaimKind
+
+Z = 2.33  # Monte-Carlo error allowed: one in a hundred honest runs would exceed it
+EQUAL = (6,) * 4
+UNEQUAL = (40, 9, 1, 9)  # as in a motion capture test set: 805, 190, 18 and 187 poses
+KINDS: tuple[ClaimKind, ...] = ("better", "not_worse", "equivalent")
+MARGIN = 0.5
+
+
+@dataclass(frozen=True)
+class Design:
+    """Seeds, examples of every cluster, standard deviations of the effects; which gates it has."""
+
+    seeds: int
+    sizes: Sequence[int]
+    of_seed: float
+    of_cluster: float
+    two_sided: bool = False
+    gated: bool = True
+
+
+DESIGNS = (
+    Design(5, EQUAL, 1.0, 0.0),
+    Design(5, EQUAL, 0.2, 1.0),
+    Design(7, EQUAL, 1.0, 1.0),
+    Design(7, (6,) * 10, 1.0, 0.2, two_sided=True),
+    Design(7, (6,) * 10, 0.2, 1.0, two_sided=True),
+    Design(7, (6,) * 10, 1.0, 1.0, two_sided=True),
+    Design(10, (3,) * 30, 1.0, 0.2, two_sided=True),
+    Design(7, UNEQUAL, 1.0, 1.0, gated=False),
+    Design(7, UNEQUAL, 0.2, 1.0, gated=False),
+)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Shares of 95 % intervals that cover the truth: for other seeds and the same clusters, and for others of both."""
+
+    seeds_alone: float  # of the mean of these clusters
+    two_way: float
+    wider: float
+
+    def failures(self, design: Design, studies: int) -> Iterator[str]:
+        """What the design promised and did not keep, in words."""
+        error = Z * math.sqrt(0.93 * 0.07 / studies)
+        if not 0.93 - error <= self.seeds_alone <= 0.97 + error:
+            yield f"the interval over seeds covers {self.seeds_alone:.1%}"
+        if design.gated and min(self.two_way, self.wider) < 0.93 - error:
+            yield f"two-way covers {self.two_way:.1%}, the wider {self.wider:.1%}"
+        if design.two_sided and self.two_way > 0.97 + error:
+            yield f"two-way covers {self.two_way:.1%}"
+
+
+def simulate(design: Design, studies: int, seed: int = 0) -> Coverage:
+    """Run the report's intervals on `studies` studies whose true difference is 0."""
+    rng = np.random.default_rng([seed, *design.sizes, design.seeds, round(10 * design.of_seed)])
+    cluster = np.repeat(np.arange(len(design.sizes)), design.sizes)
+    hits = []
+    for _ in range(studies):
+        of_cluster = design.of_cluster * rng.standard_normal(len(design.sizes))
+        of_example = of_cluster[cluster] + 0.5 * rng.standard_normal(len(cluster))
+        of_seed = design.of_seed * rng.standard_normal((design.seeds, 1))
+        together = 0.5 * rng.standard_normal((design.seeds, len(design.sizes)))
+        table = of_example + of_seed + together[:, cluster]
+        difference = paired(dict(enumerate(table.mean(axis=1).tolist())), dict.fromkeys(range(design.seeds), 0.0))
+        alone, found = difference.difference, two_way.variances(table, cluster)
+        assert alone.mean is not None
+        assert found is not None
+        both = two_way.interval(alone.mean, found, design.seeds, len(design.sizes))
+        wider = Claim(difference, "higher", over_clusters=both).deciding
+        hits.append([covers(alone, float(of_example.mean())), covers(both, 0.0), covers(wider, 0.0)])
+    return Coverage(*np.mean(hits, axis=0).tolist())
+
+
+def covers(estimate: two_way.Estimate, truth: float) -> bool:
+    return estimate.low is not None and estimate.high is not None and estimate.low <= truth <= estimate.high
+
+
+def false_claims(kind: ClaimKind, seeds: int, studies: int, seed: int = 0) -> tuple[float, float]:
+    """Shares of studies with one hypothesis that is wrongly supported, and wrongly refuted: truths at the limits."""
+    rng = np.random.default_rng([seed, KINDS.index(kind), seeds])
+    limits = {"better": [MARGIN], "not_worse": [-MARGIN], "equivalent": [MARGIN, -MARGIN]}[kind]
+    found = []
+    for study in range(studies):
+        values = limits[study % len(limits)] + 0.3 * rng.standard_normal(seeds)
+        effect = paired(dict(enumerate(values.tolist())), dict.fromkeys(range(seeds), 0.0))
+        found.append(judge([Claim(effect, "higher", MARGIN, kind=kind)])[0].outcome)
+    return found.count("supported") / studies, found.count("refuted") / studies
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=2000, help="simulated studies a row")
+    parser.add_argument("--quick", action="store_true", help="200 studies: no evidence")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    studies = 200 if options.quick else options.studies
+    if studies < 1:
+        parser.error("--studies must be at least 1")
+    failures = []
+    print(
+        "| Seeds | Clusters | sd of seeds | sd of clusters | Seeds alone | Two-way | The wider |\n" + "|---" * 7 + "|"
+    )
+    for d in DESIGNS:
+        found = simulate(d, studies, options.seed)
+        failures += [f"{d}: {failure}" for failure in found.failures(d, studies)]
+        sizes = f"{len(d.sizes)}" if len(set(d.sizes)) == 1 else f"{len(d.sizes)}, of sizes {d.sizes}, not gated"
+        shares = " | ".join(f"{100 * x:.1f} %" for x in (found.seeds_alone, found.two_way, found.wider))
+        print(f"| {d.seeds} | {sizes} | {d.of_seed} | {d.of_cluster} | {shares} |")
+    print("\n| Claim | Seeds | Wrongly supported | Wrongly refuted |\n|---|---|---|---|")
+    limit = ALPHA + Z * math.sqrt(ALPHA * (1 - ALPHA) / studies)
+    for kind in KINDS:
+        for seeds in (5, 7, 20):
+            shares = false_claims(kind, seeds, studies, options.seed)
+            failures += [f"{kind}, {seeds} seeds: {shares}"] * (sum(shares) > limit)
+            print(f"| {kind} | {seeds} | {100 * shares[0]:.1f} % | {100 * shares[1]:.1f} % |")
+    print("\n" + ("\n".join(failures) or "every gate holds"))
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
