@@ -32,6 +32,7 @@ from ablate.analysis.costs import (
 )
 from ablate.analysis.curves import CurvePanel, curve_panels
 from ablate.analysis.densities import DensityTable, density_tables
+from ablate.analysis.design import DesignEffects, design_effects
 from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
@@ -116,6 +117,7 @@ class Analysis:
     people: bool  # the examples of some run name people
     promises: Promises | None  # None for the built-in loop
     history: History  # late and withdrawn hypotheses, and earlier looks
+    design: tuple[DesignEffects, ...] = ()  # one for each metric; empty without a design, and then not in report.json
 
     @property
     def declared(self) -> bool:
@@ -133,9 +135,14 @@ def analyse(results: Results) -> Analysis:
     study = results.study
     comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
-    answering = [c for c in comparisons if not (curves and c.exploratory)]  # the factor's curves answer instead
+    designed = design_effects(results)
+    answering = [c for c in comparisons if not ((curves or designed) and c.exploratory)]  # these answer instead
     totals = {row.arm: row.total for row in parameters}
-    sentences = answers(answering, totals, scope=_scope(study), where=_where(study)) if answering or not curves else ()
+    sentences = (
+        answers(answering, totals, scope=_scope(study), where=_where(study))
+        if answering or not (curves or designed)
+        else ()
+    )
     return Analysis(
         name=study.name,
         question=study.question,
@@ -147,7 +154,7 @@ def analyse(results: Results) -> Analysis:
         metrics=tuple(results.metrics[name] for name in study.metrics),
         matrix=rows,
         comparisons=comparisons,
-        answers=(*sentences, *(curve.answer for curve in curves)),
+        answers=(*sentences, *(curve.answer for curve in curves), *(text for d in designed for text in d.answers)),
         populations=population_rows(results),
         controls=findings,
         explanations=explanations(findings),
@@ -175,6 +182,7 @@ def analyse(results: Results) -> Analysis:
         people=names_people(results),
         promises=promises(study),
         history=_history(results),
+        design=designed,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis
-from ablate.report import sections_answer, sections_claims, sections_origin, sections_results
+from ablate.report import sections_answer, sections_claims, sections_design, sections_origin, sections_results
 from ablate.report.blocks import Block, unique
 from ablate.report.figures import Pictures
 
@@ -17,6 +17,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
         *sections_answer.warnings(analysis),
         *sections_results.factor(analysis, pictures),  # shorter than the matrix, which has a row a level
         *sections_answer.matrix(analysis, pictures),
+        *sections_design.design(analysis),
         *sections_claims.hypotheses(analysis),
         *sections_claims.controls(analysis),
         *sections_claims.population(analysis),

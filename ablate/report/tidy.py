@@ -56,7 +56,9 @@ def plain(value: Any) -> Any:
         return {_key(key): plain(part) for key, part in value.items()}
     if is_dataclass(value):
         names = [field.name for field in fields(value)] + _computed(type(value))
-        return {name: plain(getattr(value, name)) for name in names}
+        # a study without a design keeps the keys that it had before there were designs
+        absent = {"design"} if isinstance(value, Analysis) and not value.design else set()
+        return {name: plain(getattr(value, name)) for name in names if name not in absent}
     if isinstance(value, Iterable):
         return [plain(part) for part in value]
     raise TypeError(f"an Analysis holds a {type(value).__name__}, which JSON cannot")

@@ -15,11 +15,13 @@ from ablate.study import (
     Control,
     DeclaredMetric,
     Density,
+    Design,
     Factor,
     FloatSpace,
     Hypothesis,
     IntSpace,
     Match,
+    Part,
     Problem,
     ReportSettings,
     Study,
@@ -49,7 +51,8 @@ _RULES = {
     "union_tag_not_found": "is missing",
 }
 BUDGET = ("tuning", "budget")  # a whole number or a real one, as it is written
-FACTOR_KEYS = ("family", "level")  # keys of an arm that only the expansion of a factor writes
+FACTOR_KEYS = ("family", "level", "parts")  # keys of an arm that only the expansion of a factor or a design writes
+DESIGNS = ("leave_one_out", "add_one_in", "factorial")
 _SCALARS = ("bool", "int", "float", "str")
 _SPACES: dict[str, type[BaseModel]] = {"float": FloatSpace, "int": IntSpace, "categorical": CategoricalSpace}
 
@@ -122,6 +125,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
         model = Match if len(loc) > 4 else Control if len(loc) > 3 else Arm
     elif loc[0] == "factor":
         model = Factor
+    elif loc[0] in DESIGNS:
+        model = Part if len(loc) > 3 else Design
     elif loc[0] == "hypotheses":
         model = Hypothesis
     elif loc[0] == "metric":

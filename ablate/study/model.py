@@ -21,6 +21,8 @@ Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
 ClaimKind = Literal["better", "not_worse", "equivalent"]
+DesignKind = Literal["leave_one_out", "add_one_in", "factorial"]
+DESIGN_BASELINES: dict[DesignKind, str] = {"leave_one_out": "full", "add_one_in": "bare", "factorial": "bare"}
 
 
 class Frozen(BaseModel):
@@ -83,6 +85,7 @@ class Arm(Frozen):
     replicate: int = Field(default=0, ge=0)  # above 0: a deliberate twin of another arm, with random streams of its own
     family: str = ""  # set by the expansion of a factor: the arm in the file …
     level: Scalar | None = None  # … and the level
+    parts: list[str] | None = None  # set by the expansion of a design: the parts that the arm has
 
 
 class SpaceEntry(Frozen):
@@ -193,6 +196,19 @@ class Factor(Frozen):
     arms: list[str] = []  # default: every arm that is not a reference; for a data setting, every arm
 
 
+class Part(Frozen):
+    """A named part of a design: `set` puts it into the study's settings, which are written without it."""
+
+    label: str = ""
+    set: dict[str, Any] = Field(min_length=1)
+
+
+class Design(Frozen):
+    """`[leave_one_out]`, `[add_one_in]` or `[factorial]`: the arms are made from the parts, see `study/design.py`."""
+
+    parts: dict[str, Part]
+
+
 class DeclaredMetric(Frozen):
     """`[metric.<name>]`: a score that a command or a function computes itself, in place of a catalogue's metric."""
 
@@ -232,6 +248,9 @@ class Study(Frozen):
     vary: list[Purpose] = ["init", "order"]  # what each seed draws anew; with "split" or "fold" the subjects' split too
     factor: Factor | None = None
     cluster: str = ""  # the per-example column of people, clips or the like; verdicts then hold over seeds and these
+    leave_one_out: Design | None = None
+    add_one_in: Design | None = None
+    factorial: Design | None = None
     retries: int = Field(default=0, ge=0, le=10)  # how often a failed run is tried again; not part of a run's key
     report: ReportSettings = ReportSettings()
 
@@ -242,6 +261,19 @@ class Study(Frozen):
         if isinstance(declared, dict) and declared and "metrics" not in values:
             return {**values, "metrics": list(declared)}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arms_of_the_design(cls, values: Any) -> Any:
+        """A design makes the arms, so that a file need not write any, nor which of them is the baseline."""
+        kinds = [kind for kind in DESIGN_BASELINES if isinstance(values, dict) and values.get(kind) is not None]
+        return {"baseline": DESIGN_BASELINES[kinds[0]], "arms": {}, **values} if kinds else values
+
+    @property
+    def design(self) -> tuple[DesignKind, Design] | None:
+        """The design that makes the study's arms, with its kind."""
+        found = [(kind, design) for kind in DESIGN_BASELINES if (design := getattr(self, kind)) is not None]
+        return found[0] if found else None
 
     @property
     def named_metrics(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from ablate.study import Condition, InputError, Problem, Study, digest
 from ablate.study.catalogue import Catalogue
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
+from ablate.study.design import is_generated
 from ablate.study.factor import is_expanded
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
 from ablate.study.run_rules import (
@@ -34,6 +35,7 @@ NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
 )
+LONGEST = 64
 RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
 COMMAND_WORDS = ("failed", "stale")  # `--rerun failed` and `ablate discard STUDY:failed` mean runs, not an arm
 LARGEST_SEED = 2**32 - 1  # numpy's limit
@@ -87,7 +89,11 @@ def _question(study: Study, _: Names) -> Iterator[Problem]:
 def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for arm in study.arms:
-        if not NAME.fullmatch(study.arms[arm].family if is_expanded(study, arm) else arm):
+        if is_generated(study, arm):
+            parts_and_length = all(NAME.fullmatch(part) for part in study.arms[arm].parts or ()) and len(arm) <= LONGEST
+        else:
+            parts_and_length = bool(NAME.fullmatch(study.arms[arm].family if is_expanded(study, arm) else arm))
+        if not parts_and_length:
             yield _problem(place("arms", arm), NAME_RULE, arm)
         elif arm in RESERVED_ARMS:
             yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
@@ -259,7 +265,8 @@ def _data_file(name: object, location: str) -> Iterator[Problem]:
         yield _problem(location, rule, name, "name its folder with --data-root or ABLATE_DATA")
 
 
-def _arm_settings(study: Study, _: Names) -> Iterator[Problem]:
+def arm_settings_rules(study: Study) -> Iterator[Problem]:
+    """Every rule that the `set` of an arm breaks: settings that exist, values that a run can have."""
     for name, arm in study.arms.items():
         base = _base_settings(study, name)
         if base is None:
@@ -426,7 +433,7 @@ _RULES = (
     Rule(lambda study, _: study_rules(study), ("settings", "arms", "tuning", "metric", "catalogue", "vary")),
     Rule(lambda study, _: report_rules(study), ("settings", "report")),
     Rule(lambda study, _: likeness_rules(study), ("arms", "factor")),
-    Rule(_arm_settings, ("settings", "arms")),
+    Rule(lambda study, _: arm_settings_rules(study), ("settings", "arms")),
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),
     Rule(_vary, ("vary", "seeds")),
     Rule(_twins, ("settings", "arms", "tuning")),

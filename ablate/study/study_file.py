@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from ablate.study import InputError, Problem, Study, printable, shipped, trust
 from ablate.study.catalogue import catalogue_of
 from ablate.study.components import importable
-from ablate.study.error_messages import FACTOR_KEYS, LocatedProblem, located_problems
+from ablate.study.design import expand_design
+from ablate.study.design_rules import design_rules
+from ablate.study.error_messages import DESIGNS, FACTOR_KEYS, LocatedProblem, located_problems
 from ablate.study.factor import expand, factor_rules
 from ablate.study.resolve import resolve as resolve
 from ablate.study.rules import broken_rules
@@ -46,7 +48,14 @@ def from_document(document: dict[str, Any], file: str, folder: Path, *, imports:
         importable([folder, Path.cwd()])
         if study is not None:
             trust.accept_study(study)
-    if study is not None and study.factor is not None:
+    if study is not None and study.design is not None:
+        design_problems = [problem._replace(file=file) for problem in design_rules(study)]
+        if design_problems or broken & {"arms", "settings", *DESIGNS}:
+            problems += design_problems
+            broken |= {"arms", "baseline", "factor"}  # what other rules say of arms that were not made would mislead
+        else:
+            study = expand_design(study)
+    if study is not None and study.factor is not None and "factor" not in broken:
         factor_problems = [problem._replace(file=file) for problem in factor_rules(study)]
         if factor_problems or broken & {"arms", "settings", "factor"}:
             problems += factor_problems
@@ -136,7 +145,8 @@ def _unsupported_key(key: str, table_path: tuple[str | int, ...]) -> Iterator[Lo
     if printable(key) != key:
         yield LocatedProblem((*table_path, printable(key)), "must not hold control characters")
     if table_path[:1] == ("arms",) and len(table_path) == 2 and key in FACTOR_KEYS:
-        yield LocatedProblem((*table_path, key), "is written by [factor] and cannot be set")
+        writer = "a design" if key == "parts" else "[factor]"
+        yield LocatedProblem((*table_path, key), f"is written by {writer} and cannot be set")
     # a section that an arm replaces is at arms.<name>.set.<section>
     in_settings, in_set = table_path[:1] == ("settings",), table_path[2:3] == ("set",)
     section = table_path[:1] if in_settings else table_path[:4] if in_set else ()

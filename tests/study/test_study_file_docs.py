@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "study-files.md"
 MODELS = (
     study.Study, study.TrainingSettings, study.Arm, study.Tuning, study.FloatSpace, study.CategoricalSpace,
     study.Hypothesis, study.ReportSettings, study.Condition, study.Density, study.Control, study.Match, study.Factor,
-    study.DeclaredMetric, RunSection,
+    study.DeclaredMetric, RunSection, study.Design, study.Part,
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_the_example_loads(tmp_path: Path) -> None:
 
 
 def test_the_fragments_load_within_the_example(tmp_path: Path) -> None:
-    whole, changes, _, twin, controls, factor, space = examples()
+    whole, changes, _, twin, controls, factor, _, space = examples()
     model = 'optimizer_hint = "none"\nmomentum = 0.9\nhead = { depth = 1 }'
     whole = whole.replace('optimizer_hint = "none"', model)
     (tmp_path / "all.toml").write_text("\n".join([whole, changes, twin, space]), encoding="utf-8")

@@ -1,0 +1,95 @@
+"""What each part of a design does: a table of parts and one of interactions for every metric. Computes nothing."""
+
+from __future__ import annotations
+
+from ablate.analysis import numbers
+from ablate.analysis.design import DesignEffects
+from ablate.analysis.numbers import GAP
+from ablate.analysis.study_analysis import Analysis
+from ablate.report.blocks import Block, Heading, Table, paragraph
+from ablate.report.csv_records import flat
+from ablate.report.tables import Column, effect_cell, named, text_table
+
+WORDS = {
+    "factorial": (
+        "The main effect is the score with the part minus that without it, averaged over the arms with and without the "
+        "other parts. The Shapley value is what the part adds, averaged over all orders in which the parts can come; "
+        "the values sum to the whole gain, all parts minus none. Shares are shown where the interval of the whole gain "
+        "excludes 0. An interaction of two parts is the effect of one with the other minus its effect without it."
+    ),
+    "leave_one_out": "The effect is the full design minus the same design without the part.",
+    "add_one_in": "The effect is the bare design with the part minus the bare design.",
+}
+INTERVALS = (
+    " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes 0; p is "
+    "adjusted by Holm over all effects of the metric in this section but the Shapley values."
+)
+
+
+def design(analysis: Analysis) -> list[Block]:
+    """The parts and their interactions in every metric; nothing without a design."""
+    if not analysis.design:
+        return []
+    blocks: list[Block] = [Heading("What each part does")]
+    for each in analysis.design:
+        blocks.append(_parts(each))
+        if each.interactions:
+            blocks.append(_interactions(each))
+    return [*blocks, paragraph(WORDS[analysis.design[0].kind] + INTERVALS)]
+
+
+def _parts(effects: DesignEffects) -> Table:
+    rows = effects.parts
+    main = "Main effect" if effects.kind == "factorial" else "Effect"
+    columns: list[Column] = [
+        ("Part", [row.label for row in rows]),
+        (main, [effect_cell(row.effect, effects.places) for row in rows]),
+        ("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows]),
+    ]
+    caption = f"{named(effects.metric)}: what each part does"
+    if effects.whole is not None:
+        columns += [
+            ("Shapley value", [effect_cell(row.shapley, effects.places) for row in rows]),
+            (
+                "Share of the gain",
+                [GAP if row.share is None else f"{numbers.number(100 * row.share, 0)} %" for row in rows],
+            ),
+        ]
+        caption += f"; the whole gain is {numbers.difference(effects.whole.difference, effects.places)}"
+    records = [
+        {
+            "part": row.part, "label": row.label, **flat(effects.metric, row.effect), "p_adjusted": row.p_adjusted,
+            **{f"shapley_{end}": getattr(row.shapley.difference, end) if row.shapley else None
+               for end in ("mean", "low", "high")},
+            "share": row.share,
+        }
+        for row in rows
+    ]  # fmt: skip
+    return Table(f"parts_{effects.metric.name}", text_table(columns), caption, records=records)
+
+
+def _interactions(effects: DesignEffects) -> Table:
+    rows = effects.interactions
+    columns: list[Column] = [
+        ("Parts", [" × ".join(row.labels) for row in rows]),
+        ("Interaction", [effect_cell(row.effect, effects.places) for row in rows]),
+        ("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows]),
+        *(
+            (
+                f"{ordinal} {word} the other",
+                [effect_cell(found[index], effects.places) if found else GAP for row in rows
+                 for found in [getattr(row, key)]],
+            )
+            for index, ordinal in enumerate(("First", "Second"))
+            for word, key in (("with", "with_other"), ("without", "without_other"))
+        ),
+    ]  # fmt: skip
+    records = [
+        {"parts": " ".join(row.parts), **flat(effects.metric, row.effect), "p_adjusted": row.p_adjusted} for row in rows
+    ]
+    return Table(
+        f"interactions_{effects.metric.name}",
+        text_table(columns),
+        f"{named(effects.metric)}: interactions",
+        records=records,
+    )

@@ -1,0 +1,77 @@
+"""Make the arms of `[leave_one_out]`, `[add_one_in]` or `[factorial]` from the parts it names. Pure: no I/O, no torch.
+
+The study's settings are the design without any of its parts; a part's `set` puts it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from ablate.study import Arm, Design, DesignKind, Study
+
+BARE, FULL = "bare", "full"
+MAX_FACTORIAL = 5  # parts: 32 arms
+NAMED = {"leave_one_out": "without-{}", "add_one_in": "with-{}"}
+LABELLED = {"leave_one_out": "Without {}", "add_one_in": "With {}"}
+
+
+def expand_design(study: Study) -> Study:
+    """The study with the design's arms before those in the file; unchanged where it has them already."""
+    if study.design is None or any(arm.parts is not None for arm in study.arms.values()):
+        return study
+    kind, design = study.design
+    return study.model_copy(update={"arms": {**dict(_arms(kind, design)), **study.arms}})
+
+
+def arm_names(kind: DesignKind, parts: Sequence[str]) -> list[str]:
+    """The names of the arms that the design makes, in study order."""
+    return [arm_name(kind, chosen, parts) for chosen in subsets(kind, parts)]
+
+
+def arm_name(kind: DesignKind, chosen: Sequence[str], parts: Sequence[str]) -> str:
+    """The arm with the parts `chosen` out of `parts`: `bare`, `a+b`, `with-a`, `without-a`, `full`."""
+    return BARE if kind != "leave_one_out" and not chosen else _named(kind, NAMED, FULL, "+", chosen, parts)
+
+
+def subsets(kind: DesignKind, parts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The parts of every arm of the design, in study order; each in the order of `parts`."""
+    if kind == "leave_one_out":
+        return [tuple(parts), *(tuple(p for p in parts if p != left_out) for left_out in parts)]
+    sizes = range(len(parts) + 1) if kind == "factorial" else range(2)
+    return [chosen for size in sizes for chosen in combinations(parts, size)]
+
+
+def is_generated(study: Study, name: str) -> bool:
+    """Whether the expansion of the study's design made and named this arm."""
+    parts = study.arms[name].parts
+    if study.design is None or parts is None:
+        return False
+    kind, design = study.design
+    return tuple(parts) in subsets(kind, list(design.parts)) and name == arm_name(kind, parts, list(design.parts))
+
+
+def part_label(design: Design, part: str) -> str:
+    """The part's label; its name where it has none."""
+    return design.parts[part].label or part
+
+
+def _arms(kind: DesignKind, design: Design) -> Iterator[tuple[str, Arm]]:
+    parts = list(design.parts)
+    labels = [part_label(design, part) for part in parts]
+    for chosen in subsets(kind, parts):
+        chosen_labels = [part_label(design, part) for part in chosen]
+        label = "Bare" if not chosen else _named(kind, LABELLED, "Full", " + ", chosen_labels, labels)
+        changes = {path: value for part in chosen for path, value in design.parts[part].set.items()}
+        yield arm_name(kind, chosen, parts), Arm(label=label, set=changes, parts=list(chosen))
+
+
+def _named(
+    kind: DesignKind, pattern: dict[str, str], full: str, joint: str, chosen: Sequence[str], parts: Sequence[str]
+) -> str:
+    if kind == "factorial":
+        return joint.join(chosen)
+    if kind == "add_one_in":
+        return pattern[kind].format(*chosen)
+    left_out = [part for part in parts if part not in chosen]
+    return pattern[kind].format(*left_out) if left_out else full

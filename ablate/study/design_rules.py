@@ -1,0 +1,101 @@
+"""Check `[leave_one_out]`, `[add_one_in]` and `[factorial]` before their arms are made. Pure: no I/O, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from ablate.study import Arm, Design, DesignKind, InputError, Problem, Study
+from ablate.study.design import MAX_FACTORIAL, arm_name, arm_names, subsets
+from ablate.study.error_messages import DESIGNS
+from ablate.study.resolve import untuned_settings
+from ablate.study.rules import LONGEST, NAME, NAME_RULE, arm_settings_rules
+from ablate.untrusted.wording import listing, place, shown
+
+
+def design_rules(study: Study) -> Iterator[Problem]:
+    """Every rule that the design breaks, in a study whose arms have not been made yet."""
+    if study.design is None:
+        return
+    kind, design = study.design
+    others = [name for name in (*DESIGNS, "factor") if name != kind and getattr(study, name) is not None]
+    for other in others:
+        yield Problem("", other, f"cannot stand beside [{kind}]", "", "leave one of them out")
+    yield from _numbers(kind, design)
+    yield from _names(study, kind, design)
+    problems = list(_overlaps(kind, design))
+    for part in design.parts:
+        problems += _settings(study, kind, part)
+    yield from problems
+
+
+def _numbers(kind: DesignKind, design: Design) -> Iterator[Problem]:
+    count, location = len(design.parts), place(kind, "parts")
+    if count < 2:
+        yield Problem(
+            "", location, "must name at least two parts", listing(design.parts), "for one part write two arms"
+        )
+    if kind == "factorial" and count > MAX_FACTORIAL:
+        rule = f"must name at most {MAX_FACTORIAL} parts, {2**MAX_FACTORIAL} arms"
+        hint = f"[leave_one_out] and [add_one_in] take {count} parts with {count + 1} arms"
+        yield Problem("", location, rule, f"{count} parts, {2**count:,} arms", hint)
+
+
+def _names(study: Study, kind: DesignKind, design: Design) -> Iterator[Problem]:
+    parts = list(design.parts)
+    wrong = [part for part in parts if not NAME.fullmatch(part)]
+    for part in wrong:
+        yield Problem("", place(kind, "parts", part), NAME_RULE, shown(part))
+    if wrong or (kind == "factorial" and len(parts) > MAX_FACTORIAL):
+        return
+    names = arm_names(kind, parts)
+    longest = max(names, key=len)
+    if len(longest) > LONGEST:
+        rule = f"make an arm's name longer than {LONGEST} characters; give the parts shorter names and a label"
+        yield Problem("", place(kind, "parts"), rule, shown(longest))
+    for chosen in subsets(kind, parts):
+        name = arm_name(kind, chosen, parts)
+        if name in study.arms:
+            rule = f"is an arm that [{kind}] makes"
+            yield Problem("", place("arms", name), rule, shown(name), f"call this arm {name}-2, or leave it out")
+        elif names.count(name) > 1 and len(chosen) == 1:
+            rule = f"makes an arm of the same name as another that [{kind}] makes"
+            yield Problem("", place(kind, "parts", chosen[0]), rule, shown(name), f"such as {chosen[0]}-part")
+
+
+def _overlaps(kind: DesignKind, design: Design) -> Iterator[Problem]:
+    """Two parts that touch one setting cannot be told apart where an arm has both."""
+    for first, second in combinations(design.parts, 2):
+        for path in design.parts[second].set:
+            other = next((p for p in design.parts[first].set if _touch(p, path)), None)
+            if other is not None:
+                rule = f"must not touch a setting of part {first!r} ({other})"
+                hint = f"a setting with several values is a [factor], or the two are one part {first}-{second}"
+                yield Problem("", place(kind, "parts", second, "set", path), rule, path, hint)
+
+
+def _touch(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def _settings(study: Study, kind: DesignKind, part: str) -> Iterator[Problem]:
+    """The part's `set` is checked as that of an arm; it must change something, and nothing that is tuned."""
+    changes = study.design[1].parts[part].set if study.design else {}
+    own = place(kind, "parts", part)
+    alone = study.model_copy(update={"arms": {part: Arm(set=changes)}})
+    problems = list(arm_settings_rules(alone))
+    for problem in problems:
+        yield problem._replace(place=problem.place.replace(place("arms", part), own, 1))
+    tuned = [path for path in changes if study.tuning is not None and path in study.tuning.space]
+    for path in tuned:
+        yield Problem("", place(kind, "parts", part, "set", path), "must not be a setting that is tuned", path)
+    if problems or tuned:
+        return
+    try:
+        settings = untuned_settings(alone, part)
+        bare = untuned_settings(study.model_copy(update={"arms": {part: Arm()}}), part)
+    except (InputError, KeyError):  # of the study's own settings, which other rules report
+        return
+    if settings == bare:
+        rule = "changes nothing: the study's settings, which are without the part, have these values already"
+        yield Problem("", place(kind, "parts", part, "set"), rule, shown(dict(changes)))

@@ -1,0 +1,135 @@
+"""What each part of a design does, on scores that are checked by hand: nothing is started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from ablate.analysis import results as tables
+from ablate.analysis.design import DesignEffects, design_effects, shapley
+from ablate.analysis.results import Results
+from ablate.analysis.study_analysis import analyse
+from ablate.planning.plan import compare_spec
+from ablate.report.tidy import document as report_json
+from ablate.study import RunResult, Study
+from ablate.study.design import expand_design
+from ablate.tracking.memory import MemoryTracker
+
+SEEDS = (1, 2, 3, 4, 5, 6)
+Score = Callable[[Sequence[str], int], float]
+
+
+def results(kind: str, score: Score, parts: str = "ab", skip: Sequence[tuple[str, int]] = ()) -> Results:
+    """The study with every run finished but those in `skip`; `score` of the parts that an arm has, and the seed."""
+    settings = {"command": ["x", "{out}"], **dict.fromkeys(parts, False)}
+    raw = {
+        "name": "parts", "question": "Which parts help?", "seeds": list(SEEDS), "settings": {"run": settings},
+        "metric": {"loss": {"direction": "lower"}}, kind: {"parts": {p: {"set": {f"run.{p}": True}} for p in parts}},
+    }  # fmt: skip
+    study = expand_design(Study.model_validate(raw))
+    stored = {"study": study.model_dump(mode="json"), "metrics": {"loss": {"label": "loss"}}}
+    store = MemoryTracker()
+    store.open("parts", json.loads(json.dumps({**stored, "data_digests": dict.fromkeys(study.arms, "d")})))
+    for name, arm in study.arms.items():
+        for seed in [s for s in SEEDS if (name, s) not in skip]:
+            spec = compare_spec(study, name, seed, {}, "d")
+            found = {"test/loss": score(arm.parts or (), seed), "val/loss": 0.0}
+            store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", found, (), {}))
+    return tables.load(store, "parts")
+
+
+def only(found: tuple[DesignEffects, ...]) -> DesignEffects:
+    assert len(found) == 1
+    return found[0]
+
+
+def jitter(seed: int) -> float:
+    return (-1) ** seed * 0.01 * seed
+
+
+def synergy(parts: Sequence[str], seed: int) -> float:
+    """10, less 2 with a alone, 1 with b alone and 6 with both; only what both add varies with the seed."""
+    both = 3.0 + jitter(seed) if {"a", "b"} <= set(parts) else 0.0
+    return 10.0 + seed - (2.0 + jitter(seed)) * ("a" in parts) - (1.0 + jitter(seed)) * ("b" in parts) - both
+
+
+def test_main_effects_interaction_and_shapley_values_are_those_computed_by_hand() -> None:
+    found = only(design_effects(results("factorial", synergy)))
+    mean = sum(map(jitter, SEEDS)) / len(SEEDS)
+    a, b = found.parts
+    assert a.effect.difference.mean == pytest.approx(-3.5 - 1.5 * mean)  # (−2 + −5) / 2
+    assert b.effect.difference.mean == pytest.approx(-2.5 - 1.5 * mean)
+    assert a.shapley is not None
+    assert b.shapley is not None
+    assert found.whole is not None
+    assert a.shapley.difference.mean == pytest.approx(-3.5 - 1.5 * mean)
+    values = a.shapley.difference.mean + b.shapley.difference.mean
+    assert values == pytest.approx(found.whole.difference.mean)
+    assert a.share is not None
+    assert b.share is not None
+    assert a.share + b.share == pytest.approx(1)
+    (pair,) = found.interactions
+    assert pair.effect.difference.mean == pytest.approx(-3 - mean)
+    assert [e.difference.mean for e in pair.with_other] == pytest.approx([-5 - 2 * mean, -4 - 2 * mean])
+    assert [e.difference.mean for e in pair.without_other] == pytest.approx([-2 - mean, -1 - mean])
+    assert pair.effect.difference.n == len(SEEDS)
+
+
+def test_weights_of_three_parts_are_a_third_a_sixth_a_sixth_and_a_third() -> None:
+    weights = shapley("a", "abc")
+    with_it = [weights[s] for s in (("a",), ("a", "b"), ("a", "c"), ("a", "b", "c"))]
+    assert with_it == pytest.approx([1 / 3, 1 / 6, 1 / 6, 1 / 3])
+    assert sum(weights.values()) == pytest.approx(0)
+
+
+def only_with(parts: Sequence[str], seed: int, alone: float = 1.0) -> float:
+    """a lowers the score by 2 with b, and raises it by `alone` without b."""
+    effect = 0.0 if "a" not in parts else -2.0 if "b" in parts else alone
+    return 10.0 + seed + effect * (1 + jitter(seed)) + (0.3 * jitter(seed) if "a" in parts else 0)
+
+
+def test_only_with_is_said_where_the_interval_without_the_other_shows_harm() -> None:
+    answers = only(design_effects(results("factorial", only_with))).answers
+    assert any("“a” helps only with “b”, and harms without it" in text for text in answers)
+
+
+def test_only_with_is_not_said_where_the_interval_without_the_other_includes_0() -> None:
+    found = only(design_effects(results("factorial", lambda p, s: only_with(p, s, alone=0.0))))
+    assert not any("only" in text for text in found.answers)
+    assert any("“a” helps with “b”; without it no help is shown" in text for text in found.answers)
+
+
+def test_without_an_interaction_no_sentence_says_there_is_one_and_no_share_without_a_gain() -> None:
+    def noise(parts: Sequence[str], seed: int) -> float:
+        return 10.0 + 0.1 * ((seed * 7 + len(parts) * 5 + 3 * ("a" in parts)) % 6)
+
+    found = only(design_effects(results("factorial", noise)))
+    assert found.whole is not None
+    assert not found.whole.difference.excludes_zero
+    assert [part.share for part in found.parts] == [None, None]
+    assert len(found.answers) == 1
+    assert "No part is shown to change loss" in found.answers[0]
+
+
+def test_a_seed_without_one_arm_is_left_out_of_every_contrast() -> None:
+    found = only(design_effects(results("factorial", synergy, skip=[("a", 2)])))
+    assert found.parts[0].effect.difference.n == len(SEEDS) - 1
+    assert found.parts[0].effect.unpaired == (2,)
+
+
+@pytest.mark.parametrize(("kind", "effect"), [("leave_one_out", -5), ("add_one_in", -2)])
+def test_the_other_designs_compare_two_arms_for_every_part(kind: str, effect: float) -> None:
+    found = only(design_effects(results(kind, synergy)))
+    assert found.parts[0].effect.difference.mean == pytest.approx(effect, abs=0.1)
+    assert (found.interactions, found.whole, found.parts[0].shapley) == ((), None, None)
+
+
+def test_the_json_has_the_design_only_where_there_is_one() -> None:
+    whole = analyse(results("factorial", synergy))
+    assert json.loads(report_json(whole))["design"][0]["kind"] == "factorial"
+    assert len(whole.answers) == 2  # the design answers in place of the exploratory comparisons
+    without = {k: v for k, v in json.loads(report_json(whole)).items() if k != "design"}
+    assert json.loads(report_json(replace(whole, design=()))) == without
