@@ -17,8 +17,8 @@ from ablate.study import InputError, Metric, Problem, Record, Study, components,
 from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
-from ablate.study.run_rules import score_names
 from ablate.study.rules import TUNING_SEEDS_HINT, TUNING_SEEDS_RULE
+from ablate.study.run_rules import score_names
 from ablate.study.runs import logs_to_mlflow
 from ablate.trainers.context import Context, SentFunction
 from ablate.untrusted.addresses import has_password, redacted
