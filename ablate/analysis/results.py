@@ -141,15 +141,20 @@ class Results:
         return table
 
 
-def load(reader: RunReader, study_name: str, *, store: str = "tracking store") -> Results:
-    """The results of a study, read from the store now. Raises InputError when `store`, as it is called, lacks it."""
+def load(
+    reader: RunReader, study_name: str, *, records: Sequence[Record] | None = None, store: str = "tracking store"
+) -> Results:
+    """The results of a study. Raises InputError when `store`, as it is called, lacks it.
+
+    `records`: those of the study, where they have just been read; default: read from the store now.
+    """
     document = reader.document(study_name)
     if document is None:
         raise InputError(Problem(store, "study", "not in the store", study_name))
     study, facts = checked(document, study_name)
     document = clean(document)
     metrics = {name: MetricInfo(name, **{"column": name, **info}, split=study.split) for name, info in facts.items()}
-    records = reader.records(study_name)
+    records = reader.records(study_name) if records is None else records
     plan = plan_of_document(document, study, facts, records)
     cells = [cell for cell in plan.cells if cell.phase == "compare"]
     finished, compared = plan.compared, f"{study.split}/"

@@ -71,7 +71,8 @@ def run(
     if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
         _note_stale_runs(loaded, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
-        return replace(_outcome(loaded.plan(records)), results=results(study.name, workspace), report=report)
+        found = results(study.name, workspace, records)
+        return replace(_outcome(loaded.plan(records)), results=found, report=report)
     stop = StopRequest()
     with stop.handling_signals():
         if to_do:
