@@ -112,7 +112,7 @@ def test_clusters_that_change_between_arms_are_worded(tmp_path: Path) -> None:
     scores = {"existing": around(7.0), "hybrid": around(6.5, 1)}
     found = compare(load(scores, frames=frames, folder=tmp_path, hypotheses=[asked()], cluster="subject"))[0]
     assert found.over_clusters is not None
-    assert found.over_clusters.note == "the test examples or their subject are not the same in every run"
+    assert found.over_clusters.note == "the examples or their subject are not the same in every run"
 
 
 def test_the_answer_names_both_intervals(tmp_path: Path) -> None:
