@@ -64,12 +64,13 @@ def over_clusters(results: Results, arm: str, against: str, metric: str, effect:
         rows.append(parts(ours[metric]) - parts(theirs[metric]))
     if clusters is None or effect.difference.mean is None:
         return _none(column, "no seed has a score of both arms")
-    count, seeds = len(np.unique(clusters)), len(rows)
+    sizes = np.unique(clusters, return_counts=True)[1].tolist()
+    count, seeds = len(sizes), len(rows)
     found = two_way.variances(np.array(rows), clusters)
     if found is None:
         why = f"{counted(count, 'cluster')} ({column})" if count < 2 else counted(seeds, "seed")
         return OverClusters(column, count, seeds, None, None, f"{why}: no interval over both")
-    interval = two_way.interval(effect.difference.mean, found, seeds, count)
+    interval = two_way.interval(effect.difference.mean, found, seeds, sizes)
     few = f"fewer than {two_way.MIN_CLUSTERS} clusters ({column}) give no verdict on others: it is over seeds alone"
     return OverClusters(column, count, seeds, interval, found.shares, few if count < two_way.MIN_CLUSTERS else "")
 

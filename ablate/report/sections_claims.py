@@ -123,9 +123,8 @@ def _cluster_words(analysis: Analysis) -> str:
         )
     words = (
         f"The interval over seeds and clusters is about other seeds and other values of {known[0].column} at once "
-        "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom). "
-        "A verdict and its p use the wider of the two. With very unequal clusters it is too narrow: it held in about "
-        "91 % instead of 95 % of simulations with four people who differ much."
+        "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom, "
+        "and fewer where clusters are of very unequal sizes). A verdict and its p use the wider of the two."
     )
     notes = dict.fromkeys(each.note for each in known if each.note)
     return " ".join([words, *(sentence(note) for note in notes)])
