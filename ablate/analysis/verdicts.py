@@ -93,6 +93,11 @@ def improvement(claim: Claim) -> Estimate:
     return replace(gap, mean=-gap.mean, low=low, high=high)
 
 
+def one_sided(effect: Effect, claim: Claim) -> float:
+    """p for the claim from an effect over seeds, this one's or another study's, without any correction."""
+    return _p_values(improvement(replace(claim, effect=effect, over_clusters=None)), claim)[0]
+
+
 def adjusted_p(outcome: Outcome, above: float | None, below: float | None) -> float | None:
     """The adjusted p of the test that the outcome is about; the smaller one of an inconclusive outcome."""
     if above is None or below is None:
