@@ -19,6 +19,7 @@ from ablate.analysis.phrasing import (
     unsigned_ends,
 )
 from ablate.analysis.records import MetricInfo
+from ablate.analysis.same_question import SameQuestion
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.verdicts import Claim, Outcome, Verdict
 from ablate.study import ClaimKind
@@ -51,6 +52,7 @@ class Comparison:
     judgement: Verdict | None = None  # of the hypothesis; None: exploratory
     kind: ClaimKind = "better"
     over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
+    elsewhere: SameQuestion | None = None  # None where no other study of the store asks the same
 
     @property
     def deciding(self) -> Estimate:

@@ -13,6 +13,7 @@ from ablate.analysis.costs import label
 from ablate.analysis.population import Population, names_people, population
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
+from ablate.analysis.same_question import SameQuestion
 from ablate.analysis.statistics import Effect
 from ablate.analysis.study_analysis import compare, comparison
 
@@ -46,6 +47,7 @@ class ArmComparison:
     reason: str
     places: int  # decimals of the differences
     over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
+    elsewhere: SameQuestion | None = None  # of a declared one: None where no other study of the store asks the same
 
     @property
     def declared(self) -> bool:
@@ -86,6 +88,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         reason="" if found.exploratory else found.reason,
         places=numbers.decimals_for([found.effect.difference]),
         over_clusters=found.over_clusters,
+        elsewhere=found.elsewhere,
     )
 
 

@@ -27,19 +27,35 @@ def failure_warnings(results: Results, comparisons: Sequence[Comparison]) -> tup
 
 def _failed(results: Results, c: Comparison) -> str:
     """Failure rates with Boschloo's exact test, and the comparison with a failure as worse than any score."""
-    runs = results.runs[results.runs.status.isin(("done", "failed"))]
+    ended = results.runs[results.runs.status.isin(("done", "failed"))]
+    failed = [failed_seeds(results, arm, c.metric.name) for arm in (c.arm, c.against)]
     counts = [
-        (int((runs[runs.arm == arm].status == "failed").sum()), int((runs.arm == arm).sum()))
-        for arm in (c.arm, c.against)
+        (len(seeds), int((ended.arm == arm).sum())) for seeds, arm in zip(failed, (c.arm, c.against), strict=True)
     ]
-    if not any(failed for failed, _ in counts) or not all(total for _, total in counts):
+    if not any(failed) or not all(total for _, total in counts):
         return ""
     p = stats.boschloo_exact([[failed for failed, _ in counts], [total - failed for failed, total in counts]]).pvalue
     rates = [f"{name} in {f} of {n}" for name, (f, n) in zip((c.label, c.against_label), counts, strict=True)]
+    without_number = any(not_finite(results, arm, c.metric.name) for arm in (c.arm, c.against))
+    also = f", or runs whose {c.metric.in_text} is not finite" if without_number else ""
     return (
-        f"Failed runs: {' and '.join(rates)} (Boschloo's exact test, p = {numbers.p_value(float(p))}). The differences "
-        f"are between the seeds that are left, which need not be like the others. {_worst_rank(results, c)}"
+        f"Failed runs{also}: {' and '.join(rates)} (Boschloo's exact test, p = {numbers.p_value(float(p))}). The "
+        "differences are between the seeds that are left, which need not be like the others. "
+        f"{_worst_rank(results, c)}"
     )
+
+
+def failed_seeds(results: Results, arm: str, metric: str) -> set[int]:
+    """The seeds whose run failed, or finished with a score in the metric that is infinite or not a number."""
+    runs = results.runs
+    failed = runs[(runs.arm == arm) & (runs.status == "failed")]
+    return set(failed.seed.tolist()) | not_finite(results, arm, metric)
+
+
+def not_finite(results: Results, arm: str, metric: str) -> set[int]:
+    """The seeds whose recorded score in the metric is infinite or not a number."""
+    scores = results.scores[(results.scores.arm == arm) & (results.scores.metric == results.study.score_key(metric))]
+    return set(scores[~np.isfinite(scores.score)].seed.tolist())
 
 
 def _worst_rank(results: Results, c: Comparison) -> str:
@@ -47,8 +63,7 @@ def _worst_rank(results: Results, c: Comparison) -> str:
 
     Source: J. M. Lachin, "Worst-rank score analysis", Controlled Clinical Trials 20 (1999).
     """
-    failed = results.runs[results.runs.status == "failed"]
-    lost, won = (set(failed[failed.arm == arm].seed) for arm in (c.arm, c.against))
+    lost, won = (failed_seeds(results, arm, c.metric.name) for arm in (c.arm, c.against))
     sign = -1.0 if c.metric.direction == "lower" else 1.0
     gains = [sign * gap for gap in c.effect.by_seed.values()]
     worst = max((abs(gain) for gain in gains), default=0.0) + 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Results:
     overlap: float | None = None
     datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
     outdated: tuple[Outdated, ...] = ()  # finished runs that do not count
+    digests: Mapping[str, str] = field(default_factory=dict)  # of the data, by arm; see `RunSpec.data_digest`
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -171,6 +172,7 @@ def load(
         overlap=shared_training(study, list(finished.values())),
         datasets=datasets(finished.values()),
         outdated=tuple(outdated(plan, records)),
+        digests=plan.digests,
     )
 
 

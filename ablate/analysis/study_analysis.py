@@ -42,6 +42,7 @@ from ablate.analysis.population import PopulationRow, names_people, population_r
 from ablate.analysis.promises import Promises, promises
 from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
+from ablate.analysis.same_question import same_question
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
 from ablate.analysis.verdicts import DECLARED, adjusted_p, judge
@@ -230,6 +231,7 @@ def compare(results: Results) -> tuple[Comparison, ...]:
             judgement=replace(v, reason=f"{v.reason}; {note}") if note else v,
             family=len(hypotheses) + len(history.withdrawn),
             p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
+            elsewhere=same_question(results, d.arm, d.against, d.metric.name, d.claim),
         )
         for d, v in zip(drafts, verdicts, strict=True)
     )

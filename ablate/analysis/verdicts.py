@@ -90,7 +90,12 @@ def improvement(claim: Claim) -> Estimate:
     if claim.direction == "higher" or gap.mean is None:
         return gap
     low, high = (None if end is None else -end for end in (gap.high, gap.low))
-    return Estimate(-gap.mean, low, high, gap.n, gap.note, gap.standard_error)
+    return replace(gap, mean=-gap.mean, low=low, high=high)
+
+
+def one_sided(effect: Effect, claim: Claim) -> float:
+    """p for the claim from an effect over seeds, this one's or another study's, without any correction."""
+    return _p_values(improvement(replace(claim, effect=effect, over_clusters=None)), claim)[0]
 
 
 def adjusted_p(outcome: Outcome, above: float | None, below: float | None) -> float | None:
@@ -122,7 +127,7 @@ def _for_looks(p: tuple[float, float], looks: int) -> tuple[float, float]:
 def _one_sided(better: Estimate, limit: float) -> tuple[float, float]:
     """p of the t-test that the improvement is above the limit, and of the test that it is below."""
     t = ((better.mean or 0.0) - limit) / (better.standard_error or 1.0)
-    return float(special.stdtr(better.n - 1, -t)), float(special.stdtr(better.n - 1, t))
+    return float(special.stdtr(better.degrees_of_freedom, -t)), float(special.stdtr(better.degrees_of_freedom, t))
 
 
 def _missing(claim: Claim) -> str:
@@ -158,7 +163,7 @@ def simultaneous(gap: Estimate, family: int) -> Estimate:
     """The difference with an interval of 1 − 5 %/`family`: all those of a family hold together in 95 % of studies."""
     if not gap.standard_error or gap.mean is None:
         return gap
-    half = float(special.stdtrit(gap.n - 1, 1 - ALPHA / (2 * max(1, family)))) * gap.standard_error
+    half = float(special.stdtrit(gap.degrees_of_freedom, 1 - ALPHA / (2 * max(1, family)))) * gap.standard_error
     return replace(gap, low=gap.mean - half, high=gap.mean + half)
 
 

@@ -39,7 +39,7 @@ def hypotheses(analysis: Analysis) -> list[Block]:
         heading,
         tables_claims.comparisons(comparisons),
         paragraph(words + P_WORDS),
-        paragraph(_cluster_words(comparisons)),
+        paragraph(_cluster_words(analysis)),
         *(paragraph(text) for text in [*_history_words(analysis), *_where_they_differ(comparisons)]),
         *bullets(tables_claims.reasons(comparisons)),
         *([Heading("Where the variance comes from", 3), variance, paragraph(VARIANCE_WORDS)] if variance else ()),
@@ -111,19 +111,20 @@ def _history_words(analysis: Analysis) -> list[str]:
     return words
 
 
-def _cluster_words(comparisons: Sequence[Comparison]) -> str:
+def _cluster_words(analysis: Analysis) -> str:
     """What the intervals are over, and what follows for verdicts."""
-    known = [each for c in comparisons if (each := c.over_clusters) is not None]
+    known = [each for c in analysis.comparisons if (each := c.over_clusters) is not None]
+    if not known and analysis.test_examples is None:
+        return "These intervals are over seeds alone: they say nothing of other data than that which gave the scores."
     if not known:
         return (
-            "These intervals are over seeds alone: the study names no `cluster` of test examples, so that they say "
-            "nothing of other people, clips or examples."
+            "These intervals are over seeds alone: the study names no `cluster` of "
+            f"{SPLITS[analysis.split]} examples, so that they say nothing of other people, clips or examples."
         )
     words = (
         f"The interval over seeds and clusters is about other seeds and other values of {known[0].column} at once "
-        "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom). "
-        "A verdict and its p use the wider of the two. With very unequal clusters it is too narrow: it held in about "
-        "91 % instead of 95 % of simulations with four people who differ much."
+        "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom, "
+        "and fewer where clusters are of very unequal sizes). A verdict and its p use the wider of the two."
     )
     notes = dict.fromkeys(each.note for each in known if each.note)
     return " ".join([words, *(sentence(note) for note in notes)])

@@ -90,9 +90,18 @@ def variance_shares(rows: Sequence[Comparison]) -> Table | None:
 
 
 def reasons(comparisons: Sequence[Comparison]) -> list[str]:
-    """Reasons of verdicts, or what is unusual about a difference: a sentence for each comparison that has one."""
-    of_pair = [(f"{c.label} against {c.against_label}, {named(c.metric)}", c.reason) for c in comparisons]
-    return [f"{comparison}: {reason.rstrip('.')}." for comparison, reason in of_pair if reason]
+    """Reasons of verdicts, or what is unusual about a difference, and what other studies found: one text for each
+    comparison that has any."""
+    texts = [
+        (
+            c,
+            " ".join(
+                part for part in (c.reason and f"{c.reason.rstrip('.')}.", c.elsewhere and c.elsewhere.sentence) if part
+            ),
+        )
+        for c in comparisons
+    ]
+    return [f"{c.label} against {c.against_label}, {named(c.metric)}: {text}" for c, text in texts if text]
 
 
 def populations(rows: Sequence[PopulationRow]) -> Table:

@@ -55,7 +55,7 @@ def seeds(each: ArmComparison) -> TextTable:
 
 
 def summary(each: ArmComparison) -> list[tuple[str, str]]:
-    """Lines of a name and its text: missing pairs, difference, tests, people, declared hypothesis."""
+    """Lines of a name and its text: missing pairs, difference, tests, people, declared hypothesis, other studies."""
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
         ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
@@ -63,6 +63,7 @@ def summary(each: ArmComparison) -> list[tuple[str, str]]:
         *_tests(each),
         *([("People", _people(each, each.population))] if each.population else ()),
         ("Verdict", _verdict(each)),
+        *([("Elsewhere", each.elsewhere.sentence)] if each.elsewhere else ()),
     ]
 
 
