@@ -148,7 +148,13 @@ def budget_by_seed(analysis: Analysis) -> Table | None:
         *((row.label, [_seed_budget(each) for each in row.by_seed]) for row in rows),
     ]
     records = [{"arm": row.arm, "label": row.label, **flat(each)} for row in rows for each in row.by_seed]
-    return Table("budget_by_seed", text_table(columns), "Tuning by seed: the table", folded=True, records=records)
+    return Table(
+        "budget_by_seed",
+        text_table(columns),
+        "What tuning used with every seed: the table",
+        folded=True,
+        records=records,
+    )
 
 
 def _seed_budget(used: SeedBudget) -> str:
