@@ -23,6 +23,7 @@ from ablate.study.resolve import resolve
 from ablate.study.runs import same_components
 
 SAME = 0.02  # budgets that differ by at most this share of the largest count as equal
+MOST_NAMED = 5  # differences between tuning budgets
 EDGE = 0.02  # of the range: a tuned value this near to an end is at the edge, and the best may lie beyond it
 
 
@@ -100,15 +101,35 @@ def _adopted(results: Results) -> str:
 def _unequal(rows: Sequence[BudgetRow]) -> str:
     """Names the parts of the tuning budget that differ between the tuned arms."""
     tuned = [row for row in rows if row.allotted is not None]
-    budgets: Mapping[str, dict[str, float | None]] = {
+    pruned = any(row.pruned_trials is not None for row in tuned)  # then epochs differ by design; the budget table tells
+    finished = "trials finished or pruned" if pruned else "trials finished"
+    budgets: dict[str, dict[str, float | None]] = {
         "trials allotted": {row.label: row.allotted for row in tuned},
-        "trials finished": {row.label: row.finished_trials for row in tuned},
+        finished: {row.label: row.finished_trials + (row.pruned_trials or 0) for row in tuned},
         "budget of a tuning run": {row.label: row.tuning_budget for row in tuned},
-        "epochs of tuning": {row.label: row.used_epochs for row in tuned},
-        "examples seen in tuning": {row.label: row.used_examples for row in tuned},
     }
-    unequal = [f"{name}: {_values_by_arm(by_arm)}" for name, by_arm in budgets.items() if _differ(by_arm.values())]
+    if not pruned:
+        budgets |= {
+            "epochs of tuning": {row.label: row.used_epochs for row in tuned},
+            "examples seen in tuning": {row.label: row.used_examples for row in tuned},
+        }
+    if not _differ(budgets[finished].values()):  # in all, but maybe not with every seed
+        budgets |= _by_seed(tuned, finished)
+    differing = {name: by_arm for name, by_arm in budgets.items() if _differ(by_arm.values())}
+    unequal = [f"{name}: {_values_by_arm(by_arm)}" for name, by_arm in differing.items()]
+    if len(unequal) > MOST_NAMED:
+        unequal[MOST_NAMED:] = [f"and {counted(len(unequal) - MOST_NAMED, 'more difference')}"]
     return f"The tuning budgets were not alike ({'; '.join(unequal)})." if unequal else ""
+
+
+def _by_seed(rows: Sequence[BudgetRow], what: str) -> dict[str, dict[str, float | None]]:
+    seeds = dict.fromkeys(each.seed for row in rows for each in row.by_seed)
+    return {
+        f"{what} with seed {seed}": {
+            row.label: each.finished + each.pruned for row in rows for each in row.by_seed if each.seed == seed
+        }
+        for seed in seeds
+    }
 
 
 def _differ(values: Iterable[float | None]) -> bool:

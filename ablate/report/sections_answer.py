@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ablate.analysis.answer import FOR_SETTINGS
 from ablate.analysis.numbers import GAP
 from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
@@ -77,5 +78,12 @@ def _matrix_words(analysis: Analysis) -> str:
     return (
         f"Scores are means over {len(analysis.seeds)} seeds ± 95 % t interval{examples}. Δ is the difference to "
         f"{analysis.labels[analysis.baseline]}{level}, paired by seed, with its 95 % interval; bold where the interval "
-        f"excludes zero. {redrawn}{yardsticks}{GAP} means no number."
+        f"excludes zero. {redrawn}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
     )
+
+
+def _tuned_once(analysis: Analysis) -> str:
+    """What differences do not hold for, where one tuning of an arm serves all its seeds."""
+    if not analysis.tuned or any(row.by_seed for row in analysis.budget):
+        return ""
+    return f"Each arm was tuned once for all its seeds, so that differences are {FOR_SETTINGS}. "

@@ -80,7 +80,7 @@ def _conditions(analysis: Analysis) -> str:
         settings = "this tuning budget and space"
     if analysis.trainer == "built-in":
         return f"{settings}, this training length"
-    return f"{settings}, this budget" if any(row.run_budget for row in analysis.budget) else settings
+    return f"{settings}, this budget of a run" if any(row.run_budget for row in analysis.budget) else settings
 
 
 def _tuned_per_seed(analysis: Analysis) -> bool:

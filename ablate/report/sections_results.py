@@ -16,6 +16,11 @@ from ablate.report.blocks import Block, Heading, Picture, paragraph
 from ablate.report.figures import Pictures
 from ablate.report.tables import named
 
+PRUNED_WORDS = (
+    "Trials that did badly were ended early, by the same rule for every arm. They have no value and are not chosen; "
+    "epochs and time are what was used, so that arms may differ in them."
+)
+
 
 def parameters(analysis: Analysis) -> list[Block]:
     """Parameters, operations and latency of every trained arm; nothing where no run knows any of them."""
@@ -39,8 +44,10 @@ def budget(analysis: Analysis) -> list[Block]:
             )
     else:
         words = "No trial has finished yet." if analysis.tuned else "This study is untuned."
-    shown = [tuned] if tuned else []
-    return [Heading("Budget and tuned settings"), tables_results.budget(analysis), paragraph(words), *shown]
+    by_seed = tables_results.budget_by_seed(analysis)
+    shown = [table for table in (tuned, by_seed) if table]
+    pruned = [paragraph(PRUNED_WORDS)] if any(row.pruned_trials is not None for row in analysis.budget) else []
+    return [Heading("Budget and tuned settings"), tables_results.budget(analysis), *pruned, paragraph(words), *shown]
 
 
 def _alike(analysis: Analysis) -> str:

@@ -14,6 +14,7 @@ from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
 from ablate.study.design import is_generated
 from ablate.study.factor import is_expanded
+from ablate.study.pruner_rules import pruner_rules
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
 from ablate.study.run_rules import (
     declaration_rules,
@@ -436,6 +437,7 @@ _RULES = (
     Rule(lambda study, _: arm_settings_rules(study), ("settings", "arms")),
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),
     Rule(_vary, ("vary", "seeds")),
+    Rule(lambda study, _: pruner_rules(study), ("settings", "arms", "tuning")),
     Rule(_twins, ("settings", "arms", "tuning")),
     Rule(_twins_of_commands, ("settings", "arms")),
     Rule(_space, ("settings", "arms", "tuning")),

@@ -16,6 +16,7 @@ Phase = Literal["tune", "compare", "train"]
 Split = Literal["test", "val"]
 TrainerKind = Literal["built-in", "command", "function", "adopted"]  # adopted: trained elsewhere, scores alone
 DEFAULT_CODE = ("**/*.py",)  # of a command, below the study's folder
+PRUNED = "pruned"  # in the provenance of a trial that ended early by `tuning.pruner`: after which epoch
 # Of [settings.run]: where the code and its inputs are and how long it may take, not what it computes.
 NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "selection")
 
@@ -156,6 +157,11 @@ class Record(NamedRun):
     provenance: Mapping[str, str] = field(default_factory=dict)
     dataset: str = ""  # digest of its data, however many examples were used: see `RunSpec.dataset`
     failures: int = 0  # failed attempts at the same cell, before this run; a KILLED run counts itself too
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it is a trial that ended early by `tuning.pruner`: its scores are of the epoch where it did."""
+        return PRUNED in self.provenance
 
 
 @dataclass(frozen=True)

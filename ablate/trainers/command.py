@@ -23,7 +23,14 @@ from ablate.trainers import child_process, provenance
 from ablate.trainers.child_process import POLL_S, Child
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
-from ablate.trainers.given_scores import curve_entry, is_position, named_scores, numbers_in, read_scores
+from ablate.trainers.given_scores import (
+    curve_entry,
+    is_position,
+    named_scores,
+    numbers_in,
+    pruned_scores,
+    read_scores,
+)
 from ablate.trainers.gpu import visible_gpu
 from ablate.trainers.progress_log import PROGRESS, ProgressLog
 from ablate.untrusted.wording import listing, shown
@@ -49,10 +56,12 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
             exit_code = _follow(child, follower, progress_log, section.timeout_s)
         seconds = time.perf_counter() - started
     follower.update()
-    if exit_code != 0:
-        raise RunFailed(f"the command {_ending(exit_code)}{_said(child)}")
     scores: dict[str, float] = {}  # those in MLflow are read by the process that records the run
-    if section.scores != "mlflow":
+    if progress_log.pruned:  # also where the command had ended by then: a result must not depend on that
+        scores = pruned_scores(list(follower.history.values()))
+    elif exit_code != 0:
+        raise RunFailed(f"the command {_ending(exit_code)}{_said(child)}")
+    elif section.scores != "mlflow":
         given = numbers_in(child.scores) if section.pattern else _read(scores_file, child)
         scores = named_scores(given, context.metric_names, spec.phase, compared_split(spec.settings))
     artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", progress_log)
@@ -159,6 +168,8 @@ class _Progress:
         self._log.heartbeat()
 
     def _add(self, line: bytes) -> None:
+        if self._log.pruned:
+            return
         with suppress(ValueError, RecursionError, OverflowError):
             values = json.loads(line)
             if isinstance(values, dict):
@@ -172,10 +183,16 @@ class _Progress:
 
 
 def _follow(child: Child, progress: _Progress, log: ProgressLog, timeout_s: float | None) -> int:
-    """Wait for the end of the command; returns its exit code. Raises Stopped, and RunFailed after `timeout_s`."""
+    """Wait for the end of the command, or end a trial that is pruned; returns its exit code.
+
+    Raises Stopped, and RunFailed after `timeout_s`.
+    """
     started = time.monotonic()
     while (code := child.wait(POLL_S)) is None:
         progress.update()
+        if log.pruned:
+            child.stop()
+            return 0
         if log.stop_requested():
             child.stop()
             raise Stopped  # whatever its exit code: scores of a training cut short would look like any others

@@ -23,7 +23,7 @@ from ablate.trainers import provenance
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.function_run import Run, plain_number
-from ablate.trainers.given_scores import by_split, named_scores
+from ablate.trainers.given_scores import by_split, named_scores, pruned_scores
 from ablate.trainers.progress_log import ProgressLog
 from ablate.untrusted.wording import shown
 
@@ -45,17 +45,20 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         function = load(spec.settings["run"]["function"], context)
         torch_seeded = seed_generators(run.seed, context.threads)
         called = time.perf_counter()
-        given = _call(function, settings, run)
+        given = _call(function, settings, run, progress_log)
     ended = time.perf_counter()
     if not torch_seeded and "torch" in sys.modules:
         progress_log.log(
             "torch was not seeded: it was imported after the function's module had been loaded; "
             "import it in the module, or call torch.manual_seed(run.seed)"
         )
-    flat, names = by_split(given, context.metric_names)
-    numbers = {name: plain_number(value) for name, value in flat.items()}
-    scores = named_scores(numbers, names, spec.phase, split)
     history = run.history
+    if progress_log.pruned:
+        scores = pruned_scores(history)
+    else:
+        flat, names = by_split(given, context.metric_names)
+        numbers = {name: plain_number(value) for name, value in flat.items()}
+        scores = named_scores(numbers, names, spec.phase, split)
     counts = {"count/epochs": float(len(history))} if history else {}
     machine = provenance.environment if "torch" in sys.modules else provenance.machine
     facts = {"source_digest": code, **machine(context.device, context.threads), **run.facts}
@@ -137,11 +140,15 @@ def seed_generators(seed: int, threads: int) -> bool:
     return True
 
 
-def _call(function: Callable[..., Any], settings: Mapping[str, Any], run: Run) -> Any:
-    """The function's answer. Raises Stopped also where the function has caught it."""
+def _call(function: Callable[..., Any], settings: Mapping[str, Any], run: Run, log: ProgressLog) -> Any:
+    """The function's answer; None of a pruned trial. Raises Stopped also where the function has caught it."""
     with run.signs_of_life():
         try:
             return function(settings, run)
+        except Exception:
+            if not log.pruned:  # what a function raises when it is ended need not be Pruned
+                raise
+            return None
         finally:
             if run.stopped:
                 raise Stopped

@@ -16,7 +16,7 @@ from typing import Any
 
 from ablate.study import Phase, Split
 from ablate.trainers.atomic_write import write_whole
-from ablate.trainers.errors import RunFailed, Stopped
+from ablate.trainers.errors import Pruned, RunFailed, Stopped
 from ablate.trainers.given_scores import MetricNames, curve_entry, flat, is_position
 from ablate.trainers.progress_log import ProgressLog
 from ablate.untrusted.wording import listing, nearest, shown
@@ -53,7 +53,8 @@ class Run:
 
         The names of the study's metrics give `val/<metric>`, others `train/<name>`; test scores are dropped. An epoch
         that is reported again replaces those from there on. Raises Stopped when the run is to stop: what is saved in
-        `folder` by then is there when it is done again. Raises RunFailed for a score that is no number.
+        `folder` by then is there when it is done again. Raises Pruned when the tuning ends the trial here: nothing is
+        to be returned then. Raises RunFailed for a score that is no number.
         """
         number = plain_number(epoch)
         if type(number) not in (int, float) or not is_position(number):
@@ -65,6 +66,8 @@ class Run:
         entry = {name: float(value) for name, value in curve_entry(values, self._metrics).items()}
         self._reports_epochs.set()
         self._curve.add({"epoch": float(number), **entry})
+        if self._log.pruned:
+            raise Pruned
         if self._log.stop_requested():
             self.stopped = True
             raise Stopped
@@ -130,6 +133,8 @@ class _Curve:
     def add(self, entry: Mapping[str, float]) -> None:
         if self._earlier is not None:
             self._resume_at(entry["epoch"])
+        if self._log.pruned:
+            return
         _replace_from(self._epochs, dict(entry))
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(entry)) + "\n")
@@ -145,8 +150,11 @@ class _Curve:
         earlier, self._earlier = self._earlier or {}, None
         self._epochs = {number: entry for number, entry in earlier.items() if number < epoch}
         write_whole(self._file, [json.dumps(entry).encode() + b"\n" for entry in self._epochs.values()])
-        for entry in self._epochs.values():
-            self._log.log_epoch(entry)
+        for number, entry in list(self._epochs.items()):
+            if self._log.pruned:
+                del self._epochs[number]
+            else:
+                self._log.log_epoch(entry)
 
 
 def _read_epochs(file: Path) -> dict[float, dict[str, float]] | None:

@@ -13,10 +13,11 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ablate.study import RunResult, RunSpec
-from ablate.study.runs import trainer_kind
+from ablate.study.runs import PRUNED, trainer_kind
 from ablate.trainers import print_capture
 from ablate.trainers.context import Context
 from ablate.trainers.errors import RunFailed, Stopped, storage_failure
@@ -41,7 +42,8 @@ def execute(spec: RunSpec, context: Context, on_epoch: OnEpoch | None = None) ->
 
 def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunResult:
     folder, log_file = context.folder(spec), context.log_file(spec)
-    progress_log = ProgressLog(log_file, folder, context.stop_file, on_epoch)
+    prunes = context.pruning.start() if context.pruning else None
+    progress_log = ProgressLog(log_file, folder, context.stop_file, on_epoch, prunes)
     progress_log.log(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
     with _output_to(log_file):
         try:
@@ -55,6 +57,8 @@ def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunRe
             progress_log.log(traceback.format_exc())
             return _failed(spec, error, progress_log, folder / "out")
         progress_log.log(result.status)
+        if progress_log.pruned:
+            return replace(result, provenance={**result.provenance, PRUNED: progress_log.pruned})
         return result
 
 

@@ -74,7 +74,7 @@ class TestWhatIsNotKnown:
         ]
         assert rows[0] == ["plain", "2 of 2", "0", "2", "4.0 s", "5 of 5", "4", "2.0 s"]
         assert "Every arm was allotted the same trials, budget and space." in text
-        assert "hold for these tuned settings, this budget and this data." in text
+        assert "hold for these tuned settings, this budget of a run and this data." in text
 
     def test_without_a_budget_there_is_none(self) -> None:
         tuning = {k: v for k, v in written()["tuning"].items() if k != "budget"}
