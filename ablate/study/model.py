@@ -207,6 +207,7 @@ class Design(Frozen):
     """`[leave_one_out]`, `[add_one_in]` or `[factorial]`: the arms are made from the parts, see `study/design.py`."""
 
     parts: dict[str, Part]
+    arms: int | None = None  # of a factorial: how many of its arms, a fraction of them; default: all
 
 
 class DeclaredMetric(Frozen):
