@@ -90,7 +90,7 @@ def design_effects(results: Results) -> tuple[DesignEffects, ...]:
     if results.study.design is None:
         return ()
     kind, design = results.study.design
-    arms = {tuple(arm.parts): name for name, arm in results.study.arms.items() if arm.parts is not None}
+    arms = {tuple(a.parts): a.family or name for name, a in results.study.arms.items() if a.parts is not None}
     try:
         expected = set(subsets(kind, list(design.parts), design.arms))
     except KeyError:  # a document of a stranger

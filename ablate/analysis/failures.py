@@ -28,10 +28,8 @@ def failure_warnings(results: Results, comparisons: Sequence[Comparison]) -> tup
 def _failed(results: Results, c: Comparison) -> str:
     """Failure rates with Boschloo's exact test, and the comparison with a failure as worse than any score."""
     runs = results.runs[results.runs.status.isin(("done", "failed"))]
-    counts = [
-        (int((runs[runs.arm == arm].status == "failed").sum()), int((runs.arm == arm).sum()))
-        for arm in (c.arm, c.against)
-    ]
+    of_both = [runs[runs.arm.isin(results.study.members(arm))] for arm in (c.arm, c.against)]
+    counts = [(int((of_arm.status == "failed").sum()), len(of_arm)) for of_arm in of_both]
     if not any(failed for failed, _ in counts) or not all(total for _, total in counts):
         return ""
     p = stats.boschloo_exact([[failed for failed, _ in counts], [total - failed for failed, total in counts]]).pvalue
@@ -48,7 +46,7 @@ def _worst_rank(results: Results, c: Comparison) -> str:
     Source: J. M. Lachin, "Worst-rank score analysis", Controlled Clinical Trials 20 (1999).
     """
     failed = results.runs[results.runs.status == "failed"]
-    lost, won = (set(failed[failed.arm == arm].seed) for arm in (c.arm, c.against))
+    lost, won = (set(failed[failed.arm.isin(results.study.members(arm))].seed) for arm in (c.arm, c.against))
     sign = -1.0 if c.metric.direction == "lower" else 1.0
     gains = [sign * gap for gap in c.effect.by_seed.values()]
     worst = max((abs(gain) for gain in gains), default=0.0) + 1.0

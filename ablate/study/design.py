@@ -50,9 +50,9 @@ def subsets(kind: DesignKind, parts: Sequence[str], arms: int | None = None) -> 
     return [chosen for chosen in every if in_fraction([parts.index(part) for part in chosen], words)]
 
 
-def is_generated(study: Study, name: str) -> bool:
-    """Whether the expansion of the study's design made and named this arm."""
-    parts = study.arms[name].parts
+def is_generated(study: Study, arm: str, name: str = "") -> bool:
+    """Whether the expansion of the study's design made this arm and named it, before data sets did, `name`."""
+    parts, name = study.arms[arm].parts, name or arm
     if study.design is None or parts is None:
         return False
     kind, design = study.design

@@ -9,7 +9,7 @@ from ablate.study import Arm, Design, DesignKind, InputError, Problem, Study
 from ablate.study.design import MAX_FACTORIAL, arm_name, arm_names, subsets
 from ablate.study.error_messages import DESIGNS
 from ablate.study.fractions import MOST_PARTS, sizes
-from ablate.study.resolve import untuned_settings
+from ablate.study.resolve import touch, untuned_settings
 from ablate.study.rules import LONGEST, NAME, NAME_RULE, arm_settings_rules
 from ablate.untrusted.wording import listing, place, shown
 
@@ -80,15 +80,11 @@ def _overlaps(kind: DesignKind, design: Design) -> Iterator[Problem]:
     """Two parts that touch one setting cannot be told apart where an arm has both."""
     for first, second in combinations(design.parts, 2):
         for path in design.parts[second].set:
-            other = next((p for p in design.parts[first].set if _touch(p, path)), None)
+            other = next((p for p in design.parts[first].set if touch(p, path)), None)
             if other is not None:
                 rule = f"must not touch a setting of part {first!r} ({other})"
                 hint = f"a setting with several values is a [factor], or the two are one part {first}-{second}"
                 yield Problem("", place(kind, "parts", second, "set", path), rule, path, hint)
-
-
-def _touch(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def _settings(study: Study, kind: DesignKind, part: str) -> Iterator[Problem]:

@@ -127,3 +127,53 @@ def test_a_design_that_cannot_be_is_refused_and_nothing_is_written(
     assert told in answer.err
     assert "Traceback" not in answer.err
     assert not (folder / "reports").exists()
+
+
+DATASETS = '[datasets.few]\nset."run.data" = "numbers.txt"\n[datasets.more]\nset."run.data" = "more.txt"\n'
+
+
+def on_two_data_sets(folder: Path, more: str = "") -> str:
+    (folder / "more.txt").write_text("0.9\n1.1\n1.2\n")
+    text = (SCRIPT / "dropout.toml").read_text()
+    text = text[: text.index("[tuning]")].replace('"--out={out}"', '"--data={data}", "--out={out}"')
+    text = text.replace('inputs = ["numbers.txt"]', 'inputs = ["numbers.txt", "more.txt"]\ndata = "numbers.txt"')
+    return written(folder, text + DATASETS + more)
+
+
+def test_a_study_on_two_data_sets_is_planned_run_and_reported(folder: Path, cli: Cli) -> None:
+    claim = '[[hypotheses]]\narm = "dropout"\nagainst = "plain"\nmetric = "loss"\n'
+    file = on_two_data_sets(folder, claim)
+    planned = cli("plan", file, "--check", "--json")
+    assert planned.code == 0, planned.err
+    arms = list(dict.fromkeys(cell["arm"] for cell in json.loads(planned.out)["cells"]))
+    assert arms == ["plain@few", "plain@more", "dropout@few", "dropout@more"]
+    assert cli("run", file, "--only", "dropout:1").code == 1  # both data sets of one arm; the rest is missing
+    done = cli("run", file, "--json")
+    assert done.code == 0, done.err
+    frame = pd.read_csv(folder / "reports" / "dropout" / "results.csv")
+    loss = frame[frame.metric == "test/loss"].set_index(["arm", "seed"]).score
+    gaps = [(loss[f"dropout@{d}", s] - loss[f"plain@{d}", s]) / 2 for d in ("few", "more") for s in range(1, 6)]
+    (table,) = report_json(folder, cli)["across"]
+    assert table["rows"][1]["pooled"]["difference"]["mean"] == pytest.approx(sum(gaps) / 5)
+    assert "| Arm | few | more |" in report(folder)
+    assert "no verdict on others: it is over seeds alone" in report(folder)
+    assert "dropout@more" in cli("compare", "dropout", "dropout@more", "plain@more").out
+    power = cli("plan", file).out
+    assert "dropout against plain, loss, margin 0: differences of 5 pairs" in power
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"run.data" = "more.txt"', '"run.dat" = "more.txt"', "did you mean 'run.data'?"),
+        (DATASETS[DATASETS.index("[datasets.more]") :], "", "datasets: must name at least two data sets (got few)"),
+    ],
+)
+def test_data_sets_that_cannot_be_are_refused(folder: Path, cli: Cli, old: str, new: str, told: str) -> None:
+    file = on_two_data_sets(folder)
+    content = (folder / file).read_text()
+    assert content.count(old) == 1
+    answer = cli("run", written(folder, content.replace(old, new)))
+    assert (answer.code, answer.out) == (2, "")
+    assert told in answer.err
+    assert not (folder / "reports").exists()
