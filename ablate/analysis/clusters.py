@@ -11,6 +11,8 @@ from ablate.analysis.phrasing import counted
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 
+DATA_SET = "data set"  # in place of a column, where the clusters are the study's data sets
+
 
 @dataclass(frozen=True)
 class OverClusters:
@@ -34,12 +36,19 @@ class OverClusters:
 
     @property
     def words(self) -> str:
-        """`7 seeds and 10 clusters (subject)`."""
+        """`7 seeds and 10 clusters (subject)`, `7 seeds and 5 data sets`."""
+        if self.column == DATA_SET:
+            return f"{counted(self.seeds, 'seed')} and {counted(self.clusters, DATA_SET)}"
         return f"{counted(self.seeds, 'seed')} and {counted(self.clusters, 'cluster')} ({self.column})"
 
 
 def over_clusters(results: Results, arm: str, against: str, metric: str, effect: Effect) -> OverClusters | None:
-    """The interval over seeds and clusters around the mean of `effect`; None where the study names no cluster."""
+    """The interval over seeds and clusters around the mean of `effect`; None where the study names no cluster.
+
+    For arms on all data sets together, the clusters are the data sets.
+    """
+    if results.study.over_datasets(arm):
+        return _over_datasets(results, arm, against, metric, effect)
     column = results.study.cluster
     if not column:
         return None
@@ -73,6 +82,22 @@ def over_clusters(results: Results, arm: str, against: str, metric: str, effect:
     interval = two_way.interval(effect.difference.mean, found, seeds, sizes)
     few = f"fewer than {two_way.MIN_CLUSTERS} clusters ({column}) give no verdict on others: it is over seeds alone"
     return OverClusters(column, count, seeds, interval, found.shares, few if count < two_way.MIN_CLUSTERS else "")
+
+
+def _over_datasets(results: Results, arm: str, against: str, metric: str, effect: Effect) -> OverClusters:
+    """The interval over seeds and data sets of the mean of the differences, every data set with the same weight."""
+    key, names = results.study.score_key(metric), (arm, against)
+    ours, theirs = ([results.by_seed(member, key) for member in results.study.members(name)] for name in names)
+    rows = [[a[seed] - b[seed] for a, b in zip(ours, theirs, strict=True)] for seed in effect.by_seed]
+    if not rows or effect.difference.mean is None:
+        return _none(DATA_SET, "no seed has a score of both arms on every data set")
+    seeds, count = len(rows), len(ours)
+    found = two_way.crossed(np.array(rows))
+    if found is None:
+        return OverClusters(DATA_SET, count, seeds, None, None, f"{counted(seeds, 'seed')}: no interval over both")
+    interval = two_way.interval(effect.difference.mean, found, seeds, [1] * count)
+    few = f"fewer than {two_way.MIN_CLUSTERS} data sets give no verdict on others: it is over seeds alone"
+    return OverClusters(DATA_SET, count, seeds, interval, found.shares, few if count < two_way.MIN_CLUSTERS else "")
 
 
 PARTS = {"mean": two_way.parts_of_mean, "rms": two_way.parts_of_rms}

@@ -29,9 +29,8 @@ def _failed(results: Results, c: Comparison) -> str:
     """Failure rates with Boschloo's exact test, and the comparison with a failure as worse than any score."""
     ended = results.runs[results.runs.status.isin(("done", "failed"))]
     failed = [failed_seeds(results, arm, c.metric.name) for arm in (c.arm, c.against)]
-    counts = [
-        (len(seeds), int((ended.arm == arm).sum())) for seeds, arm in zip(failed, (c.arm, c.against), strict=True)
-    ]
+    of_both = [ended[ended.arm.isin(results.study.members(arm))] for arm in (c.arm, c.against)]
+    counts = [(len(seeds), of_arm.seed.nunique()) for seeds, of_arm in zip(failed, of_both, strict=True)]
     if not any(failed) or not all(total for _, total in counts):
         return ""
     p = stats.boschloo_exact([[failed for failed, _ in counts], [total - failed for failed, total in counts]]).pvalue
@@ -46,15 +45,19 @@ def _failed(results: Results, c: Comparison) -> str:
 
 
 def failed_seeds(results: Results, arm: str, metric: str) -> set[int]:
-    """The seeds whose run failed, or finished with a score in the metric that is infinite or not a number."""
+    """The seeds whose run failed, or finished with a score in the metric that is infinite or not a number.
+
+    Where the name stands for several arms, such as one for each data set: those that failed in any of them.
+    """
     runs = results.runs
-    failed = runs[(runs.arm == arm) & (runs.status == "failed")]
+    failed = runs[runs.arm.isin(results.study.members(arm)) & (runs.status == "failed")]
     return set(failed.seed.tolist()) | not_finite(results, arm, metric)
 
 
 def not_finite(results: Results, arm: str, metric: str) -> set[int]:
     """The seeds whose recorded score in the metric is infinite or not a number."""
-    scores = results.scores[(results.scores.arm == arm) & (results.scores.metric == results.study.score_key(metric))]
+    of_arm = results.scores.arm.isin(results.study.members(arm))
+    scores = results.scores[of_arm & (results.scores.metric == results.study.score_key(metric))]
     return set(scores[~np.isfinite(scores.score)].seed.tolist())
 
 

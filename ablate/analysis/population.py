@@ -74,7 +74,8 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
     """
     if not names_people(results):
         return ()
-    declared = [(h.arm, h.against, h.metric) for h in results.study.hypotheses]
+    arms = results.study.arms  # people of several data sets are not pooled
+    declared = [(h.arm, h.against, h.metric) for h in results.study.hypotheses if h.arm in arms]
     pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
     comparisons = dict.fromkeys([*declared, *((*pair, metric) for pair in pairs for metric in results.study.metrics)])
     metrics: dict[tuple[str, str], list[str]] = defaultdict(list)

@@ -92,10 +92,7 @@ def power_plan(
 def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
     """Number of finished pairs, and the standard deviation of their differences where there are at least MIN_PAIRS."""
     key = study.score_key(h.metric)
-    ours, theirs = (
-        {seed: compared[arm, seed].scores.get(key, math.nan) for seed in study.seeds if (arm, seed) in compared}
-        for arm in (h.arm, h.against)
-    )
+    ours, theirs = (_by_seed(study, compared, arm, key) for arm in (h.arm, h.against))
     gap = paired(ours, theirs).difference
     if gap.n < MIN_PAIRS or gap.standard_error is None:
         return gap.n, None
@@ -113,6 +110,14 @@ def upper_limit(sd: float, pairs: int) -> float:
     """
     degrees = pairs - 1
     return sd * math.sqrt(degrees / (2 * float(special.gammaincinv(degrees / 2, 1 - SD_CONFIDENCE))))
+
+
+def _by_seed(study: Study, compared: Mapping[tuple[str, int], Record], arm: str, key: str) -> dict[int, float]:
+    """The finished scores of an arm; of one on all data sets the mean over them, where all have finished."""
+    members = study.members(arm)
+    whole = [seed for seed in study.seeds if all((member, seed) in compared for member in members)]
+    scores = {seed: [compared[member, seed].scores.get(key, math.nan) for member in members] for seed in whole}
+    return {seed: sum(values) / len(values) for seed, values in scores.items()}
 
 
 def smallest_p(seeds: int, hypotheses: int = 1) -> float:

@@ -110,7 +110,13 @@ class Results:
         return columns | {name: columns[column] for name, column in aliases.items() if column in columns}
 
     def by_seed(self, arm: str, key: str) -> dict[int, float]:
-        """Score of every seed the study asks for; NaN where the run or the score is missing."""
+        """Score of every seed the study asks for; NaN where the run or the score is missing.
+
+        Of an arm on all data sets together: the mean of its scores there.
+        """
+        if self.study.over_datasets(arm):
+            each = [self.by_seed(member, key) for member in self.study.members(arm)]
+            return {seed: sum(scores[seed] for scores in each) / len(each) for seed in self.study.seeds}
         scores = dict(self._by_run.get((arm, key), {}))
         return {seed: scores.get(seed, math.nan) for seed in self.study.seeds}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ablate.analysis.across import DatasetTable, dataset_tables
 from ablate.analysis.answer import (
     FOR_SETTINGS,
     SCOPE,
@@ -118,7 +119,9 @@ class Analysis:
     people: bool  # the examples of some run name people
     promises: Promises | None  # None for the built-in loop
     history: History  # late and withdrawn hypotheses, and earlier looks
-    design: tuple[DesignEffects, ...] = ()  # one for each metric; empty without a design, and then not in report.json
+    # one for each metric; empty without a design, and without data sets, and then not in report.json
+    design: tuple[DesignEffects, ...] = ()
+    across: tuple[DatasetTable, ...] = ()
 
     @property
     def declared(self) -> bool:
@@ -136,26 +139,28 @@ def analyse(results: Results) -> Analysis:
     study = results.study
     comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
-    designed = design_effects(results)
-    answering = [c for c in comparisons if not ((curves or designed) and c.exploratory)]  # these answer instead
+    designed, across = design_effects(results), dataset_tables(results)
+    others = bool(curves or designed or across)  # which answer in place of exploratory comparisons
+    answering = [c for c in comparisons if not (others and c.exploratory)]
     totals = {row.arm: row.total for row in parameters}
-    sentences = (
-        answers(answering, totals, scope=_scope(study), where=_where(study))
-        if answering or not (curves or designed)
-        else ()
-    )
+    sentences = answers(answering, totals, scope=_scope(study), where=_where(study)) if answering or not others else ()
     return Analysis(
         name=study.name,
         question=study.question,
         labels=_labels(results),
         baseline=study.baseline,
         baselines={arm: base for arm in study.arms if (base := baseline_of(results, arm))},
-        focus=_focus(results, [arm for c in answering for arm in (c.against, c.arm)]),
+        focus=_focus(results, [a for c in answering for n in (c.against, c.arm) for a in study.members(n)]),
         seeds=tuple(study.seeds),
         metrics=tuple(results.metrics[name] for name in study.metrics),
         matrix=rows,
         comparisons=comparisons,
-        answers=(*sentences, *(curve.answer for curve in curves), *(text for d in designed for text in d.answers)),
+        answers=(
+            *sentences,
+            *(curve.answer for curve in curves),
+            *(text for d in designed for text in d.answers),
+            *(table.answer for table in across if not designed),
+        ),
         populations=population_rows(results),
         controls=findings,
         explanations=explanations(findings),
@@ -184,6 +189,7 @@ def analyse(results: Results) -> Analysis:
         promises=promises(study),
         history=_history(results),
         design=designed,
+        across=across,
     )
 
 
@@ -267,7 +273,7 @@ def comparison(results: Results, arm: str, against: str, metric: str) -> Compari
 
 
 def _labels(results: Results) -> dict[str, str]:
-    """Labels of every arm, and of the baseline in the study file where a factor replaced it by an arm at each level."""
+    """Labels of every arm, and of the baseline in the study file where it was replaced by an arm at each level."""
     arms = {arm: label(results, arm) for arm in results.study.arms}
     return {**arms, **{name: family_label(results, name) for name in [results.study.baseline] if name not in arms}}
 

@@ -69,7 +69,7 @@ def _warning(text: str) -> Paragraph:
 def _matrix_words(analysis: Analysis) -> str:
     examples = f", on {analysis.test_examples:,} {SPLITS[analysis.split]} examples" if analysis.test_examples else ""
     yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
-    level = " at the same level" if analysis.factor else ""
+    level = " at the same level" if analysis.factor else " on the same data set" if analysis.across else ""
     redrawn = (
         "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). "
         if analysis.overlap

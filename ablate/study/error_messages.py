@@ -13,6 +13,7 @@ from ablate.study import (
     CategoricalSpace,
     Condition,
     Control,
+    Dataset,
     DeclaredMetric,
     Density,
     Design,
@@ -149,6 +150,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
         model = Match if len(loc) > 4 else Control if len(loc) > 3 else Arm
     elif loc[0] == "factor":
         model = Factor
+    elif loc[0] == "datasets":
+        model = Dataset
     elif loc[0] in DESIGNS:
         model = Part if len(loc) > 3 else Design
     elif loc[0] == "hypotheses":

@@ -83,8 +83,8 @@ class Arm(Frozen):
     control: Control | None = None
     reference: bool = False  # never tuned; listed below the other arms in every table
     replicate: int = Field(default=0, ge=0)  # above 0: a deliberate twin of another arm, with random streams of its own
-    family: str = ""  # set by the expansion of a factor: the arm in the file …
-    level: Scalar | None = None  # … and the level
+    family: str = ""  # set by the expansion of a factor or of data sets: the arm in the file …
+    level: Scalar | None = None  # … and the level, or the name of the data set
     parts: list[str] | None = None  # set by the expansion of a design: the parts that the arm has
 
 
@@ -249,6 +249,13 @@ class Factor(Frozen):
     arms: list[str] = []  # default: every arm that is not a reference; for a data setting, every arm
 
 
+class Dataset(Frozen):
+    """`[datasets.NAME]`: every arm becomes one arm per data set, `arm@NAME`, with the settings in `set`."""
+
+    label: str = ""
+    set: dict[str, Any] = Field(min_length=1)
+
+
 class Part(Frozen):
     """A named part of a design: `set` puts it into the study's settings, which are written without it."""
 
@@ -260,6 +267,7 @@ class Design(Frozen):
     """`[leave_one_out]`, `[add_one_in]` or `[factorial]`: the arms are made from the parts, see `study/design.py`."""
 
     parts: dict[str, Part]
+    arms: int | None = None  # of a factorial: how many of its arms, a fraction of them; default: all
 
 
 class DeclaredMetric(Frozen):
@@ -300,6 +308,7 @@ class Study(Frozen):
     hypotheses: list[Hypothesis] = []
     vary: list[Purpose] = ["init", "order"]  # what each seed draws anew; with "split" or "fold" the subjects' split too
     factor: Factor | None = None
+    datasets: dict[str, Dataset] = {}
     cluster: str = ""  # the per-example column of people, clips or the like; verdicts then hold over seeds and these
     leave_one_out: Design | None = None
     add_one_in: Design | None = None
@@ -360,8 +369,16 @@ class Study(Frozen):
         """The key of the score that counts: the one rule for tables, verdicts, power and exports."""
         return f"{self.split}/{metric}"
 
+    def members(self, name: str) -> list[str]:
+        """The arms that a name stands for: the arm itself, or one for each data set or level where it is a family."""
+        return [name] if name in self.arms else [n for n, arm in self.arms.items() if arm.family == name]
+
+    def over_datasets(self, name: str) -> bool:
+        """Whether the name stands for an arm on all data sets together: its score is the mean of its scores there."""
+        return bool(self.datasets) and name not in self.arms and len(self.members(name)) == len(self.datasets)
+
     def baseline_of(self, arm: str) -> str:
-        """The arm that `arm` is compared with: the baseline, at the same level where the factor expanded both."""
+        """The arm that `arm` is compared with: the baseline, at the same level or on the same data set."""
         level = self.arms[arm].level
         at_level = [n for n, a in self.arms.items() if a.family == self.baseline and a.level == level]
         return at_level[0] if at_level else self.baseline

@@ -94,6 +94,11 @@ def paths(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from paths(value, f"{path}.")
 
 
+def touch(one: str, other: str) -> bool:
+    """Whether two paths name the same setting, or one a table that holds the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
 def lookup(settings: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path. Raises KeyError when there is none."""
     value: Any = settings

@@ -90,11 +90,11 @@ def _question(study: Study, _: Names) -> Iterator[Problem]:
 def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for arm in study.arms:
-        if is_generated(study, arm):
-            parts_and_length = all(NAME.fullmatch(part) for part in study.arms[arm].parts or ()) and len(arm) <= LONGEST
-        else:
-            parts_and_length = bool(NAME.fullmatch(study.arms[arm].family if is_expanded(study, arm) else arm))
-        if not parts_and_length:
+        name = study.arms[arm].family if is_expanded(study, arm) else arm
+        fit = bool(NAME.fullmatch(name))
+        if is_generated(study, arm, name):
+            fit = all(NAME.fullmatch(part) for part in study.arms[arm].parts or ()) and len(arm) <= LONGEST
+        if not fit:
             yield _problem(place("arms", arm), NAME_RULE, arm)
         elif arm in RESERVED_ARMS:
             yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
@@ -178,9 +178,12 @@ def _hypothesis_arms(study: Study, _: Names) -> Iterator[Problem]:
     for index, hypothesis in enumerate(study.hypotheses):
         for key in ("arm", "against"):
             arm = getattr(hypothesis, key)
-            if arm not in study.arms:
+            if arm not in study.arms and not study.over_datasets(arm):
                 location = place("hypotheses", index, key)
                 yield _problem(location, "is not an arm of this study", arm, nearest(arm, study.arms))
+        if study.over_datasets(hypothesis.arm) != study.over_datasets(hypothesis.against):
+            rule = "must compare arms on one data set, or both on all of them"
+            yield _problem(place("hypotheses", index), rule, f"{hypothesis.arm} against {hypothesis.against}")
         if hypothesis.arm == hypothesis.against:
             yield _problem(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
         if hypothesis in study.hypotheses[:index]:  # it would count twice in the correction
