@@ -7,6 +7,7 @@ from elsewhere may name (`trust`).
 from __future__ import annotations
 
 from ablate.study.model import (
+    MIN_SEEDS,
     Arm,
     CategoricalSpace,
     ClaimKind,
@@ -30,6 +31,8 @@ from ablate.study.model import (
     ReportSettings,
     Space,
     SpaceEntry,
+    Spending,
+    Stopping,
     Study,
     TrainingSettings,
     Tuning,
@@ -41,6 +44,7 @@ from ablate.untrusted.problems import MESSAGE_LIMIT, InputError, Problem, printa
 __all__ = [
     "DATASET_CHARS",
     "MESSAGE_LIMIT",
+    "MIN_SEEDS",
     "SCHEMA",
     "Arm",
     "CategoricalSpace",
@@ -74,7 +78,9 @@ __all__ = [
     "Scalar",
     "Space",
     "SpaceEntry",
+    "Spending",
     "Split",
+    "Stopping",
     "StoreUnavailable",
     "StoredRun",
     "Study",

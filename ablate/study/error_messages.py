@@ -24,6 +24,7 @@ from ablate.study import (
     Part,
     Problem,
     ReportSettings,
+    Stopping,
     Study,
     TrainingSettings,
     Tuning,
@@ -133,6 +134,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
         model = DeclaredMetric
     elif loc[0] == "report":
         model = ReportSettings if len(loc) == 2 else Density if loc[1] == "densities" else Condition
+    elif loc[0] == "stopping":
+        model = Stopping
     elif loc[0] == "tuning":
         model = _SPACES.get(str(loc[3]), Tuning) if len(loc) > 3 else Tuning
     keys = [key for key in model.model_fields if model is not Arm or key not in FACTOR_KEYS]
