@@ -59,9 +59,9 @@ def margin_text(margin: float, metric: MetricInfo) -> str:
     return numbers.with_unit(f"{margin:g}", metric.unit)
 
 
-def counted(n: int, word: str) -> str:
-    """`1 seed`, `7 seeds`."""
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+def counted(n: int, word: str, several: str = "") -> str:
+    """`1 seed`, `7 seeds`; `several` is the plural where it takes more than an s."""
+    return f"{n} {word}" if n == 1 else f"{n} {several or f'{word}s'}"
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

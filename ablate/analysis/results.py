@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 from ablate.analysis.example_tables import TableCache, read_columns
 from ablate.analysis.records import TRAINING_SECONDS, MetricInfo, Status, datasets, shared_training, status
 from ablate.planning.outdated import Outdated, outdated
-from ablate.planning.plan import Cell, plan_of_document
+from ablate.planning.plan import Cell, Plan, plan_of_document
 from ablate.planning.trials import TrialOutcome
 from ablate.study import InputError, Problem, Record, RunReader, Study
 from ablate.study.document import checked, clean
@@ -49,6 +49,9 @@ class Results:
     datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
     outdated: tuple[Outdated, ...] = ()  # finished runs that do not count
     digests: Mapping[str, str] = field(default_factory=dict)  # of the data, by arm; see `RunSpec.data_digest`
+    # Where a study is looked at while it runs: comparison runs that are not to be waited for, done or failed, …
+    ended: frozenset[tuple[str, int]] = frozenset()
+    beyond: int = 0  # … and finished ones of seeds that it does not ask for now, see `stopping.now`
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -65,6 +68,32 @@ class Results:
 
     def done(self) -> pd.DataFrame:
         return self.runs[self.runs.status == "done"]
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The planned looks that have been taken: those whose runs have all ended."""
+        planned, seeds = self.study.stopping, self.study.seeds
+        waiting = [i for i, seed in enumerate(seeds) for arm in self.study.arms if (arm, seed) not in self.ended]
+        known = min(waiting, default=len(seeds))
+        return () if planned is None else tuple(look for look in planned.looks if look <= known)
+
+    def first(self, seeds: int) -> Results:
+        """The results of the first seeds of the study alone."""
+        study = self.study.first(seeds)
+        kept = set(study.seeds)
+        runs, scores, timings = (table[table.seed.isin(kept)] for table in (self.runs, self.scores, self.timings))
+        return replace(
+            self,
+            study=study,
+            runs=runs.reset_index(drop=True),
+            scores=scores.reset_index(drop=True),
+            timings=timings.reset_index(drop=True),
+            trials={arm: [t for t in of_arm if t.seed in {None, *kept}] for arm, of_arm in self.trials.items()},
+            provenance={run: facts for run, facts in self.provenance.items() if run[1] in kept},
+            outdated=tuple(o for o in self.outdated if o.record.phase == "tune" or o.record.seed in kept),
+            ended=frozenset(run for run in self.ended if run[1] in kept),
+            beyond=self.beyond + int((self.runs.status == "done").sum() - (runs.status == "done").sum()),
+        )
 
     @cached_property
     def run_ids(self) -> dict[tuple[str, int], str]:
@@ -158,10 +187,14 @@ def load(
     document = reader.document(study_name)
     if document is None:
         raise InputError(Problem(store, "study", "not in the store", study_name))
+    return of_records(reader, document, study_name, reader.records(study_name) if records is None else records)
+
+
+def of_records(reader: RunReader, document: Mapping[str, Any], study_name: str, records: Sequence[Record]) -> Results:
+    """The results of the study in this document by these of its records. Raises InputError for a damaged document."""
     study, facts = checked(document, study_name)
     document = clean(document)
     metrics = {name: MetricInfo(name, **{"column": name, **info}, split=study.split) for name, info in facts.items()}
-    records = reader.records(study_name) if records is None else records
     plan = plan_of_document(document, study, facts, records)
     cells = [cell for cell in plan.cells if cell.phase == "compare"]
     finished, compared = plan.compared, f"{study.split}/"
@@ -179,6 +212,7 @@ def load(
         datasets=datasets(finished.values()),
         outdated=tuple(outdated(plan, records)),
         digests=plan.digests,
+        ended=_ended(plan),
     )
 
 
@@ -193,6 +227,11 @@ def write_csv(results: Results, folder: Path) -> None:
             table.assign(score=table.score.map(repr)), on=["arm", "seed"], how="left"
         )
         rows[(rows.status != "done") | rows.metric.notna()].to_csv(folder / name, index=False, lineterminator="\n")
+
+
+def _ended(plan: Plan) -> frozenset[tuple[str, int]]:
+    cells = (cell for cell in plan.cells if cell.phase == "compare")
+    return frozenset((cell.arm, cell.seed) for cell in cells if cell.state in ("done", "failed"))
 
 
 def _run_row(cell: Cell) -> tuple[str, int, Status, str, str, str]:

@@ -38,17 +38,28 @@ from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
 from ablate.analysis.failures import failure_warnings
+from ablate.analysis.look_rows import LookRow, look_rows
 from ablate.analysis.phrasing import listed
 from ablate.analysis.population import PopulationRow, names_people, population_rows
 from ablate.analysis.promises import Promises, promises
 from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.same_question import same_question
+from ablate.analysis.spending import Looks, looks_of
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
-from ablate.analysis.verdicts import DECLARED, adjusted_p, judge
+from ablate.analysis.verdicts import (
+    DECLARED,
+    Claim,
+    Verdict,
+    adjusted_p,
+    improvement,
+    judge,
+    judge_looks,
+    repeated,
+)
 from ablate.analysis.warnings import remarks, warnings
-from ablate.study import Split, Study
+from ablate.study import Spending, Split, Study
 from ablate.study.amend import History, claim_words, history_of
 from ablate.study.runs import TrainerKind
 
@@ -122,6 +133,9 @@ class Analysis:
     # one for each metric; empty without a design, and without data sets, and then not in report.json
     design: tuple[DesignEffects, ...] = ()
     across: tuple[DatasetTable, ...] = ()
+    looks: tuple[LookRow, ...] = ()  # that were planned; empty without `[stopping]`, and then not in report.json
+    spending: Spending | None = None  # of the error over them; in report.json with `looks` alone
+    beyond: int = 0  # finished runs of seeds after the look that ended the study; in report.json with `looks` alone
 
     @property
     def declared(self) -> bool:
@@ -190,6 +204,9 @@ def analyse(results: Results) -> Analysis:
         history=_history(results),
         design=designed,
         across=across,
+        looks=look_rows(results, comparisons),
+        spending=results.study.stopping.spending if results.study.stopping else None,
+        beyond=results.beyond,
     )
 
 
@@ -225,12 +242,13 @@ def compare(results: Results) -> tuple[Comparison, ...]:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
         return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
     note = _verdict_note(results.study)
-    drafts = [
-        replace(comparison(results, h.arm, h.against, h.metric), margin=h.margin, kind=h.kind) for h in hypotheses
-    ]
     history = _history(results)
-    claims = [replace(d.claim, late=claim_words(h) in history.late) for d, h in zip(drafts, hypotheses, strict=True)]
-    verdicts = judge(claims, withdrawn=len(history.withdrawn), looks=history.looks)
+    planned = looks_of(results.study)
+    if planned is None:
+        drafts = _drafts(results)
+        verdicts = judge(_claims(results, drafts), withdrawn=len(history.withdrawn), looks=history.looks)
+    else:
+        drafts, verdicts = _at_looks(results, planned, len(history.withdrawn))
     return tuple(
         replace(
             d,
@@ -241,6 +259,45 @@ def compare(results: Results) -> tuple[Comparison, ...]:
         )
         for d, v in zip(drafts, verdicts, strict=True)
     )
+
+
+def _drafts(results: Results) -> list[Comparison]:
+    """The hypotheses without their verdicts."""
+    return [
+        replace(comparison(results, h.arm, h.against, h.metric), margin=h.margin, kind=h.kind)
+        for h in results.study.hypotheses
+    ]
+
+
+def _claims(results: Results, drafts: Sequence[Comparison]) -> list[Claim]:
+    late = _history(results).late
+    pairs = zip(drafts, results.study.hypotheses, strict=True)
+    return [replace(draft.claim, late=claim_words(h) in late) for draft, h in pairs]
+
+
+def _at_looks(results: Results, planned: Looks, withdrawn: int) -> tuple[list[Comparison], list[Verdict]]:
+    """The hypotheses as of the last planned look that was taken, with repeated intervals, and their verdicts.
+
+    Before the first look they are of the runs that there are, and without a verdict.
+    """
+    taken = results.looks
+    by_look = [_drafts(results.first(look)) for look in taken] or [_drafts(results)]
+    claims = [_claims(results, drafts) for drafts in by_look]
+    if taken:
+        verdicts = judge_looks(claims, planned, withdrawn=withdrawn)
+    else:
+        reason = f"not looked at yet: the first look is at {planned.seeds[0]} seeds"
+        verdicts = [Verdict("no verdict", None, None, improvement(claim), reason) for claim in claims[0]]
+    return [_repeated(draft, planned, len(by_look) - 1) for draft in by_look[-1]], verdicts
+
+
+def _repeated(draft: Comparison, planned: Looks, look: int) -> Comparison:
+    """The comparison with intervals that hold at all looks together."""
+    both = draft.over_clusters
+    if both is not None and both.interval is not None:
+        both = replace(both, interval=repeated(both.interval, planned, look))
+    effect = replace(draft.effect, difference=repeated(draft.effect.difference, planned, look))
+    return replace(draft, effect=effect, over_clusters=both)
 
 
 def _verdict_note(study: Study) -> str:

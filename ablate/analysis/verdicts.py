@@ -5,19 +5,21 @@ A comparison that was not declared gets an interval and no verdict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from scipy import special
 
 from ablate.analysis import numbers
 from ablate.analysis.phrasing import counted
+from ablate.analysis.spending import Looks
 from ablate.analysis.statistics import ALPHA, Effect, Estimate, holm
+from ablate.study import MIN_SEEDS as MIN_SEEDS
 from ablate.study import ClaimKind, Direction
 
 Outcome = Literal["supported", "refuted", "inconclusive", "no verdict"]
-MIN_SEEDS = 5
 OWNERS_WORD = "owner's word"  # who says that a claim about adopted results was made before them
 DECLARED = f"declared: {OWNERS_WORD}"
 
@@ -61,6 +63,7 @@ class Verdict:
     improvement: Estimate
     reason: str
     simultaneous: Estimate | None = None
+    look: int | None = None  # the seeds of the look that decided, in a study with looks that were planned
 
 
 def judge(claims: Sequence[Claim], *, withdrawn: int = 0, looks: Sequence[int] = ()) -> list[Verdict]:
@@ -105,16 +108,16 @@ def adjusted_p(outcome: Outcome, above: float | None, below: float | None) -> fl
     return above if outcome == "supported" else below if outcome == "refuted" else min(above, below)
 
 
-def _p_values(better: Estimate, claim: Claim) -> tuple[float, float]:
-    """p of the t-test for the claim and of the test against it.
+def _p_values(better: Estimate, claim: Claim, corrected: Callable[[float], float] = lambda p: p) -> tuple[float, float]:
+    """p of the t-test for the claim and of the test against it; every one-sided p is `corrected` first.
 
     Equivalence is claimed by two one-sided tests (D. J. Schuirmann, J. Pharmacokin. Biopharm. 15, 1987), of which the
     larger p counts; against it speaks an improvement beyond either margin, with twice the smaller p.
     """
-    above, below = _one_sided(better, claim.margin)
+    above, below = map(corrected, _one_sided(better, claim.margin))
     if claim.kind == "better":
         return above, below
-    above_minus, below_minus = _one_sided(better, -claim.margin)
+    above_minus, below_minus = map(corrected, _one_sided(better, -claim.margin))
     if claim.kind == "not_worse":
         return above_minus, below_minus
     return max(above_minus, below), min(1.0, 2 * min(above, below_minus))
@@ -161,9 +164,14 @@ def _verdict(
 
 def simultaneous(gap: Estimate, family: int) -> Estimate:
     """The difference with an interval of 1 − 5 %/`family`: all those of a family hold together in 95 % of studies."""
+    return at_level(gap, ALPHA / (2 * max(1, family)))
+
+
+def at_level(gap: Estimate, level: float) -> Estimate:
+    """The difference with the t interval whose ends a one-sided test at this level does not reject."""
     if not gap.standard_error or gap.mean is None:
         return gap
-    half = float(special.stdtrit(gap.degrees_of_freedom, 1 - ALPHA / (2 * max(1, family)))) * gap.standard_error
+    half = -float(special.stdtrit(gap.degrees_of_freedom, level)) * gap.standard_error
     return replace(gap, low=gap.mean - half, high=gap.mean + half)
 
 
@@ -215,3 +223,65 @@ def _unpaired_seeds(effect: Effect) -> str:
     if not effect.unpaired:
         return ""
     return f"; without seed{'s' * (len(effect.unpaired) > 1)} {', '.join(map(str, effect.unpaired))}"
+
+
+def judge_looks(claims: Sequence[Sequence[Claim]], looks: Looks, *, withdrawn: int = 0) -> list[Verdict]:
+    """A verdict for every declared hypothesis of a study whose looks were planned.
+
+    `claims`: those of every look that was taken, in order, at least one. At each look every one-sided p becomes a
+    repeated one, the smallest so far counts, and these are adjusted by Holm as in `judge`. What a look has decided
+    stays. Before the last look, what is not decided has no verdict. The intervals of verdicts hold at all looks
+    together (repeated confidence intervals; C. Jennison, B. W. Turnbull, J. R. Stat. Soc. B 51, 1989).
+    """
+    smallest = [(1.0, 1.0)] * len(claims[0])
+    decided: dict[int, tuple[Outcome, int]] = {}
+    adjusted = smallest
+    for look, of_look in enumerate(claims):
+        for index, claim in enumerate(of_look):
+            if not _missing(claim):
+                now = _p_values(improvement(claim), claim, partial(looks.repeated_p, look))
+                smallest[index] = (min(smallest[index][0], now[0]), min(smallest[index][1], now[1]))
+        adjusted = _holm_pairs(smallest, withdrawn)
+        for index, (above, below) in enumerate(adjusted):
+            if min(above, below) <= ALPHA:
+                decided.setdefault(index, ("supported" if above <= below else "refuted", looks.seeds[look]))
+    family = len(claims[0]) + withdrawn
+    return [
+        _verdict_of_looks(claim, pair, decided.get(index), looks, len(claims) - 1, family)
+        for index, (claim, pair) in enumerate(zip(claims[-1], adjusted, strict=True))
+    ]
+
+
+def _verdict_of_looks(
+    claim: Claim,
+    p: tuple[float, float],
+    decided: tuple[Outcome, int] | None,
+    looks: Looks,
+    look: int,
+    family: int,
+) -> Verdict:
+    """The verdict after `look`, counted from 0; `decided`: the outcome and the seeds of the look that decided."""
+    together = at_level(claim.deciding, looks.levels(ALPHA / (2 * family))[look])
+    better, unpaired, last = repeated(improvement(claim), looks, look), _unpaired_seeds(claim.effect), looks.seeds[-1]
+    if decided is None and (missing := _missing(claim)):
+        return Verdict("no verdict", None, None, better, missing + unpaired, together)
+    if decided is None and looks.seeds[look] < last:
+        reason = f"not decided at {looks.seeds[look]} seeds; the next look is at {looks.seeds[look + 1]}"
+        return Verdict("no verdict", None, None, better, reason + unpaired, together)
+    outcome, seeds = decided or ("inconclusive", last)
+    over = "" if claim.deciding is claim.effect.difference else f", over {claim.decided_over}"
+    where = f"at the look at {seeds} seeds" if decided else f"at the last look, at {last} seeds"
+    details = f"adjusted p {numbers.p_value(adjusted_p(outcome, *p))}{over}, {where}"
+    reason = f"{_words(outcome, claim)} ({details}){unpaired}"
+    return Verdict(outcome, *p, better, reason, together, seeds if decided else None)
+
+
+def repeated(gap: Estimate, looks: Looks, look: int) -> Estimate:
+    """The difference with its repeated 95 % interval at this look, counted from 0."""
+    return at_level(gap, looks.levels(ALPHA / 2)[look])
+
+
+def _holm_pairs(pairs: Sequence[tuple[float, float]], withdrawn: int) -> list[tuple[float, float]]:
+    """Holm over both tests of every claim, with two of p = 1 for each withdrawn one."""
+    adjusted = holm([p for pair in [*pairs, *[(1.0, 1.0)] * withdrawn] for p in pair])
+    return [(adjusted[2 * index] or 0.0, adjusted[2 * index + 1] or 0.0) for index in range(len(pairs))]

@@ -93,8 +93,9 @@ def run(
     with stdout_to_stderr():
         loaded = load(study, workspace, rehash=rehash)
         records = [] if smoke else workspace.reader().records(loaded.study.name)
-        cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, records, only, rerun)
-        with output.stop_message(), ProgressView(cells) as view:
+        cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, workspace, records, only, rerun)
+        at_most = loaded.study.stopping is not None and not smoke
+        with output.stop_message(), ProgressView(cells, at_most=at_most) as view:
             if smoke:
                 outcome = runs.smoke(loaded, workspace, view)
             else:

@@ -44,7 +44,7 @@ def run(
     workspace = workspace or Workspace()
     loaded = _load(study, train, workspace)
     records = workspace.reader().records(loaded.study.name)
-    with _script_not_imported(), ProgressView(runs.remaining(loaded, records, None)) as view:
+    with _script_not_imported(), ProgressView(runs.remaining(loaded, workspace, records, None)) as view:
         return runs.run(loaded, workspace, view, records, command=_command(study, train))
 
 

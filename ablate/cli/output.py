@@ -43,6 +43,7 @@ def print_outcome(outcome: Outcome, study: str | None, workspace: Workspace, *, 
         )
     if as_json:
         document: dict[str, object] = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
+        document |= {} if outcome.looks is None else {"stopping": outcome.looks.document()}
         document |= {"errors": dict(outcome.errors), "report": shown_path(outcome.report) if outcome.report else None}
         typer.echo(json.dumps(document))
     elif outcome.results:

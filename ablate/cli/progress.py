@@ -57,7 +57,9 @@ class Line:
 class ProgressView:
     """Implements the scheduler's View. Use as a context manager around the runs."""
 
-    def __init__(self, total: int, console: Console | None = None) -> None:
+    def __init__(self, total: int, console: Console | None = None, *, at_most: bool = False) -> None:
+        """`at_most`: the study may stop before so many runs are done."""
+        self.at_most = "at most " if at_most else ""
         self.console = console or Console(stderr=True)
         self.total, self.done, self.failed = total, 0, 0
         self.lines: dict[str, Line] = {}
@@ -67,7 +69,7 @@ class ProgressView:
         if self.console.is_terminal:
             self.live.start()
         elif self.total:  # printed now, because the first epoch may end minutes later
-            self._print(f"{self.total} {'run' if self.total == 1 else 'runs'} to do")
+            self._print(f"{self.at_most}{self.total} {'run' if self.total == 1 else 'runs'} to do")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -110,7 +112,7 @@ class ProgressView:
             time_left = f"{clock(line.seconds_left)} left" if line.seconds_left is not None else "starting"
             table.add_row(line.spec.name, line.position(), line.scores(), time_left)
         failed = f", {self.failed} failed" if self.failed else ""
-        table.add_row(f"{self.done} of {self.total} runs done{failed}")
+        table.add_row(f"{self.done} of {self.at_most}{self.total} runs done{failed}")
         return table
 
 

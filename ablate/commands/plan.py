@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.phrasing import counted
 from ablate.commands.stale import notes, stale
@@ -14,6 +14,7 @@ from ablate.planning.trials import tuned_arms
 from ablate.report.terminal_plan import ShownPlan
 from ablate.scheduler.component_checks import CHECKED, build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load, load_stored_study, refuse_adopted
+from ablate.scheduler.looks import at_look
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace
 from ablate.study import Phase, Record, Study, amend
@@ -39,7 +40,8 @@ def plan(
             build_all(loaded, workspace)
     shown, compared = _look(loaded, workspace, ("tune", "compare"))
     checked = CHECKED[loaded.study.trainer] if check else ""
-    shown = replace(shown, checked=checked, tuning=list(tuning_words(loaded.study)))
+    words = [*tuning_words(loaded.study), *stopping_words(loaded.study), *shown.tuning]
+    shown = replace(shown, checked=checked, tuning=words)
     return shown, power_plan(loaded.study, loaded.catalogue, compared, difference)
 
 
@@ -69,6 +71,21 @@ def tuning_words(study: Study) -> Iterator[str]:
     )
 
 
+def stopping_words(study: Study) -> Iterator[str]:
+    """The fewest and the most runs of a study that stops by itself; none of another."""
+    if study.stopping is None:
+        return
+    compared, tuned, seeds = len(study.arms), len(tuned_arms(study)), (study.stopping.looks[0], len(study.seeds))
+    trials = study.tuning.trials if study.tuning is not None else 0
+    each = [trials * (n if study.tuning and study.tuning.per == "seed" else len(study.tuning_seeds)) for n in seeds]
+    runs = [counted(compared * n, "comparison run") for n in seeds]
+    runs = [f"{run} and {counted(tuned * k, 'tuning run')}" if k else run for run, k in zip(runs, each, strict=True)]
+    yield (
+        f"the study stops when every hypothesis is decided: at least {runs[0]}, with {seeds[0]} seeds; at most "
+        f"{runs[1]}, with {seeds[1]}."
+    )
+
+
 def status(path: Path, workspace: Workspace, *, rehash: bool = False) -> ShownPlan:
     """The comparison runs with their states."""
     return _look(load(path, workspace, imports=False, rehash=rehash), workspace, ("compare",))[0]
@@ -81,19 +98,23 @@ def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) ->
     """
     from ablate.locking import file_lock
 
-    records = workspace.reader().records(loaded.study.name)
+    reader = workspace.reader()
+    records = reader.records(loaded.study.name)
     refuse_adopted(loaded, records)
+    now, looks = at_look(loaded, reader, records)
+    state = () if looks is None else tuple(looks.lines())
+    extra: dict[str, Any] = {} if looks is None else {"tuning": state, "stopping": looks.document()}
     process = file_lock.describe_holder(workspace.lock_file(loaded.study.name))
     if process:
-        planned = loaded.plan(records)
+        planned = now.plan(records)
     else:  # a RUNNING record is left from an `ablate run` that was killed
-        planned = loaded.plan(replace(r, status="KILLED") if r.status == "RUNNING" else r for r in records)
+        planned = now.plan(replace(r, status="KILLED") if r.status == "RUNNING" else r for r in records)
     stored = load_stored_study(loaded.study.name, workspace, records)
     if stored is None:
-        return ShownPlan(planned, [], [], phases, process, {}, []), {}
+        return ShownPlan(planned, [], [], phases, process, {}, [], **extra), {}
     edits, counted = amend.edited_settings(stored.study, loaded.study), stored.plan.counted
     outdated_runs = outdated(planned, records, lambda r: edits.get(r.arm, ()) if r.run_id in counted else ())
     differences = amend.edited(stored.study, loaded.study) + amend.other_data(stored.plan.digests, loaded.digests)
     codes = stale(loaded, records)
-    shown = ShownPlan(planned, outdated_runs, differences, phases, process, codes, list(notes(codes)))
+    shown = ShownPlan(planned, outdated_runs, differences, phases, process, codes, list(notes(codes)), **extra)
     return shown, stored.plan.compared

@@ -74,14 +74,16 @@ def write_report(
 
 
 def results(name: str, workspace: Workspace, records: Sequence[Record] | None = None) -> Results:
-    """The study's results, for analysis and reports. Raises InputError when the store does not have the study.
+    """The study's results, for analysis and reports: of the seeds that it needs now. Raises InputError when the store
+    does not have the study.
 
     `records`: those of the study, where they have just been read; default: read now.
     """
     from ablate.analysis.results import load
+    from ablate.analysis.stopping import now
 
     workspace.check_store_exists()
-    return load(workspace.reader(), name, records=records, store=shown_path(workspace.mlruns))
+    return now(load(workspace.reader(), name, records=records, store=shown_path(workspace.mlruns)))
 
 
 def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:

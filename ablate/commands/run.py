@@ -15,15 +15,18 @@ from ablate.report.formats import FORMATS
 from ablate.scheduler import finished_marker, study_lock
 from ablate.scheduler.component_checks import build_all
 from ablate.scheduler.loaded_study import LoadedStudy, refuse_adopted
+from ablate.scheduler.looks import at_look
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
 from ablate.study import InputError, Problem, Record, Study, Tracker
 from ablate.study.runs import logs_to_mlflow
+from ablate.study.stopping_rules import check_only
 from ablate.untrusted.wording import shown
 
 if TYPE_CHECKING:
     from ablate.analysis.results import Results
+    from ablate.analysis.stopping import Progress
     from ablate.scheduler.scheduler import View
 
 SMOKE_EXAMPLES = 64
@@ -31,7 +34,10 @@ SMOKE_EXAMPLES = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """The state of a study after `run`: counts of comparison cells, errors, the results and their report."""
+    """The state of a study after `run`: counts of comparison cells, errors, the results and their report.
+
+    In a study with `[stopping]` the cells are those that it needs now, and `looks` says what its looks have decided.
+    """
 
     done: int
     failed: int
@@ -39,6 +45,7 @@ class Outcome:
     errors: Mapping[str, str]  # by run name
     results: Results | None = field(default=None, repr=False)
     report: Path | None = None
+    looks: Progress | None = None
 
     @property
     def complete(self) -> bool:
@@ -67,12 +74,14 @@ def run(
     refuse_adopted(loaded, records)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
-    to_do = remaining(loaded, records, only, rerun)
+    to_do = remaining(loaded, workspace, records, only, rerun)
     if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
         _note_stale_runs(loaded, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
+        now, looks = at_look(loaded, workspace.reader(), records)
+        outcome = _outcome(now.plan(records))
         found = results(study.name, workspace, records)
-        return replace(_outcome(loaded.plan(records)), results=found, report=report)
+        return replace(outcome, results=found, report=report, looks=looks)
     stop = StopRequest()
     with stop.handling_signals():
         if to_do:
@@ -109,14 +118,23 @@ def _run_locked(
         store_retry.call(lambda: session.tracker.discard(sorted(discarded)))
         records = [record for record in records if record.run_id not in discarded]
     _note_stale_runs(loaded, records, session.view)
-    if remaining(loaded, records, only):
+    looks = session.to_look(loaded, records)
+    if only:
+        check_only(study, session.loaded.study, only, file=str(loaded.path))
+    while _unfinished(session.loaded, records, wanted):
+        before = session.loaded.study
         scheduler = session.scheduler(records, wanted)
         scheduler.run()
         records = scheduler.records
         session.remove_recorded_folders(records)
+        looks = session.to_look(loaded, records)
+        if session.loaded.study.seeds == before.seeds:  # else a look was taken, which asks for more of them
+            break
+    if looks is not None and looks.taken:
+        session.view.note(looks.words)
     if not only:
         session.measure_latency(records)
-    outcome = _outcome(loaded.plan(records))
+    outcome = replace(_outcome(session.loaded.plan(records)), looks=looks)
     store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
     session.update_dashboard(records)
     return outcome
@@ -191,14 +209,27 @@ def _outcome(planned: plan.Plan) -> Outcome:
     return Outcome(done, failed, len(cells) - done - failed, errors)
 
 
-def remaining(loaded: LoadedStudy, records: list[Record], only: list[str] | None, rerun: str | None = None) -> int:
+def remaining(
+    loaded: LoadedStudy, workspace: Workspace, records: list[Record], only: list[str] | None, rerun: str | None = None
+) -> int:
     """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again.
 
-    Raises InputError for an `only` or `rerun` that the study does not have.
+    In a study with `[stopping]` the most that it may come to, if it needs any. Raises InputError for an `only` or
+    `rerun` that the study does not have, or does not need now.
     """
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
     if rerun is not None:
         check_rerun(loaded.study, rerun, only or [])
     redone = _runs_to_redo(loaded, records, rerun, wanted) if rerun else set()
-    cells = loaded.plan(r for r in records if r.run_id not in redone).cells
+    kept = [r for r in records if r.run_id not in redone]
+    if loaded.study.stopping is not None:
+        now = at_look(loaded, workspace.reader(), kept)[0]
+        check_only(loaded.study, now.study, only or [], file=str(loaded.path))
+        if not _unfinished(now, kept, wanted):
+            return 0
+    return _unfinished(loaded, kept, wanted)
+
+
+def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> int:
+    cells = loaded.plan(records).cells
     return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablate.analysis.answer import Comparison
-from ablate.analysis.phrasing import listed, sentence
+from ablate.analysis.phrasing import counted, listed, sentence
 from ablate.analysis.records import SPLITS
+from ablate.analysis.spending import NAMES
 from ablate.analysis.statistics import ALPHA
 from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.verdicts import MIN_SEEDS, holds_together
@@ -37,13 +38,36 @@ def hypotheses(analysis: Analysis) -> list[Block]:
     heading = Heading("Hypotheses" if analysis.declared else "Exploratory comparisons")
     return [
         heading,
-        tables_claims.comparisons(comparisons),
+        tables_claims.comparisons(comparisons, repeated=bool(analysis.looks)),
         paragraph(words + P_WORDS),
         paragraph(_cluster_words(analysis)),
         *(paragraph(text) for text in [*_history_words(analysis), *_where_they_differ(comparisons)]),
         *bullets(tables_claims.reasons(comparisons)),
+        *_looks(analysis),
         *([Heading("Where the variance comes from", 3), variance, paragraph(VARIANCE_WORDS)] if variance else ()),
     ]
+
+
+def _looks(analysis: Analysis) -> list[Block]:
+    """What looks were planned, how small a p must be at each, and which has decided what; often nothing."""
+    rows, taken = analysis.looks, [row.seeds for row in analysis.looks if row.taken]
+    if not rows or analysis.spending is None:
+        return []
+    stopped = bool(taken) and taken[-1] == len(analysis.seeds) < rows[-1].seeds
+    words = (
+        f"Planned before the first run: looks at {listed([str(row.seeds) for row in rows])} seeds, at most "
+        f"{rows[-1].seeds}, with {NAMES[analysis.spending]} spending (Lan and DeMets 1983). At a look the study stops "
+        "when every hypothesis is decided. The last two columns say how small the p of a one-sided t-test must be to "
+        "decide a hypothesis: while no other is decided, and when all others are (Holm). "
+    )
+    end = f"It stopped at the look at {taken[-1]} seeds. " if stopped else ""
+    if stopped and analysis.beyond:
+        end += f"{counted(analysis.beyond, 'finished run')} of later seeds are in no table and in no claim. "
+    repeated = (
+        "Repeated intervals hold at all looks together, wherever the study stops. All other intervals and p values of "
+        "this page are not corrected for looks, and a study that stops early overstates differences on average."
+    )
+    return [Heading("Planned looks", 3), tables_claims.looks(rows), paragraph(words + end + repeated)]
 
 
 def controls(analysis: Analysis) -> list[Block]:
@@ -150,6 +174,14 @@ def _where_they_differ(comparisons: Sequence[Comparison]) -> list[str]:
 def _verdict_words(analysis: Analysis) -> str:
     count = len(analysis.comparisons)
     these = "this hypothesis" if count == 1 else f"these {count} hypotheses"
+    if analysis.looks:
+        return (
+            f"Supported: at a planned look a one-sided t-test against the margin had p ≤ {ALPHA:g} after correction "
+            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. What a "
+            "look has decided stays; what the last look has not decided is inconclusive. What is not in this table is "
+            "exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated "
+            "ones for all looks of their row. "
+        )
     return (
         f"Supported: a one-sided t-test against the margin has p ≤ {ALPHA:g} after Holm's correction, over both sides "
         f"of {these}; refuted: the same test from the other side; otherwise inconclusive. There is no verdict below "

@@ -8,6 +8,7 @@ from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
 from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.external import ExternalTable
+from ablate.analysis.look_rows import LookRow
 from ablate.analysis.numbers import GAP
 from ablate.analysis.phrasing import margin_text
 from ablate.analysis.population import PopulationRow
@@ -28,8 +29,11 @@ from ablate.study import ClaimKind
 KINDS: Mapping[ClaimKind, str] = {"better": "better", "not_worse": "not worse", "equivalent": "equivalent"}
 
 
-def comparisons(rows: Sequence[Comparison]) -> Table:
-    """One row for each comparison: the verdict if it was declared, the difference, both p values, the adjusted one."""
+def comparisons(rows: Sequence[Comparison], *, repeated: bool = False) -> Table:
+    """One row for each comparison: the verdict if it was declared, the difference, both p values, the adjusted one.
+
+    `repeated`: the intervals hold at all looks that were planned.
+    """
     declared = any(not row.exploratory for row in rows)
     verdicts: list[Column] = [
         ("Verdict", [Cell(row.verdict, strong=row.verdict in ("supported", "refuted")) for row in rows]),
@@ -46,7 +50,7 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
         ("Metric", [named(row.metric) for row in rows]),
         *(verdicts if declared else ()),
         (
-            "Difference [95 % interval over seeds]",
+            f"Difference [{'repeated ' if repeated else ''}95 % interval over seeds]",
             [numbers.difference(row.effect.difference, row.places) for row in rows],
         ),
         *(
@@ -63,6 +67,19 @@ def comparisons(rows: Sequence[Comparison]) -> Table:
     ]
     records = [{**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows]
     return Table("comparisons", text_table(columns, words=3 + declared + (len(verdicts) == 3)), records=records)
+
+
+def looks(rows: Sequence[LookRow]) -> Table:
+    """One row for each planned look: how much of the error is spent, how small a p must be, what it has decided."""
+    columns: list[Column] = [
+        ("Seeds", [str(row.seeds) for row in rows]),
+        ("Decided here", ["; ".join(row.decided) or ("nothing" if row.taken else "not taken") for row in rows]),
+        ("Of all seeds", [f"{100 * row.share:.0f} %" for row in rows]),
+        ("Of the 5 % spent", [f"{100 * row.spent:.2g} %" if row.spent < 1 else "100 %" for row in rows]),
+        ("p for the first", [f"{row.first_level:.2g}" for row in rows]),
+        ("p for the last", [f"{row.last_level:.2g}" for row in rows]),
+    ]
+    return Table("looks", text_table(columns, words=2), records=[flat(row) for row in rows])
 
 
 def variance_shares(rows: Sequence[Comparison]) -> Table | None:

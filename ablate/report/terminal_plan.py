@@ -27,7 +27,8 @@ class ShownPlan:
     stale: Mapping[str, Code]  # by run id
     stale_notes: Sequence[str]  # the same in words
     checked: str = ""  # what `--check` has looked at
-    tuning: Sequence[str] = ()  # what the way of tuning costs and what it buys, as whole sentences
+    tuning: Sequence[str] = ()  # what tuning costs and buys, what looks were planned and taken, as whole sentences
+    stopping: Mapping[str, Any] | None = None  # planned looks and what they decided; None where none are planned
 
 
 def cells(shown: ShownPlan) -> list[Cell]:
@@ -52,6 +53,7 @@ def document(shown: ShownPlan) -> dict[str, Any]:
         ],
         "differences": list(shown.differences),
         "tuning": list(shown.tuning),
+        **({} if shown.stopping is None else {"stopping": shown.stopping}),
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ablate.planning import plan
 from ablate.planning.counting import document_digests
 from ablate.scheduler.loaded_study import LoadedStudy, context_of
+from ablate.scheduler.looks import at_look
 from ablate.scheduler.retry import STORE_MESSAGES, Retry, RetryTimeout
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace, resolve_device
@@ -21,6 +22,7 @@ from ablate.study import InputError, Problem, Record, RunSpec, Tracker, amend, t
 from ablate.study.document import checked
 
 if TYPE_CHECKING:
+    from ablate.analysis.stopping import Progress
     from ablate.executors.local import Engine
     from ablate.scheduler.scheduler import Scheduler, View
     from ablate.trainers.context import Context
@@ -122,6 +124,14 @@ class Session:
                 self.view.note(f"amended since the last run: {change}")
             new["amendments"] = [*old.get("amendments", []), *({"date": today, "what": change} for change in changes)]
         self.store_retry.call(lambda: self.tracker.open(study.name, new))
+
+    def to_look(self, loaded: LoadedStudy, records: Sequence[Record]) -> Progress | None:
+        """From here on, only the seeds of `loaded` that it needs now; a look that lets it go on is told."""
+        before = len(self.loaded.study.seeds)
+        self.loaded, looks = self.store_retry.call(lambda: at_look(loaded, self.tracker, records))
+        if looks is not None and looks.taken and len(self.loaded.study.seeds) > before:
+            self.view.note(looks.words)
+        return looks
 
     def scheduler(self, records: Sequence[Record], wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Scheduler:
         """The scheduler of the `wanted` runs that are missing from `records`."""

@@ -7,6 +7,7 @@ from elsewhere may name (`trust`).
 from __future__ import annotations
 
 from ablate.study.model import (
+    MIN_SEEDS,
     Arm,
     CategoricalSpace,
     ClaimKind,
@@ -35,6 +36,8 @@ from ablate.study.model import (
     ReportSettings,
     Space,
     SpaceEntry,
+    Spending,
+    Stopping,
     Study,
     ThresholdPruner,
     TrainingSettings,
@@ -47,6 +50,7 @@ from ablate.untrusted.problems import MESSAGE_LIMIT, InputError, Problem, printa
 __all__ = [
     "DATASET_CHARS",
     "MESSAGE_LIMIT",
+    "MIN_SEEDS",
     "SCHEMA",
     "Arm",
     "CategoricalSpace",
@@ -85,7 +89,9 @@ __all__ = [
     "Scalar",
     "Space",
     "SpaceEntry",
+    "Spending",
     "Split",
+    "Stopping",
     "StoreUnavailable",
     "StoredRun",
     "Study",

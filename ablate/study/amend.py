@@ -197,13 +197,17 @@ def _refused_arms(changed: Mapping[tuple[str, str, str], Sequence[str]], rerun: 
 
 
 def _refused_for_all(before: Study, new: Study) -> Iterator[Problem]:
-    """Changes of what every run depends on: the tuning budget, the metrics' code, what a seed draws."""
+    """Changes of what every run or verdict depends on: the tuning budget, the metrics' code, what a seed draws, the
+    planned looks."""
     old_values, new_values = _tuning(before), _tuning(new)
     for values, study in ((old_values, before), (new_values, new)):
         values |= {"catalogue": study.catalogue, "vary": sorted(study.vary)}
         values |= {f"metric.{name}": [m.direction, m.val, m.test] for name, m in study.metric.items()}
     if "fold" in new.vary:  # the number of seeds is the number of folds: another seed changes every fold
         old_values["seeds"], new_values["seeds"] = before.seeds, new.seeds
+    if before.stopping or new.stopping:  # the looks are planned before the first result, and the seeds come in order
+        for values, study in ((old_values, before), (new_values, new)):
+            values |= {"stopping": study.stopping.model_dump() if study.stopping else ABSENT, "seeds": study.seeds}
     for path, was, now in differences(old_values, new_values):
         yield Problem("", path, "cannot change under finished runs", f"{now}, was {was}", RENAME)
 

@@ -28,6 +28,7 @@ from ablate.study import (
     PercentilePruner,
     Problem,
     ReportSettings,
+    Stopping,
     Study,
     ThresholdPruner,
     TrainingSettings,
@@ -160,6 +161,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
         model = DeclaredMetric
     elif loc[0] == "report":
         model = ReportSettings if len(loc) == 2 else Density if loc[1] == "densities" else Condition
+    elif loc[0] == "stopping":
+        model = Stopping
     elif loc[0] == "tuning":
         members = _PRUNERS if loc[1] == "pruner" else _SPACES
         model = members.get(str(loc[-2]), Tuning)

@@ -21,7 +21,9 @@ Direction = Literal["lower", "higher"]
 Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
 ClaimKind = Literal["better", "not_worse", "equivalent"]
+Spending = Literal["obrien-fleming", "pocock"]
 DesignKind = Literal["leave_one_out", "add_one_in", "factorial"]
+MIN_SEEDS = 5  # of a verdict
 DESIGN_BASELINES: dict[DesignKind, str] = {"leave_one_out": "full", "add_one_in": "bare", "factorial": "bare"}
 
 
@@ -221,6 +223,16 @@ class Hypothesis(Frozen):
     kind: ClaimKind = "better"
 
 
+class Stopping(Frozen):
+    """`[stopping]`: the numbers of seeds at which the study is looked at, and how its error is spent over them.
+
+    At a look the study stops where every hypothesis is decided; the last look is at all its seeds.
+    """
+
+    looks: list[int] = Field(min_length=1)
+    spending: Spending = "obrien-fleming"
+
+
 class Condition(Frozen):
     """A per-example column along which the report shows each metric; `period` makes the figure polar."""
 
@@ -306,6 +318,7 @@ class Study(Frozen):
     arms: dict[str, Arm]
     tuning: Tuning | None = None
     hypotheses: list[Hypothesis] = []
+    stopping: Stopping | None = None
     vary: list[Purpose] = ["init", "order"]  # what each seed draws anew; with "split" or "fold" the subjects' split too
     factor: Factor | None = None
     datasets: dict[str, Dataset] = {}
@@ -330,6 +343,10 @@ class Study(Frozen):
         """A design makes the arms, so that a file need not write any, nor which of them is the baseline."""
         kinds = [kind for kind in DESIGN_BASELINES if isinstance(values, dict) and values.get(kind) is not None]
         return {"baseline": DESIGN_BASELINES[kinds[0]], "arms": {}, **values} if kinds else values
+
+    def first(self, seeds: int) -> Study:
+        """The study with the first of its seeds alone."""
+        return self.model_copy(update={"seeds": self.seeds[:seeds]})
 
     @property
     def design(self) -> tuple[DesignKind, Design] | None:

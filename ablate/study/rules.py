@@ -25,6 +25,7 @@ from ablate.study.run_rules import (
     study_rules,
 )
 from ablate.study.space_rules import space_rules
+from ablate.study.stopping_rules import stopping_rules
 from ablate.study.training_rules import training_problems
 from ablate.untrusted.wording import nearest, place, shown
 
@@ -441,6 +442,7 @@ _RULES = (
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),
     Rule(_vary, ("vary", "seeds")),
     Rule(lambda study, _: pruner_rules(study), ("settings", "arms", "tuning")),
+    Rule(lambda study, _: stopping_rules(study), ("stopping", "seeds", "hypotheses", "vary"), stored=True),
     Rule(_twins, ("settings", "arms", "tuning")),
     Rule(_twins_of_commands, ("settings", "arms")),
     Rule(_space, ("settings", "arms", "tuning")),
