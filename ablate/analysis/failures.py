@@ -9,9 +9,9 @@ from scipy import stats
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
-from ablate.analysis.phrasing import listed
+from ablate.analysis.phrasing import listed, quoted
 from ablate.analysis.results import Results
-from ablate.analysis.statistics import ROUNDING, estimate
+from ablate.analysis.statistics import ALPHA, ROUNDING, estimate
 
 MIN_PAIRS = 5
 # Robust standard deviations of the other seeds: 3 % of Gaussian studies of 5 seeds have one, 2 % of 7, 1 % of 10.
@@ -34,7 +34,7 @@ def _failed(results: Results, c: Comparison) -> str:
     if not any(failed) or not all(total for _, total in counts):
         return ""
     p = stats.boschloo_exact([[failed for failed, _ in counts], [total - failed for failed, total in counts]]).pvalue
-    rates = [f"{name} in {f} of {n}" for name, (f, n) in zip((c.label, c.against_label), counts, strict=True)]
+    rates = [f"{quoted(name)} in {f} of {n}" for name, (f, n) in zip((c.label, c.against_label), counts, strict=True)]
     without_number = any(not_finite(results, arm, c.metric.name) for arm in (c.arm, c.against))
     also = f", or runs whose {c.metric.in_text} is not finite" if without_number else ""
     return (
@@ -75,10 +75,13 @@ def _worst_rank(results: Results, c: Comparison) -> str:
         return ""
     p = float(stats.wilcoxon(gains, zero_method="zsplit", method="auto").pvalue)
     median = float(np.median(gains))
-    says = "better" if median > 0 else "worse" if median < 0 else "even"
+    name = quoted(c.label)
+    says = f"is in favour of {name}" if median > 0 else f"is against {name}" if median < 0 else f"is even for {name}"
+    shown = "shows" if p <= ALPHA else "does not show"
     return (
-        f"With a failure counted as worse than any score, {c.label} is {says} in the median of {len(gains)} seeds in "
-        f"{c.metric.in_text} (signed-rank p = {numbers.p_value(p)}, not corrected)."
+        f"With a failure counted as worse than any score, the median of {len(gains)} seeds {says} in "
+        f"{c.metric.in_text}; the signed-rank test {shown} a difference from 0 (p = {numbers.p_value(p)}, not "
+        "corrected)."
     )
 
 
@@ -96,7 +99,7 @@ def _far_out(c: Comparison) -> str:
         for values in ([by_seed[index][1] for index in far], [hodges_lehmann(list(c.effect.by_seed.values()))])
     )
     return (
-        f"A seed far out: {c.label} against {c.against_label} in {c.metric.in_text} differ at seed"
+        f"A seed far out: {quoted(c.label)} and {quoted(c.against_label)} in {c.metric.in_text} differ at seed"
         f"{'s' * (len(seeds) > 1)} {', '.join(seeds)} by {listed(shown)}, far from the other seeds. Where some "
         "runs collapse, the t interval and its verdict do not hold what they promise; the estimate of Hodges and "
         f"Lehmann, which one seed hardly moves, is {robust[0]}."

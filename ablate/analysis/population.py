@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ablate.analysis import numbers
 from ablate.analysis.costs import label, trained
-from ablate.analysis.effects import baseline_of, effect_decimals
-from ablate.analysis.phrasing import counted, signed_size
+from ablate.analysis.effects import baseline_of, effect, effect_decimals, margin_of
+from ablate.analysis.phrasing import counted, margin_text, quoted, signed_size
 from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Estimate, estimate
@@ -53,17 +54,40 @@ class PopulationRow:
     population: Population
     declared: bool  # a hypothesis asks for this comparison
     places: int
+    pooled: float | None = None  # the same difference over all examples, which weights people by their examples
+    margin: float | None = None  # of the hypothesis
 
     @property
     def sentence(self) -> str:
-        """`Hybrid against Existing in azimuth error: −0.25°, 95 % interval −0.6° to 0.1°, 4 test subjects; …`."""
-        comparison, people = f"{self.label} against {self.against_label} in {self.metric.in_text}", self.population
+        """`“Hybrid” against “Existing” in azimuth error: −0.25°, 95 % interval −0.6° to 0.1°, 4 test subjects; …`."""
+        people = self.population
+        comparison = f"{quoted(self.label)} against {quoted(self.against_label)} in {self.metric.in_text}"
         if not people.subjects:
             return f"{comparison}: {people.note}."
-        better = sum((gap < 0) == (self.metric.direction == "lower") for gap in people.by_subject.values() if gap)
         value = signed_size(people.difference, self.metric, self.places, f"{SPLITS[self.metric.split]} subject")
         few = "; descriptive only, so few people say little of others" if people.descriptive else ""
-        return f"{comparison}: {value}, better in {better} of {people.subjects}{few}."
+        return f"{comparison}: {value}, {self._better}{few}{self._weights}."
+
+    @property
+    def _better(self) -> str:
+        """In how many people the first arm is better, and by more than the margin, if there is one."""
+        sign = -1 if self.metric.direction == "lower" else 1
+        gains = [sign * gap for gap in self.population.by_subject.values()]
+        text = f"better in {sum(gain > 0 for gain in gains)} of {self.population.subjects}"
+        if not self.margin:
+            return text
+        return f"{text}, by more than {margin_text(self.margin, self.metric)} in {sum(g > self.margin for g in gains)}"
+
+    @property
+    def _weights(self) -> str:
+        """Both means, where people with more examples change the difference."""
+        if self.pooled is None or self.population.difference.mean is None:
+            return ""
+        by_person, by_example = (numbers.signed(v, self.places) for v in (self.population.difference.mean, self.pooled))
+        if by_person == by_example:
+            return ""
+        pooled = numbers.with_unit(by_example, self.metric.unit)
+        return f"; every person counts the same here, and over all examples the difference is {pooled}"
 
 
 def population_rows(results: Results) -> tuple[PopulationRow, ...]:
@@ -92,6 +116,8 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
             population=of_pair[arm, against][metric],
             declared=(arm, against, metric) in declared,
             places=effect_decimals(results, metric),
+            pooled=effect(results, arm, against, metric).difference.mean,
+            margin=margin_of(results.study, arm, against, metric),
         )
         for arm, against, metric in comparisons
     )

@@ -34,12 +34,11 @@ from ablate.analysis.costs import (
 from ablate.analysis.curves import CurvePanel, curve_panels
 from ablate.analysis.densities import DensityTable, density_tables
 from ablate.analysis.design import DesignEffects, design_effects
-from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
+from ablate.analysis.effects import baseline_of, effect, effect_decimals, paired_means, score, score_decimals
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
 from ablate.analysis.failures import failure_warnings
 from ablate.analysis.look_rows import LookRow, look_rows
-from ablate.analysis.phrasing import listed
 from ablate.analysis.population import PopulationRow, names_people, population_rows
 from ablate.analysis.promises import Promises, promises
 from ablate.analysis.records import SPLITS, MetricInfo
@@ -59,6 +58,7 @@ from ablate.analysis.verdicts import (
     repeated,
 )
 from ablate.analysis.warnings import remarks, warnings
+from ablate.analysis.yardsticks import yardstick_sentences
 from ablate.study import Spending, Split, Study
 from ablate.study.amend import History, claim_words, history_of
 from ablate.study.runs import TrainerKind
@@ -120,7 +120,7 @@ class Analysis:
     tradeoff: tuple[CostPoint, ...]
     tuning: TuningHistory | None
     gaps: tuple[Gap, ...]
-    behind: tuple[str, ...]  # sentences about references that do as well as an arm, for each metric that has one
+    behind: tuple[str, ...]  # sentences about references that an arm is not shown to be better than
     places: Mapping[str, int]  # decimals of the differences, by metric
     tuned: bool
     test_examples: int | None  # of one run
@@ -187,9 +187,7 @@ def analyse(results: Results) -> Analysis:
         conditions=tuple(condition_tables(results)),
         curves=tuple(curve_panels(results)),
         gaps=gaps(results),
-        behind=tuple(
-            text for name in study.metrics for text in _reference_sentences(results, rows, results.metrics[name])
-        ),
+        behind=yardstick_sentences(results),
         places={metric: effect_decimals(results, metric) for metric in study.metrics},
         densities=density_tables(results),
         tradeoff=tradeoff(results),
@@ -316,6 +314,7 @@ def _history(results: Results) -> History:
 def comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
     """Two arms in a metric, exploratory."""
     found = effect(results, arm, against, metric)
+    means = paired_means(results, found, arm, against, metric) or (None, None)
     return Comparison(
         arm=arm,
         label=label(results, arm),
@@ -326,6 +325,9 @@ def comparison(results: Results, arm: str, against: str, metric: str) -> Compari
         p_adjusted=None,
         places=effect_decimals(results, metric),
         over_clusters=over_clusters(results, arm, against, metric, found),
+        score=means[0],
+        score_against=means[1],
+        score_places=score_decimals(results, metric),
     )
 
 
@@ -341,40 +343,6 @@ def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
     at_a_level = [name for name, arm in arms.items() if arm.family]
     first = [results.study.baseline] if results.study.baseline in arms else []
     return tuple(dict.fromkeys([*first, *(pairs or at_a_level)]))
-
-
-def _reference_sentences(results: Results, rows: Sequence[MatrixRow], metric: MetricInfo) -> list[str]:
-    """One sentence for each level of the factor: an arm is compared with the references at its own level."""
-    level = {row.arm: results.study.arms[row.arm].level for row in rows}
-    levels = list(dict.fromkeys(level[row.arm] for row in rows if not row.reference))
-    sentences = []
-    for each in levels:
-        at_level = [row for row in rows if level[row.arm] == each or (row.reference and level[row.arm] is None)]
-        sentences.append(reference_sentence(at_level, metric, of_all=len(levels) == 1))
-    return [text for text in sentences if text]
-
-
-def reference_sentence(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: bool = True) -> str:
-    """Which arms are no better than a reference by their means, in words; empty when all are better.
-
-    A comparison of networks means little while a constant or a formula does as well. A reference may be better than
-    every arm because it is given part of the truth. Such a reference is named only with `of_all`, and the next best
-    reference is then looked at as well.
-    """
-    sign = 1 if metric.direction == "lower" else -1
-    means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
-    arms = [(row.label, mean) for row, mean in means if not row.reference]
-    sentences = []
-    for best, name in sorted((mean, row.label) for row, mean in means if row.reference):
-        behind = [label for label, mean in arms if mean >= best]
-        if not behind:
-            break
-        arms_behind = "every arm" if len(behind) == len(arms) else listed(behind)
-        if of_all or arms_behind != "every arm":
-            sentences.append(f"{name} does as well as or better than {arms_behind} in {metric.in_text}.")
-        if arms_behind != "every arm":
-            break
-    return " ".join(sentences)
 
 
 def gaps(results: Results) -> tuple[Gap, ...]:

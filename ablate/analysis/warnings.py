@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.costs import label
-from ablate.analysis.phrasing import counted, listed
+from ablate.analysis.phrasing import counted, listed, quoted
 from ablate.analysis.records import datasets
 from ablate.analysis.results import Results
 from ablate.analysis.verdicts import MIN_SEEDS
@@ -140,10 +140,10 @@ def _differ(values: Iterable[float | None]) -> bool:
 
 
 def _values_by_arm(by_arm: Mapping[str, float | None]) -> str:
-    """`Existing and ElePose 6, Hybrid 5`: arms with the same number are listed together."""
+    """`“Existing” and “ElePose” 6, “Hybrid” 5`: arms with the same number are listed together."""
     by_value: dict[float | None, list[str]] = defaultdict(list)
     for name, value in by_arm.items():
-        by_value[value].append(name)
+        by_value[value].append(quoted(name))
     return ", ".join(f"{listed(names)} {'unknown' if v is None else f'{v:,.0f}'}" for v, names in by_value.items())
 
 
@@ -157,9 +157,9 @@ def _edges(results: Results, rows: Sequence[BudgetRow]) -> str:
         for end, limit in at_edge(space.get(setting), value)
     )
     edges = [
-        f"{setting} of {name} at the {end} end {_number(limit)} for {count} of {tunings} seeds"
+        f"{setting} of {quoted(name)} at the {end} end {_number(limit)} for {count} of {tunings} seeds"
         if value is None
-        else f"{setting} = {_number(value)} of {name} at the {end} end {_number(limit)}"
+        else f"{setting} = {_number(value)} of {quoted(name)} at the {end} end {_number(limit)}"
         for (name, setting, end, limit, value, tunings), count in found.items()
     ]
     if not edges:
@@ -204,12 +204,12 @@ def _different_code(results: Results) -> Iterator[str]:
 
 
 def _runs(results: Results, runs: Sequence[tuple[str, int]]) -> str:
-    """`Existing seeds 1, 2, Hybrid seed 1`."""
+    """`“Existing” seeds 1, 2, “Hybrid” seed 1`."""
     by_arm: dict[str, list[str]] = defaultdict(list)
     for arm, seed in runs:
         by_arm[arm].append(str(seed))
     return ", ".join(
-        f"{label(results, arm)} {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}"
+        f"{quoted(label(results, arm))} {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}"
         for arm, seeds in by_arm.items()
     )
 
@@ -218,7 +218,9 @@ def _few_seeds(results: Results) -> str:
     n = len(results.study.seeds)
     if n >= MIN_SEEDS:
         return ""
-    return f"{counted(n, 'seed')}: fewer than {MIN_SEEDS} give no verdict, and only a large difference can show."
+    if n == 1:
+        return "1 seed: there is no interval, no verdict, and no telling a difference from chance."
+    return f"{n} seeds: fewer than {MIN_SEEDS} give no verdict, and only a large difference can show."
 
 
 def same_test_data(results: Results) -> list[str] | None:

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from ablate.analysis import numbers
 from ablate.analysis.costs import COSTS
+from ablate.analysis.phrasing import listed, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import figures_lines, tables_figures, tables_results
@@ -147,11 +148,11 @@ def examples(analysis: Analysis, pictures: Pictures) -> list[Block]:
 
 
 def _condition_words(analysis: Analysis) -> str:
-    drawn = [analysis.labels[arm] for arm in figures_lines.drawn(analysis)]
+    drawn = [quoted(analysis.labels[arm]) for arm in figures_lines.drawn(analysis)]
     trained = [row for row in analysis.matrix if not row.reference]
-    shown = f"The pictures show {', '.join(drawn)}; the tables have every arm. " if len(drawn) < len(trained) else ""
+    shown = f"The pictures show {listed(drawn)}; the tables have every arm. " if len(drawn) < len(trained) else ""
     return (
         f"{shown}Bands and ± are 95 % intervals over seeds; a band that reaches past the frame is cut. Δ is the paired "
-        f"difference to {analysis.labels[analysis.baseline]}. These tables look for where a difference comes from; "
-        "their intervals are not corrected for their number."
+        f"difference to {quoted(analysis.labels[analysis.baseline])}. These tables look for where a difference comes "
+        "from; their intervals are not corrected for their number."
     )

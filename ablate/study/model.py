@@ -84,6 +84,7 @@ class Arm(Frozen):
     set: dict[str, Any] = {}
     control: Control | None = None
     reference: bool = False  # never tuned; listed below the other arms in every table
+    knows_truth: bool = False  # a reference that is given part of what the arms predict: no warning compares with it
     replicate: int = Field(default=0, ge=0)  # above 0: a deliberate twin of another arm, with random streams of its own
     family: str = ""  # set by the expansion of a factor or of data sets: the arm in the file …
     level: Scalar | None = None  # … and the level, or the name of the data set

@@ -123,6 +123,13 @@ def _baseline(study: Study, _: Names) -> Iterator[Problem]:
         yield _problem("baseline", "must not be a reference arm", study.baseline, hint)
 
 
+def _knows_truth(study: Study, _: Names) -> Iterator[Problem]:
+    for name, arm in study.arms.items():
+        if arm.knows_truth and not arm.reference:
+            rule = "is for a reference: an arm that is given the truth is no fair comparison"
+            yield _problem(place("arms", name, "knows_truth"), rule, True, "reference = true")
+
+
 def _seeds(seeds: list[int], location: str) -> Iterator[Problem]:
     for seed, count in Counter(seeds).items():
         if count > 1:
@@ -423,6 +430,7 @@ _RULES = (
     Rule(_arm_names, ("arms",), stored=True),
     Rule(_command_words, ("arms",)),
     Rule(_baseline, ("baseline", "arms"), stored=True),
+    Rule(_knows_truth, ("arms",), stored=True),
     Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
     Rule(_tuning_seeds, ("tuning",), stored=True),
     Rule(_seeds_apart, ("seeds", "tuning")),

@@ -116,10 +116,10 @@ def test_a_comparison_over_people_in_words(tmp_path: Path, hypotheses: list[Any]
     frames = {"existing": frame({3: [7.0], 5: [8.0]}), "hybrid": frame({3: [6.0], 5: [8.5]})}
     (row,) = population_rows(load(SCORES, frames=frames, folder=tmp_path, hypotheses=hypotheses))
     assert row.declared == bool(hypotheses)
-    assert row.sentence.startswith("Hybrid against Existing only in azimuth error: −0.25")
-    assert row.sentence.endswith(
-        "2 test subjects, better in 1 of 2; descriptive only, so few people say little of others."
-    )
+    assert row.sentence.startswith("“Hybrid” against “Existing only” in azimuth error: −0.25")
+    beyond = ", by more than 0.5° in 1" if hypotheses else ""  # person 3 by 1.0
+    assert f"2 test subjects, better in 1 of 2{beyond}; descriptive only, so few people say little" in row.sentence
+    assert row.sentence.endswith("every person counts the same here, and over all examples the difference is −0.52°.")
 
 
 def test_one_person_in_words(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class TestAdopt:
         assert (answer.code, json.loads(answer.out)) == (0, expected)
         page = (folder / "reports/t/report.md").read_text()
         first = page[: page.index("| Arm |")]
-        assert "**By these adopted results, it is supported that B improves on A in score" in first
+        assert "**By these adopted results, it is supported that “B” improves on “A” in score" in first
         assert "**Adopted:** these scores were computed elsewhere and read from t.csv; no run was made here." in first
         for word in ("the same tuning and training budget", "the same data in the same order"):
             assert word in first
@@ -351,7 +351,9 @@ class TestAdopt:
         )
         assert answer.code == 0
         assert results("t", Workspace()).study.metrics == ["test-acc.p", "test-acc.q"]
-        assert "it is supported that B improves on A in test/acc (q)" in (folder / "reports/t/report.md").read_text()
+        assert (
+            "it is supported that “B” improves on “A” in test/acc (q)" in (folder / "reports/t/report.md").read_text()
+        )
         of_both = cli(
             "adopt", "t.csv", "--baseline", "A", "--metric", "test/acc:higher", "--hypothesis", "B:A:test/acc"
         )

@@ -89,7 +89,7 @@ class TestWhatIsNotKnown:
         results = load(written(tuning=tuning, arms=arms))
         assert "Every arm was allotted the same trials and space." in page(results)
         assert analyse(results).warnings[0] == (
-            "The tuning budgets were not alike (budget of a tuning run: plain 4, dropout 8)."
+            "The tuning budgets were not alike (budget of a tuning run: “plain” 4, “dropout” 8)."
         )
 
     def test_counted_epochs_are_shown_without_a_number_that_was_allotted(self) -> None:
@@ -113,7 +113,7 @@ class TestWhatIsNotKnown:
         assert table(text, "Model")[0] == ["Model", "Parameters", "Adds to plain", "Exactly"]
         assert "FLOPs" not in text
         assert table(text, "Arm | Parameters")[1][:2] == ["plain", "1.2k"]
-        assert ", at the same number of parameters as plain." in text
+        assert ", at the same number of parameters as “plain”." in text
         text = page(load(written(function=True), {"cost/flops": 2400.0}))
         assert table(text, "Model")[0] == ["Model", "FLOPs of one example"]
         assert "FLOPs are theoretical" in text
@@ -217,7 +217,7 @@ class TestOneSplit:
 
     def test_an_exploratory_and_untuned_one_says_so_too(self) -> None:
         answer = analyse(load(written(ONE_SPLIT, tuning=None, hypotheses=[]))).answers[0]
-        assert answer.startswith("Exploratory, on validation, no hypothesis was declared: Dropout has a lower loss")
+        assert answer.startswith("Exploratory, on validation, no hypothesis was declared: “dropout” has a lower loss")
         declared = analyse(load(written(ONE_SPLIT, tuning=None))).answers[0]
         assert declared.startswith("For these untuned settings and this data, on validation, it is supported")
 

@@ -38,7 +38,7 @@ def test_hypotheses_come_after_the_matrix_with_verdict_margin_and_reason(tmp_pat
     assert header in section_text
     assert "| Hybrid | Existing only | Azimuth error (°) | " in section_text
     assert " | 0.5° | " in section_text
-    assert "- Hybrid against Existing only, Azimuth error (°): " in section_text
+    assert "- “Hybrid” against “Existing only”, Azimuth error (°): " in section_text
     assert "over both sides of this hypothesis" in section_text
 
 
