@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ablate.study import Arm, Control, Problem, Study
 from ablate.study.resolve import Settings, lookup, paths
 from ablate.untrusted.wording import listing, nearest, place
 
+CHANGES_NO_RUN = ("same_information",)
 ON_REFERENCES = ("shuffle_input", "drop_input", "drop_joints")
+SETTING_INSTEAD = "a setting of the script that does it, and an arm that sets it"
 NAMES = (*ON_REFERENCES, "freeze")
 
 
@@ -45,6 +48,8 @@ def control_rules(study: Study, arms: Mapping[str, Settings]) -> Iterator[Proble
             yield Problem("", location, "needs at least two examples in a batch", "training.batch_size = 1")
         if arm.reference:
             yield from _on_reference(name, arm.control)
+        if study.trainer != "built-in" and name in arms:
+            yield from _not_honoured(study, name, arm.control, arms[name]["run"])
         yield from _match(study, name, arm, arms)
 
 
@@ -77,6 +82,25 @@ def _on_reference(name: str, control: Control) -> Iterator[Problem]:
         if getattr(control, key):
             rule = "must not be set on a reference, which is not trained: only its inputs can be shuffled or dropped"
             yield Problem("", place("arms", name, "control", key), rule)
+
+
+def _not_honoured(study: Study, name: str, control: Control, section: Mapping[str, Any]) -> Iterator[Problem]:
+    """Controls that change runs of a command or a function, which has not declared that it carries them out.
+
+    `section`: the arm's settings of the run.
+    """
+    kind, honours = study.trainer, section.get("honours", [])
+    for key in sorted(control.model_dump(exclude_defaults=True).keys() - {*CHANGES_NO_RUN}):
+        location = place("arms", name, "control", key)
+        if key == "match_parameters":
+            yield Problem("", location, f"is done by the built-in loop, not for a {kind}", "", SETTING_INSTEAD)
+        elif key not in honours:
+            taken = f"{{{key}}} in the command" if kind == "command" else f'settings["{key}"] in the function'
+            hint = f'honours = ["{key}"] in [settings.run] and {taken}, or {SETTING_INSTEAD}'
+            yield Problem("", location, f"is done by a {kind} only where it declares so", "", hint)
+        elif kind == "command" and any("," in thing for thing in getattr(control, key)):
+            rule = "must not hold a comma, which separates the names in a command"
+            yield Problem("", location, rule, listing(getattr(control, key)))
 
 
 def _match(study: Study, name: str, arm: Arm, arms: Mapping[str, Settings]) -> Iterator[Problem]:

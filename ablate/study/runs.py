@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from ablate.study.command_template import is_placeholder_of
+
 Scalar = bool | int | float | str
 DATASET_CHARS = 36  # of a data digest: MLflow stores no more
 Phase = Literal["tune", "compare", "train"]
@@ -17,7 +19,7 @@ Split = Literal["test", "val"]
 TrainerKind = Literal["built-in", "command", "function", "adopted"]  # adopted: trained elsewhere, scores alone
 DEFAULT_CODE = ("**/*.py",)  # of a command, below the study's folder
 # Of [settings.run]: where the code and its inputs are and how long it may take, not what it computes.
-NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "selection")
+NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "honours", "selection")
 
 
 def trainer_kind(settings: Mapping[str, Any]) -> TrainerKind:
@@ -64,7 +66,19 @@ def key_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of the settings that is in a run's key."""
     if "run" not in settings:
         return settings
-    return {**settings, "run": {name: value for name, value in settings["run"].items() if name not in NOT_IN_KEY}}
+    run = {name: value for name, value in settings["run"].items() if name not in NOT_IN_KEY}
+    if settings["run"].get("honours") and "command" in run:
+        run["command"] = _words_without_controls(settings)
+    return {**settings, "run": run}
+
+
+def _words_without_controls(settings: Mapping[str, Any]) -> list[str]:
+    """The words of a command but those that a control makes and this run, which does not have it, is started without.
+
+    So a study may get a control after its other arms have run.
+    """
+    absent = set(settings["run"]["honours"]) - settings.get("control", {}).keys()
+    return [word for word in settings["run"]["command"] if not is_placeholder_of(word, absent)]
 
 
 class NamedRun:

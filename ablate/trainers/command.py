@@ -17,7 +17,7 @@ from typing import Any
 
 from ablate.study import InputError, Problem, RunResult, RunSpec
 from ablate.study.command_template import fill, fill_word
-from ablate.study.run_rules import RunSection, setting_values
+from ablate.study.run_rules import RunSection, honoured_controls, setting_values
 from ablate.study.runs import compared_split
 from ablate.trainers import child_process, provenance
 from ablate.trainers.child_process import POLL_S, Child
@@ -80,7 +80,8 @@ def _artifacts(folder: Path, progress_log: ProgressLog) -> Path:
 def command_line(spec: RunSpec, context: Context, own: Path, scores_file: Path) -> tuple[list[str], dict[str, str]]:
     """The words of the command, every placeholder replaced, and its environment but for the choice of a GPU."""
     section = spec.settings["run"]
-    values = setting_values(section) | {
+    values = setting_values(section) | honoured_controls(spec.settings)
+    values |= {
         "seed": spec.own_seed,
         "out": str(scores_file.resolve()),
         "dir": str(own.resolve()),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.study import InputError, Problem, RunResult, RunSpec, Split, components
-from ablate.study.run_rules import RunSection, run_settings
+from ablate.study.run_rules import RunSection, honoured_controls, run_settings
 from ablate.study.runs import compared_split
 from ablate.trainers import provenance
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
@@ -38,7 +38,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     code = provenance.code_digest(spec.settings, context.study_dir, source=source)
     split = compared_split(spec.settings)
     run = _run_object(spec, context, folder, progress_log, split)
-    settings = copy.deepcopy(run_settings(spec.settings["run"]))
+    settings = copy.deepcopy(run_settings(spec.settings["run"])) | honoured_controls(spec.settings)
     started = time.perf_counter()
     with _in_folder(context.study_dir / section.cwd), _thread_variables(context.threads):
         seed_generators(run.seed, context.threads)  # for what the module draws when it is imported

@@ -122,6 +122,25 @@ def test_what_has_changed_since_is_told(script: ScriptProject, cli: Cli) -> None
     assert script.results != before
 
 
+def test_a_control_that_the_script_honours(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    assert cli("run", "dropout.toml", "--only", "plain").code == 0
+    script.edit(
+        ("lr = 0.05", 'lr = 0.05\nhonours = ["freeze"]'),
+        ('"--seed={seed}"', '"--seed={seed}", "{freeze?--dropout}"'),
+        ("[arms.plain]", "[arms.frozen]\ncontrol.freeze = ['head']\n[arms.plain]"),
+    )
+    assert cli("run", "dropout.toml").code == 0
+    scores = script.scores()
+    assert [scores["frozen", seed, "test/loss"] for seed in range(1, 6)] == [
+        scores["dropout", seed, "test/loss"] for seed in range(1, 6)
+    ]
+    assert len(script.records()) == 15  # those of `plain` were not done again
+    report = (script.folder / "reports" / "dropout" / "report.md").read_text()
+    told = "that the command does what the controls ask, which ablate only passes on: freeze of frozen"
+    assert told in report.split("\n## ")[0]
+
+
 @pytest.mark.parametrize("words", ['"python", "../train.py"', '"python", "train.py"'])
 def test_a_script_outside_the_studys_folder_counts(script: ScriptProject, cli: Cli, words: str) -> None:
     script.without_tuning()

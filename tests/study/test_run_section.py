@@ -111,7 +111,34 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
             "vary: a command draws its own split",
         ),
         ('name = "dropout"', 'name = "dropout"\ncatalogue = "a:B"', "catalogue: a command computes its own scores"),
-        ("[arms.dropout]", "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]", "is done by the built-in loop"),
+        (
+            "[arms.dropout]",
+            "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]",
+            'arms.dropout.control.freeze: is done by a command only where it declares so; honours = ["freeze"] in '
+            "[settings.run] and {freeze} in the command, or a setting of the script that does it, and an arm that "
+            "sets it",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["drop_inputs"]',
+            "settings.run.honours[0]: must be one of 'shuffle_input', 'drop_input', 'drop_joints' or 'freeze'",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["freeze"]',
+            "settings.run.honours: names a control without a placeholder in the command or in env, so the script would "
+            "not be told (got freeze); write {freeze} where the script takes the names",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["freeze"]\nfreeze = true',
+            "settings.run.freeze: is a control that this section honours and cannot be a setting",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["freeze", "freeze"]',
+            "settings.run.honours: must not repeat a control",
+        ),
         (
             'direction = "lower"',
             'direction = "lower"\nval = "loss"\ntest = "loss"',
@@ -212,6 +239,29 @@ class TestKey:
         assert self.key(loaded(folder, ('["numbers.txt"]', '["moved/numbers.txt"]'))) == before
         (folder / "moved" / "numbers.txt").write_text("2\n")
         assert self.key(loaded(folder)) != before
+
+    def test_a_control_may_be_added_after_the_other_arms_have_run(self, folder: Path) -> None:
+        before = loaded(folder)
+        after = loaded(
+            folder,
+            ("lr = 0.05", 'lr = 0.05\nhonours = ["drop_input", "freeze"]'),
+            ('"--seed={seed}", ', '"--seed={seed}", "{drop_input?--drop}", "{drop_input}", "{freeze?--frozen}", '),
+            (
+                "[tuning]",
+                "[arms.bare]\ncontrol.drop_input = ['x']\n[arms.bare-y]\ncontrol.drop_input = ['y']\n[tuning]",
+            ),
+        )
+        assert [self.key(after, arm) for arm in ("plain", "dropout")] == [
+            self.key(before, arm) for arm in ("plain", "dropout")
+        ]
+        assert len({self.key(after, arm) for arm in after.study.arms}) == 4
+        old = amend.document(before.study, before.catalogue, before.digests, command="", today="")
+        assert amend.amend(old, after.study, has_runs=True) == ["arms bare, bare-y added"]
+
+    def test_a_word_that_holds_more_than_a_control_is_in_it(self, folder: Path) -> None:
+        before = self.key(loaded(folder))
+        edits = ("lr = 0.05", 'lr = 0.05\nhonours = ["freeze"]'), ('"--seed={seed}"', '"--seed={seed}", "-f={freeze}"')
+        assert self.key(loaded(folder, *edits)) != before
 
     @pytest.mark.parametrize("line", ['code = ["*.py"]', "timeout_s = 5", 'selection = "best-val"', "resumes = true"])
     def test_what_changes_no_run_is_not_in_it(self, folder: Path, line: str) -> None:
