@@ -65,6 +65,7 @@ def _owners_word(study: Study, trainer: _Trainer) -> Iterator[str]:
         yield "that runs of one seed are pairs at all, for the command does not take {seed}"
     yield "that all arms see the same data in the same order"
     yield from _controls(study)
+    yield from _counts(study)
     if not all(section.get("inputs") for section in sections):
         yield "that the data stays the same from run to run, for the study names no inputs"
     if any("budget" in section for section in sections):
@@ -86,6 +87,11 @@ def _controls(study: Study) -> Iterator[str]:
     done = [f"{key} of {listing(arms)}" for key, arms in by_name.items() if arms]
     if done:
         yield f"that the {study.trainer} does what the controls ask, which ablate only passes on: {', '.join(done)}"
+
+
+def _counts(study: Study) -> Iterator[str]:
+    if any(arm.control is not None and arm.control.match_parameters for arm in study.arms.values()):
+        yield "that what counts the parameters, which ablate matches, counts those that a run trains"
 
 
 def _weights(sections: Sequence[Mapping[str, Any]]) -> Iterator[str]:

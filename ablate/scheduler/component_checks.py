@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,7 @@ from ablate.planning import plan
 from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.shutdown import Interrupted
 from ablate.scheduler.workspace import Workspace, resolve_device
-from ablate.study import InputError, Problem, Study, components
-from ablate.study.runs import TrainerKind
+from ablate.study import InputError, Problem, RunSpec, Study, components
 from ablate.trainers.errors import RunFailed
 from ablate.untrusted.wording import nearest, place
 
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from ablate.trainers.contract import Batch, Data
 
 
-CHECKED: Mapping[TrainerKind, str] = {  # what a check has looked at, by trainer
+CHECKED: Mapping[str, str] = {  # what a check has looked at, by trainer
     "built-in": "every component was imported and built, and every untrained network scored on validation examples; "
     "nothing was trained",
     "command": "every program and placeholder was found; no command was run",
     "function": "every function was imported and takes its arguments; none was called",
+    "command that counts": "every program and placeholder was found, and every arm's parameters were counted; nothing "
+    "else was run",
+    "function that counts": "every function was imported and takes its arguments, and every arm's parameters were "
+    "counted; nothing else was called",
 }
 
 
@@ -38,18 +42,29 @@ class BuiltData(NamedTuple):
     validation: Batch
 
 
-def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
+def what_was_checked(study: Study) -> str:
+    """What `build_all` has looked at and what not, for a person."""
+    return CHECKED[f"{study.trainer} that counts" if study.settings.get("run", {}).get("parameters") else study.trainer]
+
+
+def build_all(loaded: LoadedStudy, workspace: Workspace) -> dict[str, int]:
     """Build every arm's data, model and loss once. Raises InputError with every problem found.
+
+    Returns the numbers of parameters that were counted for commands and functions: see `Context.counted`.
 
     Components may change the working folder and the environment: both are restored at the end, but not between two
     components, as they are not restored between the components of a run. Call it inside
     `StopRequest.handling_signals`, where Ctrl-C raises Interrupted: a KeyboardInterrupt then comes from a component.
     """
-    problems_of = _problems if loaded.study.trainer == "built-in" else _run_problems
+    counted: dict[str, int] = {}
     with _process_state_restored(workspace.working_folder):
-        problems = list(dict.fromkeys(problems_of(loaded, workspace)))
+        if loaded.study.trainer == "built-in":
+            problems = _problems(loaded, workspace)
+        else:
+            problems = _run_problems(loaded, workspace, counted)
     if problems:
-        raise InputError(*problems)
+        raise InputError(*dict.fromkeys(problems))
+    return counted
 
 
 def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
@@ -114,8 +129,11 @@ def _first_pass_problems(
     return []
 
 
-def _run_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
-    """What is wrong with the arms' commands or functions on this machine. None is run."""
+def _run_problems(loaded: LoadedStudy, workspace: Workspace, counted: dict[str, int]) -> list[Problem]:
+    """What is wrong with the arms' commands or functions on this machine. None is run but those that count parameters.
+
+    Their numbers are added to `counted`.
+    """
     from ablate.trainers import command, function
 
     check = command.check if loaded.study.trainer == "command" else function.check
@@ -125,7 +143,25 @@ def _run_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
     for spec in specs:
         with _collecting(problems, str(loaded.path), "settings.run"):
             problems += check(spec, context)
+    if not problems:
+        problems = [problem for spec in specs for problem in _count_problems(spec, context, counted)]
     return [problem._replace(file=str(loaded.path)) for problem in problems]
+
+
+def _count_problems(spec: RunSpec, context: Context, counted: dict[str, int]) -> list[Problem]:
+    """What is wrong with the count of a run's parameters, and with the search of a value that matches them."""
+    from ablate.trainers.parameters import Counter
+
+    if not spec.settings["run"].get("parameters"):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        counter = Counter(context, Path(folder), Path(folder, "log"), lambda: None, counted)
+        try:
+            counter.count(counter.matched(spec))
+        except InputError as error:
+            control = f"{place('arms', spec.arm)}.control."
+            return [p._replace(place=p.place.replace("control.", control, 1)) for p in error.problems]
+    return []
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class RunSection(BaseModel):
     pattern: str = ""  # regular expression for the scores on stdout, with the groups `name` and `value`
     scores: Literal["mlflow"] | None = None  # the script logs them itself, to the run that its environment names
     honours: list[Honoured] = []  # controls that the script or function carries out itself
+    parameters: Any = None  # a command or, for a function, an import path, that counts the parameters of a run
     test: Literal["", "none"] = ""  # "none": there is one split, the one that tuning uses
     selection: Literal["final", "best-val"] = "final"  # which weights were scored; for the report's words alone
 
@@ -97,6 +98,8 @@ def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem
     for name in BUILT_IN:
         if name in section:
             yield Problem("", f"{location}.{name}", "is a placeholder of ablate's own and cannot be a setting", name)
+    if parsed.parameters is not None:
+        yield from _parameters_rules(parsed, f"{location}.parameters")
     for name in parsed.honours:
         if name in section:
             rule = "is a control that this section honours and cannot be a setting"
@@ -116,12 +119,26 @@ def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem
                 )
 
 
-def _as_list(command: str) -> str:
+def _parameters_rules(section: RunSection, location: str) -> Iterator[Problem]:
+    """What counts the parameters is named as what trains is: by a list of words, or by an import path."""
+    counts = section.parameters
+    if section.function is not None:
+        if not isinstance(counts, str) or not IMPORT_PATH.fullmatch(counts):
+            hint = "for a function it is one: def count(settings) -> int"
+            yield Problem("", location, IMPORT_PATH_RULE, shown(counts), hint)
+    elif isinstance(counts, str):
+        rule = "must be a list of words, not a shell command"
+        yield Problem("", location, rule, shown(counts), _as_list(counts, "parameters"))
+    elif not isinstance(counts, list) or not counts or not all(isinstance(word, str) for word in counts):
+        yield Problem("", location, "must be a list of words, of which there is one", shown(counts))
+
+
+def _as_list(command: str, key: str = "command") -> str:
     try:
         words = shlex.split(command)
     except ValueError:
         return ""
-    return f"write command = [{', '.join(shown(word) for word in words)}]"
+    return f"write {key} = [{', '.join(shown(word) for word in words)}]"
 
 
 def _pattern_rules(pattern: str, location: str) -> Iterator[Problem]:
@@ -141,17 +158,19 @@ def placeholder_rules(section: Mapping[str, Any], location: str) -> Iterator[Pro
     values = setting_values(section)
     honoured = section.get("honours", [])
     used: set[str] = set()
-    for at, word in templates(section).items():
+    counting = {f"parameters[{index}]": word for index, word in enumerate(section.get("parameters") or ())}
+    for at, word in (counting | templates(section)).items():
         try:
             found = list(placeholders(word))
         except TemplateError as error:
             yield Problem("", f"{location}.{at}", str(error), shown(word))
             return
         for placeholder in found:
-            used.add(placeholder.name)
+            if at not in counting:
+                used.add(placeholder.name)
             if placeholder.name in honoured:
                 continue
-            is_word = placeholder.alone and at.startswith("command")
+            is_word = placeholder.alone and not at.startswith("env")
             yield from _placeholder_rules(placeholder, values, word, f"{location}.{at}", location, is_word=is_word)
     for name in sorted(values.keys() - used):
         rule = "has no placeholder in the command or in env, so it would change nothing"

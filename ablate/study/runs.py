@@ -19,7 +19,7 @@ Split = Literal["test", "val"]
 TrainerKind = Literal["built-in", "command", "function", "adopted"]  # adopted: trained elsewhere, scores alone
 DEFAULT_CODE = ("**/*.py",)  # of a command, below the study's folder
 # Of [settings.run]: where the code and its inputs are and how long it may take, not what it computes.
-NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "honours", "selection")
+NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "honours", "parameters", "selection")
 
 
 def trainer_kind(settings: Mapping[str, Any]) -> TrainerKind:
@@ -50,10 +50,16 @@ def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
     if kind == "adopted":
         return ()
     if kind == "function":
-        return (str(settings["run"]["function"]),)
+        counts = [settings["run"]["parameters"]] if is_matched(settings) else []
+        return (str(settings["run"]["function"]), *map(str, counts))
     training = settings.get("training", {})
     own = [training[name]["factory"] for name in ("optimizer", "schedule") if training.get(name)]
     return (*(str(settings[section].get("factory")) for section in ("model", "data", "loss")), *own)
+
+
+def is_matched(settings: Mapping[str, Any]) -> bool:
+    """Whether a run's control matches its parameters to another arm's, by what `settings.run.parameters` names."""
+    return "match_parameters" in settings.get("control", {}) and bool(settings.get("run", {}).get("parameters"))
 
 
 def same_components(settings: Mapping[str, Any]) -> str:
@@ -66,19 +72,25 @@ def key_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of the settings that is in a run's key."""
     if "run" not in settings:
         return settings
-    run = {name: value for name, value in settings["run"].items() if name not in NOT_IN_KEY}
-    if settings["run"].get("honours") and "command" in run:
-        run["command"] = _words_without_controls(settings)
-    return {**settings, "run": run}
+    control = settings.get("control", {})
+    in_key = {**settings, "run": _run_in_key(settings["run"], control)}
+    if match := control.get("match_parameters"):
+        of_run = _run_in_key(match["of_run"], match.get("of_control", {}))
+        in_key["control"] = {**control, "match_parameters": {**match, "of_run": of_run}}
+    return in_key
 
 
-def _words_without_controls(settings: Mapping[str, Any]) -> list[str]:
-    """The words of a command but those that a control makes and this run, which does not have it, is started without.
+def _run_in_key(section: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a `run` section that is in the key of a run with this control.
 
+    Not in it are words of a command that stand for a control which the run does not have: it is started without them.
     So a study may get a control after its other arms have run.
     """
-    absent = set(settings["run"]["honours"]) - settings.get("control", {}).keys()
-    return [word for word in settings["run"]["command"] if not is_placeholder_of(word, absent)]
+    run = {name: value for name, value in section.items() if name not in NOT_IN_KEY}
+    if section.get("honours") and "command" in run:
+        absent = set(section["honours"]) - control.keys()
+        run["command"] = [word for word in run["command"] if not is_placeholder_of(word, absent)]
+    return run
 
 
 class NamedRun:

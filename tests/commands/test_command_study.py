@@ -288,9 +288,3 @@ def test_what_is_missing_on_this_machine_is_told_before_anything_is_made(
         assert told in refused.err
         assert "Traceback" not in refused.err
     assert not (script.folder / "mlruns").exists()
-
-
-def test_a_cluster_takes_runs_of_the_loop_alone(script: ScriptProject, cli: Cli) -> None:
-    refused = cli("run", "dropout.toml", "--scheduler", "tcp://127.0.0.1:8786")
-    assert refused.code == 2
-    assert "--scheduler: sends runs of the built-in loop alone (got a study of a command); leave it out" in refused.err

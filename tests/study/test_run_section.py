@@ -16,6 +16,7 @@ from ablate.study.resolve import resolve
 SCRIPT = Path(__file__).parents[1] / "script"
 COMMAND = 'command = ["python", "train.py", "--lr={lr}", "{dropout?--dropout}", "--epochs={budget}", "--seed={seed}", '
 COMMAND += '"--out={out}"]'
+MATCH = 'control.match_parameters = { of = "dropout", by = "run.budget" }'
 
 
 @pytest.fixture
@@ -119,6 +120,32 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
             "sets it",
         ),
         (
+            "[arms.dropout]",
+            f"[arms.wide]\n{MATCH}\n[arms.dropout]",
+            "arms.wide.control.match_parameters: needs the number of parameters, which ablate cannot count for a "
+            'command; parameters = ["python", "train.py", "--count-parameters", "--width={width}"] in [settings.run], '
+            "a command that prints it",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nparameters = "python train.py"',
+            'settings.run.parameters: must be a list of words, not a shell command (got "python train.py"); write '
+            'parameters = ["python", "train.py"]',
+        ),
+        ("lr = 0.05", "lr = 0.05\nparameters = []", "settings.run.parameters: must be a list of words"),
+        ("lr = 0.05", "lr = 0.05\nparameters = [1]", "settings.run.parameters: must be a list of words"),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nparameters = ["python", "{widht}"]',
+            "settings.run.parameters[1]: the placeholder {widht} names no setting",
+        ),
+        (
+            COMMAND,
+            'function = "train:main"\nparameters = ["train"]',
+            'settings.run.parameters: must be an import path "module:attribute" (got ["train"]); for a function it is '
+            "one: def count(settings) -> int",
+        ),
+        (
             "lr = 0.05",
             'lr = 0.05\nhonours = ["drop_inputs"]',
             "settings.run.honours[0]: must be one of 'shuffle_input', 'drop_input', 'drop_joints' or 'freeze'",
@@ -166,6 +193,32 @@ def test_what_is_wrong_is_told(folder: Path, old: str, new: str, told: str) -> N
     with pytest.raises(InputError) as refused:
         loaded(folder, (old, new))
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ("run.budgets", "is not a setting of this arm (got run.budgets); did you mean 'run.budget'?"),
+        ("run.lr", "must be a whole number among the run's settings, with a placeholder in `parameters` (got run.lr)"),
+        ("run.layers", "must be a whole number among the run's settings, with a placeholder in `parameters` (got"),
+        ("run.parameters", "must be a whole number among the run's settings, with a placeholder in `parameters` (got"),
+    ],
+)
+def test_what_cannot_be_widened_is_told(folder: Path, by: str, told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        loaded(
+            folder,
+            ("lr = 0.05", 'lr = 0.05\nlayers = 3\nparameters = ["python", "train.py", "--n={budget}", "--lr={lr}"]'),
+            ("{dropout?--dropout}", "{dropout?--dropout}{layers}"),
+            ("[arms.dropout]", f"[arms.wide]\n{MATCH.replace('run.budget', by)}\n[arms.dropout]"),
+        )
+    assert f"arms.wide.control.match_parameters.by: {told}" in str(refused.value)
+
+
+def test_a_setting_that_only_the_count_takes_would_change_nothing(folder: Path) -> None:
+    edits = ("lr = 0.05", 'lr = 0.05\nwidth = 3\nparameters = ["python", "train.py", "--n={width}"]')
+    with pytest.raises(InputError, match=r"settings\.run\.width: has no placeholder in the command or in env"):
+        loaded(folder, edits)
 
 
 def test_a_twin_needs_a_seed(folder: Path) -> None:
@@ -263,7 +316,9 @@ class TestKey:
         edits = ("lr = 0.05", 'lr = 0.05\nhonours = ["freeze"]'), ('"--seed={seed}"', '"--seed={seed}", "-f={freeze}"')
         assert self.key(loaded(folder, *edits)) != before
 
-    @pytest.mark.parametrize("line", ['code = ["*.py"]', "timeout_s = 5", 'selection = "best-val"', "resumes = true"])
+    @pytest.mark.parametrize(
+        "line", ['code = ["*.py"]', "timeout_s = 5", 'parameters = ["a"]', 'selection = "best-val"', "resumes = true"]
+    )
     def test_what_changes_no_run_is_not_in_it(self, folder: Path, line: str) -> None:
         before = loaded(folder)
         after = loaded(folder, ("lr = 0.05", f"lr = 0.05\n{line}"))
