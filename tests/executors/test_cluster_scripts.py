@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,11 @@ def results(project: Project) -> bytes:
     return (project.folder / "reports" / "dropout" / "results.csv").read_bytes()
 
 
+def files(project: Project) -> Counter[str]:
+    """How many runs have a file of this name."""
+    return Counter(path.name for path in project.folder.glob("mlruns/artifacts/*/*/artifacts/**/*") if path.is_file())
+
+
 def run(project: Project, cluster: Cluster, *options: str) -> subprocess.CompletedProcess[str]:
     return project.call("run", "dropout.toml", *options, ABLATE_SCHEDULER=cluster.address)
 
@@ -76,6 +82,7 @@ def test_the_bytes_are_those_of_a_local_run(
     spread, alone = copied(kind, tmp_path / "spread"), copied(kind, tmp_path / "alone")
     for each in (spread, alone):
         each.store(initialised_store)
+        each.edit(("seeds = [1, 2, 3, 4, 5]", "seeds = [1, 2]"), file="dropout.toml")
     try:
         done = run(spread, cluster)
         assert done.returncode == 0, done.stderr + cluster.log()
@@ -84,11 +91,7 @@ def test_the_bytes_are_those_of_a_local_run(
         spread.stop()
         alone.stop()
     assert results(spread) == results(alone)
-    both = [
-        {str(file.relative_to(each.folder)).partition("/artifacts/")[2] for file in each.folder.rglob("artifacts/*")}
-        for each in (spread, alone)
-    ]
-    assert both[0] == both[1]
+    assert files(spread) == files(alone)
     records = LocalStore(spread.folder / "mlruns" / "mlflow.db").records("dropout")
     assert len({record.provenance["source_digest"] for record in records}) == 1
 
@@ -114,7 +117,7 @@ def test_a_worker_that_is_killed_leaves_nothing_of_the_script(cluster: Cluster, 
     assert left == []
     (project.folder / "go").touch()
     done = finish(process)
-    assert done.returncode == 1, done.stderr  # the other seeds are missing
+    assert done.returncode == 0, done.stderr
     assert len(list(project.folder.glob("begun-*"))) == 2  # it was done again, by the other worker
     bare = project.folder / "bare.json"
     words = ["--lr=0.05", "--epochs=4", "--seed=1", f"--out={bare}"]
