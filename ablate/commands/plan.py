@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ablate.commands.stale import notes, stale
 from ablate.planning.outdated import outdated
 from ablate.report.terminal_plan import ShownPlan
-from ablate.scheduler.component_checks import build_all, what_was_checked
+from ablate.scheduler.component_checks import CHECKED, build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load, load_stored_study, refuse_adopted
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.workspace import Workspace
@@ -36,7 +36,7 @@ def plan(
         with StopRequest().handling_signals():
             build_all(loaded, workspace)
     shown, compared = _look(loaded, workspace, ("tune", "compare"))
-    shown = replace(shown, checked=what_was_checked(loaded.study) if check else "")
+    shown = replace(shown, checked=CHECKED[loaded.study.trainer] if check else "")
     return shown, power_plan(loaded.study, loaded.catalogue, compared, difference)
 
 

@@ -76,7 +76,7 @@ def run(
     counted: dict[str, int] = {}
     with stop.handling_signals():
         if to_do:
-            counted = build_all(loaded, workspace)
+            counted = build_all(loaded, workspace, count=True)
             workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
             from ablate.tuning import optuna
@@ -127,7 +127,7 @@ def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
     stop = StopRequest()
     with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
         loaded = replace(loaded, study=_tiny(loaded.study, str(loaded.path)))
-        counted = build_all(loaded, workspace)
+        counted = build_all(loaded, workspace, count=True)
         device = resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
         scratch = replace(workspace, mlruns=Path(folder), tracking_uri=None, device=device, scheduler=None)
         tracker = _smoke_tracker(loaded.study, scratch)

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.shutdown import Interrupted
 from ablate.scheduler.workspace import Workspace, resolve_device
 from ablate.study import InputError, Problem, RunSpec, Study, components
+from ablate.study.runs import TrainerKind
 from ablate.trainers.errors import RunFailed
 from ablate.untrusted.wording import nearest, place
 
@@ -23,15 +25,11 @@ if TYPE_CHECKING:
     from ablate.trainers.contract import Batch, Data
 
 
-CHECKED: Mapping[str, str] = {  # what a check has looked at, by trainer
+CHECKED: Mapping[TrainerKind, str] = {  # what a check has looked at, by trainer
     "built-in": "every component was imported and built, and every untrained network scored on validation examples; "
     "nothing was trained",
     "command": "every program and placeholder was found; no command was run",
     "function": "every function was imported and takes its arguments; none was called",
-    "command that counts": "every program and placeholder was found, and every arm's parameters were counted; nothing "
-    "else was run",
-    "function that counts": "every function was imported and takes its arguments, and every arm's parameters were "
-    "counted; nothing else was called",
 }
 
 
@@ -42,15 +40,11 @@ class BuiltData(NamedTuple):
     validation: Batch
 
 
-def what_was_checked(study: Study) -> str:
-    """What `build_all` has looked at and what not, for a person."""
-    return CHECKED[f"{study.trainer} that counts" if study.settings.get("run", {}).get("parameters") else study.trainer]
-
-
-def build_all(loaded: LoadedStudy, workspace: Workspace) -> dict[str, int]:
+def build_all(loaded: LoadedStudy, workspace: Workspace, *, count: bool = False) -> dict[str, int]:
     """Build every arm's data, model and loss once. Raises InputError with every problem found.
 
-    Returns the numbers of parameters that were counted for commands and functions: see `Context.counted`.
+    `count`: have commands and functions count their parameters, which starts processes. Returns the numbers for
+    `Context.counted`.
 
     Components may change the working folder and the environment: both are restored at the end, but not between two
     components, as they are not restored between the components of a run. Call it inside
@@ -61,7 +55,7 @@ def build_all(loaded: LoadedStudy, workspace: Workspace) -> dict[str, int]:
         if loaded.study.trainer == "built-in":
             problems = _problems(loaded, workspace)
         else:
-            problems = _run_problems(loaded, workspace, counted)
+            problems = _run_problems(loaded, workspace, counted if count else None)
     if problems:
         raise InputError(*dict.fromkeys(problems))
     return counted
@@ -129,10 +123,10 @@ def _first_pass_problems(
     return []
 
 
-def _run_problems(loaded: LoadedStudy, workspace: Workspace, counted: dict[str, int]) -> list[Problem]:
-    """What is wrong with the arms' commands or functions on this machine. None is run but those that count parameters.
+def _run_problems(loaded: LoadedStudy, workspace: Workspace, counted: dict[str, int] | None) -> list[Problem]:
+    """What is wrong with the arms' commands or functions on this machine. None is run.
 
-    Their numbers are added to `counted`.
+    Given `counted`, those that count parameters are, and their numbers are added to it.
     """
     from ablate.trainers import command, function
 
@@ -143,9 +137,28 @@ def _run_problems(loaded: LoadedStudy, workspace: Workspace, counted: dict[str, 
     for spec in specs:
         with _collecting(problems, str(loaded.path), "settings.run"):
             problems += check(spec, context)
-    if not problems:
+            if not problems and (counting := _counting(spec)):
+                wrong = check(counting, context) if "command" in counting.settings["run"] else _no_count(counting)
+                problems += [p._replace(place=p.place.replace("run.command", "run.parameters")) for p in wrong]
+    if not problems and counted is not None:
         problems = [problem for spec in specs for problem in _count_problems(spec, context, counted)]
     return [problem._replace(file=str(loaded.path)) for problem in problems]
+
+
+def _counting(spec: RunSpec) -> RunSpec | None:
+    """The run with what counts its parameters in the place of what trains it; None where nothing counts them."""
+    section = spec.settings["run"]
+    kind = "command" if "command" in section else "function"
+    if not section.get("parameters"):
+        return None
+    return replace(spec, settings={**spec.settings, "run": {**section, kind: section["parameters"]}})
+
+
+def _no_count(spec: RunSpec) -> list[Problem]:
+    """What is wrong with a function that counts parameters. It is not called."""
+    location, path = "settings.run.parameters", spec.settings["run"]["function"]
+    counts = components.load_component(path, file="", place=location)
+    return [] if callable(counts) else [Problem("", location, "must be a function: def count(settings) -> int", path)]
 
 
 def _count_problems(spec: RunSpec, context: Context, counted: dict[str, int]) -> list[Problem]:

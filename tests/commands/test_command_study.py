@@ -23,6 +23,8 @@ from ablate.study.catalogue import catalogue_of
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 SCRIPT = Path(__file__).parents[1] / "script"
+COUNTS = 'width = 3\nparameters = ["python", "train.py", "--count", "--width={width}", "{dropout?--dropout}"]'
+WIDE = '[arms.wide]\ncontrol.match_parameters = { of = "dropout", by = "run.width" }'
 Cli = Callable[..., Any]
 
 
@@ -288,3 +290,39 @@ def test_what_is_missing_on_this_machine_is_told_before_anything_is_made(
         assert told in refused.err
         assert "Traceback" not in refused.err
     assert not (script.folder / "mlruns").exists()
+
+
+def test_an_arm_as_large_as_another(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    script.edit(("seeds = [1, 2, 3, 4, 5]", "seeds = [1]"), ("lr = 0.05", f"lr = 0.05\n{COUNTS}"))
+    script.edit(("[arms.plain]", f"{WIDE}\n[arms.plain]"), ('"--seed={seed}"', '"--seed={seed}", "--width={width}"'))
+    counts = 'args = parser.parse_args()\nif args.count:\n    open("counts", "a").write("x")\n    '
+    counts += "print(10 * args.width + 1 + 100 * args.dropout)\n    raise SystemExit\n"
+    flags = 'parser.add_argument("--count", action="store_true")\nparser.add_argument("--width", type=int, default=1)\n'
+    script.edit(
+        ("args = parser.parse_args()\n", flags + counts), ("type=Path, required=True", "type=Path"), file="train.py"
+    )
+
+    assert cli("plan", "dropout.toml", "--check").code == 0
+    assert not (script.folder / "counts").exists()
+    done = cli("run", "dropout.toml")
+    assert done.code == 0, done.err
+    by_arm = {record.arm: record for record in script.records()}
+    assert {arm: record.scores["cost/parameters"] for arm, record in by_arm.items()} == {
+        "plain": 31, "dropout": 131, "wide": 131,
+    }  # fmt: skip
+    assert by_arm["wide"].provenance["matched/run.width"] == "13"
+    assert len((script.folder / "counts").read_text()) < 12  # those before the runs: none was asked again
+    report = (script.folder / "reports" / "dropout" / "report.md").read_text()
+    assert "that what counts the parameters, which ablate matches, counts those that a run trains" in report
+
+    script.edit(("print(10 * args.width + 1", "print(-10 * args.width + 1"), file="train.py")
+    refused = cli("run", "dropout.toml", "--smoke")
+    assert refused.code == 2
+    told = "settings.run.parameters: must print the number of parameters, a whole number of at least 1, as its last "
+    assert f'{told}line (got "-29")' in refused.err
+    assert "Traceback" not in refused.err
+    script.edit(('parameters = ["python", "train.py"', 'parameters = ["python", "tran.py"'))
+    refused = cli("plan", "dropout.toml", "--check")
+    assert refused.code == 2
+    assert "settings.run.parameters: no such script in" in refused.err
