@@ -94,6 +94,11 @@ class Child:
             lines = [line.decode("utf-8", "replace").rstrip() for line in self._last]
         return "\n".join([line for line in lines if line][-count:])[-characters:]
 
+    def said(self) -> str:
+        """The last lines of its output, to follow a reason; "" where there are none."""
+        last = self.last_lines()
+        return f"; its last lines:\n{last}" if last else ""
+
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
@@ -150,6 +155,15 @@ class Child:
             self._left_out += len(line) - len(kept)
             self._log.write(kept)
             self._log.flush()
+
+
+def ending(code: int) -> str:
+    """How a command with this exit code other than 0 has ended, to follow its name."""
+    if code > 0:
+        return f"ended with exit code {code}"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"was ended by signal {-code}"
 
 
 def _last_break(text: bytes) -> int:

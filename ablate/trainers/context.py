@@ -49,6 +49,7 @@ class Context:
     function: SentFunction | None = None  # in place of the one that `settings.run.function` names
     environment: Mapping[str, str] = field(default_factory=dict)  # with which a script logs to its own MLflow run
     pruning: Pruning | None = None  # of this run alone, a trial
+    counted: Mapping[str, int] = field(default_factory=dict)  # parameters that were counted before: see `parameters`
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / run.folder_name

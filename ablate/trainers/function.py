@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ablate.study import InputError, Problem, RunResult, RunSpec, Split, components
-from ablate.study.run_rules import RunSection, run_settings
+from ablate.study.run_rules import RunSection, honoured_controls, run_settings
 from ablate.study.runs import compared_split
 from ablate.trainers import provenance
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
 from ablate.trainers.function_run import Run, plain_number
 from ablate.trainers.given_scores import by_split, named_scores, pruned_scores
+from ablate.trainers.parameters import Counter, matched_setting
 from ablate.trainers.progress_log import ProgressLog
 from ablate.untrusted.wording import shown
 
@@ -38,7 +39,9 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     code = provenance.code_digest(spec.settings, context.study_dir, source=source)
     split = compared_split(spec.settings)
     run = _run_object(spec, context, folder, progress_log, split)
-    settings = copy.deepcopy(run_settings(spec.settings["run"]))
+    counter = Counter(context, folder / "count", context.log_file(spec), progress_log.safe_point)
+    matched, counted = counter.of_run(spec)
+    settings = copy.deepcopy(run_settings(matched.settings["run"])) | honoured_controls(spec.settings)
     started = time.perf_counter()
     with _in_folder(context.study_dir / section.cwd), _thread_variables(context.threads):
         seed_generators(run.seed, context.threads)  # for what the module draws when it is imported
@@ -59,9 +62,10 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         flat, names = by_split(given, context.metric_names)
         numbers = {name: plain_number(value) for name, value in flat.items()}
         scores = named_scores(numbers, names, spec.phase, split)
-    counts = {"count/epochs": float(len(history))} if history else {}
+    counts = counted | ({"count/epochs": float(len(history))} if history else {})
     machine = provenance.environment if "torch" in sys.modules else provenance.machine
-    facts = {"source_digest": code, **machine(context.device, context.threads), **run.facts}
+    facts = {"source_digest": code, **matched_setting(spec, matched)}
+    facts |= {**machine(context.device, context.threads), **run.facts}
     timings = {"time/train_s": ended - called, "time/total_s": ended - started}
     artifacts = None
     if spec.phase != "tune":  # the log of a tuning run may name test scores

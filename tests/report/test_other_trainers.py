@@ -19,10 +19,12 @@ from toy_script import STUDY, load, written
 from ablate.analysis import results as tables
 from ablate.analysis.compare import arm_comparisons, scored_metrics
 from ablate.analysis.power_plan import power_plan
+from ablate.analysis.promises import promises
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
 from ablate.report import build, figures, figures_lines, markdown, style, terminal, terminal_compare
 from ablate.report.outline import outline
+from ablate.study import Study
 from ablate.study.catalogue import catalogue_of
 
 UNKNOWN = r"(?i)parameter|flops|latency|people|person|camera|recording|training length|epoch|examples|overlap"
@@ -289,6 +291,15 @@ class TestPromises:
         _, owners_word = self.clauses({"selection": "final"}, arms=arms)
         assert "that the scores of some arms are those of the last weights" in owners_word
         assert "that the scores of some arms are those of the weights that did best on validation" in owners_word
+
+    @pytest.mark.parametrize(("function", "trainer"), [(False, "command"), (True, "function")])
+    def test_controls_are_the_trainers(self, function: bool, trainer: str) -> None:
+        controls = {"dropout": {"drop_input": ["x"], "freeze": ["a", "b"]}, "shuffled": {"drop_input": ["y"]}}
+        arms = {"plain": {}, **{name: {"control": control} for name, control in controls.items()}}
+        study = written({"honours": ["drop_input", "freeze"]}, function=function, arms=arms, tuning=None)
+        (clause,) = [c for c in promises(Study.model_validate(study)).owners_word if "control" in c]
+        told = f"that the {trainer} does what the controls ask, which ablate only passes on: "
+        assert clause == told + "drop_input of dropout, shuffled, freeze of dropout"
 
     def test_one_split_and_no_tuning_promise_less(self) -> None:
         enforced, owners_word = self.clauses(ONE_SPLIT, tuning=None)

@@ -83,6 +83,22 @@ class TestStart:
         given = json.loads(next(line for line in log.splitlines() if line.startswith("ARGUMENTS ")).partition(" ")[2])
         assert given == ["--lr=0.0001", "--x", "8", "16", "3", "3-compare", "{}", "a b", "cpu", "2", "true"]
 
+    def test_a_control_is_the_names_in_it(self, script: Script, context: Context) -> None:
+        source = GIVES_SCORES + "\nimport os\nprint('ARGUMENTS', json.dumps([*sys.argv[2:], os.environ['FROZEN']]))"
+        words = ["{out}", "--drop={drop_input}", "{drop_input?--dropped}", "{drop_input}", "{freeze?--frozen}"]
+        section = {"honours": ["drop_input", "freeze"], "env": {"FROZEN": "{freeze}"}}
+        for control, told in (
+            ({"drop_input": ["hat", "coat"]}, ["--drop=hat,coat", "--dropped", "hat", "coat", ""]),
+            ({"freeze": ["a.b"]}, ["--drop=", "--frozen", "a.b"]),
+        ):
+            spec = script(source, *words, **section)
+            spec = replace(spec, settings={**spec.settings, "control": control})
+            context.log_file(spec).unlink(missing_ok=True)
+            assert execute(spec, context).status == "FINISHED"
+            log = context.log_file(spec).read_text().splitlines()
+            (line,) = [line for line in log if line.startswith("ARGUMENTS ")]
+            assert json.loads(line.partition(" ")[2]) == told
+
     def test_a_twin_draws_anew(self, script: Script, context: Context) -> None:
         """As a function does: the script gets the seed that `run.seed` is."""
         source = GIVES_SCORES.replace("0.5", "random.Random(int(sys.argv[2])).random()").replace("sys;", "random, sys;")

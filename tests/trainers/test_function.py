@@ -105,6 +105,12 @@ class TestGiven:
         assert line == "{'lr': 0.1, 'net': {'width': 4}, 'sizes': [1, 2]}"
         assert spec.settings["run"]["net"] == {"width": 3}
 
+    def test_the_names_in_a_control_it_honours(self, train: Function, context: Context) -> None:
+        spec = train(f"print('SETTINGS', settings)\nreturn {SCORES}", lr=0.1, honours=["drop_input", "freeze"])
+        spec = replace(spec, settings={**spec.settings, "control": {"freeze": ["head"]}})
+        (line,) = said(spec, context, "SETTINGS")
+        assert line == "{'lr': 0.1, 'drop_input': [], 'freeze': ['head']}"
+
     def test_run(self, train: Function, context: Context) -> None:
         (context.study_dir / "data").write_text("x")
         values = "[run.seed, run.device, run.threads, run.budget, run.phase]"

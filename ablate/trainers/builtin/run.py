@@ -111,7 +111,7 @@ def make_trainer(
 def _matched_setting(spec: RunSpec) -> dict[str, str]:
     """The value at which the parameter counts match, where a control asks for that."""
     match = spec.settings.get("control", {}).get("match_parameters")
-    return {f"matched/{match['by']}": str(controls.matching_value(spec.settings))} if match else {}
+    return {f"matched/{match['by']}": str(controls.matched_value(spec.settings))} if match else {}
 
 
 def _examples_seen(trainer: Trainer, progress: Progress) -> int:
