@@ -27,7 +27,7 @@ from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
 from ablate.analysis.phrasing import listed
-from ablate.analysis.population import PopulationRow, names_people, population_rows
+from ablate.analysis.population import PopulationRow, disjoint, names_people, population_rows
 from ablate.analysis.promises import Promises, promises
 from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
@@ -197,7 +197,8 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     drafts = [comparison(results, h.arm, h.against, h.metric) for h in hypotheses]
     adopted = results.study.trainer == "adopted"
     claims = [
-        Claim(d.effect, d.metric.direction, h.margin, d.metric.unit) for d, h in zip(drafts, hypotheses, strict=True)
+        Claim(d.effect, d.metric.direction, h.margin, d.metric.unit, disjoint(results, h.arm, h.against, h.metric))
+        for d, h in zip(drafts, hypotheses, strict=True)
     ]
     return tuple(
         replace(

@@ -24,12 +24,17 @@ DECLARED = f"declared: {OWNERS_WORD}"
 
 @dataclass(frozen=True)
 class Claim:
-    """A hypothesis and its measured effect: the arm improves a metric by more than `margin` (≥ 0, in `unit`)."""
+    """A hypothesis and its measured effect: the arm improves a metric by more than `margin` (≥ 0, in `unit`).
+
+    `disjoint`: the seeds of which the arms have scores of different people, none in common. Their difference is then
+    one between people as well, so that there is no verdict.
+    """
 
     effect: Effect
     direction: Direction
     margin: float = 0.0
     unit: str = ""
+    disjoint: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,10 @@ def judge(claims: Sequence[Claim]) -> list[Verdict]:
     `refuted` is at most 5 %. A claim that cannot be tested still counts in m, because it was declared.
     """
     improvements = [improvement(claim) for claim in claims]
-    p_values = [_one_sided(i, c.margin) if not _missing(i) else None for i, c in zip(improvements, claims, strict=True)]
+    p_values = [
+        None if _missing(better, claim) else _one_sided(better, claim.margin)
+        for better, claim in zip(improvements, claims, strict=True)
+    ]
     adjusted = holm([p for pair in p_values for p in (pair or (1.0, 1.0))])
     return [
         _verdict(claim, better, pair and (adjusted[2 * index] or 0.0, adjusted[2 * index + 1] or 0.0))
@@ -85,9 +93,11 @@ def _one_sided(better: Estimate, margin: float) -> tuple[float, float]:
     return float(special.stdtr(better.n - 1, -t)), float(special.stdtr(better.n - 1, t))
 
 
-def _missing(better: Estimate) -> str:
+def _missing(better: Estimate, claim: Claim) -> str:
     """Why there can be no verdict, in words; empty when there can be one."""
     n = better.n
+    if claim.disjoint:
+        return f"the arms have no subject in common with {_seeds(claim.disjoint)}: their scores are of different people"
     if n == 0:
         return "no seed has a score of both arms"
     if n < MIN_SEEDS:
@@ -98,7 +108,7 @@ def _missing(better: Estimate) -> str:
 def _verdict(claim: Claim, better: Estimate, p: tuple[float, float] | None) -> Verdict:
     unpaired = _unpaired_seeds(claim.effect)
     if p is None:
-        return Verdict("no verdict", None, None, better, _missing(better) + unpaired)
+        return Verdict("no verdict", None, None, better, _missing(better, claim) + unpaired)
     above, below = p
     outcome: Outcome = "supported" if above <= ALPHA else "refuted" if below <= ALPHA else "inconclusive"
     details = f"adjusted p {numbers.p_value(adjusted_p(outcome, above, below))}, {better.n} seeds"
@@ -121,4 +131,8 @@ def _unpaired_seeds(effect: Effect) -> str:
     """The seeds that only one arm has. They are always named, because runs do not fail at random."""
     if not effect.unpaired:
         return ""
-    return f"; without seed{'s' * (len(effect.unpaired) > 1)} {', '.join(map(str, effect.unpaired))}"
+    return f"; without {_seeds(effect.unpaired)}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
