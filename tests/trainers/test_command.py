@@ -169,6 +169,12 @@ class TestScores:
         result = execute(script(source, "x", pattern=PATTERN), context)
         assert result.scores == {"val/accuracy": 0.75, "test/accuracy": 0.25}
 
+    def test_by_pattern_beside_a_line_without_end(self, script: Script, context: Context) -> None:
+        """To search all of it for `\\w+=` would take many minutes, in which no other thread runs."""
+        source = "print('x' * 3_000_000, flush=True)\nprint('val_acc=0.5 ' + 'y' * 100_000 + ' test_acc=0.25')"
+        result = execute(script(source, "x", pattern=PATTERN, timeout_s=120), context)
+        assert result.scores == {"val/accuracy": 0.5, "test/accuracy": 0.25}
+
     def test_while_tuning_no_test_score_is_kept(self, script: Script, context: Context) -> None:
         source = GIVES_SCORES + "\nprint('test accuracy 0.25')"
         tuned = execute(script(source, phase="tune"), context)
