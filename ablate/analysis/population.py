@@ -131,9 +131,8 @@ def populations(results: Results, arm: str, against: str, metrics: Sequence[str]
 
 def disjoint(results: Results, arm: str, against: str, metric: str) -> tuple[int, ...]:
     """The seeds where the examples of both arms name people, and none has a score in both."""
-    people = [
-        (seed, *(_people(results, (name, seed), metric) for name in (arm, against))) for seed in results.study.seeds
-    ]
+    seeds = results.study.seeds
+    people = [(s, _people(results, (arm, s), metric), _people(results, (against, s), metric)) for s in seeds]
     return tuple(seed for seed, ours, theirs in people if ours and theirs and not ours & theirs)
 
 

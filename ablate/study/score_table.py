@@ -60,7 +60,7 @@ class ScoreTable:
 
     def disjoint(self, arm: str, against: str, metric: str) -> tuple[int, ...]:
         """The seeds where both arms have scores of subjects, and none in common."""
-        people = [(seed, *(self._people((name, seed), metric) for name in (arm, against))) for seed in self.seeds]
+        people = [(s, self._people((arm, s), metric), self._people((against, s), metric)) for s in self.seeds]
         return tuple(seed for seed, ours, theirs in people if ours and theirs and not ours & theirs)
 
     def _people(self, cell: Cell, metric: str) -> set[int]:

@@ -238,7 +238,11 @@ class TestAdopt:
             assert "dropout.toml: name: is a study of adopted results in the store" in answer.err
             assert "give this study another name, or `ablate discard t` first" in answer.err
             by_name = cli(command, "t")
-            assert (by_name.code, "no such file" in by_name.err) == (2, True)
+            assert (by_name.code, by_name.out) == (2, "")
+            told = "t: is a study of adopted results, with nothing to run; "
+            assert f"{told}`ablate report t` and `ablate compare t ARM_A ARM_B` show them" in by_name.err
+            assert "no such file" in cli(command, "u").err
+            assert "no such file" in cli(command, "t", "--mlruns", "elsewhere").err
         assert (stored(), Path("mlruns/mlflow.db").read_bytes()) == (before, database)
         assert not (folder / "mlruns" / "t").exists()
         assert cli("discard", "t", "--yes").code == 0
@@ -493,7 +497,7 @@ BAD_TABLES: list[tuple[str, Any, str]] = [
     ("t.csv", Path.mkdir, "t.csv: is a folder"),
     ("t.csv", os.mkfifo, "t.csv: is no plain file"),
     ("u.csv", HEADER, "t.csv: no such file; did you mean 'u.csv'?"),
-    ("t.csv", _bomb, "announces 30,000,000 rows"),
+    ("t.csv", _bomb, "t.csv: must hold at most 20,000,000 values (got 30,000,000 rows)"),
 ]  # fmt: skip
 
 
@@ -551,7 +555,8 @@ def test_a_bad_question(
         (["--arm", "b"], '--arm: no such arm in the table (got "b"); valid: A, B'),
         (["--against", "B"], '--against: must be another arm than --arm (got "B")'),
         (["--margin", "nan"], "--margin"),
-        (["--direction", "up"], "'lower', 'higher'"),
+        (["--direction", "up"], 'error: --direction: must be lower or higher (got "up")\n'),
+        (["--direction", ""], "error: --direction: must be lower or higher"),
     ],
 )
 def test_a_bad_claim(
