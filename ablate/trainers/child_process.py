@@ -36,7 +36,8 @@ class Child:
         self, words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, pattern: str = ""
     ) -> None:
         self._printed = PrintedScores(pattern) if pattern else None
-        self._log, self._left_out = log.open("ab"), 0
+        self._log, self._left_out = log.open("ab", buffering=0), 0
+        self._log_error = ""  # why a part of the output is not in the log
         self._room, self._lock = LOG_BYTES, threading.Lock()
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._others = set(_children())
@@ -89,7 +90,9 @@ class Child:
         with self._lock:
             if self._left_out:
                 last = b"".join(self._last)
-                self._log.write(b"\n[%d bytes of output are left out here]\n%s" % (self._left_out, last))
+                self._write(b"\n[%d bytes of output are left out here]\n%s" % (self._left_out, last))
+            if self._log_error:
+                self._write(b"\n[a part of the output is missing: %s]\n" % self._log_error.encode())
             self._log.close()
 
     def last_lines(self, count: int = 5, characters: int = 1000) -> str:
@@ -145,8 +148,14 @@ class Child:
             kept = line[: self._room]
             self._room -= len(kept)
             self._left_out += len(line) - len(kept)
-            self._log.write(kept)
-            self._log.flush()
+            self._write(kept)
+
+    def _write(self, content: bytes) -> None:
+        """Append to the log. An error, such as a full disk, does not end the reading: the command would get SIGPIPE."""
+        try:
+            self._log.write(content)
+        except OSError as error:
+            self._log_error = error.strerror or str(error)
 
 
 def _children() -> list[psutil.Process]:
