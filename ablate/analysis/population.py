@@ -156,6 +156,23 @@ def populations(results: Results, arm: str, against: str, metrics: Sequence[str]
     return {metric: _population(gaps[metric], _missing(seeds, lacking, metric), metric) for metric in metrics}
 
 
+def disjoint(results: Results, arm: str, against: str, metric: str) -> tuple[int, ...]:
+    """The seeds where the examples of both arms name people, and none has a score in both."""
+    seeds = results.study.seeds
+    people = [(s, _people(results, (arm, s), metric), _people(results, (against, s), metric)) for s in seeds]
+    return tuple(seed for seed, ours, theirs in people if ours and theirs and not ours & theirs)
+
+
+def _people(results: Results, run: tuple[str, int], metric: str) -> set[float]:
+    """The subjects of a run that have a score; all of them where no example has a value of the metric."""
+    table = results.columns(*run) or {}
+    if PEOPLE not in table:
+        return set()
+    if metric not in table:
+        return set(by_subject(table[PEOPLE], np.ones(len(table[PEOPLE])), "mean"))
+    return {subject for subject, score in _by_subject(results, run, metric).items() if math.isfinite(score)}
+
+
 def _missing(seeds: int, lacking: Collection[str], metric: str) -> str:
     """Why a metric has no differences by subject, in words; empty when it has."""
     if not seeds:
@@ -171,7 +188,8 @@ def _population(gaps: Mapping[float, Sequence[float]], missing: str, metric: str
     finite = {subject: [gap for gap in gaps[subject] if math.isfinite(gap)] for subject in sorted(gaps)}
     means = {subject: float(np.mean(values)) for subject, values in finite.items() if values}
     difference = estimate(list(means.values()), of=PEOPLE)
-    note = _note(difference, len(finite) - len(means)) if means else f"{metric} is undefined for every {PEOPLE}"
+    undefined = f"{metric} is undefined for every {PEOPLE}" if gaps else f"the arms have no {PEOPLE} in common"
+    note = _note(difference, len(finite) - len(means)) if means else undefined
     return Population(len(means), difference, len(means) < MIN_SUBJECTS, means, note)
 
 

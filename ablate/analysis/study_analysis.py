@@ -39,7 +39,7 @@ from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
 from ablate.analysis.failures import failure_warnings
 from ablate.analysis.look_rows import LookRow, look_rows
-from ablate.analysis.population import PopulationRow, names_people, population_rows
+from ablate.analysis.population import PopulationRow, disjoint, names_people, population_rows
 from ablate.analysis.promises import Promises, promises
 from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
@@ -270,7 +270,10 @@ def _drafts(results: Results) -> list[Comparison]:
 def _claims(results: Results, drafts: Sequence[Comparison]) -> list[Claim]:
     late = _history(results).late
     pairs = zip(drafts, results.study.hypotheses, strict=True)
-    return [replace(draft.claim, late=claim_words(h) in late) for draft, h in pairs]
+    return [
+        replace(draft.claim, late=claim_words(h) in late, disjoint=disjoint(results, h.arm, h.against, h.metric))
+        for draft, h in pairs
+    ]
 
 
 def _at_looks(results: Results, planned: Looks, withdrawn: int) -> tuple[list[Comparison], list[Verdict]]:

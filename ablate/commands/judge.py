@@ -103,6 +103,6 @@ def judge_file(
         raise InputError(*problems)
     (name,) = scores.metrics
     effect = paired(scores.by_seed(arm, name), scores.by_seed(against, name))
-    claim = Claim(effect, direction, margin)
+    claim = Claim(effect, direction, margin, disjoint=scores.disjoint(arm, against, name))
     of_both = scores.only((arm, against))
     return Judgement(file.name, arm, against, metric, claim, judge([claim])[0], tuple(notes(of_both)))

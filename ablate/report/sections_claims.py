@@ -198,9 +198,9 @@ def _verdict_words(analysis: Analysis) -> str:
         return (
             f"Supported: at a planned look a one-sided t-test against {limit} had p ≤ {ALPHA:g} after correction "
             f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. "
-            "What a look has decided stays; what the last look has not decided is inconclusive. What is not in this table is "
-            "exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated "
-            "ones for all looks of their row. "
+            "What a look has decided stays; what the last look has not decided is inconclusive. What is not in this "
+            "table is exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, "
+            "repeated ones for all looks of their row. "
         )
     return (
         f"Supported: a one-sided t-test against {limit} has p ≤ {ALPHA:g} after Holm's correction, over both sides "

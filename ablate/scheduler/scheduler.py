@@ -24,7 +24,7 @@ from ablate.study.runs import PRUNED, logs_to_mlflow
 from ablate.trainers.context import Context
 from ablate.trainers.errors import Stopped, Unavailable
 from ablate.trainers.host import execute
-from ablate.trainers.progress_log import LOG, PROGRESS
+from ablate.trainers.progress_log import LOG, PROGRESS, log_alone
 from ablate.trainers.provenance import UNLOADABLE
 from ablate.tuning.pruning import TrialPruning, of_trial, points
 from ablate.untrusted.wording import cut
@@ -132,7 +132,7 @@ class Scheduler:
         )
 
     def _request_stop_of_cells(self) -> None:
-        self.view.note(f"{self.stop.reason}: stopping once the runs have saved their state; another Ctrl-C stops now")
+        self.view.note(f"{self.stop.reason}: stopping the runs; what they have saved is kept; another Ctrl-C stops now")
         try:
             self.context.stop_file.parent.mkdir(parents=True, exist_ok=True)
             self.context.stop_file.touch()
@@ -318,12 +318,11 @@ class Scheduler:
 
     def _failure_result(self, spec: RunSpec, reason: str) -> RunResult:
         """The result of a run whose worker could not return one, with the run's log as its artifact."""
-        folder = self._artifacts_folder(spec)
+        artifacts = None
         with suppress(OSError):  # without a log it is a failure all the same
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            shutil.copy(self.context.log_file(spec), folder / LOG)
-        return RunResult(spec.key, "FAILED", error=reason, artifacts=folder if folder.is_dir() else None)
+            if spec.keeps_log:
+                artifacts = log_alone(self.context.log_file(spec), self._artifacts_folder(spec))
+        return RunResult(spec.key, "FAILED", error=reason, artifacts=artifacts)
 
     def _artifacts_folder(self, spec: RunSpec) -> Path:
         """Where a run leaves its artifacts; the log is written last."""

@@ -145,6 +145,11 @@ class RunSpec(NamedRun):
         """
         return self.seed if self.replicate == 0 else int(digest([self.seed, "replicate", self.replicate])[:8], 16) >> 1
 
+    @property
+    def keeps_log(self) -> bool:
+        """Whether its log is stored: that of a tuning run by a command or a function may name test scores."""
+        return self.phase != "tune" or trainer_kind(self.settings) == "built-in"
+
     @cached_property
     def key(self) -> str:
         """Identity of the result: settings, seed and data content; never a path, a name or a time."""

@@ -29,7 +29,7 @@ from ablate.trainers.given_scores import (
 )
 from ablate.trainers.gpu import visible_gpu
 from ablate.trainers.parameters import Counter, matched_setting
-from ablate.trainers.progress_log import PROGRESS, ProgressLog
+from ablate.trainers.progress_log import PROGRESS, ProgressLog, log_alone
 from ablate.untrusted.wording import listing, shown
 
 
@@ -61,7 +61,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     elif section.scores != "mlflow":
         given = numbers_in(child.scores) if section.pattern else _read(scores_file, child)
         scores = named_scores(given, context.metric_names, spec.phase, compared_split(spec.settings))
-    artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", progress_log)
+    artifacts = log_alone(progress_log.log_file, folder / "out") if spec.keeps_log else None
     counts = counted | ({"count/epochs": float(len(follower.history))} if follower.history else {})
     facts = {"source_digest": code, **matched_setting(spec, matched)}
     facts |= provenance.machine(context.device, context.threads)
@@ -74,14 +74,6 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
-
-
-def _artifacts(folder: Path, progress_log: ProgressLog) -> Path:
-    """The artifacts of a comparison run: its log. That of a tuning run may name test scores and is not stored."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    progress_log.save_log(folder)
-    return folder
 
 
 def check(spec: RunSpec, context: Context) -> list[Problem]:

@@ -22,7 +22,7 @@ from ablate.study.runs import compared_split
 from ablate.trainers import provenance
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
-from ablate.trainers.function_run import Run, plain_number
+from ablate.trainers.function_run import EPOCHS, Reports, Run, plain_number
 from ablate.trainers.given_scores import by_split, named_scores, pruned_scores
 from ablate.trainers.parameters import Counter, matched_setting
 from ablate.trainers.progress_log import ProgressLog
@@ -38,7 +38,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     source = context.function.source if context.function else ""
     code = provenance.code_digest(spec.settings, context.study_dir, source=source)
     split = compared_split(spec.settings)
-    run = _run_object(spec, context, folder, progress_log, split)
+    run, reports = _run_object(spec, context, folder, progress_log, split)
     counter = Counter(context, folder / "count", context.log_file(spec), progress_log.safe_point)
     matched, counted = counter.of_run(spec)
     settings = copy.deepcopy(run_settings(matched.settings["run"])) | honoured_controls(spec.settings)
@@ -48,14 +48,14 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         function = load(spec.settings["run"]["function"], context)
         torch_seeded = seed_generators(run.seed, context.threads)
         called = time.perf_counter()
-        given = _call(function, settings, run, progress_log)
+        given = _call(function, settings, run, reports, progress_log)
     ended = time.perf_counter()
     if not torch_seeded and "torch" in sys.modules:
         progress_log.log(
             "torch was not seeded: it was imported after the function's module had been loaded; "
             "import it in the module, or call torch.manual_seed(run.seed)"
         )
-    history = run.history
+    history = reports.history
     if progress_log.pruned:
         scores = pruned_scores(history)
     else:
@@ -65,23 +65,24 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     counts = counted | ({"count/epochs": float(len(history))} if history else {})
     machine = provenance.environment if "torch" in sys.modules else provenance.machine
     facts = {"source_digest": code, **matched_setting(spec, matched)}
-    facts |= {**machine(context.device, context.threads), **run.facts}
+    facts |= {**machine(context.device, context.threads), **reports.facts}
     timings = {"time/train_s": ended - called, "time/total_s": ended - started}
     artifacts = None
-    if spec.phase != "tune":  # the log of a tuning run may name test scores
+    if spec.keeps_log:
         artifacts = folder / "out"
         progress_log.save_log(artifacts)
-    return RunResult(spec.key, "FINISHED", scores | counts | run.measured, history, timings, facts, artifacts)
+    return RunResult(spec.key, "FINISHED", scores | counts | reports.measured, history, timings, facts, artifacts)
 
 
-def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, split: Split) -> Run:
+def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, split: Split) -> tuple[Run, Reports]:
     """What the function is given, with an empty folder for what it leaves and its own folder as it was."""
     own, out = folder / OWN_FOLDER, folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     for path in (own, out):
         path.mkdir(parents=True, exist_ok=True)
     section = spec.settings["run"]
-    return Run(
+    reports = Reports(own.resolve() / EPOCHS, out.resolve(), log, context.metric_names, spec.phase, split)
+    run = Run(
         seed=spec.own_seed,
         folder=own.resolve(),
         device=context.device,
@@ -89,11 +90,9 @@ def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog,
         budget=section.get("budget"),
         phase=spec.phase,
         inputs=tuple(components.find_inputs(section, context.study_dir)),
-        _out=out.resolve(),
-        _log=log,
-        _metrics=context.metric_names,
-        _scored_split=split,
+        _reports=reports,
     )
+    return run, reports
 
 
 def load(path: str, context: Context) -> Callable[..., Any]:
@@ -144,9 +143,11 @@ def seed_generators(seed: int, threads: int) -> bool:
     return True
 
 
-def _call(function: Callable[..., Any], settings: Mapping[str, Any], run: Run, log: ProgressLog) -> Any:
+def _call(
+    function: Callable[..., Any], settings: Mapping[str, Any], run: Run, reports: Reports, log: ProgressLog
+) -> Any:
     """The function's answer; None of a pruned trial. Raises Stopped also where the function has caught it."""
-    with run.signs_of_life():
+    with reports.signs_of_life():
         try:
             return function(settings, run)
         except Exception:
@@ -154,7 +155,7 @@ def _call(function: Callable[..., Any], settings: Mapping[str, Any], run: Run, l
                 raise
             return None
         finally:
-            if run.stopped:
+            if reports.stopped:
                 raise Stopped
 
 

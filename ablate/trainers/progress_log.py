@@ -80,3 +80,12 @@ class ProgressLog:
     def stop_requested(self) -> bool:
         """Whether the run is to stop at its next safe point."""
         return self.stop_file.exists()
+
+
+def log_alone(log_file: Path, folder: Path) -> Path:
+    """The folder of a run's artifacts with nothing in it but the run's log. Raises OSError."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    print_capture.flush()
+    shutil.copy(log_file, folder / LOG)
+    return folder

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from toy_scores import AZIMUTH, INFO, around, asked, load
 
-from ablate.analysis.population import Population, population, population_rows
+from ablate.analysis.population import Population, disjoint, population, population_rows
 from ablate.analysis.statistics import estimate
 
 Frames = Mapping[Any, pd.DataFrame]  # by arm, or by (arm, seed)
@@ -109,6 +109,20 @@ def test_what_cannot_be_said_is_said_in_words(tmp_path: Path, examples: pd.DataF
     result = over_people(tmp_path, {} if examples is None else {"existing": examples, "hybrid": examples})
     assert (result.subjects, result.difference.mean, result.descriptive, result.by_subject) == (0, None, True, {})
     assert result.note == note
+
+
+def test_arms_of_different_people_are_told(tmp_path: Path) -> None:
+    result = over_people(tmp_path, {"existing": frame({1: [2.0]}), "hybrid": frame({2: [1.0]})})
+    assert (result.subjects, result.note) == (0, "the arms have no subject in common")
+
+
+@pytest.mark.parametrize("metric", [AZIMUTH, "other"])
+def test_disjoint_seeds_are_those_without_a_person_that_both_arms_have(tmp_path: Path, metric: str) -> None:
+    frames = {("existing", seed): frame({1: [2.0], 2: [2.0]}, metric) for seed in SCORES["existing"]}
+    frames |= {("hybrid", seed): frame({2: [1.0], 3: [1.0]}, metric) for seed in SCORES["hybrid"]}
+    assert disjoint(load(SCORES, frames=frames, folder=tmp_path / "a"), "hybrid", "existing", AZIMUTH) == ()
+    frames["hybrid", 2] = frame({3: [1.0]}, metric)
+    assert disjoint(load(SCORES, frames=frames, folder=tmp_path / "b"), "hybrid", "existing", AZIMUTH) == (2,)
 
 
 @pytest.mark.parametrize("hypotheses", [[], [asked(0.5)]])

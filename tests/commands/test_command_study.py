@@ -104,6 +104,26 @@ def test_the_numbers_are_those_of_the_bare_script(script: ScriptProject, cli: Cl
     assert document["done"] == 10
 
 
+def test_a_tuning_run_whose_worker_dies_leaves_no_log_in_the_store(script: ScriptProject, cli: Cli) -> None:
+    """Its output may name test scores. That of a comparison run is kept."""
+    dies = "print('test_loss=1', flush=True)\nimport os, signal\n"
+    dies += "if 'tune' in str(args.out) or args.seed == 1: os.kill(os.getppid(), signal.SIGKILL)\n"
+    script.edit(("rng = random", dies + "rng = random"), file="train.py")
+    script.edit(("trials = 2", "trials = 1"))
+    assert cli("run", "dropout.toml", "--only", "plain", "--workers", "1").code == 1
+    (tuned,) = script.records()
+    assert (tuned.phase, tuned.status) == ("tune", "FAILED")
+    assert "the worker process died" in tuned.error
+    store = LocalStore(script.folder / "mlruns" / "mlflow.db")
+    assert store.artifact(tuned.run_id, "run.log") is None
+    script.without_tuning()
+    assert cli("run", "dropout.toml", "--only", "plain:1", "--workers", "1").code == 1
+    (compared,) = [record for record in script.records() if record.phase == "compare"]
+    log = store.artifact(compared.run_id, "run.log")
+    assert log is not None
+    assert "test_loss=1" in log.read_text()
+
+
 def test_what_has_changed_since_is_told(script: ScriptProject, cli: Cli) -> None:
     script.without_tuning()
     assert cli("run", "dropout.toml").code == 0
