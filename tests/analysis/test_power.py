@@ -87,7 +87,8 @@ def test_finished_runs_are_the_pilot() -> None:
     text = plan.lines()
     assert text[0] == "7 seeds, 1 hypothesis"
     assert text[2].startswith(
-        "new against old, error, margin 0.5°: differences of 3 pairs have sd 0.1°, upper 80 % confidence limit 0.212°; 80 % power for this limit"
+        "new against old, error, margin 0.5°: differences of 3 pairs have sd 0.1°, upper 80 % confidence limit 0.212°; "
+        "80 % power for this limit"
     )
     assert text[2].endswith(f"an improvement of 0.6° would be supported with {row.seeds_needed} seeds")
 
