@@ -222,7 +222,7 @@ def test_a_function_that_counts_is_not_given_the_budget(folder: Path) -> None:
             (COMMAND, 'function = "train:main"\nparameters = "train:count"\nwidth = 3'),
             ("[arms.dropout]", f"[arms.wide]\n{MATCH}\n[arms.dropout]"),
         )
-    told = "must be a whole number among the run's settings (got run.budget); valid: run.width"
+    told = "must be a whole number among the run's settings (got run.budget); did you mean 'run.width'?"
     assert f"arms.wide.control.match_parameters.by: {told}" in str(refused.value)
 
 
