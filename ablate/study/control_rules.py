@@ -136,6 +136,8 @@ def _width(by: str, location: str, settings: Settings) -> Iterator[Problem]:
     counts = settings[section].get("parameters")
     if section == "run" and isinstance(counts, list):
         whole_numbers = [p for p in whole_numbers if _is_in(p.removeprefix("run."), counts)]
+    elif section == "run":  # a function that counts is not given the budget
+        whole_numbers = [p for p in whole_numbers if p != "run.budget"]
     if by not in set(paths(settings)):
         yield Problem("", location, "is not a setting of this arm", by, nearest(by, whole_numbers))
     elif by not in whole_numbers:

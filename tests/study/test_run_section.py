@@ -215,6 +215,17 @@ def test_what_cannot_be_widened_is_told(folder: Path, by: str, told: str) -> Non
     assert f"arms.wide.control.match_parameters.by: {told}" in str(refused.value)
 
 
+def test_a_function_that_counts_is_not_given_the_budget(folder: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        loaded(
+            folder,
+            (COMMAND, 'function = "train:main"\nparameters = "train:count"\nwidth = 3'),
+            ("[arms.dropout]", f"[arms.wide]\n{MATCH}\n[arms.dropout]"),
+        )
+    told = "must be a whole number among the run's settings (got run.budget); did you mean 'run.width'?"
+    assert f"arms.wide.control.match_parameters.by: {told}" in str(refused.value)
+
+
 def test_a_setting_that_only_the_count_takes_would_change_nothing(folder: Path) -> None:
     edits = ("lr = 0.05", 'lr = 0.05\nwidth = 3\nparameters = ["python", "train.py", "--n={width}"]')
     with pytest.raises(InputError, match=r"settings\.run\.width: has no placeholder in the command or in env"):
