@@ -208,6 +208,73 @@ def test_killed_after_the_script_has_ended_its_run_the_run_is_not_done(logged: L
     assert done.run_id != record.run_id
 
 
+KILLS = """
+import os, signal, sys, time
+moment = sys.argv[1]
+
+
+def reach(name):
+    if name == moment and not os.path.exists("again"):
+        open("reached", "w").close()
+        if moment == "end":  # the driver does nothing more, so that it is killed before it records the run
+            os.kill(int(open("driver").read()), signal.SIGSTOP)
+            sys.exit()
+        time.sleep(3600)
+
+
+while not os.path.exists("driver"):
+    time.sleep(0.05)
+reach("start")
+import mlflow
+
+score = 0.25 if os.path.exists("again") else 0.125
+with mlflow.start_run():
+    mlflow.log_metric("val_loss", score, step=1)
+    reach("middle")
+    mlflow.log_metric("val_loss", score, step=2)
+    mlflow.log_metric("test_loss", score)
+reach("end")
+"""
+
+
+@pytest.mark.parametrize("moment", ["start", "middle", "end"])
+def test_on_a_server_a_driver_killed_at_any_moment_is_made_up_for(
+    logged: Logged, tracking_server: TrackingServer, moment: str
+) -> None:
+    import mlflow
+
+    folder, name = logged.project.folder, f"killed-{moment}"
+    (folder / "train.py").write_text(KILLS)
+    words = 'command = ["python", "train.py", "{moment}", "{seed}"]'
+    study = (folder / "dropout.toml").read_text()
+    head, _, _ = study.partition("[settings.run]")
+    settings = f'[settings.run]\n{words}\nscores = "mlflow"\nmoment = "{moment}"\n'
+    rest = '[metric.loss]\ndirection = "lower"\n[arms.plain]\n'
+    head = head.replace("logged-dropout", name).replace("[1, 2]", "[1]")
+    (folder / "dropout.toml").write_text(f"{head}{settings}{rest}")
+    server = ("--tracking-uri", tracking_server.address)
+    driver = logged.project.start("run", "dropout.toml", "--workers", "1", *server)
+    (folder / "pid").write_text(str(driver.pid))
+    (folder / "pid").rename(folder / "driver")
+    log = folder / "mlruns" / "logs" / name / "plain-seed1.log"
+    ended = (lambda: "FINISHED" in log.read_text()) if moment == "end" else (folder / "reached").exists
+    wait_until(lambda: (log.exists() and ended()) or driver.poll() is not None)
+    os.kill(driver.pid, signal.SIGKILL)
+    assert finish(driver).returncode == -signal.SIGKILL
+    wait_until(lambda: group_members(driver.pid) == [])
+    (folder / "again").touch()
+    again = logged.run("--workers", "1", *server)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["done"] == 1
+    client = mlflow.MlflowClient(tracking_server.address)
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`ablate.role` = 'run'")
+    assert run.info.status == run.data.tags["ablate.status"] == "FINISHED"
+    assert (run.data.metrics["val/loss"], run.data.metrics["test/loss"]) == (0.25, 0.25)
+    assert {point.value for point in client.get_metric_history(run.info.run_id, "val_loss")} == {0.25}
+
+
 FAILS_ONCE = """
 import os, sys
 import mlflow
