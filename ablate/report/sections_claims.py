@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablate.analysis.answer import Comparison
+from ablate.analysis.clusters import DATA_SET
 from ablate.analysis.phrasing import listed, sentence
 from ablate.analysis.records import SPLITS
 from ablate.analysis.statistics import ALPHA
@@ -20,6 +21,11 @@ P_WORDS = (
 VARIANCE_WORDS = (
     "Shares of the variance of the difference over seeds and clusters. What a seed changes includes its own tuning "
     "where every seed is tuned by itself."
+)
+DATA_SET_WORDS = (
+    "For arms on all data sets together the clusters are the data sets, as a random sample of others (two crossed "
+    "random factors; t with the smaller count less one degrees of freedom); the share of examples is what differs from "
+    "data set to data set and seed to seed at once. A verdict and its p use the wider of the two intervals."
 )
 EXPLORATORY_WORDS = (
     "The study declares no hypothesis. Every arm is compared with its baseline in every metric: exploratory, with "
@@ -119,14 +125,17 @@ def _cluster_words(comparisons: Sequence[Comparison]) -> str:
             "These intervals are over seeds alone: the study names no `cluster` of test examples, so that they say "
             "nothing of other people, clips or examples."
         )
+    columns = dict.fromkeys(each.column for each in known)
+    of_examples = next((column for column in columns if column != DATA_SET), "")
     words = (
-        f"The interval over seeds and clusters is about other seeds and other values of {known[0].column} at once "
+        f"The interval over seeds and clusters is about other seeds and other values of {of_examples} at once "
         "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom). "
         "A verdict and its p use the wider of the two. With very unequal clusters it is too narrow: it held in about "
         "91 % instead of 95 % of simulations with four people who differ much."
     )
     notes = dict.fromkeys(each.note for each in known if each.note)
-    return " ".join([words, *(sentence(note) for note in notes)])
+    told = [*([words] if of_examples else ()), *([DATA_SET_WORDS] if DATA_SET in columns else ())]
+    return " ".join([*told, *(sentence(note) for note in notes)])
 
 
 def _where_they_differ(comparisons: Sequence[Comparison]) -> list[str]:

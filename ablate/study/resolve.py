@@ -11,6 +11,7 @@ from ablate.untrusted.wording import nearest, place
 
 Settings = dict[str, dict[str, Any]]
 
+MATCHES = ("match_parameters", "match_compute")  # of a control: another arm's size or cost
 NAME_LISTS = ("shuffle_input", "drop_input", "drop_joints", "freeze")  # lists of names in a control
 
 # Defaults that a file may leave out: `set."training.weight_decay"` exists in every study.
@@ -54,9 +55,10 @@ def control_section(study: Study, arm: str) -> dict[str, Any]:
         return {}
     lists = {key: sorted(set(getattr(control, key))) for key in NAME_LISTS}
     section: dict[str, Any] = {key: names for key, names in lists.items() if names}
-    match = control.match_parameters
-    if match is not None:
-        section["match_parameters"] = {"by": match.by, "of_model": untuned_settings(study, match.of)["model"]}
+    for key in MATCHES:
+        match = getattr(control, key)
+        if match is not None:
+            section[key] = {"by": match.by, "of_model": untuned_settings(study, match.of)["model"]}
     return section
 
 

@@ -207,7 +207,7 @@ def study_rules(study: Study) -> Iterator[Problem]:
         if "run.test" in arm.set:
             rule = "is the study's, not an arm's: all arms are compared on the same split"
             yield Problem("", place("arms", name, "set", "run.test"), rule, shown(arm.set["run.test"]))
-    yield from _control_rules(study, kind)
+    yield from trainer_control_rules(study)
 
 
 def _name_rules(study: Study) -> Iterator[Problem]:
@@ -246,11 +246,18 @@ def report_rules(study: Study) -> Iterator[Problem]:
             yield Problem("", f"report.{key}", rule, "", "a function can give them")
 
 
-def _control_rules(study: Study, kind: str) -> Iterator[Problem]:
+def trainer_control_rules(study: Study) -> Iterator[Problem]:
+    """The controls of arms that the built-in loop alone can do."""
+    kind = study.trainer
+    if kind == "built-in":
+        return
     allowed = Control(same_information="x").model_dump(exclude_defaults=True).keys()
     for name, arm in study.arms.items():
         asked = arm.control.model_dump(exclude_defaults=True).keys() - allowed if arm.control else set()
         for key in sorted(asked):
             rule = f"is done by the built-in loop, not for a {kind}"
             hint = "add a setting to the script that does it, and an arm that sets it"
+            if key == "match_compute":
+                rule = f"is for the built-in loop: what a step of a {kind} costs is not known"
+                hint = "measure it, and give the arm a setting, such as its budget, that makes up for it"
             yield Problem("", place("arms", name, "control", key), rule, "", hint)

@@ -113,6 +113,11 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
         ('name = "dropout"', 'name = "dropout"\ncatalogue = "a:B"', "catalogue: a command computes its own scores"),
         ("[arms.dropout]", "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]", "is done by the built-in loop"),
         (
+            "[arms.dropout]",
+            "[arms.dropout.control]\nmatch_compute = { of = 'plain', by = 'run.budget' }\n[arms.dropout]",
+            "arms.dropout.control.match_compute: is for the built-in loop: what a step of a command costs",
+        ),
+        (
             'direction = "lower"',
             'direction = "lower"\nval = "loss"\ntest = "loss"',
             "metric.loss.val: is the name of the test score of loss too: tuning would see test scores",

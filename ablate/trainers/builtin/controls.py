@@ -1,14 +1,15 @@
 """Apply a control to a run: shuffle or zero inputs, freeze submodules, match the width. Knows no study or arm.
 
 A control is the plain table `RunSpec.settings["control"]`: `shuffle_input`, `drop_input`, `drop_joints` and
-`freeze` are lists of names, `match_parameters` is {"by": dotted path, "of_model": the other arm's model section}.
+`freeze` are lists of names, `match_parameters` is {"by": dotted path, "of_model": the other arm's model section}; for
+`match_compute`, see `compute`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -158,7 +159,7 @@ def matched_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     match = settings.get("control", {}).get("match_parameters")
     if not match:
         return section
-    return _with_setting(section, match["by"], matching_value(settings))
+    return with_setting(section, match["by"], matching_value(settings))
 
 
 def matching_value(settings: Mapping[str, Any]) -> int:
@@ -170,16 +171,23 @@ def matching_value(settings: Mapping[str, Any]) -> int:
 
 @functools.cache
 def _search(section_json: str, other_section_json: str, by: str) -> int:
-    """Double the value until the count is passed, then bisect: counts grow with the setting."""
-    section, target = json.loads(section_json), parameter_count(json.loads(other_section_json))
+    target = parameter_count(json.loads(other_section_json))
+    return search(json.loads(section_json), by, target, parameter_count, key="match_parameters", of="parameters")
+
+
+def search(
+    section: Mapping[str, Any], by: str, target: int, count_of: Callable[[Mapping[str, Any]], int], *, key: str, of: str
+) -> int:
+    """The value of `by` in the model section whose count comes nearest to `target`: doubled until the count is passed,
+    then bisected, for counts grow with the setting. Raises InputError where none comes within 1 %."""
 
     @functools.cache
     def count(value: int) -> int:
         try:
-            return parameter_count(_with_setting(section, by, value))
+            return count_of(with_setting(section, by, value))
         except Exception as error:  # a component's constructor may raise anything
             rule, hint = f"{by} = {value} makes no network: {error}", "name a setting that takes every whole number"
-            raise _input_error("match_parameters", rule, hint=hint) from error
+            raise _input_error(key, rule, hint=hint) from error
 
     value_in_file: int = lookup({"model": section}, by)
     low = high = max(1, value_in_file)
@@ -188,15 +196,15 @@ def _search(section_json: str, other_section_json: str, by: str) -> int:
     while count(high) < target and high < LARGEST_VALUE:
         low, high = high, 2 * high
         if count(high) == count(low):
-            raise _input_error("match_parameters", f"{by} does not change the number of parameters", f"{count(low):,}")
+            raise _input_error(key, f"{by} does not change the number of {of}", f"{count(low):,}")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < target else (low, middle)
     best = min((low, high), key=lambda value: abs(count(value) - target))
     if abs(count(best) - target) > TOLERANCE * target:
         nearest_counts = " and ".join(f"{count(value):,} at {value}" for value in dict.fromkeys((low, high)))
-        rule = f"no {by} comes within {TOLERANCE:.0%} of {target:,} parameters"
-        raise _input_error("match_parameters", rule, hint=f"the nearest are {nearest_counts}")
+        rule = f"no {by} comes within {TOLERANCE:.0%} of {target:,} {of}"
+        raise _input_error(key, rule, hint=f"the nearest are {nearest_counts}")
     return best
 
 
@@ -212,7 +220,8 @@ def parameter_count(section: Mapping[str, Any]) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def _with_setting(section: Mapping[str, Any], by: str, value: int) -> dict[str, Any]:
+def with_setting(section: Mapping[str, Any], by: str, value: int) -> dict[str, Any]:
+    """A copy of the model section with the setting at the path `by`, which begins with `model.`, replaced."""
     settings: dict[str, dict[str, Any]] = {"model": json.loads(json.dumps(section))}
     replace(settings, by, value)
     return settings["model"]
