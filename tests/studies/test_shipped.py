@@ -76,7 +76,7 @@ def test_the_arms_of_the_question_are_there_with_its_yardsticks(study: Study) ->
     references = [name for name, arm in families.items() if arm.reference]
     assert references == ["constant", "torso-frame", "ridge", "known-pose"]
     if study.design is not None:
-        assert list(families)[0] == "bare"
+        assert next(iter(families)) == "bare"
         return
     if study.name == "aa":
         assert list(families)[:2] == ["existing", "twin"]
