@@ -10,7 +10,9 @@ from ablate.analysis.phrasing import Shown
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.statistics import Effect
 
-Kind = Literal["match parameters", "shuffle input", "drop input", "drop joints", "freeze", "same information"]
+Kind = Literal[
+    "match parameters", "match compute", "shuffle input", "drop input", "drop joints", "freeze", "same information"
+]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,12 @@ EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
         "not shown": "it is not shown that its gain over {base} takes more than widening {things} gives",
         "worse": "widening {things} to as many parameters gives more than its gain over {base}",
     },
+    "match compute": {
+        "better": "more compute alone does not explain its gain over {base}",
+        "equal": "the gain over {base} could be had by spending the compute on {things}",
+        "not shown": "it is not shown that its gain over {base} takes more than as much compute, spent on {things}",
+        "worse": "as much compute does more than its gain over {base} where it is spent on {things}",
+    },
     "shuffle input": {
         "better": "its gain over {base} depends on what {things} tells of the example at hand",
         "equal": "with another example's {things} its gain over {base} stays to within the margin",
@@ -91,6 +97,7 @@ MATCHED_OUTCOMES: Mapping[Shown, str] = {
 }
 MATCHED: Mapping[Kind, str] = {
     "match parameters": "the same number of parameters",
+    "match compute": "the same compute",
     "same information": "the same information",
 }
 # The paragraph that combines the controls of one arm: a clause for each control, by its outcome. {open}: what an
@@ -129,9 +136,10 @@ COMBINED: Mapping[str, Mapping[Shown, str]] = {
 
 def kinds_of(control: Control) -> dict[Kind, str]:
     """The kinds of change that a control makes, each with the names of what it changes."""
-    match = control.match_parameters
+    match, compute = control.match_parameters, control.match_compute
     things_by_kind: dict[Kind, str] = {
         "match parameters": match.by if match else "",
+        "match compute": compute.by if compute else "",
         "shuffle input": listed(control.shuffle_input),
         "drop input": listed(control.drop_input),
         "drop joints": listed(control.drop_joints),
@@ -145,6 +153,7 @@ def what_was_done(kinds: Mapping[Kind, str], of: str) -> str:
     """`as many parameters as “Hybrid”, by widening model.feedforward_dim`; several changes are joined."""
     words: Mapping[Kind, str] = {
         "match parameters": "as many parameters as {of}, by widening {things}",
+        "match compute": "as many FLOPs of a forward pass × epochs as {of}, by {things}",
         "shuffle input": "another example's {things}",
         "drop input": "without {things}",
         "drop joints": "without the joints {things}",

@@ -16,12 +16,12 @@ from ablate.study import Scalar
 
 
 def control_findings(results: Results) -> tuple[ControlFinding, ...]:
-    """A finding for every arm with a control, in study order."""
+    """A finding for every arm with a control, in study order; those of a design are told by its own section."""
     tuned = {row.arm: row.tuned for row in budget_rows(results)}
     return tuple(
         _finding(results, name, kinds_of(arm.control), tuned)
         for name, arm in results.study.arms.items()
-        if arm.control is not None and kinds_of(arm.control)
+        if arm.control is not None and arm.parts is None and kinds_of(arm.control)
     )
 
 
@@ -72,9 +72,9 @@ def _text(value: Scalar) -> str:
 
 
 def _controlled(results: Results, name: str) -> str:
-    """The arm it controls for: named by `match_parameters`, `same_information` or `like`, else the baseline."""
+    """The arm it controls for: named by what it matches, `same_information` or `like`, else the baseline."""
     arm = results.study.arms[name]
-    match = arm.control.match_parameters if arm.control else None
+    match = (arm.control.match_parameters or arm.control.match_compute) if arm.control else None
     same = arm.control.same_information if arm.control else ""
     return (match.of if match else "") or same or arm.like or results.study.baseline_of(name)
 

@@ -16,6 +16,7 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.report import (
     figures_cost,
     figures_density,
+    figures_design,
     figures_dots,
     figures_factor,
     figures_lines,
@@ -66,6 +67,8 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
             drawings[f"density_{table.column}"] = figures_density.density(table, figures_lines.drawn(analysis))
         for curve in analysis.factor:
             drawings[f"factor_{curve.metric.name}"] = figures_factor.factor(curve)
+        for effects in analysis.design:
+            drawings[f"design_{effects.metric.name}"] = figures_design.design(effects)
         drawn = {name: drawing for name, drawing in drawings.items() if drawing is not None}
         for name, drawing in drawn.items():
             style.save(drawing, folder / f"{name}.png")

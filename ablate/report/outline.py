@@ -25,7 +25,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
         *sections_results.factor(analysis, pictures),  # shorter than the matrix, which has a row a level
         *sections_datasets.across(analysis),  # and so is this, which has a row an arm on each data set
         *sections_answer.matrix(analysis, pictures),
-        *sections_design.design(analysis),
+        *sections_design.design(analysis, pictures),
         *sections_claims.hypotheses(analysis),
         *sections_claims.controls(analysis),
         *sections_claims.population(analysis),

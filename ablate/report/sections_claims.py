@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
+from ablate.analysis.clusters import DATA_SET
 from ablate.analysis.phrasing import counted, listed, quoted, sentence
 from ablate.analysis.records import SPLITS
 from ablate.analysis.spending import NAMES
@@ -28,6 +29,11 @@ MARGIN_WORDS = (
 VARIANCE_WORDS = (
     "Shares of the variance of the difference over seeds and clusters. What a seed changes includes its own tuning "
     "where every seed is tuned by itself."
+)
+DATA_SET_WORDS = (
+    "For arms on all data sets together the clusters are the data sets, as a random sample of others (two crossed "
+    "random factors; t with the smaller count less one degrees of freedom); the share of examples is what differs from "
+    "data set to data set and seed to seed at once. A verdict and its p use the wider of the two intervals."
 )
 EXPLORATORY_WORDS = (
     "The study declares no hypothesis. Every arm is compared with its baseline in every metric: exploratory, with "
@@ -162,13 +168,16 @@ def _cluster_words(analysis: Analysis) -> str:
             f"These intervals are over seeds alone: the study names no `cluster` of {SPLITS[analysis.split]} examples, "
             f"so that they say nothing of other {SPLITS[analysis.split]} examples."
         )
+    columns = dict.fromkeys(each.column for each in known)
+    of_examples = next((column for column in columns if column != DATA_SET), "")
     words = (
-        f"The interval over seeds and clusters is about other seeds and other values of {known[0].column} at once "
+        f"The interval over seeds and clusters is about other seeds and other values of {of_examples} at once "
         "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom, "
         "and fewer where clusters are of very unequal sizes). A verdict and its p use the wider of the two."
     )
     notes = dict.fromkeys(each.note for each in known if each.note)
-    return " ".join([words, *(sentence(note) for note in notes)])
+    told = [*([words] if of_examples else ()), *([DATA_SET_WORDS] if DATA_SET in columns else ())]
+    return " ".join([*told, *(sentence(note) for note in notes)])
 
 
 def _where_they_differ(comparisons: Sequence[Comparison]) -> list[str]:

@@ -8,6 +8,7 @@ from ablate.analysis.numbers import GAP
 from ablate.analysis.study_analysis import Analysis
 from ablate.report.blocks import Block, Heading, Table, paragraph
 from ablate.report.csv_records import flat
+from ablate.report.figures import Pictures
 from ablate.report.tables import Column, effect_cell, named, text_table
 
 WORDS = {
@@ -39,13 +40,14 @@ INTERVALS = (
 )
 
 
-def design(analysis: Analysis) -> list[Block]:
+def design(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """The parts and their interactions in every metric; nothing without a design."""
     if not analysis.design:
         return []
     blocks: list[Block] = [Heading("What each part does")]
     for each in analysis.design:
-        blocks.append(_parts(each))
+        caption = f"{named(each.metric)}: what each part does, every seed a dot; filled where the interval excludes 0"
+        blocks += [*pictures.show(f"design_{each.metric.name}", caption), _parts(each)]
         if each.interactions:
             blocks.append(_interactions(each))
     return [*blocks, paragraph(WORDS[analysis.design[0].kind] + _fraction(analysis.design[0]) + INTERVALS)]

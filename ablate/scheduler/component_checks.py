@@ -256,7 +256,7 @@ def _control_problems(
 ) -> list[Problem]:
     """What a control names must exist: inputs, joints and other subjects in the data; submodules and a width in the
     model."""
-    from ablate.trainers.builtin import controls
+    from ablate.trainers.builtin import compute, controls
 
     control = settings["control"]
     location = place("arms", arm, "control")
@@ -267,6 +267,9 @@ def _control_problems(
     with _collecting(problems, file, location):
         if model is not None:
             controls.matched_model(settings)
+    with _collecting(problems, file, location):
+        if model is not None and data is not None:
+            compute.matched(settings, data.validation.inputs)
     with _collecting(problems, file, location):
         if data is not None:
             controlled = controls.controlled(data.data, control)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from ablate.study import Arm, Control, Problem, Study
+from ablate.study import Arm, Control, Match, Problem, Study
 from ablate.study.command_template import TemplateError, placeholders
-from ablate.study.resolve import Settings, lookup, paths
+from ablate.study.resolve import MATCHES, Settings, lookup, paths
 from ablate.study.run_rules import run_settings
 from ablate.untrusted.wording import listing, nearest, place
 
 CHANGES_NO_RUN = ("same_information",)
+EPOCHS = "training.epochs"
 ON_REFERENCES = ("shuffle_input", "drop_input", "drop_joints")
 SETTING_INSTEAD = "a setting of the script that does it, and an arm that sets it"
 COUNTS_INSTEAD = {
@@ -86,7 +87,7 @@ def _names(name: str, control: Control) -> Iterator[Problem]:
 
 
 def _on_reference(name: str, control: Control) -> Iterator[Problem]:
-    for key in ("match_parameters", "freeze"):
+    for key in (*MATCHES, "freeze"):
         if getattr(control, key):
             rule = "must not be set on a reference, which is not trained: only its inputs can be shuffled or dropped"
             yield Problem("", place("arms", name, "control", key), rule)
@@ -104,6 +105,10 @@ def _not_honoured(study: Study, name: str, control: Control, section: Mapping[st
             if not section.get("parameters"):
                 rule = f"needs the number of parameters, which ablate cannot count for a {kind}"
                 yield Problem("", location, rule, "", COUNTS_INSTEAD.get(kind, ""))
+        elif key == "match_compute":
+            rule = f"is for the built-in loop: what a step of a {kind} costs is not known"
+            hint = "measure it, and give the arm a setting, such as its budget, that makes up for it"
+            yield Problem("", location, rule, "", hint)
         elif key not in honours:
             taken = f"{{{key}}} in the command" if kind == "command" else f'settings["{key}"] in the function'
             hint = f'honours = ["{key}"] in [settings.run] and {taken}, or {SETTING_INSTEAD}'
@@ -114,18 +119,42 @@ def _not_honoured(study: Study, name: str, control: Control, section: Mapping[st
 
 
 def _match(study: Study, name: str, arm: Arm, arms: Mapping[str, Settings]) -> Iterator[Problem]:
-    match = arm.control.match_parameters if arm.control else None
-    if match is None:
+    asked = [key for key in MATCHES if arm.control and getattr(arm.control, key)]
+    if len(asked) > 1:
+        yield Problem("", place("arms", name, "control"), "must not match both parameters and compute", listing(asked))
+    for key in asked:
+        match, location = getattr(arm.control, key), place("arms", name, "control", key)
+        yield from _other_arm(study, name, match.of, f"{location}.of")
+        other = study.arms.get(match.of)
+        matched = other is not None and other.control is not None and any(getattr(other.control, k) for k in MATCHES)
+        if matched and match.of != name:
+            yield Problem("", f"{location}.of", "must not name an arm that is itself matched", match.of)
+        if study.tuning is not None and match.by in study.tuning.space:
+            yield Problem("", f"{location}.by", "must not be a setting that is tuned", match.by)
+        if study.trainer != "built-in" and key == "match_compute":  # which another rule refuses
+            continue
+        if name in arms and not (key == "match_compute" and match.by == EPOCHS):
+            yield from _width(match.by, f"{location}.by", arms[name])
+        if key == "match_compute" and match.of != name and other is not None:
+            yield from _compute(study, name, match, location, arms)
+
+
+def _compute(study: Study, name: str, match: Match, location: str, arms: Mapping[str, Settings]) -> Iterator[Problem]:
+    """FLOPs × epochs is the same compute where both arms train on the same examples, and where FLOPs are known."""
+    if study.arms[match.of].reference:
+        yield Problem("", f"{location}.of", "must not name a reference, which is not trained", match.of)
         return
-    location = place("arms", name, "control", "match_parameters")
-    yield from _other_arm(study, name, match.of, f"{location}.of")
-    other = study.arms.get(match.of)
-    if other is not None and other.control is not None and other.control.match_parameters and match.of != name:
-        yield Problem("", f"{location}.of", "must not name an arm that is itself matched", match.of)
-    if study.tuning is not None and match.by in study.tuning.space:
-        yield Problem("", f"{location}.by", "must not be a setting that is tuned", match.by)
-    if name in arms:
-        yield from _width(match.by, f"{location}.by", arms[name])
+    sized = [path for path in (study.tuning.space if study.tuning else ()) if path.split(".")[0] == "model"]
+    if sized:
+        rule = "needs networks of one size: settings of the model are tuned"
+        yield Problem("", location, rule, listing(sized), "tune settings of the training alone")
+    if name not in arms or match.of not in arms:
+        return
+    for path in (EPOCHS, "training.batch_size", "training.last_batch", "data"):
+        ours, theirs = (lookup(arms[arm], path) for arm in (name, match.of))
+        if ours != theirs:
+            rule = f"needs the {path} of arm {match.of!r}: what is matched is FLOPs × epochs on the same examples"
+            yield Problem("", location, rule, "" if path == "data" else f"{ours}, not {theirs}")
 
 
 def _width(by: str, location: str, settings: Settings) -> Iterator[Problem]:

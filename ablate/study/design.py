@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from ablate.study import Arm, Design, DesignKind, Study
+from ablate.study import Arm, Control, Design, DesignKind, Study
 from ablate.study.fractions import defining_words, in_fraction
+from ablate.study.resolve import NAME_LISTS
 
 BARE, FULL = "bare", "full"
 MAX_FACTORIAL = 5  # parts of a full one: 32 arms
@@ -75,7 +76,15 @@ def _arms(kind: DesignKind, design: Design) -> Iterator[tuple[str, Arm]]:
         chosen_labels = [part_label(design, part) for part in chosen]
         label = "Bare" if not chosen else _named(kind, LABELLED, "Full", " + ", chosen_labels, labels)
         changes = {path: value for part in chosen for path, value in design.parts[part].set.items()}
-        yield arm_name(kind, chosen, parts), Arm(label=label, set=changes, parts=list(chosen))
+        control = _without(design, [part for part in parts if part not in chosen])
+        yield arm_name(kind, chosen, parts), Arm(label=label, set=changes, parts=list(chosen), control=control)
+
+
+def _without(design: Design, left_out: Sequence[str]) -> Control | None:
+    """The control of an arm without these parts, all of theirs together; None where none of them has one."""
+    controls = [control for part in left_out if (control := design.parts[part].without) is not None]
+    lists = {key: [name for control in controls for name in getattr(control, key)] for key in NAME_LISTS}
+    return Control.model_validate(lists) if controls else None
 
 
 def _named(

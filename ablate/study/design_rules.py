@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from ablate.study import Arm, Design, DesignKind, InputError, Problem, Study
+from ablate.study import Arm, Control, Design, DesignKind, InputError, Problem, Study
+from ablate.study.control_rules import control_rules
 from ablate.study.design import MAX_FACTORIAL, arm_name, arm_names, subsets
 from ablate.study.error_messages import DESIGNS
 from ablate.study.fractions import MOST_PARTS, sizes
-from ablate.study.resolve import touch, untuned_settings
+from ablate.study.resolve import MATCHES, NAME_LISTS, touch, untuned_settings
 from ablate.study.rules import LONGEST, NAME, NAME_RULE, arm_settings_rules
 from ablate.untrusted.wording import listing, place, shown
 
@@ -77,8 +78,14 @@ def _names(study: Study, kind: DesignKind, design: Design) -> Iterator[Problem]:
 
 
 def _overlaps(kind: DesignKind, design: Design) -> Iterator[Problem]:
-    """Two parts that touch one setting cannot be told apart where an arm has both."""
+    """Two parts that touch one setting, or one input, cannot be told apart where an arm has both or neither."""
     for first, second in combinations(design.parts, 2):
+        controls = [design.parts[part].without or Control() for part in (first, second)]
+        for key in NAME_LISTS:
+            both = sorted(set(getattr(controls[0], key)) & set(getattr(controls[1], key)))
+            if both:
+                rule = f"must not name what part {first!r} names"
+                yield Problem("", place(kind, "parts", second, "without", key), rule, listing(both))
         for path in design.parts[second].set:
             other = next((p for p in design.parts[first].set if touch(p, path)), None)
             if other is not None:
@@ -89,12 +96,18 @@ def _overlaps(kind: DesignKind, design: Design) -> Iterator[Problem]:
 
 def _settings(study: Study, kind: DesignKind, part: str) -> Iterator[Problem]:
     """The part's `set` is checked as that of an arm; it must change something, and nothing that is tuned."""
-    changes = study.design[1].parts[part].set if study.design else {}
+    assert study.design is not None
+    changes, without = study.design[1].parts[part].set, study.design[1].parts[part].without
     own = place(kind, "parts", part)
+    if not changes and without is None:
+        yield Problem("", f"{own}.set", "is missing")
+        return
     alone = study.model_copy(update={"arms": {part: Arm(set=changes)}})
     problems = list(arm_settings_rules(alone))
     for problem in problems:
         yield problem._replace(place=problem.place.replace(place("arms", part), own, 1))
+    if without is not None:
+        yield from _without(study, part, without, own)
     tuned = [path for path in changes if study.tuning is not None and path in study.tuning.space]
     for path in tuned:
         yield Problem("", place(kind, "parts", part, "set", path), "must not be a setting that is tuned", path)
@@ -105,6 +118,20 @@ def _settings(study: Study, kind: DesignKind, part: str) -> Iterator[Problem]:
         bare = untuned_settings(study.model_copy(update={"arms": {part: Arm()}}), part)
     except (InputError, KeyError):  # of the study's own settings, which other rules report
         return
-    if settings == bare:
+    if settings == bare and without is None:
         rule = "changes nothing: the study's settings, which are without the part, have these values already"
         yield Problem("", place(kind, "parts", part, "set"), rule, shown(dict(changes)))
+
+
+def _without(study: Study, part: str, without: Control, own: str) -> Iterator[Problem]:
+    """What the arms without the part have is checked as the control of an arm; it changes their inputs or freezes."""
+    for key in (*MATCHES, "same_information"):
+        if getattr(without, key):
+            rule = "is for an arm: what arms without a part have changes their inputs, or freezes"
+            yield Problem("", f"{own}.without.{key}", rule, "", f"valid: {', '.join(NAME_LISTS)}")
+    lists = {key: getattr(without, key) for key in NAME_LISTS}
+    if not any(lists.values()) and without != Control():
+        return
+    alone = study.model_copy(update={"arms": {part: Arm(control=Control.model_validate(lists))}})
+    for problem in control_rules(alone, {part: untuned_settings(alone, part)}):
+        yield problem._replace(place=problem.place.replace(place("arms", part, "control"), f"{own}.without", 1))

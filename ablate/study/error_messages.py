@@ -154,7 +154,7 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
     elif loc[0] == "datasets":
         model = Dataset
     elif loc[0] in DESIGNS:
-        model = Part if len(loc) > 3 else Design
+        model = Match if len(loc) > 5 else Control if len(loc) > 4 else Part if len(loc) > 3 else Design
     elif loc[0] == "hypotheses":
         model = Hypothesis
     elif loc[0] == "metric":

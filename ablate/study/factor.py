@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ablate.study import Arm, Control, Factor, InputError, Problem, Scalar, Study
-from ablate.study.resolve import lookup, scalars, untuned_settings
+from ablate.study.resolve import MATCHES, lookup, scalars, untuned_settings
 from ablate.untrusted.wording import nearest, place, shown
 
 LEVEL = re.compile(r"[A-Za-z0-9+-]([A-Za-z0-9_.+-]*[A-Za-z0-9_+-])?")
@@ -86,10 +86,9 @@ def at_level(
 
 
 def _control_at(control: Control, there: Callable[[str], str]) -> Control:
-    match = control.match_parameters
-    match_at_level = match.model_copy(update={"of": there(match.of)}) if match else None
-    same_information = there(control.same_information)
-    return control.model_copy(update={"match_parameters": match_at_level, "same_information": same_information})
+    matches = {key: match for key in MATCHES if (match := getattr(control, key)) is not None}
+    there_too = {key: match.model_copy(update={"of": there(match.of)}) for key, match in matches.items()}
+    return control.model_copy(update={**there_too, "same_information": there(control.same_information)})
 
 
 def factor_rules(study: Study) -> Iterator[Problem]:

@@ -57,7 +57,7 @@ class TrainingSettings(Frozen):
 
 
 class Match(Frozen):
-    """Widen the whole-number setting `by` until the arm has as many parameters as the arm `of`, to within 1 %."""
+    """Change the whole-number setting `by` until the arm has as many parameters as the arm `of`, or as much compute."""
 
     of: str
     by: str
@@ -66,7 +66,8 @@ class Match(Frozen):
 class Control(Frozen):
     """How the arm is a control. `same_information` only says what it controls for; any other field changes its runs."""
 
-    match_parameters: Match | None = None
+    match_parameters: Match | None = None  # to within 1 %, by widening
+    match_compute: Match | None = None  # FLOPs of a forward pass × epochs, by widening or by `training.epochs`
     shuffle_input: list[str] = []  # named inputs that are taken from another example
     drop_input: list[str] = []  # named inputs that are all zero
     drop_joints: list[str] = []  # named joints that are all zero in every input
@@ -270,10 +271,12 @@ class Dataset(Frozen):
 
 
 class Part(Frozen):
-    """A named part of a design: `set` puts it into the study's settings, which are written without it."""
+    """A named part of a design: `set` puts it into the study's settings, which are written without it, and `without` is
+    the control of the arms that do not have it, such as an input that is another's."""
 
     label: str = ""
-    set: dict[str, Any] = Field(min_length=1)
+    set: dict[str, Any] = {}
+    without: Control | None = None
 
 
 class Design(Frozen):

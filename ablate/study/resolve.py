@@ -11,6 +11,7 @@ from ablate.untrusted.wording import nearest, place
 
 Settings = dict[str, dict[str, Any]]
 
+MATCHES = ("match_parameters", "match_compute")  # of a control: another arm's size or cost
 NAME_LISTS = ("shuffle_input", "drop_input", "drop_joints", "freeze")  # lists of names in a control
 
 # Defaults that a file may leave out: `set."training.weight_decay"` exists in every study.
@@ -53,15 +54,17 @@ def control_section(study: Study, arm: str) -> dict[str, Any]:
     if control is None:
         return {}
     section: dict[str, Any] = _name_lists(control)
-    match = control.match_parameters
-    if match is not None:
+    for key in MATCHES:
+        match = getattr(control, key)
+        if match is None:
+            continue
         other = untuned_settings(study, match.of)
         if "run" in other:
             of_control = _name_lists(study.arms[match.of].control or Control())
             of = {"of_run": other["run"], **({"of_control": of_control} if of_control else {})}
         else:
             of = {"of_model": other["model"]}
-        section["match_parameters"] = {"by": match.by, **of}
+        section[key] = {"by": match.by, **of}
     return section
 
 

@@ -120,6 +120,15 @@ def test_a_control_made_even_with_the_baseline_says_what_is_left() -> None:
     assert finding.sentence.endswith(f"with {same}, “Control” does better, so that {same} cannot be why.")
 
 
+def test_a_control_with_as_much_compute_says_what_is_matched() -> None:
+    finding = finding_of({"control": {"match_compute": {"of": "hybrid", "by": "training.epochs"}}}, 6.9)
+    assert (finding.of, finding.kinds) == ("hybrid", ("match compute",))
+    assert finding.what == "as many FLOPs of a forward pass × epochs as Hybrid, by training.epochs"
+    assert "more compute alone does not explain its gain over Existing only" in finding.sentence
+    even = finding_of({"control": {"match_compute": {"of": "hybrid", "by": "training.epochs"}}}, 6.5)
+    assert "does not explain" not in even.sentence
+
+
 def test_of_several_changes_none_is_told_from_the_others() -> None:
     both = {"like": "hybrid", "control": {"shuffle_input": ["pose_2d"], "freeze": ["head"]}}
     finding = finding_of(both, 7.0)

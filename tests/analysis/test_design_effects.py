@@ -13,6 +13,7 @@ from ablate.analysis.design import DesignEffects, design_effects, shapley
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
 from ablate.planning.plan import compare_spec
+from ablate.report import figures_design, style
 from ablate.report.figures import Pictures
 from ablate.report.markdown import render
 from ablate.report.outline import outline
@@ -210,3 +211,35 @@ def test_a_sum_of_interactions_is_told_as_such() -> None:
 def markdown(kind: str, score: Score, parts: str, arms: int | None = None) -> str:
     found = results(kind, score, parts, arms=arms)
     return render(outline(analyse(found), found, Pictures()))
+
+
+def drawn(kind: str, score: Score, parts: str = "ab", arms: int | None = None) -> tuple[list[str], list[bool]]:
+    """Labels of the rows of the figure, and whether their marks are filled."""
+    with style.look():
+        figure = figures_design.design(only(design_effects(results(kind, score, parts, arms=arms))))
+    assert figure is not None
+    (panel,) = figure.axes
+    marks = [line for line in panel.lines if line.get_marker() not in ("None", None, "")]
+    return [text.get_text() for text in panel.get_yticklabels()], [
+        line.get_markerfacecolor() != "white" for line in marks
+    ]
+
+
+def test_the_figure_has_a_row_for_every_effect_and_fills_what_excludes_0() -> None:
+    labels, filled = drawn("factorial", synergy)
+    assert labels == ["a", "b", "a", "b", "a × b"]  # main effects, Shapley values, the interaction
+    assert filled == [True] * 5
+    labels, filled = drawn("leave_one_out", lambda p, s: 10.0 + s - 2.0 * ("a" in p) + (1 + len(p)) * jitter(s))
+    assert (labels, filled) == (["a", "b"], [True, False])
+
+
+def test_the_figure_of_a_fraction_has_sums_and_no_shapley_values() -> None:
+    labels, _ = drawn("factorial", of_six, "abcdef", arms=16)
+    assert len(labels) == 6 + 7
+    assert "a × b + c × e" in labels
+
+
+def test_without_a_finished_run_nothing_is_drawn() -> None:
+    skipped = [(arm, seed) for arm in ("bare", "a", "b", "a+b") for seed in SEEDS]
+    (found,) = design_effects(results("factorial", synergy, skip=skipped))
+    assert figures_design.design(found) is None

@@ -26,7 +26,8 @@ def study(path: Path) -> Study:
 
 def test_there_are_shipped_studies() -> None:
     assert {path.stem for path in SHIPPED} >= {
-        "quick", "elepose_fusion", "mocap", "controls", "noise_sweep", "agreement_sweep", "elepose_width", "aa"
+        "quick", "elepose_fusion", "mocap", "controls", "noise_sweep", "agreement_sweep", "elepose_width", "aa",
+        "controls_factorial",
     }  # fmt: skip
 
 
@@ -74,6 +75,9 @@ def test_the_arms_of_the_question_are_there_with_its_yardsticks(study: Study) ->
     families = {arm.family or name: arm for name, arm in study.arms.items()}
     references = [name for name, arm in families.items() if arm.reference]
     assert references == ["constant", "torso-frame", "ridge", "known-pose"]
+    if study.design is not None:
+        assert next(iter(families)) == "bare"
+        return
     if study.name == "aa":
         assert list(families)[:2] == ["existing", "twin"]
         return
@@ -113,3 +117,14 @@ def test_the_seeds_configuration_is_kept() -> None:
         "elepose_hidden_dim": 1024, "fusion_dim": 512, "angle_noise_std": 5.0, "angle_noise_warmup": 10,
     }  # fmt: skip
     assert (settings["training"]["epochs"], settings["training"]["batch_size"]) == (50, 384)
+
+
+def test_the_parameters_of_the_factorial_are_those_of_the_elepose_branch() -> None:
+    from ablate.trainers.builtin.controls import parameter_count
+
+    study = study_file.load(ROOT / "studies" / "controls_factorial.toml")
+    counts = {arm: parameter_count(study_file.resolve(study, arm)["model"]) for arm in ("bare", "parameters", "design")}
+    added = {arm: counts[arm] - counts["bare"] for arm in ("parameters", "design")}
+    assert added["parameters"] == pytest.approx(added["design"], rel=0.001)
+    informed = [arm for arm, each in study.arms.items() if each.parts is not None and each.control is None]
+    assert informed == [arm for arm in study.arms if "information" in arm]

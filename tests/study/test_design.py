@@ -11,10 +11,11 @@ from math import prod
 from operator import mul
 from pathlib import Path
 
+import design_toy
 import pytest
 from design_toy import problems_of
 
-from ablate.study import InputError, Study, amend, design, document, fractions, study_file
+from ablate.study import Control, InputError, Study, amend, design, document, fractions, study_file
 from ablate.study.resolve import resolve
 
 BASE = """
@@ -274,3 +275,58 @@ def test_every_fraction_has_the_arms_and_the_resolution_of_the_table_in_montgome
 
 def range_of(parts: int) -> list[str]:
     return list("abcdefghij"[:parts])
+
+
+LOOP = """
+[factorial.parts.seen]
+without.shuffle_input = ["hat"]
+without.drop_joints = ["left"]
+[factorial.parts.broad]
+set."model.width" = 9
+without.drop_joints = ["right"]
+[report]
+"""
+
+
+def test_arms_without_a_part_have_the_control_that_stands_in_for_it(tmp_path: Path) -> None:
+    study = design_toy.study(tmp_path, ("[report]\n", LOOP))
+    bare, seen, broad, both = (study.arms[name].control for name in ("bare", "seen", "broad", "seen+broad"))
+    assert bare == Control(shuffle_input=["hat"], drop_joints=["left", "right"])
+    assert (seen, both) == (Control(drop_joints=["right"]), None)
+    assert broad == Control(shuffle_input=["hat"], drop_joints=["left"])
+    assert "control" not in resolve(study, "seen+broad")
+    assert resolve(study, "broad")["control"] == {"shuffle_input": ["hat"], "drop_joints": ["left"]}
+
+
+WITHOUT_REFUSED = {
+    "the same input in two parts": (
+        LOOP.replace('["right"]', '["left"]'),
+        "factorial.parts.broad.without.drop_joints: must not name what part 'seen' names (got left)",
+    ),
+    "a match": (
+        LOOP.replace('without.drop_joints = ["right"]', 'without.match_parameters = { of = "extra", by = "model.width" }'),
+        "factorial.parts.broad.without.match_parameters: is for an arm: what arms without a part have changes their inputs, or freezes; valid: shuffle_input, drop_input, drop_joints, freeze",
+    ),
+    "an input twice": (
+        LOOP.replace('["hat"]', '["hat", "hat"]'),
+        "factorial.parts.seen.without.shuffle_input: must not repeat a name (got hat, hat)",
+    ),
+    "a misspelt control": (
+        LOOP.replace("without.shuffle_input", "without.shufle_input"),
+        "factorial.parts.seen.without.shufle_input: unknown key; did you mean 'shuffle_input'?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WITHOUT_REFUSED)
+def test_a_control_in_place_of_a_part_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, message = WITHOUT_REFUSED[case]
+    assert problems_of(("[report]\n", content)) == [f"study.toml: {message}"]
+
+
+def test_a_command_has_no_control_in_place_of_a_part(tmp_path: Path) -> None:
+    found = problems(tmp_path, text(more='[factorial.parts.seen]\nwithout.drop_input = ["x"]\n'))
+    assert found == [
+        "factorial.parts.seen.without.drop_input: is done by the built-in loop, not for a command; add a setting to the script that does it, and an arm that sets it"
+    ]

@@ -101,8 +101,8 @@ CASES: dict[str, dict[str, str | list[str]]] = {
     },
     "[arms.wide]": {
         '[arms.wide]\nfamily = "plain"\nlevel = 2': [
-            "arms.wide.family: is written by [factor] and cannot be set",
-            "arms.wide.level: is written by [factor] and cannot be set",
+            "arms.wide.family: is written by [factor] or [datasets] and cannot be set",
+            "arms.wide.level: is written by [factor] or [datasets] and cannot be set",
         ],
         '[arms."very wide"]': 'arms."very wide": must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64 (got "very wide")',
         "[arms.Extra]": "arms.Extra: differs from arm 'extra' only in case, which some file systems ignore",
@@ -263,6 +263,13 @@ CASES: dict[str, dict[str, str | list[str]]] = {
     },
 }
 # name: (edits of the valid study, the problem)
+UNTUNED_MODEL = [  # the study tunes the learning rate alone
+    ('[tuning.space."model.optimizer"]\ntype = "categorical"\nchoices = ["adam", "sgd"]\n', ""),
+    (
+        '[tuning.space."model.momentum"]\ntype = "float"\nlow = 0.5\nhigh = 1.0\nwhen = { "model.optimizer" = "sgd" }\n',
+        "",
+    ),
+]
 CASES_OF_SEVERAL_EDITS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "shuffled in batches of one": (
         [
@@ -304,6 +311,45 @@ CASES_OF_SEVERAL_EDITS: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             ),
         ],
         ["arms.more.control.match_parameters.of: must not name an arm that is itself matched (got wide)"],
+    ),
+    "compute matched while the model is tuned": (
+        [('set."model.width" = 16', 'control.match_compute = { of = "extra", by = "training.epochs" }')],
+        [
+            "arms.wide.control.match_compute: needs networks of one size: settings of the model are tuned (got model.optimizer, model.momentum); tune settings of the training alone"
+        ],
+    ),
+    "compute matched by what is no number": (
+        [
+            ('set."model.width" = 16', 'control.match_compute = { of = "extra", by = "training.precision" }'),
+            *UNTUNED_MODEL,
+        ],
+        [
+            "arms.wide.control.match_compute.by: must be a whole number in the model's settings (got training.precision); valid: model.head.depth, model.head.width, model.width"
+        ],
+    ),
+    "compute of an arm that trains longer": (
+        [
+            ('set."model.width" = 16', 'control.match_compute = { of = "extra", by = "model.width" }'),
+            ('set."model.extra" = true', 'set."model.extra" = true\nset."training.epochs" = 8'),
+            *UNTUNED_MODEL,
+        ],
+        [
+            "arms.wide.control.match_compute: needs the training.epochs of arm 'extra': what is matched is FLOPs × epochs on the same examples (got 4, not 8)"
+        ],
+    ),
+    "compute of a reference": (
+        [('set."model.width" = 16', 'control.match_compute = { of = "constant", by = "model.width" }'), *UNTUNED_MODEL],
+        ["arms.wide.control.match_compute.of: must not name a reference, which is not trained (got constant)"],
+    ),
+    "parameters and compute at once": (
+        [
+            (
+                'set."model.width" = 16',
+                'control.match_compute = { of = "extra", by = "training.epochs" }\ncontrol.match_parameters = { of = "extra", by = "model.width" }',
+            ),
+            *UNTUNED_MODEL,
+        ],
+        ["arms.wide.control: must not match both parameters and compute (got match_parameters, match_compute)"],
     ),
     "a match by a tuned setting": (
         [

@@ -167,6 +167,11 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
             "settings.run.honours: must not repeat a control",
         ),
         (
+            "[arms.dropout]",
+            "[arms.dropout.control]\nmatch_compute = { of = 'plain', by = 'run.budget' }\n[arms.dropout]",
+            "arms.dropout.control.match_compute: is for the built-in loop: what a step of a command costs",
+        ),
+        (
             'direction = "lower"',
             'direction = "lower"\nval = "loss"\ntest = "loss"',
             "metric.loss.val: is the name of the test score of loss too: tuning would see test scores",

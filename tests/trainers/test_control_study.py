@@ -93,3 +93,23 @@ def test_a_data_factory_that_cannot_redraw_the_split_is_refused(terraces: Projec
         f"terraces.toml: settings.data of arm plain.factory: linear_toy.terrace:terraces must take the argument '{name}', because every seed redraws the split (`vary`)"
         for name in ("fold", "folds")
     ]
+
+
+def test_an_arm_with_as_much_compute_is_checked_and_trains_longer(terraces: Project) -> None:
+    longer = 'control.match_compute = { of = "branch", by = "training.epochs" }'
+    study = loaded(terraces, ('control.match_parameters = { of = "branch", by = "model.width" }', longer))
+    build_all(study, Workspace(device="cpu"))
+    by_arm = results(study, terraces.folder)
+    flops = {arm: r.scores["cost/flops"] * r.scores["count/epochs"] for arm, r in by_arm.items()}
+    assert by_arm["plain-wide"].scores["cost/flops"] == by_arm["plain"].scores["cost/flops"] == 20 * 11
+    assert by_arm["plain-wide"].scores["count/epochs"] == 5  # 3 · 34/20 = 5.1
+    assert flops["plain-wide"] == pytest.approx(flops["branch"], rel=0.02)
+
+
+def test_a_network_that_fits_itself_has_no_compute_to_match(terraces: Project) -> None:
+    longer = 'control.match_compute = { of = "fitted", by = "training.epochs" }\n[arms.fitted]\nset.model = { factory = "linear_toy.terrace:Fitted" }'
+    study = loaded(terraces, ('control.match_parameters = { of = "branch", by = "model.width" }', longer))
+    with pytest.raises(
+        InputError, match=r"arms\.plain-wide\.control\.match_compute: cannot be known: the network fits itself"
+    ):
+        build_all(study, Workspace(device="cpu"))

@@ -226,7 +226,7 @@ class TestRuns:
         self, run: Callable[..., RunResult], context: Context
     ) -> None:
         control = {"freeze": ["sizes"]}
-        _, first, _ = build(spec(control), context, CPU)
+        _, first, *_ = build(spec(control), context, CPU)
         result = run(control)
         assert result.artifacts is not None
         last = load_model(result.artifacts / "model")
@@ -246,6 +246,47 @@ class TestRuns:
         assert result.scores["cost/parameters"] == 837
         assert "matched/model.width" not in run().provenance
         assert len(load_model(result.artifacts / "model").whole[0].bias) == 76
+
+    def test_compute_is_matched_by_width(self, run: Callable[..., RunResult]) -> None:
+        control = {"match_compute": {"by": "model.width", "of_model": {**MODEL, "width": 40}}}
+        result = run(control, sizes=False)
+        assert result.provenance["matched/model.width"] == "68"  # 20·68 FLOPs = 34·40 with the branch
+        assert result.scores["cost/flops"] == 1360 == run(width=40).scores["cost/flops"]
+        assert result.scores["count/epochs"] == 15
+        assert result.artifacts is not None
+        saved = json.loads((result.artifacts / "model" / "model.json").read_text())
+        assert saved["settings"] == {"width": 68, "sizes": False}
+        assert len(load_model(result.artifacts / "model").whole[0].bias) == 68
+        assert result.key == spec(control, sizes=False).key
+
+    def test_compute_is_matched_by_epochs(self, run: Callable[..., RunResult]) -> None:
+        control = {"match_compute": {"by": "training.epochs", "of_model": {**MODEL, "width": 16}}}
+        result = run(control, sizes=False)
+        assert result.scores["cost/flops"] == 160
+        assert result.scores["count/epochs"] == 51 == len(result.history)  # 160·51 FLOPs = 34·16·15
+        assert result.provenance["matched/training.epochs"] == "51"
+        assert result.scores["cost/parameters"] == run(sizes=False).scores["cost/parameters"]
+        assert result.key == spec(control, sizes=False).key
+
+    def test_fewer_epochs_match_a_smaller_network_and_one_is_the_least(self, run: Callable[..., RunResult]) -> None:
+        for width, epochs in ((4, 8), (1, 2)):  # 20·width of 160 FLOPs, of 15 epochs: 7.5 and 1.9
+            control = {
+                "match_compute": {"by": "training.epochs", "of_model": {**MODEL, "width": width, "sizes": False}}
+            }
+            assert run(control, sizes=False).scores["count/epochs"] == epochs
+
+    @pytest.mark.parametrize(
+        ("model", "error"),
+        [
+            ({"factory": "linear_toy.terrace:Fitted"}, "cannot be known: the network fits itself"),
+            ({"factory": "linear_toy.terrace:Stubborn", "width": 1}, "none of the network's operations are counted"),
+        ],
+    )
+    def test_compute_that_is_not_known_is_no_run(self, context: Context, model: dict[str, Any], error: str) -> None:
+        control = {"match_compute": {"by": "model.width", "of_model": model}}
+        result = execute(spec(control, sizes=False), context)
+        assert result.status == "FAILED"
+        assert error in result.error
 
     def test_the_shuffled_examples_are_those_that_are_scored_and_kept(
         self, run: Callable[..., RunResult], terrace: ModuleType

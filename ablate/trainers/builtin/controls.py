@@ -1,14 +1,15 @@
 """Apply a control to a run: shuffle or zero inputs, freeze submodules, match the width. Knows no study or arm.
 
 A control is the plain table `RunSpec.settings["control"]`: `shuffle_input`, `drop_input`, `drop_joints` and
-`freeze` are lists of names, `match_parameters` is {"by": dotted path, "of_model": the other arm's model section}.
+`freeze` are lists of names, `match_parameters` is {"by": dotted path, "of_model": the other arm's model section}; for
+`match_compute`, see `compute`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -156,7 +157,7 @@ def matched_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     match = settings.get("control", {}).get("match_parameters")
     if not match:
         return section
-    return _with_setting(section, match["by"], matched_value(settings))
+    return with_setting(section, match["by"], matched_value(settings))
 
 
 def matched_value(settings: Mapping[str, Any]) -> int:
@@ -168,17 +169,24 @@ def matched_value(settings: Mapping[str, Any]) -> int:
 
 @functools.cache
 def _search(section_json: str, other_section_json: str, by: str) -> int:
-    section, target = json.loads(section_json), parameter_count(json.loads(other_section_json))
+    target = parameter_count(json.loads(other_section_json))
+    return search(json.loads(section_json), by, target, parameter_count, key="match_parameters", of="parameters")
+
+
+def search(
+    section: Mapping[str, Any], by: str, target: int, count_of: Callable[[Mapping[str, Any]], int], *, key: str, of: str
+) -> int:
+    """The value of `by` in the model section whose count comes nearest to `target`, see `matching_value`."""
 
     def count(value: int) -> int:
         try:
-            return parameter_count(_with_setting(section, by, value))
+            return count_of(with_setting(section, by, value))
         except Exception as error:  # a component's constructor may raise anything
             rule, hint = f"{by} = {value} makes no network: {error}", "name a setting that takes every whole number"
-            raise match_error(rule, hint=hint) from error
+            raise match_error(rule, hint=hint, key=key) from error
 
     value_in_file: int = lookup({"model": section}, by)
-    return matching_value(count, target, value_in_file, by)
+    return matching_value(count, target, value_in_file, by, key=key, of=of)
 
 
 def parameter_count(section: Mapping[str, Any]) -> int:
@@ -193,7 +201,8 @@ def parameter_count(section: Mapping[str, Any]) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def _with_setting(section: Mapping[str, Any], by: str, value: int) -> dict[str, Any]:
+def with_setting(section: Mapping[str, Any], by: str, value: int) -> dict[str, Any]:
+    """A copy of the model section with the setting at the path `by`, which begins with `model.`, replaced."""
     settings: dict[str, dict[str, Any]] = {"model": json.loads(json.dumps(section))}
     replace(settings, by, value)
     return settings["model"]

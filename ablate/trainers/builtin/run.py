@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from ablate.study import InputError, Metric, Problem, RunResult, RunSpec, TrainingSettings, components, digest
 from ablate.study.catalogue import load_catalogue
+from ablate.study.resolve import lookup
 from ablate.trainers import provenance
-from ablate.trainers.builtin import controls, cost, evaluation, trees
+from ablate.trainers.builtin import compute, controls, cost, evaluation, trees
 from ablate.trainers.builtin.checkpoints import ResumeCheckpoint, inputs_shape, save_loadable_model
 from ablate.trainers.builtin.loop import Signals, Trainer
 from ablate.trainers.builtin.seeding import root_seed, seed_globals
@@ -36,7 +38,7 @@ PICTURES = 6  # evenly spaced test examples saved for the report's gallery, besi
 
 def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
     """Do the run; its checkpoint and artifacts are below `folder`. Raises Stopped, and whatever a component raises."""
-    started = time.perf_counter()
+    started, key = time.perf_counter(), spec.key
     training = TrainingSettings(**spec.settings["training"])
     torch.set_num_threads(training.threads)
     device = torch.device(context.device)
@@ -44,7 +46,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         progress_log.log("float16 on a CPU: bfloat16 is used instead")
     progress_log.safe_point()
     code = provenance.code_digest(spec.settings, context.study_dir)
-    data, model, loss = build(spec, context, device)
+    data, model, loss, spec = build(spec, context, device)
     catalogue = load_catalogue(context.catalogue, file="study")
     curve = [catalogue[name] for name in context.curve_metrics]
     checkpoint = _checkpoint(folder, code, device)
@@ -72,7 +74,7 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
         **({"checkpoint": "; ".join(progress.notes)} if progress.notes else {}),
         **({provenance.UNLOADABLE: unloadable} if unloadable else {}),
     }
-    return RunResult(spec.key, "FINISHED", scores | counts, progress.history, timings, facts, artifacts)
+    return RunResult(key, "FINISHED", scores | counts, progress.history, timings, facts, artifacts)
 
 
 def _checkpoint(folder: Path, code: str, device: torch.device) -> ResumeCheckpoint:
@@ -109,21 +111,29 @@ def make_trainer(
 
 
 def _matched_setting(spec: RunSpec) -> dict[str, str]:
-    """The value at which the parameter counts match, where a control asks for that."""
-    match = spec.settings.get("control", {}).get("match_parameters")
-    return {f"matched/{match['by']}": str(controls.matched_value(spec.settings))} if match else {}
+    """The value at which the parameter counts or the compute match, where a control asks for that."""
+    control = spec.settings.get("control", {})
+    if match := control.get("match_parameters"):
+        return {f"matched/{match['by']}": str(controls.matched_value(spec.settings))}
+    match = control.get("match_compute")
+    return {f"matched/{match['by']}": str(lookup(spec.settings, match["by"]))} if match else {}
 
 
 def _examples_seen(trainer: Trainer, progress: Progress) -> int:
     return len(progress.history) * trainer.examples_per_epoch
 
 
-def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, torch.nn.Module, Any]:
-    """Data, model and loss of a run. The model is initialised from the run's seed and moved to the device."""
+def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, torch.nn.Module, Any, RunSpec]:
+    """Data, model and loss of a run, and the run with the settings that match another arm's compute, where it is to.
+
+    The model is initialised from the run's seed and moved to the device.
+    """
     components.importable([context.study_dir])
     control = spec.settings.get("control", {})
     seed_globals(root_seed(spec), "build")
     data = load_data(spec.settings["data"], context, device, control=control)
+    if "match_compute" in control:
+        spec = replace(spec, settings=compute.matched(spec.settings, data.examples("val").inputs))
     section = controls.matched_model(spec.settings)
     seed_globals(root_seed(spec), "init")  # so that initial weights do not depend on what the data drew
     model = components.bind(section, place="settings.model", file=spec.study)()
@@ -131,7 +141,7 @@ def build(spec: RunSpec, context: Context, device: torch.device) -> tuple[Data, 
     loss = components.bind(spec.settings["loss"], place="settings.loss", file=spec.study)()
     if has_parameters(loss):
         raise RunFailed(f"the loss {PARAMETERS_RULE}")
-    return data, model.to(device), loss.to(device) if isinstance(loss, torch.nn.Module) else loss
+    return data, model.to(device), loss.to(device) if isinstance(loss, torch.nn.Module) else loss, spec
 
 
 def has_parameters(loss: object) -> bool:

@@ -1,0 +1,99 @@
+"""What each part of a design does, as dots with intervals: main effects, Shapley values, interactions of two parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ablate.analysis.design import DesignEffects
+from ablate.analysis.statistics import Effect, Estimate
+from ablate.report import scales, style
+from ablate.report.tables import named
+
+ROW_IN, LINE_IN, GAP_IN = 0.24, 0.125, 0.12
+SEEDS_IN = 0.08  # the seeds' dots are this far below their mean
+WRAP = 24  # characters of a label on one line
+MOST_PAIRS = 15  # interactions in one figure; the table has them all
+MAIN, SHAPLEY, PAIR = ("o", "#0072B2"), ("D", "#E69F00"), ("s", style.GREY)
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    effect: Effect
+    mark: tuple[str, str]  # marker and colour
+    first: bool  # of a group, with a gap above
+
+
+def design(effects: DesignEffects) -> Figure | None:
+    """One row for every main effect, Shapley value and interaction, each with its interval and every seed a dot."""
+    rows = [row for row in _rows(effects) if row.effect.difference.n]
+    if not rows:
+        return None
+    positions, height = _positions(rows)
+    drawing, (panel,) = style.panels(1, row_in=0.75 + height)
+    scale = scales.limits([_hull(row.effect) for row in rows], [], include_zero=True)
+    panel.axvline(0, color="black", linewidth=0.8, zorder=1)
+    for y, row in zip(positions, rows, strict=True):
+        _draw(panel, y, row)
+    panel.set_xlim(*scale)
+    panel.set_ylim(height, 0)
+    panel.set_yticks(positions, [style.wrap(row.label, WRAP) for row in rows])
+    panel.tick_params(axis="y", length=0)
+    style.grid(panel, "x")
+    panel.locator_params(axis="x", nbins=6)
+    better = "left" if effects.metric.direction == "lower" else "right"
+    panel.set_title(f"{named(effects.metric)}, change by a part\n(to the {better} is better)", loc="left")
+    _legend(drawing, effects, rows)
+    return drawing
+
+
+def _rows(effects: DesignEffects) -> list[_Row]:
+    mains = [_Row(part.label, part.effect, MAIN, index == 0) for index, part in enumerate(effects.parts)]
+    values = [(part.label, part.shapley) for part in effects.parts if part.shapley is not None]
+    shapley = [_Row(label, value, SHAPLEY, index == 0) for index, (label, value) in enumerate(values)]
+    pairs = [each for each in effects.interactions if len(each.parts) == 2][:MOST_PAIRS]
+    together = [_Row(each.name, each.effect, PAIR, index == 0) for index, each in enumerate(pairs)]
+    return [*mains, *shapley, *together]
+
+
+def _hull(effect: Effect) -> Estimate:
+    """The difference with an interval that is widened to include every seed."""
+    gap, values = effect.difference, list(effect.by_seed.values())
+    ends = [v for v in (gap.low, gap.high) if v is not None] + values
+    return Estimate(gap.mean, min(ends, default=None), max(ends, default=None), gap.n)
+
+
+def _draw(panel: Axes, y: float, row: _Row) -> None:
+    marker, colour = row.mark
+    gap, seeds = row.effect.difference, list(row.effect.by_seed.values())
+    panel.scatter(seeds, [y + SEEDS_IN] * len(seeds), s=6, color=colour, alpha=0.6, linewidths=0)
+    if gap.low is not None and gap.high is not None:
+        panel.plot([gap.low, gap.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+    face = colour if gap.excludes_zero else "white"
+    panel.plot(gap.mean or 0.0, y, marker=marker, markersize=4.5, color=colour, linestyle="none", markerfacecolor=face)
+
+
+def _legend(drawing: Figure, effects: DesignEffects, rows: Sequence[_Row]) -> None:
+    """Which mark is what; none where all rows are of one kind."""
+    names = {MAIN: "main effect", SHAPLEY: "Shapley value", PAIR: "interaction"}
+    used = [mark for mark in names if any(row.mark == mark for row in rows)]
+    if len(used) > 1:
+        handles = [Line2D([], [], marker=m, color=c, linestyle="none", markersize=4.5) for m, c in used]
+        drawing.legend(handles, [names[mark] for mark in used], loc="outside upper center", ncols=3, columnspacing=1.0)
+
+
+def _positions(rows: Sequence[_Row]) -> tuple[list[float], float]:
+    """Position of each row and total height, in inches."""
+    positions, top = [], 0.0
+    for index, row in enumerate(rows):
+        lines = style.wrap(row.label, WRAP).count("\n") + 1
+        height = max(ROW_IN, LINE_IN * lines + 0.05) + SEEDS_IN / 2
+        top += GAP_IN if row.first and index else 0.0
+        positions.append(top + (height - SEEDS_IN / 2) / 2)
+        top += height
+    return positions, top
