@@ -37,7 +37,7 @@ def test_scores_that_are_no_finite_number_count_as_failures(diverged: float) -> 
     (text,) = failure_warnings(results, compare(results))
     p = stats.boschloo_exact([[4, 0], [3, 7]]).pvalue
     assert text.startswith(
-        "Failed runs, or runs whose azimuth error is not finite: Hybrid in 4 of 7 and Existing only in 0 of 7 "
+        "Failed runs, or runs whose azimuth error is not finite: “Hybrid” in 4 of 7 and “Existing only” in 0 of 7 "
         f"(Boschloo's exact test, p = {p:.3f}). "
     )
     assert "Hybrid is worse in the median of 7 seeds in azimuth error" in text

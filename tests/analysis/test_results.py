@@ -148,7 +148,7 @@ def test_csv_does_not_depend_on_the_order_of_runs_or_on_retries(toy: Toy, tmp_pa
     failed = retried.spec("hybrid", 1)
     store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="out of memory"))
     for arm, trial in [(arm, trial) for arm in retried.arms for trial in (0, 1)]:
-        retried._trial(store, arm, trial)
+        retried._trial(store, arm, trial, None)
     for arm, seed in reversed([(arm, seed) for arm in retried.arms for seed in retried.seeds]):
         retried._run(store, arm, seed)
     for name, tracker in (("one", straight.store()), ("two", store)):
@@ -185,7 +185,7 @@ def test_before_any_comparison_the_best_trial_is_the_tuned_one(tmp_path: Path) -
     store = MemoryTracker()
     store.open("toy", toy.document())
     for trial in range(2):
-        toy._trial(store, "existing", trial)  # scores 9.0 and 8.0
+        toy._trial(store, "existing", trial, None)  # scores 9.0 and 8.0
     spec = toy.trial_spec("existing", 2)
     store.finish(store.start(spec), spec, RunResult(spec.key, "FAILED", error="no"))
     (budget,) = budget_rows(tables.load(store, "toy"))

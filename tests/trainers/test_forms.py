@@ -131,7 +131,7 @@ class TestTraining:
             }
 
         class Once:
-            polls = 0
+            polls, pruned = 0, ""
 
             def heartbeat(self) -> None:
                 self.polls += 1
@@ -305,6 +305,8 @@ def test_a_fit_with_run_has_gradients_every_row_and_a_curve(toy: ModuleType, tmp
 
 def test_a_fit_with_run_stops_when_it_is_asked_to(toy: ModuleType) -> None:
     class Asked:
+        pruned = ""
+
         def heartbeat(self) -> None: ...
 
         def stop_requested(self) -> bool:

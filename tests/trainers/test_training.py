@@ -137,6 +137,8 @@ class Killed(Exception):
 class StopAfter:
     """Signals that request a stop after a number of polls, and keep the lines of the log."""
 
+    pruned = ""
+
     def __init__(self, polls: float = math.inf) -> None:
         self.polls, self.heartbeats, self.lines = polls, 0, list[str]()
 
