@@ -32,6 +32,7 @@ BY_RESOLUTION = {
     "V": "main effects and interactions of two parts do not share their numbers with one another, but with "
     "interactions of three parts or more",
 }
+OVER_DATA_SETS = " A score is the mean over all data sets, every one with the same weight."
 NO_SHAPLEY = " A Shapley value would take every arm of the factorial."
 ROMAN = {3: "III", 4: "IV", 5: "V", 6: "VI"}
 INTERVALS = (
@@ -50,7 +51,8 @@ def design(analysis: Analysis, pictures: Pictures) -> list[Block]:
         blocks += [*pictures.show(f"design_{each.metric.name}", caption), _parts(each)]
         if each.interactions:
             blocks.append(_interactions(each))
-    return [*blocks, paragraph(WORDS[analysis.design[0].kind] + _fraction(analysis.design[0]) + INTERVALS)]
+    first, pooled = analysis.design[0], OVER_DATA_SETS if analysis.across else ""
+    return [*blocks, paragraph(WORDS[first.kind] + _fraction(first) + pooled + INTERVALS)]
 
 
 def _fraction(effects: DesignEffects) -> str:

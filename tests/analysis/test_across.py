@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -17,9 +18,10 @@ from ablate.report.figures import Pictures
 from ablate.report.markdown import render
 from ablate.report.outline import outline
 from ablate.report.tidy import document as report_json
-from ablate.study import RunResult, Study
+from ablate.study import Arm, RunResult, Study
 from ablate.study.catalogue import catalogue_of
 from ablate.study.datasets import expand_datasets
+from ablate.study.design import expand_design
 from ablate.tracking.memory import MemoryTracker
 
 SEEDS = (1, 2, 3, 4, 5, 6)
@@ -37,14 +39,20 @@ def results(gain: Gain, data: str = "abc", claim: bool = False, skip: tuple[tupl
         "datasets": {d: {"label": d.upper(), "set": {"run.data": d}} for d in data},
     }  # fmt: skip
     study = expand_datasets(Study.model_validate(raw))
+    return stored_results(
+        study, lambda arm, seed: 10.0 + seed - (gain(str(arm.level), seed) if arm.family == "other" else 0), skip
+    )
+
+
+def stored_results(study: Study, loss: Callable[[Arm, int], float], skip: tuple[tuple[str, int], ...] = ()) -> Results:
     stored = {"study": study.model_dump(mode="json"), "metrics": {"loss": {"label": "loss"}}}
     store = MemoryTracker()
     store.open("several", json.loads(json.dumps({**stored, "data_digests": dict.fromkeys(study.arms, "d")})))
     for name, arm in study.arms.items():
         for seed in [s for s in SEEDS if (name, s) not in skip]:
             spec = compare_spec(study, name, seed, {}, "d")
-            loss = 10.0 + seed - (gain(str(arm.level), seed) if arm.family == "other" else 0)
-            store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {"test/loss": loss}, (), {}))
+            scores = {"test/loss": loss(arm, seed)}
+            store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", scores, (), {}))
     return tables.load(store, "several")
 
 
@@ -145,7 +153,8 @@ def test_the_matrix_has_an_arm_a_row_and_a_data_set_a_column() -> None:
 def test_the_json_has_data_sets_only_where_there_are_some() -> None:
     document = json.loads(report_json(analyse(results(everywhere))))
     assert document["across"][0]["datasets"] == ["a", "b", "c"]
-    assert "across" not in json.loads(report_json(analyse(results(everywhere, "ab"))).replace('"across"', '"x"'))
+    without = replace(analyse(results(everywhere)), across=())
+    assert {"across", "design"} & set(json.loads(report_json(without))) == set()
 
 
 def test_the_power_of_a_pooled_hypothesis_goes_by_the_pooled_differences() -> None:
@@ -156,3 +165,24 @@ def test_the_power_of_a_pooled_hypothesis_goes_by_the_pooled_differences() -> No
     mean = sum(spread) / len(spread)
     assert prospect.pairs == len(SEEDS)
     assert prospect.sd == pytest.approx((sum((v - mean) ** 2 for v in spread) / 5) ** 0.5)
+
+
+def test_the_effects_of_a_design_are_those_on_the_mean_over_data_sets() -> None:
+    raw = {
+        "name": "several", "question": "Which part helps?", "seeds": list(SEEDS),
+        "settings": {"run": {"command": ["x", "{out}"], "data": "", "p": False, "q": False}},
+        "metric": {"loss": {"direction": "lower"}},
+        "add_one_in": {"parts": {part: {"set": {f"run.{part}": True}} for part in "pq"}},
+        "datasets": {d: {"set": {"run.data": d}} for d in "ab"},
+    }  # fmt: skip
+    study = expand_datasets(expand_design(Study.model_validate(raw)))
+    found = stored_results(
+        study, lambda arm, seed: 10.0 - (2 + 2 * (arm.level == "b") + jitter(seed)) * ("p" in (arm.parts or ()))
+    )
+    (effects,) = analyse(found).design
+    mean = sum(map(jitter, SEEDS)) / len(SEEDS)
+    assert effects.parts[0].effect.difference.mean == pytest.approx(-3 - mean)  # 2 on a, 4 on b
+    text = markdown(found)
+    assert "A score is the mean over all data sets" in text
+    assert "| With p |" in text  # a row of the matrix of arms and data sets
+    assert "A score is the mean over all data sets" not in markdown(results(everywhere))
