@@ -70,11 +70,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def pool_for(device: str, trainer: TrainerKind = "built-in") -> Engine:
-    """A function from a number of workers to the local executor for runs of this trainer on this device."""
+def pool_for(device: str, trainer: TrainerKind = "built-in", more: Sequence[str] = ()) -> Engine:
+    """A function from a number of workers to the local executor for runs of this trainer on this device.
+
+    `more`: modules that the runs need beside those of their trainer.
+    """
     # CUDA cannot be used in a process forked after its first use, and importing parts of torch may use it.
     with_torch_on_cuda = device.startswith("cuda") and trainer == "built-in"
-    return partial(local_pool, preloaded=() if with_torch_on_cuda else PRELOADED_FOR[trainer])
+    return partial(local_pool, preloaded=() if with_torch_on_cuda else (*PRELOADED_FOR[trainer], *more))
 
 
 @contextmanager

@@ -256,6 +256,8 @@ class Scheduler:
         except Exception as error:  # raised outside the run, such as by an unreadable result: only this run fails
             self._record_result(cell, RunResult(cell.spec.key, "FAILED", error=f"{type(error).__name__}: {error}"))
         else:
+            if result.status == "FINISHED" and self._prunes(cell.spec):
+                self._tell_without_curve(cell.spec, result)
             if result.status == "FINISHED" and logs_to_mlflow(cell.spec.settings) and PRUNED not in result.provenance:
                 result = with_logged_scores(result, cell, self.tracker, self.context.metric_names)
             self._record_result(cell, result)
@@ -281,13 +283,11 @@ class Scheduler:
             self.view.note(f"{cell.spec.name} failed: {result.error}; {tries}")
         else:
             self.view.ended(cell.spec, result)
-        if self._prunes(cell.spec) and result.status == "FINISHED":
-            self._tell_without_curve(cell.spec, result)
         if reason := result.provenance.get(UNLOADABLE):
             self.view.note(f"{cell.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
 
     def _tell_without_curve(self, spec: RunSpec, result: RunResult) -> None:
-        """Tell, once, that a trial has reported no curve by which it or another could be pruned."""
+        """Tell, once, that a trial has reported no curve while it ran, by which it or another could be pruned."""
         metric = tuning_of(self.study).metric
         if self.told_without_curve or any(points(result.history, metric)):
             return

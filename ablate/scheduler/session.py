@@ -182,7 +182,9 @@ class Session:
 
             return workspace.workers or 0, engine_for(workspace.scheduler, self.device, self.loaded.study.trainer)
         workers = workspace.workers or local.default_workers(self._threads, self.device)
-        return workers, local.pool_for(self.device, self.loaded.study.trainer)
+        tuning = self.loaded.study.tuning
+        more = ("ablate.tuning.pruning",) if tuning is not None and tuning.pruner is not None else ()
+        return workers, local.pool_for(self.device, self.loaded.study.trainer, more)
 
     def measure_latency(self, records: Iterable[Record]) -> None:
         """Measure the latency of every arm, while nothing else runs: the finished runs of the arm share the number."""
