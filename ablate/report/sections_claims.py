@@ -176,9 +176,9 @@ def _verdict_words(analysis: Analysis) -> str:
     if analysis.looks:
         return (
             f"Supported: at a planned look a one-sided t-test against the margin had p ≤ {ALPHA:g} after correction "
-            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. What a "
-            "look has decided stays; what the last look has not decided is inconclusive. What is not in this table is "
-            "exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated "
+            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. What "
+            "a look has decided stays; what the last look has not decided is inconclusive. What is not in this table "
+            "is exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated "
             "ones for all looks of their row. "
         )
     return (
