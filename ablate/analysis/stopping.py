@@ -1,4 +1,4 @@
-"""How far a study with `[stopping]` has come: looks taken, what they decided, how many seeds it needs now."""
+"""How far a study with `[stopping]` has come: looks that were taken, what they decided, seeds that it needs now."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "study-files.md"
 MODELS = (
     study.Study, study.TrainingSettings, study.Arm, study.Tuning, study.FloatSpace, study.CategoricalSpace,
     study.Hypothesis, study.ReportSettings, study.Condition, study.Density, study.Control, study.Match, study.Factor,
-    study.DeclaredMetric, RunSection, study.Design, study.Part, study.Dataset,
+    study.DeclaredMetric, RunSection, study.Design, study.Part, study.Dataset, study.Stopping,
 )  # fmt: skip
 
 
@@ -46,13 +46,18 @@ def test_the_example_loads(tmp_path: Path) -> None:
 
 
 def test_the_fragments_load_within_the_example(tmp_path: Path) -> None:
-    whole, changes, _, twin, controls, factor, _, datasets, space = examples()
+    whole, changes, _, twin, controls, factor, _, datasets, space, _, looks = examples()
     model = 'optimizer_hint = "none"\nmomentum = 0.9\nhead = { depth = 1 }'
     whole = whole.replace('optimizer_hint = "none"', model)
     (tmp_path / "all.toml").write_text("\n".join([whole, changes, twin, space]), encoding="utf-8")
     loaded = study_file.load(tmp_path / "all.toml")
     assert study_file.resolve(loaded, "wide")["model"]["head"]["depth"] == 2
     assert loaded.arms["plain-again"].replicate == 1
+    twelve = whole.replace("7]", "7, 8, 9, 10, 11, 12]")
+    (tmp_path / "looks.toml").write_text("\n".join([twelve, looks]), encoding="utf-8")
+    stopping = study_file.load(tmp_path / "looks.toml").stopping
+    assert stopping is not None
+    assert stopping.looks == [5, 8, 12]
     (tmp_path / "controls.toml").write_text("\n".join([whole, controls]), encoding="utf-8")
     loaded = study_file.load(tmp_path / "controls.toml")
     assert {len(study_file.resolve(loaded, arm).get("control", {})) for arm in list(loaded.arms)[3:]} == {0, 1}
