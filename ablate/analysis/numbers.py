@@ -79,14 +79,14 @@ def in_brackets(unit: str) -> str:
 
 
 def score(estimate: Estimate, decimals: int) -> str:
-    """`7.10 ± 0.21`, `7.10` when there is no interval, or the gap."""
+    """`7.10 ± 0.21`; `7.10` without an interval or a spread, for ± 0.00 would read as certainty; or the gap."""
     half = estimate.half_width
-    return number(estimate.mean, decimals) + ("" if half is None else f" ± {end(half, decimals)}")
+    return number(estimate.mean, decimals) + (f" ± {end(half, decimals)}" if half else "")
 
 
 def interval(estimate: Estimate, decimals: int) -> str:
-    """`[−0.72, −0.10]`, or nothing when there is no interval."""
-    if estimate.low is None or estimate.high is None:
+    """`[−0.72, −0.10]`, or nothing when there is no interval or no spread."""
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return ""
     return f"[{signed_end(estimate.low, decimals)}, {signed_end(estimate.high, decimals)}]"
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.analysis import numbers
+from ablate.analysis.phrasing import quoted
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.statistics import Estimate
 from ablate.analysis.study_analysis import Analysis, MatrixRow
@@ -58,7 +59,7 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
             )
             _dot(panel, y, row, effect.difference, marks, scale, sign=True)
         better = "left" if metric.direction == "lower" else "right"
-        title = f"{named(metric)} minus\n{baseline}'s{level} ({better} is better)"
+        title = f"{named(metric)} minus\nthat of {quoted(baseline)}{level} ({better} is better)"
         _finish(panel, rows, positions, height, scale, title=title)
     return drawing
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from ablate.analysis import numbers
 from ablate.analysis.factor import FactorCurve, FactorLine, FactorSeries
-from ablate.analysis.phrasing import measure
+from ablate.analysis.phrasing import measure, quoted
 from ablate.analysis.statistics import Estimate
 from ablate.report import scales, style
 from ablate.report.tables import named
@@ -100,9 +100,8 @@ def _differences(
     panel.axhline(0, color="black", linewidth=0.8, zorder=1)
     for x, each in zip(positions, series, strict=True):
         _line(panel, x, [e.difference for e in each.effects], each, marks)
-    baseline = next((s.label for s in curve.series if s.baseline), None) or next(
-        (line.label for line in curve.lines if line.baseline), "the baseline"
-    )
+    labels = [s.label for s in curve.series if s.baseline] + [line.label for line in curve.lines if line.baseline]
+    baseline = quoted(labels[0]) if labels else "the baseline"
     better = "below" if curve.metric.direction == "lower" else "above"
     unit = numbers.in_brackets(curve.metric.unit)
     _finish(panel, style.wrap(f"Difference to {baseline}{unit}; {better} 0 is better", 54))
