@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ablate.analysis.numbers import GAP
 from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
@@ -69,13 +71,24 @@ def _matrix_words(analysis: Analysis) -> str:
     examples = f", on {analysis.test_examples:,} {SPLITS[analysis.split]} examples" if analysis.test_examples else ""
     yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
     level = " at the same level" if analysis.factor else ""
-    redrawn = (
-        "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). "
-        if analysis.overlap
-        else ""
-    )
     return (
         f"Scores are means over {len(analysis.seeds)} seeds ± 95 % t interval{examples}. Δ is the difference to "
         f"{analysis.labels[analysis.baseline]}{level}, paired by seed, with its 95 % interval; bold where the interval "
-        f"excludes zero. {redrawn}{yardsticks}{GAP} means no number."
+        f"excludes zero. {overlap_words(analysis)}{yardsticks}{GAP} means no number."
+    )
+
+
+def overlap_words(analysis: Analysis) -> str:
+    """What intervals allow for where seeds share training examples, and how much wider they are for it."""
+    if not analysis.overlap:
+        return ""
+    every, by = (
+        ("is a fold", "half of the correction by Nadeau and Bengio")
+        if analysis.folds
+        else ("redraws the split", "the correction by Nadeau and Bengio")
+    )
+    wider = math.sqrt(1 + len(analysis.seeds) * analysis.overlap) - 1
+    return (
+        f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by}), which makes them "
+        f"{100 * wider:.0f} % wider. "
     )
