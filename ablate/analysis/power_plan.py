@@ -167,7 +167,7 @@ def _head(plan: PowerPlan) -> list[str]:
         "the t-test of the verdicts has no such floor",
     ]
     if plan.overlap:
-        head.append(f"every seed redraws the split: allowed for {plan.overlap:.2g} test examples a training example")
+        head.append(f"seeds share training examples: {plan.overlap:.2g} of a pair's variance is added to the mean's")
     return head
 
 

@@ -44,7 +44,7 @@ class Results:
     trials: Mapping[str, Sequence[TrialOutcome]]  # of every tuned arm
     provenance: Mapping[tuple[str, int], Mapping[str, str]]
     reader: RunReader
-    # Test examples per training example where every seed redraws the split: intervals are widened for the overlap.
+    # Of training sets, where every seed redraws the split or is a fold: intervals are widened; see `shared_training`.
     overlap: float | None = None
     datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
     outdated: tuple[Outdated, ...] = ()  # finished runs that do not count

@@ -80,8 +80,9 @@ def estimate(values: Sequence[float], *, overlap: float | None = None, of: str =
     """Mean and t interval of independent values; values that are not finite are left out.
 
     The t interval keeps its nominal coverage from n = 3 on, where bootstraps of so few values fall to 0.75–0.86.
-    `overlap` = test examples over training examples, when every value has its own split of the same people: the
-    values then share training examples, and the variance of their mean is (1/n + overlap)·s² instead of s²/n.
+    `overlap` = test examples over training examples, when every value has its own split of the same people (half of
+    it for folds): the values then share training examples, and the variance of their mean is (1/n + overlap)·s²
+    instead of s²/n.
     `of` is the word in `note` for what one value belongs to.
 
     Source: C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003), section 3.

@@ -124,12 +124,13 @@ class Analysis:
     places: Mapping[str, int]  # decimals of the differences, by metric
     tuned: bool
     test_examples: int | None  # of one run
-    overlap: float | None  # test examples per training example where every seed redraws the split; see Results
+    overlap: float | None  # of training sets, where every seed redraws the split or is a fold; see `shared_training`
     trainer: TrainerKind
     split: Split  # whose scores are compared
     people: bool  # the examples of some run name people
     promises: Promises | None  # None for the built-in loop
     history: History  # late and withdrawn hypotheses, and earlier looks
+    folds: bool = False  # every seed is a fold
     # one for each metric; empty without a design, and without data sets, and then not in report.json
     design: tuple[DesignEffects, ...] = ()
     across: tuple[DatasetTable, ...] = ()
@@ -200,6 +201,7 @@ def analyse(results: Results) -> Analysis:
         people=names_people(results),
         promises=promises(study),
         history=_history(results),
+        folds="fold" in study.vary,
         design=designed,
         across=across,
         looks=look_rows(results, comparisons),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ablate.analysis.answer import FOR_SETTINGS
 from ablate.analysis.numbers import GAP
 from ablate.analysis.phrasing import quoted
@@ -71,18 +73,29 @@ def _matrix_words(analysis: Analysis) -> str:
     examples = f", on {analysis.test_examples:,} {SPLITS[analysis.split]} examples" if analysis.test_examples else ""
     yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
     level = " at the same level" if analysis.factor else " on the same data set" if analysis.across else ""
-    redrawn = (
-        "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). "
-        if analysis.overlap
-        else ""
-    )
     intervals = ", with its 95 % interval over seeds" if len(analysis.seeds) > 1 else ""
     if any(e.difference.excludes_zero for row in analysis.matrix for e in row.effects.values()):
         intervals += "; bold where the interval excludes 0"
     baseline = quoted(analysis.labels[analysis.baseline])
     return (
         f"{_score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
-        f"{redrawn}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
+        f"{overlap_words(analysis)}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
+    )
+
+
+def overlap_words(analysis: Analysis) -> str:
+    """What intervals allow for where seeds share training examples, and how much wider they are for it."""
+    if not analysis.overlap:
+        return ""
+    every, by = (
+        ("is a fold", "half of the correction by Nadeau and Bengio")
+        if analysis.folds
+        else ("redraws the split", "the correction by Nadeau and Bengio")
+    )
+    wider = math.sqrt(1 + len(analysis.seeds) * analysis.overlap) - 1
+    return (
+        f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by}), which makes them "
+        f"{100 * wider:.0f} % wider. "
     )
 
 

@@ -85,7 +85,8 @@ def _tests(each: ArmComparison) -> list[tuple[str, str]]:
     lines = [("d_z", f"{numbers.signed(effect.d_z, 2)} (mean difference over its standard deviation)")]
     lines.append(("p", f"t {numbers.p_value(effect.p)}{flip}; two-sided against 0, over seeds, not corrected"))
     if effect.overlap:
-        lines.append(("Overlap", f"{effect.overlap:.2g} test examples a training example: the interval allows for it"))
+        added = f"{effect.overlap:.2g} of one pair's variance is added to that of the mean"
+        lines.append(("Overlap", f"seeds share training examples: {added} (Nadeau and Bengio)"))
     return lines
 
 

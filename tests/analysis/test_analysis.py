@@ -13,6 +13,7 @@ from ablate.analysis import results as tables
 from ablate.analysis.statistics import paired
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.report import tables_figures
+from ablate.report.sections_answer import overlap_words
 from ablate.tracking.memory import MemoryTracker
 
 
@@ -245,3 +246,31 @@ def test_arms_that_share_a_label_are_told_apart(tmp_path: Path) -> None:
     store.open("toy", toy.document())
     labels = analyse(tables.load(store, "toy")).labels
     assert list(labels.values()) == ["existing", "Same (hybrid)", "Same (elepose)"]
+
+
+@pytest.mark.parametrize(
+    ("vary", "overlap", "words"),
+    [
+        (
+            "split",
+            0.25,
+            "Every seed redraws the split, so that training sets overlap; the intervals allow for it (the correction "
+            "by Nadeau and Bengio), which makes them 50 % wider. ",
+        ),
+        (
+            "fold",
+            0.125,
+            "Every seed is a fold, so that training sets overlap; the intervals allow for it (half of the "
+            "correction by Nadeau and Bengio), which makes them 27 % wider. ",
+        ),
+        ("order", None, ""),
+    ],
+)
+def test_the_correction_for_shared_training_examples_is_named_with_its_width(
+    vary: str, overlap: float | None, words: str
+) -> None:
+    counts = {"count/test_examples": 100.0, "count/train_examples": 400.0}
+    other = {key: {arm: dict.fromkeys(FIVE, value) for arm in ("existing", "hybrid")} for key, value in counts.items()}
+    found = analysis_of({"existing": FIVE, "hybrid": LOWER}, other=other, vary=["init", vary])
+    assert found.overlap == overlap
+    assert overlap_words(found) == words

@@ -9,20 +9,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "calibration.py"
 
 
-@pytest.fixture(scope="module")
-def calibration() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("calibration", FILE)
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FILE.with_stem(name))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["calibration"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def calibration() -> ModuleType:
+    return loaded("calibration")
 
 
 def test_a_few_gaussian_studies_are_calibrated(calibration: Any) -> None:
@@ -62,3 +67,46 @@ def test_its_answer_as_json(
     document = json.loads(capsys.readouterr().out)
     assert ended.value.code == bool(document["failed"])
     assert len(document["cells"]) == 5 * 4
+
+
+@pytest.fixture(scope="module")
+def departures() -> ModuleType:
+    return loaded("calibration_departures")
+
+
+def test_looks_that_are_corrected_for_leave_few_false_claims_after_the_first(departures: Any) -> None:
+    plain, corrected, later = departures.looked((5, 7, 10), 1, 300)
+    assert plain > corrected > later
+    assert later < 0.08
+    assert departures.looked((5,), 1, 300)[2] == 0.0
+
+
+def test_a_collapse_is_not_in_the_interval_and_is_warned_of(departures: Any) -> None:
+    found = departures.collapsed(7, 300)
+    assert found.coverage == pytest.approx(0.53, abs=0.08)
+    assert found.one_warned > 0.95
+    assert found.false_warning < 0.06
+
+
+def test_half_the_correction_covers_over_folds(departures: Any) -> None:
+    plain, whole, half = departures.over_folds(departures.LEARNERS[1], 5, 300)
+    assert plain <= half <= whole
+    assert half == pytest.approx(0.96, abs=0.035)
+
+
+def test_the_truth_over_folds_is_that_of_new_data(departures: Any) -> None:
+    learners = departures.LEARNERS[1]
+    rng, errors = np.random.default_rng(0), []
+    for _ in range(1500):
+        features, values = rng.standard_normal((48, 10)), rng.standard_normal(48)
+        values = values + 0.3 * features.sum(axis=1)
+        new = rng.standard_normal((50, 10))
+        truth = 0.3 * new.sum(axis=1) + rng.standard_normal(50)
+        errors.append(((departures.predict(features, values, new, 5) - truth) ** 2).mean())
+    assert np.mean(errors) == pytest.approx(departures.expected_error(5, learners, 48), abs=0.03)
+
+
+def test_a_pooled_spread_does_not_cover_where_arms_differ_in_theirs(departures: Any) -> None:
+    own, together = departures.pooled([1.0, 0.33, 0.33, 0.33, 0.33], 7, 2000)
+    assert own[0] == pytest.approx(0.95, abs=0.02)
+    assert together[0] < 0.8
