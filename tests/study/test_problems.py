@@ -27,7 +27,9 @@ CASES: dict[str, dict[str, str | list[str]]] = {
         'baseline = "constant"': 'baseline: must not be a reference arm (got "constant"); valid: extra, plain, wide',
     },
     'label = "Plain"': {
-        'label = "Plain"\nknows_truth = true': "arms.plain.knows_truth: is for a reference: an arm that is given the truth is no fair comparison (got true); reference = true",
+        'lable = "Plain"': "arms.plain.lable: unknown key; did you mean 'label'?",
+        'label = "Plain"\nknows_truth = true': "arms.plain.knows_truth: is for a reference: an arm that is given the "
+        "truth is no fair comparison (got true); reference = true",
     },
     "seeds = [1, 2, 3]": {
         "seeds = [1, 2, 3]\nmetrcs = []": "metrcs: unknown key; did you mean 'metrics'?",
@@ -94,9 +96,6 @@ CASES: dict[str, dict[str, str | list[str]]] = {
     },
     "learning_rate = 0.001": {
         "learning_rate = 0": "settings.training.learning_rate: must be greater than 0 (got 0)",
-    },
-    'label = "Plain"': {
-        'lable = "Plain"': "arms.plain.lable: unknown key; did you mean 'label'?",
     },
     'set."model.extra"': {
         'set."model.extr"': "arms.extra.set.\"model.extr\": no such setting; did you mean 'model.extra'?",
