@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ablate.trainers.contract import Model as Model
     from ablate.trainers.contract import Split as Split
     from ablate.trainers.contract import UsesTargets as UsesTargets
+    from ablate.trainers.errors import Pruned as Pruned
     from ablate.trainers.errors import Stopped as Stopped
     from ablate.trainers.errors import Unavailable as Unavailable
     from ablate.trainers.function_run import Run as Run
@@ -67,7 +68,7 @@ _MODULES = {
     "trainers.builtin.run": ["load_data"],
     "trainers.context": ["Context"],
     "trainers.contract": ["Batch", "Data", "Fits", "Loss", "Model", "Split", "UsesTargets"],
-    "trainers.errors": ["Stopped", "Unavailable"],
+    "trainers.errors": ["Pruned", "Stopped", "Unavailable"],
     "trainers.function_run": ["Run"],
     "trainers.host": ["execute"],
     "untrusted.npz_reader": ["Arrays", "array_names", "open_npz"],

@@ -137,6 +137,7 @@ class Place:
     study_dir: Path
     data_root: Path | None = None
     stop: Path | None = None
+    function: None = None
 
     @classmethod
     def create(cls, folder: Path) -> Place:

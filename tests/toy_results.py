@@ -66,11 +66,14 @@ class Toy:
     command: str = "ablate run studies/toy.toml"
     more: Mapping[str, Any] = field(default_factory=dict)  # further fields of the study, such as its factor
     external: str = ""  # name of other data that every run was scored on
+    per_seed: bool = False  # every seed has a tuning of its own
+    pruner: Mapping[str, Any] | None = None
 
     def study(self) -> dict[str, Any]:
         tuning = {
             "trials": 2,
-            "seeds": [101],
+            **({} if self.per_seed else {"seeds": [101]}),
+            **({"pruner": self.pruner} if self.pruner else {}),
             "metric": "val/azimuth_mae_deg",
             "space": {"training.learning_rate": {"type": "float", "low": 1e-4, "high": 3e-3, "log": True}},
         }
@@ -116,27 +119,33 @@ class Toy:
         tracker = MemoryTracker()
         tracker.open("toy", self.document())
         for arm in [a for a in self.arms if self.tuned and not self.arms[a].get("reference")]:
-            for trial in range(2):
-                self._trial(tracker, arm, trial)
+            for seed in self.seeds if self.per_seed else [None]:
+                for trial in range(2):
+                    self._trial(tracker, arm, trial, seed)
         for arm in self.arms:
             for seed in [s for s in self.seeds if (arm, s) not in self.skip]:
                 self._run(tracker, arm, seed)
         return tracker
 
-    def trial_spec(self, arm: str, trial: int) -> RunSpec:
-        overrides = {"training.learning_rate": 0.001 * (trial + 1)}
-        return trial_specs(self.parsed(), arm, trial, overrides, "d")[0]
+    def rate(self, trial: int, seed: int | None) -> float:
+        """The learning rate of a trial; with a tuning for every seed, another for each."""
+        return 0.001 * (trial + 1) + (1e-5 * (seed or 0) if self.per_seed else 0.0)
+
+    def trial_spec(self, arm: str, trial: int, seed: int | None = None) -> RunSpec:
+        overrides = {"training.learning_rate": self.rate(trial, seed)}
+        return trial_specs(self.parsed(), arm, trial, overrides, "d", seed)[0]
 
     def spec(self, arm: str, seed: int) -> RunSpec:
         """What the study asks for: the second trial is the best."""
-        overrides = {"training.learning_rate": 0.002} if self.tuned and not self.arms[arm].get("reference") else {}
+        tuned = self.tuned and not self.arms[arm].get("reference")
+        overrides = {"training.learning_rate": self.rate(1, seed)} if tuned else {}
         return plan.compare_spec(self.parsed(), arm, seed, overrides, "d")
 
     def parsed(self) -> Study:
         return Study.model_validate(self.study())
 
-    def _trial(self, tracker: MemoryTracker, arm: str, trial: int) -> None:
-        spec = self.trial_spec(arm, trial)
+    def _trial(self, tracker: MemoryTracker, arm: str, trial: int, seed: int | None) -> None:
+        spec = self.trial_spec(arm, trial, seed)
         scores = {"val/azimuth_mae_deg": 9.0 - trial}
         timings = {"time/train_s": 3.0, "time/total_s": 4.0}
         tracker.finish(tracker.start(spec), spec, RunResult(spec.key, "FINISHED", scores, (), timings))

@@ -9,16 +9,18 @@ from ablate.analysis import numbers
 from ablate.analysis.clusters import OverClusters
 from ablate.analysis.phrasing import (
     Shown,
+    better_by,
+    details,
+    ends_text,
     listed,
     margin_text,
+    measure,
+    quoted,
     sentence,
     shown,
-    signed_size,
-    size,
-    unsigned,
-    unsigned_ends,
 )
 from ablate.analysis.records import MetricInfo
+from ablate.analysis.same_question import SameQuestion
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.verdicts import Claim, Outcome, Verdict
 from ablate.study import ClaimKind
@@ -51,6 +53,10 @@ class Comparison:
     judgement: Verdict | None = None  # of the hypothesis; None: exploratory
     kind: ClaimKind = "better"
     over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
+    elsewhere: SameQuestion | None = None  # None where no other study of the store asks the same
+    score: float | None = None  # mean of the arm over the seeds that both arms have …
+    score_against: float | None = None  # … and of the other arm
+    score_places: int = 0  # decimals of both, the same for all scores in this metric
 
     @property
     def deciding(self) -> Estimate:
@@ -104,8 +110,8 @@ def answers(
         exploratory = all(c.exploratory for c in of_pair)
         text = _exploratory_answer(of_pair) if exploratory else _declared_answer(of_pair)
         text += _cost(of_pair[0], *map(parameters.get, pair))
-        told = f"Exploratory, {where}no hypothesis was declared: {sentence(text)}"
-        opening = told if exploratory else sentence(f"{scope}, {where}{text}")
+        told = f"exploratory, {where}no hypothesis was declared: {text}"
+        opening = sentence(told if exploratory else f"{scope}, {where}{text}")
         sentences.append(sentence(text) if index else opening)
     return tuple(sentences)
 
@@ -123,7 +129,7 @@ BY: Mapping[ClaimKind, str] = {
 
 
 def _declared_answer(of_pair: Sequence[Comparison]) -> str:
-    """`it is refuted that Hybrid improves on Existing by more than 0.5° in azimuth error (measured: …)`."""
+    """`it is refuted that “Hybrid” improves on “Existing” by more than 0.5° in azimuth error (…)`."""
     lead: Mapping[Outcome, str] = {
         "supported": "it is supported that",
         "refuted": "it is refuted that",
@@ -138,14 +144,14 @@ def _declared_answer(of_pair: Sequence[Comparison]) -> str:
             join = "and" if outcome == "supported" else "or"
             by_kind = [[c for c in matching if c.kind == kind] for kind in PREDICATES]
             for of_kind in filter(None, by_kind):
-                one, other = (pair.label, pair.against_label) if not clauses else ("it", "")
+                one, other = (quoted(pair.label), quoted(pair.against_label)) if not clauses else ("it", "")
                 subject = PREDICATES[of_kind[0].kind](one, other)
                 clauses.append(f"{words} {subject} {listed([_claim(c) for c in of_kind], join)}")
     return "; ".join(clauses)
 
 
 def _claim(c: Comparison) -> str:
-    """`by more than 0.5° in azimuth error (measured 0.29° better, 95 % interval 0.23° to 0.36°, 7 seeds)`."""
+    """`by more than 0.5° in azimuth error (4.63° against 4.85°, 0.22° better, 95 % interval …, 7 seeds)`."""
     margin = f"{BY[c.kind]} {margin_text(c.margin, c.metric)} " if c.margin else ""
     return f"{margin}in {c.metric.in_text} ({_measured(c)})"
 
@@ -154,32 +160,38 @@ def _measured(c: Comparison) -> str:
     gap = c.effect.difference
     if gap.mean is None or c.judgement is None:
         return "not measured: no seed has both runs"
-    better = (gap.mean < 0) == (c.metric.direction == "lower")
-    value, details = unsigned(gap, c.metric, c.places)
-    rounds_to_zero = numbers.number(gap.mean, c.places) == numbers.number(0.0, c.places)
-    better_or_worse = "" if rounds_to_zero else " better" if better else " worse"
     reason = f"; {c.judgement.reason}" if c.judgement.outcome == "no verdict" else ""
-    return f"measured {value}{better_or_worse}, {details}{_over_both(c)}{reason}"
+    return (
+        f"{_scores(c)}{better_by(gap, c.metric, c.places)}, {details(gap, c.metric, c.places)}{_over_both(c)}{reason}"
+    )
+
+
+def _scores(c: Comparison) -> str:
+    """`4.63° against 4.85°, `: both means, which the difference alone does not tell."""
+    if c.score is None or c.score_against is None:
+        return ""
+    ours, theirs = (measure(value, c.metric, c.score_places) for value in (c.score, c.score_against))
+    return f"{ours} against {theirs}, "
 
 
 def _over_both(c: Comparison) -> str:
-    """`; over 7 seeds and 10 clusters (subject): 0.10° to 0.49°`, with the sign of `_measured`."""
+    """`; over 7 seeds and 10 clusters (subject): 0.10° to 0.49°`."""
     both = c.over_clusters
     if both is None or both.interval is None or both.interval.low is None or both.interval.low == both.interval.high:
         return ""
-    return f"; over {both.words}: {unsigned_ends(both.interval, c.metric, c.places)}"
+    return f"; over {both.words}: {ends_text(both.interval, c.metric, c.places)}"
 
 
 def _exploratory_answer(of_pair: Sequence[Comparison]) -> str:
     pair = of_pair[0]
     if all(c.effect.difference.n == 0 for c in of_pair):
-        return f"there is no answer yet, for {pair.label} and {pair.against_label} have no finished seed in common"
+        both = f"{quoted(pair.label)} and {quoted(pair.against_label)}"
+        return f"there is no answer yet, for {both} have no finished seed in common"
     clauses: list[str] = []
     clause_of = {
         "better": _better,
         "worse": _worse,
         "not shown": _not_shown,
-        "equal": _not_shown,
         "no interval": _without_interval,
     }
     for outcome, clause_words in clause_of.items():
@@ -190,43 +202,57 @@ def _exploratory_answer(of_pair: Sequence[Comparison]) -> str:
 
 
 def _better(comparisons: Sequence[Comparison], *, named: bool) -> str:
-    """`Hybrid has a lower azimuth error than Existing by 0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`."""
+    """`“Hybrid” has a lower azimuth error than “Existing” by 0.41° (95 % interval 0.10° to 0.72°, 7 seeds)`."""
     differences = []
     for c in comparisons:
-        than = f" than {c.against_label}" if named and c is comparisons[0] else ""
+        than = f" than {quoted(c.against_label)}" if named and c is comparisons[0] else ""
         lower_or_higher = "lower" if (c.effect.difference.mean or 0.0) < 0 else "higher"
         differences.append(f"a {lower_or_higher} {c.metric.in_text}{than} by {_size(c)}")
-    return f"{comparisons[0].label if named else 'it'} has {' and '.join(differences)}"
+    return f"{quoted(comparisons[0].label) if named else 'it'} has {' and '.join(differences)}"
 
 
 def _worse(comparisons: Sequence[Comparison], *, named: bool) -> str:
-    """`ElePose is worse than Existing in azimuth error by 8.2° (95 % interval 5.9° to 10.6°, 7 seeds)`."""
+    """`“ElePose” is worse than “Existing” in azimuth error by 8.2° (95 % interval 5.9° to 10.6°, 7 seeds)`."""
     differences = " and ".join(f"in {c.metric.in_text} by {_size(c)}" for c in comparisons)
     if not named:
         return f"it is worse {differences}"
-    return f"{comparisons[0].label} is worse than {comparisons[0].against_label} {differences}"
+    return f"{quoted(comparisons[0].label)} is worse than {quoted(comparisons[0].against_label)} {differences}"
 
 
 def _not_shown(comparisons: Sequence[Comparison], *, named: bool) -> str:
-    """`no difference could be shown in elevation error (−0.10°, 95 % interval −0.30° to 0.10°, 7 seeds)`."""
-    between = f" between {comparisons[0].label} and {comparisons[0].against_label}" if named else ""
-    differences = " or ".join(f"in {c.metric.in_text} ({_signed(c)})" for c in comparisons)
-    return f"no difference{between} could be shown {differences}"
+    """`the interval of the difference includes 0 in elevation error (0.10° better, 95 % interval from …, 7 seeds)`."""
+    between = f" between {_both(comparisons[0])}" if named else ""
+    differences = " and ".join(f"in {c.metric.in_text} ({_found(c)})" for c in comparisons)
+    return f"the interval of the difference{between} includes 0 {differences}"
 
 
 def _without_interval(comparisons: Sequence[Comparison], *, named: bool) -> str:
     """One pair of runs has no interval and equal differences have no spread, so only the difference is written."""
-    between = f" about {comparisons[0].label} and {comparisons[0].against_label}" if named else ""
-    values = " and ".join(f"{c.metric.in_text} {_signed(c)}" for c in comparisons)
+    between = f" about {_both(comparisons[0])}" if named else ""
+    values = " and ".join(f"{c.metric.in_text} {_found(c)}" for c in comparisons)
     return f"nothing can be shown{between} ({values})"
 
 
+def _both(c: Comparison) -> str:
+    return f"{quoted(c.label)} and {quoted(c.against_label)}"
+
+
 def _size(c: Comparison) -> str:
-    return size(c.effect.difference, c.metric, c.places)
+    """`0.41° (4.63° against 5.04°, 95 % interval 0.10° to 0.72°, 7 seeds)`."""
+    value = measure(abs(c.effect.difference.mean or 0.0), c.metric, c.places)
+    return f"{value} ({_scores(c)}{_details(c)})"
 
 
-def _signed(c: Comparison) -> str:
-    return signed_size(c.effect.difference, c.metric, c.places)
+def _found(c: Comparison) -> str:
+    return f"{_scores(c)}{better_by(c.effect.difference, c.metric, c.places)}, {_details(c)}"
+
+
+def _details(c: Comparison) -> str:
+    """The interval that decides, and what it is over."""
+    gap = c.deciding
+    if gap is c.effect.difference or c.over_clusters is None:
+        return details(gap, c.metric, c.places)
+    return f"95 % interval {ends_text(gap, c.metric, c.places)}, over {c.over_clusters.words}"
 
 
 def _cost(c: Comparison, ours: float | None, theirs: float | None) -> str:
@@ -234,5 +260,5 @@ def _cost(c: Comparison, ours: float | None, theirs: float | None) -> str:
     if ours is None or theirs is None:
         return ""
     if ours == theirs:
-        return f", at the same number of parameters as {c.against_label}"
+        return f", at the same number of parameters as {quoted(c.against_label)}"
     return f", at {numbers.signed_count(ours - theirs)} parameters"

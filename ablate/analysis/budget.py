@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ablate.analysis.costs import count, label, mean_of, trained
 from ablate.analysis.records import status, training_seconds
 from ablate.analysis.results import Results
-from ablate.planning.trials import best, by_tuning
+from ablate.planning.trials import TrialOutcome, best, by_tuning
 from ablate.study import Scalar, Study
 from ablate.study.resolve import resolve
 
@@ -21,14 +21,31 @@ class Trial:
     value: float | None
     settings: Mapping[str, Scalar]
     seed: int | None = None  # the comparison seed whose tuning it is of; None: the one tuning of all seeds
+    pruned: bool = False  # it ended early by `tuning.pruner`, so that it has no value
+
+
+@dataclass(frozen=True)
+class SeedBudget:
+    """What the tuning of one comparison seed of an arm has used. `epochs`: None where no trial reports any."""
+
+    seed: int
+    finished: int
+    pruned: int
+    failed: int
+    epochs: float | None
+
+    @property
+    def used(self) -> int:
+        return self.finished + self.pruned + self.failed
 
 
 @dataclass(frozen=True)
 class BudgetRow:
     """Budget of one arm, allotted and used. The allotted numbers are None for an untuned arm.
 
-    A trial is finished when each of its seeds has a finite score, and failed when it ran without one. Trials, epochs,
-    examples and seconds of tuning are sums over all tunings of the arm, of which it has one, or one for each seed.
+    A trial is finished when each of its seeds has a finite score, pruned when `tuning.pruner` ended it early, and
+    failed when it ran without a score. Trials, epochs, examples and seconds of tuning are sums over all tunings of the
+    arm, of which it has one, or one for each seed.
     Those of trials that report none are left out, None where no trial reports any.
     """
 
@@ -51,11 +68,13 @@ class BudgetRow:
     tuning_budget: float | None = None  # the setting `budget` of a command or a function, in a run of a trial …
     run_budget: float | None = None  # … and in a comparison run; None too where it differs between the seeds
     tuned_by_seed: Mapping[int, Mapping[str, Scalar]] = field(default_factory=dict)  # where each seed has its own
+    by_seed: tuple[SeedBudget, ...] = ()  # where each seed has a tuning of its own
+    pruned_trials: int | None = None  # None where the study prunes none
 
     @property
     def used(self) -> int:
-        """Trials that were run, finished or failed."""
-        return self.finished_trials + self.failed_trials
+        """Trials that were run: finished, pruned or failed."""
+        return self.finished_trials + (self.pruned_trials or 0) + self.failed_trials
 
     @property
     def chosen(self) -> tuple[Mapping[str, Scalar], ...]:
@@ -78,6 +97,7 @@ def _budget_row(results: Results, arm: str) -> BudgetRow:
     epochs = (tuning.epochs or study.settings.get("training", {}).get("epochs")) if tuning else None
     direction = metric.direction if metric else "lower"
     groups = by_tuning(study, finished) if tuning else {}
+    tunings = by_tuning(study, outcomes) if tuning else {}
     chosen = {seed: best(of_seed, direction) for seed, of_seed in groups.items() if of_seed}
     budgets = {_budget(study, arm, tuned) for tuned in chosen.values() or [{}]}
     run_budget = budgets.pop() if len(budgets) == 1 else None
@@ -101,6 +121,19 @@ def _budget_row(results: Results, arm: str) -> BudgetRow:
         tuning_budget=(tuning.budget or run_budget) if tuning else None,
         run_budget=run_budget,
         tuned_by_seed={seed: tuned for seed, tuned in chosen.items() if seed is not None},
+        by_seed=tuple(_seed_budget(seed, of_seed) for seed, of_seed in tunings.items() if seed is not None),
+        pruned_trials=sum(outcome.pruned for outcome in outcomes) if tuning and tuning.pruner else None,
+    )
+
+
+def _seed_budget(seed: int, outcomes: Sequence[TrialOutcome]) -> SeedBudget:
+    records = [[record for record in outcome.records if record] for outcome in outcomes]
+    return SeedBudget(
+        seed,
+        finished=sum(outcome.value is not None for outcome in outcomes),
+        pruned=sum(outcome.pruned for outcome in outcomes),
+        failed=sum(any(status(record) == "failed" for record in each) for each in records),
+        epochs=_total(record.scores.get("count/epochs") for each in records for record in each),
     )
 
 

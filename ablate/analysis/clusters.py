@@ -11,6 +11,8 @@ from ablate.analysis.phrasing import counted
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 
+DATA_SET = "data set"  # in place of a column, where the clusters are the study's data sets
+
 
 @dataclass(frozen=True)
 class OverClusters:
@@ -34,12 +36,19 @@ class OverClusters:
 
     @property
     def words(self) -> str:
-        """`7 seeds and 10 clusters (subject)`."""
+        """`7 seeds and 10 clusters (subject)`, `7 seeds and 5 data sets`."""
+        if self.column == DATA_SET:
+            return f"{counted(self.seeds, 'seed')} and {counted(self.clusters, DATA_SET)}"
         return f"{counted(self.seeds, 'seed')} and {counted(self.clusters, 'cluster')} ({self.column})"
 
 
 def over_clusters(results: Results, arm: str, against: str, metric: str, effect: Effect) -> OverClusters | None:
-    """The interval over seeds and clusters around the mean of `effect`; None where the study names no cluster."""
+    """The interval over seeds and clusters around the mean of `effect`; None where the study names no cluster.
+
+    For arms on all data sets together, the clusters are the data sets.
+    """
+    if results.study.over_datasets(arm):
+        return _over_datasets(results, arm, against, metric, effect)
     column = results.study.cluster
     if not column:
         return None
@@ -47,31 +56,48 @@ def over_clusters(results: Results, arm: str, against: str, metric: str, effect:
     for seed in effect.by_seed:
         tables = results.columns(arm, seed), results.columns(against, seed)
         if tables[0] is None or tables[1] is None:
-            return _none(column, "a run kept no test examples")
+            return _none(column, "a run kept no examples")
         if missing := _missing(column, metric, results):
             return _none(column, missing)
         if any(name not in table for table in tables for name in (column, metric) if table is not None):
-            return _none(column, f"the test examples have no {column} or no value of {metric}")
+            return _none(column, f"the examples have no {column} or no value of {metric}")
         ours, theirs = ({name: t[name].astype(float) for name in (column, metric)} for t in tables if t is not None)
         clusters = ours[column] if clusters is None else clusters
         if not all(np.array_equal(clusters, each[column]) for each in (ours, theirs)):
-            return _none(column, f"the test examples or their {column} are not the same in every run")
+            return _none(column, f"the examples or their {column} are not the same in every run")
         if not np.isfinite(clusters).all():
-            return _none(column, f"not every test example has a {column}")
+            return _none(column, f"not every example has a {column}")
         if any(not np.isfinite(each[metric]).any() for each in (ours, theirs)):
             return _none(column, f"{metric} is undefined in a run")
         parts = PARTS[results.metrics[metric].reduction]
         rows.append(parts(ours[metric]) - parts(theirs[metric]))
     if clusters is None or effect.difference.mean is None:
         return _none(column, "no seed has a score of both arms")
-    count, seeds = len(np.unique(clusters)), len(rows)
+    sizes = np.unique(clusters, return_counts=True)[1].tolist()
+    count, seeds = len(sizes), len(rows)
     found = two_way.variances(np.array(rows), clusters)
     if found is None:
         why = f"{counted(count, 'cluster')} ({column})" if count < 2 else counted(seeds, "seed")
         return OverClusters(column, count, seeds, None, None, f"{why}: no interval over both")
-    interval = two_way.interval(effect.difference.mean, found, seeds, count)
+    interval = two_way.interval(effect.difference.mean, found, seeds, sizes)
     few = f"fewer than {two_way.MIN_CLUSTERS} clusters ({column}) give no verdict on others: it is over seeds alone"
     return OverClusters(column, count, seeds, interval, found.shares, few if count < two_way.MIN_CLUSTERS else "")
+
+
+def _over_datasets(results: Results, arm: str, against: str, metric: str, effect: Effect) -> OverClusters:
+    """The interval over seeds and data sets of the mean of the differences, every data set with the same weight."""
+    key, names = results.study.score_key(metric), (arm, against)
+    ours, theirs = ([results.by_seed(member, key) for member in results.study.members(name)] for name in names)
+    rows = [[a[seed] - b[seed] for a, b in zip(ours, theirs, strict=True)] for seed in effect.by_seed]
+    if not rows or effect.difference.mean is None:
+        return _none(DATA_SET, "no seed has a score of both arms on every data set")
+    seeds, count = len(rows), len(ours)
+    found = two_way.crossed(np.array(rows))
+    if found is None:
+        return OverClusters(DATA_SET, count, seeds, None, None, f"{counted(seeds, 'seed')}: no interval over both")
+    interval = two_way.interval(effect.difference.mean, found, seeds, [1] * count)
+    few = f"fewer than {two_way.MIN_CLUSTERS} data sets give no verdict on others: it is over seeds alone"
+    return OverClusters(DATA_SET, count, seeds, interval, found.shares, few if count < two_way.MIN_CLUSTERS else "")
 
 
 PARTS = {"mean": two_way.parts_of_mean, "rms": two_way.parts_of_rms}
@@ -80,7 +106,7 @@ PARTS = {"mean": two_way.parts_of_mean, "rms": two_way.parts_of_rms}
 def _missing(column: str, metric: str, results: Results) -> str:
     """Why the metric has no interval over clusters in any study of this kind; empty where it may have one."""
     if results.overlap:
-        return f"every seed draws its own test examples, so that no {column} is in all of them"
+        return f"every seed draws its own examples, so that no {column} is in all of them"
     reduction = results.metrics[metric].reduction
     return "" if reduction in PARTS else f"a {reduction} is no sum over examples"
 

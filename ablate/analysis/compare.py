@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
 from ablate.analysis.clusters import OverClusters
 from ablate.analysis.costs import label
+from ablate.analysis.phrasing import quoted
 from ablate.analysis.population import Population, names_people, population
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
+from ablate.analysis.same_question import SameQuestion
 from ablate.analysis.statistics import Effect
 from ablate.analysis.study_analysis import compare, comparison
+from ablate.study import ClaimKind
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class ArmComparison:
     reason: str
     places: int  # decimals of the differences
     over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
+    elsewhere: SameQuestion | None = None  # of a declared one: None where no other study of the store asks the same
+    kind: ClaimKind = "better"  # of the hypothesis
 
     @property
     def declared(self) -> bool:
@@ -84,8 +88,10 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         margin=found.margin,
         p_adjusted=found.p_adjusted,
         reason="" if found.exploratory else found.reason,
-        places=numbers.decimals_for([found.effect.difference]),
+        places=found.places,
         over_clusters=found.over_clusters,
+        elsewhere=found.elsewhere,
+        kind=found.kind,
     )
 
 
@@ -109,15 +115,15 @@ def _pairs(results: Results, arm: str, against: str, metric: str) -> tuple[Pair,
 
 
 def _missing_reason(results: Results, arm: str, seed: int, scores: Mapping[int, float]) -> str:
-    """`Hybrid failed: loss is not finite`; empty when there is a number."""
+    """`“Hybrid” failed: loss is not finite`; empty when there is a number."""
     if math.isfinite(scores[seed]):
         return ""
     runs = results.runs
     run = runs[(runs.arm == arm) & (runs.seed == seed)].iloc[0]
     if run.status == "done":
-        return f"{label(results, arm)} has no finite score"
+        return f"{quoted(label(results, arm))} has no finite score"
     error = f": {run.error}" if run.error else ""
-    return f"{label(results, arm)} {'failed' if run.status == 'failed' else 'has not been run'}{error}"
+    return f"{quoted(label(results, arm))} {'failed' if run.status == 'failed' else 'has not been run'}{error}"
 
 
 def _finite(value: float) -> float | None:

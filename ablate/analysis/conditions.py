@@ -91,11 +91,23 @@ def make_bins(column: np.ndarray, condition: Condition, *, categorical: bool = F
         return Bins(tuple(f"{v:g}" for v in values), positions, values=tuple(values.tolist()), categorical=True)
     if len(values) <= condition.bins:
         return Bins(tuple(_plain(v) for v in values), tuple(values.tolist()), values=tuple(values.tolist()))
+    if (values == np.round(values)).all():
+        return _of_counts(int(values[0]), int(values[-1]), condition.bins)
     edges = _round_edges(float(values[0]), float(values[-1]), condition.bins)
     pairs = list(itertools.pairwise(edges))
     return Bins(
         tuple(f"{_plain(a)} to {_plain(b)}" for a, b in pairs), tuple((a + b) / 2 for a, b in pairs), edges=tuple(edges)
     )
+
+
+def _of_counts(low: int, high: int, bins: int) -> Bins:
+    """About `bins` bins of whole numbers, each named by the first and the last that it can hold: `8 to 9`, `10`."""
+    width = round(_nice_step((high - low + 1) / bins, whole=True))
+    starts = list(range(low // width * width, high + 1, width))
+    ends = [(max(a, low), min(a + width - 1, high)) for a in starts]
+    names = [f"{_plain(a)} to {_plain(b)}" if a < b else _plain(a) for a, b in ends]
+    centres = tuple(a + (width - 1) / 2 for a in starts)
+    return Bins(tuple(names), centres, edges=tuple(a - 0.5 for a in [*starts, starts[-1] + width]))
 
 
 def _grouped(groups: Mapping[str, Sequence[float]]) -> Bins:
@@ -250,8 +262,13 @@ def _plain(value: float) -> str:
 
 
 def _round_edges(low: float, high: float, bins: int) -> list[float]:
-    raw = (high - low) / bins
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(nice * power for nice in NICE_STEPS if nice * power >= raw * (1 - 1e-9))
+    step = _nice_step((high - low) / bins)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def _nice_step(least: float, *, whole: bool = False) -> float:
+    """The smallest 1, 2, 2.5 or 5 times a power of ten that is not below `least`, and a whole number if asked."""
+    power = 10.0 ** math.floor(math.log10(least))
+    steps = (nice * p for p in (power, 10 * power) for nice in NICE_STEPS)
+    return next(s for s in steps if s >= least * (1 - 1e-9) and (not whole or s == round(s)))

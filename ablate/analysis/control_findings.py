@@ -27,6 +27,8 @@ class ControlRow:
     places: int  # decimals of the differences
     margin: float | None  # of the hypothesis about the controlled arm in this metric, if any
     sentence: str  # what the outcome means
+    gain_margin: float | None = None  # of the hypothesis about the gain
+    control_margin: float | None = None  # of the hypothesis about the control and the baseline
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,5 @@ class ControlFinding:
     parameters: Mapping[str, float | None]  # by arm: control, controlled, baseline
     rows: tuple[ControlRow, ...]  # one for each metric of the study, the primary one first
     sentence: str  # of the primary metric
+    tuned_apart: str = ""  # what tuning chose for the controlled arm and for the control, where it differs
+    changed: str = ""  # the same for a sentence: "with another example's pose_2d"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Estimate, estimate
+from ablate.study import Scalar
 from ablate.study.factor import level_text
 
 PARAMETERS, LATENCY = "cost/parameters", "cost/latency_ms_p50"
@@ -45,21 +46,32 @@ class CostPoint:
 
 
 def label(results: Results, arm: str) -> str:
-    """The arm's label, or its name where it has no label; label and name where another arm has the same label."""
+    """The arm's label, or its name where it has no label; label and name where another arm has the same label.
+
+    Of an arm on all data sets together, the label in the file.
+    """
     arms = results.study.arms
+    if arm not in arms and results.study.over_datasets(arm):
+        return family_label(results, arm)
     own = arms[arm].label or arm
     shared = sum((other.label or name) == own for name, other in arms.items()) > 1
     return f"{own} ({arm})" if shared else own
 
 
 def family_label(results: Results, family: str) -> str:
-    """The label of a family of the factor, without a level. `family` may also name an arm outside the factor."""
+    """The label of a family, without a level or a data set. `family` may also name an arm outside the factor."""
     if family in results.study.arms:
         return label(results, family)
     member = next((arm for arm in results.study.arms.values() if arm.family == family), None)
     if member is None or member.level is None or not member.label:
         return family
-    return member.label.removesuffix(f" @ {level_text(member.level)}")
+    return member.label.removesuffix(f" @ {level_label(results, member.level)}")
+
+
+def level_label(results: Results, level: Scalar) -> str:
+    """How the report names a level of the factor, or a data set."""
+    found = results.study.datasets.get(level) if isinstance(level, str) else None
+    return level_text(level) if found is None else found.label or level_text(level)
 
 
 def trained(results: Results) -> list[str]:

@@ -7,7 +7,7 @@ where every arm of the contrast has a score.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,8 +17,9 @@ from ablate.analysis.phrasing import Shown, listed, sentence, shown, signed_size
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import ALPHA, Effect, holm
-from ablate.study import DesignKind
+from ablate.study import Design, DesignKind
 from ablate.study.design import part_label, subsets
+from ablate.study.fractions import Words, alias_pairs, defining_words, pair_groups, resolution
 
 EXPLORATORY = "Exploratory, p by Holm over all main effects and interactions: "
 Weights = Mapping[tuple[str, ...], float]  # of the scores of the arms with these parts
@@ -30,7 +31,9 @@ class PartEffect:
 
     In a factorial `effect` is the main effect, averaged over the arms with and without the other parts, and `shapley`
     the part's share of the whole gain in the metric's unit; `share` is of the gain, None where the interval of the
-    whole gain includes 0. In the other designs `effect` is the difference of two arms and the rest is None.
+    whole gain includes 0. A fraction of a factorial has no Shapley values: they need every arm; `aliases` are the
+    interactions of two parts, by label, of which the main effect there has a share that it cannot be told from. In the
+    other designs `effect` is the difference of two arms and the rest is None.
     """
 
     part: str
@@ -39,12 +42,15 @@ class PartEffect:
     p_adjusted: float | None = None
     shapley: Effect | None = None
     share: float | None = None
+    aliases: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class Interaction:
     """By how much the effect of some parts depends on another: for two, the first's effect with the second minus that
-    without it, averaged over the arms with and without the remaining parts."""
+    without it, averaged over the arms with and without the remaining parts.
+
+    `aliases`: other interactions of two parts, by label; `effect` is then the sum of all."""
 
     parts: tuple[str, ...]
     labels: tuple[str, ...]
@@ -52,6 +58,12 @@ class Interaction:
     p_adjusted: float | None
     with_other: tuple[Effect, ...]  # for two parts: of each with the other one; else empty
     without_other: tuple[Effect, ...]
+    aliases: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`A × B`, and with aliases `A × B + C × D`."""
+        return " + ".join(" × ".join(labels) for labels in (self.labels, *self.aliases))
 
 
 @dataclass(frozen=True)
@@ -62,8 +74,10 @@ class DesignEffects:
     metric: MetricInfo
     parts: tuple[PartEffect, ...]
     interactions: tuple[Interaction, ...]  # of two parts first; empty unless the design is a factorial
-    whole: Effect | None  # all parts minus none; only of a factorial
+    whole: Effect | None  # all parts minus none; only of a factorial that has both arms
     places: int  # decimals of the differences
+    arms: int = 0
+    resolution: int | None = None  # of a fraction of a factorial: see `study.fractions.resolution`
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -76,22 +90,25 @@ def design_effects(results: Results) -> tuple[DesignEffects, ...]:
     if results.study.design is None:
         return ()
     kind, design = results.study.design
-    arms = {tuple(arm.parts): name for name, arm in results.study.arms.items() if arm.parts is not None}
-    if set(arms) != set(subsets(kind, list(design.parts))):
+    arms = {tuple(a.parts): a.family or name for name, a in results.study.arms.items() if a.parts is not None}
+    try:
+        expected = set(subsets(kind, list(design.parts), design.arms))
+    except KeyError:  # a document of a stranger
         return ()
-    return tuple(_effects(results, kind, arms, metric) for metric in results.study.metrics)
+    if set(arms) != expected:
+        return ()
+    effects = _of_factorial if kind == "factorial" else _of_pairs
+    return tuple(effects(results, kind, design, arms, metric) for metric in results.study.metrics)
 
 
-def main_effect(part: str, parts: Sequence[str]) -> Weights:
-    """Weights of the mean over arms with the part minus the mean over arms without it."""
-    return interaction((part,), parts)
-
-
-def interaction(of: Sequence[str], parts: Sequence[str]) -> Weights:
+def interaction(of: Sequence[str], arms: Collection[tuple[str, ...]]) -> Weights:
     """Weights of the interaction of the parts `of`: the sum over their subsets U of (−1)^(|of|−|U|) times the mean over
-    the arms with exactly U of them."""
-    scale = 1 / 2 ** (len(parts) - len(of))
-    return {s: scale * (-1) ** (len(of) - len(set(of) & set(s))) for s in _every(parts)}
+    the arms with exactly U of them; of one part the main effect, the mean with it minus the mean without it.
+
+    `arms`: the parts of every arm, of a factorial or of a fraction of one.
+    """
+    scale = 2 ** len(of) / len(arms)
+    return {s: scale * (-1) ** (len(of) - len(set(of) & set(s))) for s in arms}
 
 
 def shapley(part: str, parts: Sequence[str]) -> Weights:
@@ -100,56 +117,80 @@ def shapley(part: str, parts: Sequence[str]) -> Weights:
     Source: L. S. Shapley, "A value for n-person games", 1953, equation 12.
     """
     k, weights = len(parts), {}
-    for s in _every(parts):
+    for s in subsets("factorial", parts):
         others = len(s) - (part in s)
         size = math.factorial(others) * math.factorial(k - others - 1) / math.factorial(k)
         weights[s] = size if part in s else -size
     return weights
 
 
-def _every(parts: Sequence[str]) -> list[tuple[str, ...]]:
-    return subsets("factorial", parts)
+Arms = Mapping[tuple[str, ...], str]  # parts → name of the arm
 
 
-def _effects(results: Results, kind: DesignKind, arms: Mapping[tuple[str, ...], str], metric: str) -> DesignEffects:
-    design = results.study.factorial or results.study.leave_one_out or results.study.add_one_in
-    assert design is not None
-    parts, key = list(design.parts), results.study.score_key(metric)
-    scores = {chosen: results.by_seed(arm, key) for chosen, arm in arms.items()}
+def _of_pairs(results: Results, kind: DesignKind, design: Design, arms: Arms, metric: str) -> DesignEffects:
+    """Leave-one-out or add-one-in: every part is the difference of two arms."""
+    parts = list(design.parts)
+    whole = tuple(parts) if kind == "leave_one_out" else ()
+    contrast = _contrasts(results, arms, metric)
+    effects = {p: contrast({with_it: 1, without: -1}) for p in parts for with_it, without in [_pair(p, whole, parts)]}
+    adjusted = holm([effect.p for effect in effects.values()])
+    each_part = tuple(
+        PartEffect(part, part_label(design, part), effect, p)
+        for (part, effect), p in zip(effects.items(), adjusted, strict=True)
+    )
+    return DesignEffects(kind, results.metrics[metric], each_part, (), None, _places(each_part), len(arms))
+
+
+def _of_factorial(results: Results, kind: DesignKind, design: Design, arms: Arms, metric: str) -> DesignEffects:
+    """A factorial, or a fraction of one: there every group of effects that share a number is computed once."""
+    parts, contrast = list(design.parts), _contrasts(results, arms, metric)
     labels = {part: part_label(design, part) for part in parts}
-
-    def contrast(weights: Weights) -> Effect:
-        return _contrast(results, scores, weights)
-
-    if kind != "factorial":
-        whole = tuple(parts) if kind == "leave_one_out" else ()
-        pairs = {p: _pair(p, whole, parts) for p in parts}
-        found = [
-            PartEffect(p, labels[p], contrast({with_it: 1, without: -1})) for p, (with_it, without) in pairs.items()
-        ]
-        adjusted = holm([each.effect.p for each in found])
-        each_part = tuple(PartEffect(f.part, f.label, f.effect, p) for f, p in zip(found, adjusted, strict=True))
-        return DesignEffects(kind, results.metrics[metric], each_part, (), None, _places(each_part))
-    groups = [g for size in range(1, len(parts) + 1) for g in combinations(parts, size)]
-    effects = {group: contrast(interaction(group, parts)) for group in groups}
-    adjusted_p = dict(zip(groups, holm([effects[group].p for group in groups]), strict=True))
-    gain = contrast({tuple(parts): 1.0, (): -1.0})
+    words = defining_words(len(parts), design.arms) if design.arms else []
+    groups = _interactions(parts, words)  # with the aliases of each
+    names = [*((part,) for part in parts), *groups]
+    effects = {name: contrast(interaction(name, arms)) for name in names}
+    adjusted = dict(zip(names, holm([effects[name].p for name in names]), strict=True))
+    both = {tuple(parts), ()} <= set(arms)
+    gain = contrast({tuple(parts): 1.0, (): -1.0}) if both else None
     mains = tuple(
-        _main(p, labels[p], effects[(p,)], adjusted_p[(p,)], contrast(shapley(p, parts)), gain) for p in parts
+        _main(
+            part,
+            labels[part],
+            effects[(part,)],
+            adjusted[(part,)],
+            None if words else contrast(shapley(part, parts)),
+            gain,
+            _labelled(alias_pairs([index], words), list(labels.values())),
+        )
+        for index, part in enumerate(parts)
     )
     together = tuple(
         Interaction(
-            group,
-            tuple(labels[p] for p in group),
-            effects[group],
-            adjusted_p[group],
-            tuple(contrast(w) for w in _simple(group, parts, present=True)),
-            tuple(contrast(w) for w in _simple(group, parts, present=False)),
+            name,
+            tuple(labels[p] for p in name),
+            effects[name],
+            adjusted[name],
+            tuple(contrast(w) for w in _simple(name, arms, present=True)) if not aliases else (),
+            tuple(contrast(w) for w in _simple(name, arms, present=False)) if not aliases else (),
+            tuple(tuple(labels[p] for p in alias) for alias in aliases),
         )
-        for group in groups
-        if len(group) > 1
+        for name, aliases in groups.items()
     )
-    return DesignEffects(kind, results.metrics[metric], mains, together, gain, _places(mains))
+    level = resolution(words) if words else None
+    return DesignEffects(kind, results.metrics[metric], mains, together, gain, _places(mains), len(arms), level)
+
+
+def _interactions(parts: Sequence[str], words: Words) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+    """The interactions of a factorial, those of two parts first; of a fraction those of two parts alone, each with the
+    others that share its number."""
+    if not words:
+        return {group: [] for size in range(2, len(parts) + 1) for group in combinations(parts, size)}
+    named = [[tuple(parts[i] for i in pair) for pair in group] for group in pair_groups(len(parts), words)]
+    return {group[0]: group[1:] for group in named}
+
+
+def _labelled(pairs: Sequence[Sequence[int]], labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(labels[index] for index in pair) for pair in pairs)
 
 
 def _pair(part: str, whole: tuple[str, ...], parts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -157,32 +198,45 @@ def _pair(part: str, whole: tuple[str, ...], parts: Sequence[str]) -> tuple[tupl
     return (whole, tuple(p for p in parts if p != part)) if whole else ((part,), ())
 
 
-def _main(part: str, label: str, effect: Effect, p: float | None, value: Effect, gain: Effect) -> PartEffect:
-    mean, whole = value.difference.mean, gain.difference.mean
-    share = mean / whole if mean is not None and whole and gain.difference.excludes_zero else None
-    return PartEffect(part, label, effect, p, value, share)
+def _main(
+    part: str,
+    label: str,
+    effect: Effect,
+    p: float | None,
+    value: Effect | None,
+    gain: Effect | None,
+    aliases: tuple[tuple[str, ...], ...],
+) -> PartEffect:
+    mean, whole = (each.difference.mean if each else None for each in (value, gain))
+    share = mean / whole if mean is not None and whole and gain and gain.difference.excludes_zero else None
+    return PartEffect(part, label, effect, p, value, share, aliases)
 
 
-def _simple(group: tuple[str, ...], parts: Sequence[str], *, present: bool) -> list[Weights]:
+def _simple(group: tuple[str, ...], arms: Collection[tuple[str, ...]], *, present: bool) -> list[Weights]:
     """For two parts: weights of the effect of each among the arms with (or without) the other."""
     if len(group) != 2:
         return []
     weights: list[Weights] = []
     for part, other in (group, group[::-1]):
-        scale = 1 / 2 ** (len(parts) - 2)
-        arms = [s for s in _every(parts) if (other in s) == present]
-        weights.append({s: scale if part in s else -scale for s in arms})
+        among = [s for s in arms if (other in s) == present]
+        scale = 2 / len(among)
+        weights.append({s: scale if part in s else -scale for s in among})
     return weights
 
 
-def _contrast(results: Results, scores: Mapping[tuple[str, ...], Mapping[int, float]], weights: Weights) -> Effect:
-    """The weighted sum of scores, seed by seed, as the difference of its positive and its negative part."""
+def _contrasts(results: Results, arms: Arms, metric: str) -> Callable[[Weights], Effect]:
+    """A function that gives the weighted sum of the arms' scores, seed by seed, as the difference of its positive and
+    its negative part."""
+    scores = {chosen: results.by_seed(arm, results.study.score_key(metric)) for chosen, arm in arms.items()}
 
-    def side(sign: int) -> dict[int, float]:
-        terms = [(scores[s], abs(w)) for s, w in weights.items() if w * sign > 0]
-        return {seed: math.fsum(w * by_seed[seed] for by_seed, w in terms) for seed in results.study.seeds}
+    def contrast(weights: Weights) -> Effect:
+        def side(sign: int) -> dict[int, float]:
+            terms = [(scores[s], abs(w)) for s, w in weights.items() if w * sign > 0]
+            return {seed: math.fsum(w * by_seed[seed] for by_seed, w in terms) for seed in results.study.seeds}
 
-    return difference(results, side(1), side(-1))
+        return difference(results, side(1), side(-1))
+
+    return contrast
 
 
 def _places(parts: Sequence[PartEffect]) -> int:
@@ -223,6 +277,9 @@ def _interaction_answers(effects: DesignEffects) -> list[str]:
     for each in effects.interactions:
         if len(each.parts) != 2 or _convincing(each.effect, each.p_adjusted, metric) not in ("better", "worse"):
             continue
+        if each.aliases:
+            sentences.append(_shared_answer(each, metric, effects.places))
+            continue
         first, second = map(_quoted, each.labels)
         having, lacking = each.with_other[0], each.without_other[0]
         outcomes = shown(having, metric), shown(lacking, metric)
@@ -243,3 +300,12 @@ def _interaction_answers(effects: DesignEffects) -> list[str]:
             verdict = f"what {first} does depends on {second}"
         sentences.append(sentence(f"in {metric.in_text}, {verdict} ({numbers_text})"))
     return sentences
+
+
+def _shared_answer(each: Interaction, metric: MetricInfo, places: int) -> str:
+    pairs = " + ".join(" × ".join(map(_quoted, labels)) for labels in (each.labels, *each.aliases))
+    measured = signed_size(each.effect.difference, metric, places)
+    return sentence(
+        f"in {metric.in_text}, the sum of the interactions {pairs} is shown ({measured}); which of them it is, this "
+        "fraction cannot tell"
+    )

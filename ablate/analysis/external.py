@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ablate.analysis import numbers
 from ablate.analysis.costs import label, references_last
 from ablate.analysis.effects import baseline_of, difference, score
-from ablate.analysis.phrasing import listed
+from ablate.analysis.phrasing import listed, quoted
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
@@ -72,7 +72,7 @@ def _table(results: Results, name: str, keys: Sequence[str]) -> ExternalTable:
             m: numbers.decimals_for(r.effects[m].difference for r in rows if r.effects and not r.reference)
             for m in metrics
         },
-        note=_note(rows, counts, [label(results, arm) for arm in arms if arm not in {row.arm for row in rows}]),
+        note=_note(rows, counts, [quoted(label(results, arm)) for arm in arms if arm not in {row.arm for row in rows}]),
     )
 
 

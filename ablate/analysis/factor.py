@@ -6,15 +6,26 @@ from dataclasses import dataclass
 
 from ablate.analysis import numbers
 from ablate.analysis.costs import family_label, label
-from ablate.analysis.effects import baseline_of, difference, effect, score
-from ablate.analysis.phrasing import Shown, listed, sentence, shown, signed_size
+from ablate.analysis.effects import baseline_of, difference, effect, margin_of, score
+from ablate.analysis.phrasing import (
+    Shown,
+    better_by,
+    details,
+    ends_text,
+    found,
+    includes,
+    listed,
+    quoted,
+    sentence,
+    shown,
+)
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.study import Factor, Scalar
 from ablate.study.factor import level_text
 
-EXPLORATORY = "Exploratory, every interval by itself: "
+EXPLORATORY = "Exploratory, every interval by itself. "
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class FactorSeries:
     arms: tuple[str, ...]
     scores: tuple[Estimate, ...]
     effects: tuple[Effect, ...]  # to the baseline at the same level; empty for the baseline
+    margins: tuple[float | None, ...]  # of the hypotheses about these effects
     change: Effect | None  # the difference at the last level minus that at the first, paired by seed
 
 
@@ -108,6 +120,7 @@ def _series(results: Results, factor: Factor, family: str, metric: str) -> Facto
         arms=arms,
         scores=tuple(score(results, results.by_seed(arm, key)) for arm in arms),
         effects=effects if len(effects) == len(arms) else (),
+        margins=tuple(margin_of(results.study, arm, base, metric) for arm, base in pairs if base),
         change=difference(results, effects[-1].by_seed, effects[0].by_seed) if complete else None,
     )
 
@@ -124,33 +137,49 @@ def _lines(results: Results, metric: str) -> tuple[FactorLine, ...]:
 
 
 def _family_answer(curve: FactorCurve, series: FactorSeries, baseline: str) -> str:
-    """At which levels the interval excludes 0, and how the difference changes from the first level to the last."""
-    outcomes = [shown(each, curve.metric) for each in series.effects]
-    wordings: dict[tuple[Shown, ...], str] = {
-        ("better",): "is better than {}",
-        ("worse",): "is worse than {}",
-        ("not shown", "equal"): "shows no difference to {}",
-        ("no interval",): "has no interval against {}",
+    """What the interval shows at each level, and how the difference changes from the first level to the last."""
+    effects = list(zip(curve.level_labels, series.effects, series.margins, strict=True))
+    outcomes = [shown(each, curve.metric, margin) for _, each, margin in effects]
+    wordings: dict[Shown, str] = {
+        "better": "is better than {}",
+        "worse": "is worse than {}",
+        "equal": "differs by less than the margin from {}",
+        "no interval": "has no interval against {}",
+        "not shown": "is neither shown to be better nor worse than {}",
     }
     clauses: list[str] = []
-    for kinds, wording in wordings.items():
-        levels = [name for name, each in zip(curve.level_labels, outcomes, strict=True) if each in kinds]
+    for kind, wording in wordings.items():
+        levels = [
+            f"{name} ({_at_level(curve, each, margin, kind)})"
+            for (name, each, margin), outcome in zip(effects, outcomes, strict=True)
+            if outcome == kind
+        ]
         if levels:
-            at_levels = "at every level" if len(levels) == len(outcomes) else f"at {listed(levels)}"
-            clauses.append(f"{wording.format('it' if clauses else baseline)} {at_levels}")
-    statement = f"in {curve.metric.in_text}, {series.label} {', '.join(clauses)}"
+            clauses.append(f"{wording.format('it' if clauses else quoted(baseline))} at {listed(levels)}")
+    statement = f"in {curve.metric.in_text}, {quoted(series.label)} {'; '.join(clauses)}"
     return sentence(f"along {numbers.in_text(curve.label)}, {statement}{_moves(curve, series)}")
 
 
+def _at_level(curve: FactorCurve, effect: Effect, margin: float | None, outcome: Shown) -> str:
+    """`0.49° better`; with what the interval includes where it shows nothing."""
+    told = better_by(effect.difference, curve.metric, curve.places)
+    if outcome == "no interval":
+        return found(effect.difference, curve.metric, curve.places) if effect.difference.n else "no seed has both runs"
+    if outcome != "not shown":
+        return told
+    held = includes(effect.difference, curve.metric, margin)
+    return f"{told}, the interval {ends_text(effect.difference, curve.metric, curve.places)} includes {held}"
+
+
 def _moves(curve: FactorCurve, series: FactorSeries) -> str:
-    """`; from 0.25 to 4 the difference goes from −0.30° to −0.10°, a change of +0.20°, 95 % interval …`."""
+    """`; from 0.25 to 4 the difference goes from 0.30° better to 0.10° better, a change of 0.20°, 95 % interval …`."""
     if series.change is None or series.change.difference.mean is None:
         return ""
-    first, last = (numbers.with_unit(numbers.signed(e.difference.mean, curve.places), curve.metric.unit)
-                   for e in (series.effects[0], series.effects[-1]))  # fmt: skip
+    first, last = (better_by(e.difference, curve.metric, curve.places) for e in (series.effects[0], series.effects[-1]))
     gap = series.change.difference
-    unshown = "" if gap.excludes_zero else ": that it changes is not shown"
+    towards = better_by(gap, curve.metric, curve.places)
+    unshown = "" if gap.excludes_zero else ", which includes no change" if gap.standard_error else ""
     return (
-        f"; from {curve.level_labels[0]} to {curve.level_labels[-1]} the difference goes from {first} to {last}, "
-        f"a change of {signed_size(gap, curve.metric, curve.places)}{unshown}"
+        f". From {curve.level_labels[0]} to {curve.level_labels[-1]} the difference goes from {first} to {last}: "
+        f"{towards}, {details(gap, curve.metric, curve.places)}{unshown}"
     )

@@ -9,9 +9,9 @@ from scipy import stats
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
-from ablate.analysis.phrasing import listed
+from ablate.analysis.phrasing import listed, quoted
 from ablate.analysis.results import Results
-from ablate.analysis.statistics import ROUNDING, estimate
+from ablate.analysis.statistics import ALPHA, ROUNDING, estimate
 
 MIN_PAIRS = 5
 # Robust standard deviations of the other seeds: 3 % of Gaussian studies of 5 seeds have one, 2 % of 7, 1 % of 10.
@@ -27,19 +27,38 @@ def failure_warnings(results: Results, comparisons: Sequence[Comparison]) -> tup
 
 def _failed(results: Results, c: Comparison) -> str:
     """Failure rates with Boschloo's exact test, and the comparison with a failure as worse than any score."""
-    runs = results.runs[results.runs.status.isin(("done", "failed"))]
-    counts = [
-        (int((runs[runs.arm == arm].status == "failed").sum()), int((runs.arm == arm).sum()))
-        for arm in (c.arm, c.against)
-    ]
-    if not any(failed for failed, _ in counts) or not all(total for _, total in counts):
+    ended = results.runs[results.runs.status.isin(("done", "failed"))]
+    failed = [failed_seeds(results, arm, c.metric.name) for arm in (c.arm, c.against)]
+    of_both = [ended[ended.arm.isin(results.study.members(arm))] for arm in (c.arm, c.against)]
+    counts = [(len(seeds), of_arm.seed.nunique()) for seeds, of_arm in zip(failed, of_both, strict=True)]
+    if not any(failed) or not all(total for _, total in counts):
         return ""
     p = stats.boschloo_exact([[failed for failed, _ in counts], [total - failed for failed, total in counts]]).pvalue
-    rates = [f"{name} in {f} of {n}" for name, (f, n) in zip((c.label, c.against_label), counts, strict=True)]
+    rates = [f"{quoted(name)} in {f} of {n}" for name, (f, n) in zip((c.label, c.against_label), counts, strict=True)]
+    without_number = any(not_finite(results, arm, c.metric.name) for arm in (c.arm, c.against))
+    also = f", or runs whose {c.metric.in_text} is not finite" if without_number else ""
     return (
-        f"Failed runs: {' and '.join(rates)} (Boschloo's exact test, p = {numbers.p_value(float(p))}). The differences "
-        f"are between the seeds that are left, which need not be like the others. {_worst_rank(results, c)}"
+        f"Failed runs{also}: {' and '.join(rates)} (Boschloo's exact test, p = {numbers.p_value(float(p))}). The "
+        "differences are between the seeds that are left, which need not be like the others. "
+        f"{_worst_rank(results, c)}"
     )
+
+
+def failed_seeds(results: Results, arm: str, metric: str) -> set[int]:
+    """The seeds whose run failed, or finished with a score in the metric that is infinite or not a number.
+
+    Where the name stands for several arms, such as one for each data set: those that failed in any of them.
+    """
+    runs = results.runs
+    failed = runs[runs.arm.isin(results.study.members(arm)) & (runs.status == "failed")]
+    return set(failed.seed.tolist()) | not_finite(results, arm, metric)
+
+
+def not_finite(results: Results, arm: str, metric: str) -> set[int]:
+    """The seeds whose recorded score in the metric is infinite or not a number."""
+    of_arm = results.scores.arm.isin(results.study.members(arm))
+    scores = results.scores[of_arm & (results.scores.metric == results.study.score_key(metric))]
+    return set(scores[~np.isfinite(scores.score)].seed.tolist())
 
 
 def _worst_rank(results: Results, c: Comparison) -> str:
@@ -47,8 +66,7 @@ def _worst_rank(results: Results, c: Comparison) -> str:
 
     Source: J. M. Lachin, "Worst-rank score analysis", Controlled Clinical Trials 20 (1999).
     """
-    failed = results.runs[results.runs.status == "failed"]
-    lost, won = (set(failed[failed.arm == arm].seed) for arm in (c.arm, c.against))
+    lost, won = (failed_seeds(results, arm, c.metric.name) for arm in (c.arm, c.against))
     sign = -1.0 if c.metric.direction == "lower" else 1.0
     gains = [sign * gap for gap in c.effect.by_seed.values()]
     worst = max((abs(gain) for gain in gains), default=0.0) + 1.0
@@ -57,10 +75,13 @@ def _worst_rank(results: Results, c: Comparison) -> str:
         return ""
     p = float(stats.wilcoxon(gains, zero_method="zsplit", method="auto").pvalue)
     median = float(np.median(gains))
-    says = "better" if median > 0 else "worse" if median < 0 else "even"
+    name = quoted(c.label)
+    says = f"is in favour of {name}" if median > 0 else f"is against {name}" if median < 0 else f"is even for {name}"
+    shown = "shows" if p <= ALPHA else "does not show"
     return (
-        f"With a failure counted as worse than any score, {c.label} is {says} in the median of {len(gains)} seeds in "
-        f"{c.metric.in_text} (signed-rank p = {numbers.p_value(p)}, not corrected)."
+        f"With a failure counted as worse than any score, the median of {len(gains)} seeds {says} in "
+        f"{c.metric.in_text}; the signed-rank test {shown} a difference from 0 (p = {numbers.p_value(p)}, not "
+        "corrected)."
     )
 
 
@@ -78,7 +99,7 @@ def _far_out(c: Comparison) -> str:
         for values in ([by_seed[index][1] for index in far], [hodges_lehmann(list(c.effect.by_seed.values()))])
     )
     return (
-        f"A seed far out: {c.label} against {c.against_label} in {c.metric.in_text} differ at seed"
+        f"A seed far out: {quoted(c.label)} and {quoted(c.against_label)} in {c.metric.in_text} differ at seed"
         f"{'s' * (len(seeds) > 1)} {', '.join(seeds)} by {listed(shown)}, far from the other seeds. Where some "
         "runs collapse, the t interval and its verdict do not hold what they promise; the estimate of Hodges and "
         f"Lehmann, which one seed hardly moves, is {robust[0]}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ablate.analysis.statistics import Estimate
+from ablate.analysis.statistics import ALPHA, EXACT_PAIRS, Effect, Estimate
 
 GAP = "–"  # stands for a missing number in every format
 MINUS = "−"
@@ -42,6 +42,25 @@ def signed(value: float | None, decimals: int) -> str:
     return text if text in (GAP, f"{0:.{decimals}f}") or text.startswith(MINUS) else f"+{text}"
 
 
+def end(value: float | None, decimals: int) -> str:
+    """An end of an interval, or half its width: a `number` that reads 0 only where the value is 0.
+
+    A value that would round to 0 has as many decimals as its first digit takes: `[+0.004, +0.22]`, not `[0.00, +0.22]`,
+    which would leave open whether the interval holds 0.
+    """
+    text = number(value, decimals)
+    if not value or text == GAP or float(text.replace(MINUS, "-")) != 0:
+        return text
+    needed = -math.floor(math.log10(abs(value)))
+    return number(value, needed) if needed <= MAX_DECIMALS else f"{value:.0e}".replace("-", MINUS)
+
+
+def signed_end(value: float | None, decimals: int) -> str:
+    """`end` with its sign."""
+    text = end(value, decimals)
+    return f"+{text}" if value is not None and value > 0 and text != GAP else text
+
+
 def with_unit(text: str, unit: str) -> str:
     """`7.1°` and `98 %`, `7.1 mm`; a metric without a unit adds nothing."""
     return text + unit_text(unit, spaced=True)
@@ -62,14 +81,14 @@ def in_brackets(unit: str) -> str:
 def score(estimate: Estimate, decimals: int) -> str:
     """`7.10 ± 0.21`, `7.10` when there is no interval, or the gap."""
     half = estimate.half_width
-    return number(estimate.mean, decimals) + ("" if half is None else f" ± {number(half, decimals)}")
+    return number(estimate.mean, decimals) + ("" if half is None else f" ± {end(half, decimals)}")
 
 
 def interval(estimate: Estimate, decimals: int) -> str:
     """`[−0.72, −0.10]`, or nothing when there is no interval."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"[{signed(estimate.low, decimals)}, {signed(estimate.high, decimals)}]"
+    return f"[{signed_end(estimate.low, decimals)}, {signed_end(estimate.high, decimals)}]"
 
 
 def difference(estimate: Estimate, decimals: int) -> str:
@@ -105,8 +124,24 @@ def in_text(label: str) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """`0.031`, `< 0.001`, or the gap."""
-    return GAP if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """`0.031`, `< 0.001`, or the gap; a p that would read as 0.050 has a fourth decimal, for it is above or below."""
+    if p is None:
+        return GAP
+    if p < 0.001:
+        return "< 0.001"
+    text = f"{p:.3f}"
+    return f"{p:.4f}" if text == f"{ALPHA:.3f}" and p != ALPHA else text
+
+
+def sign_flip_p(effect: Effect) -> str:
+    """`0.031`; `0.016 (smallest possible)` where no differences of as many pairs could have a smaller one."""
+    return p_value(effect.p_sign_flip) + (" (smallest possible)" if at_floor(effect) else "")
+
+
+def at_floor(effect: Effect) -> bool:
+    """Whether every difference has the same sign, so that no sign-flip p of as many pairs could be smaller."""
+    p, n = effect.p_sign_flip, effect.difference.n
+    return p is not None and n <= EXACT_PAIRS and p <= 2.0 ** (1 - n)
 
 
 def seconds(value: float | None) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ablate.analysis import numbers
 from ablate.analysis.costs import label, trained
-from ablate.analysis.effects import baseline_of, effect_decimals
-from ablate.analysis.phrasing import counted, signed_size
+from ablate.analysis.effects import baseline_of, effect, effect_decimals, margin_of
+from ablate.analysis.phrasing import counted, margin_text, quoted, signed_size
 from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Estimate, estimate
@@ -53,17 +54,40 @@ class PopulationRow:
     population: Population
     declared: bool  # a hypothesis asks for this comparison
     places: int
+    pooled: float | None = None  # the same difference over all examples, which weights people by their examples
+    margin: float | None = None  # of the hypothesis
 
     @property
     def sentence(self) -> str:
-        """`Hybrid against Existing in azimuth error: −0.25°, 95 % interval −0.6° to 0.1°, 4 test subjects; …`."""
-        comparison, people = f"{self.label} against {self.against_label} in {self.metric.in_text}", self.population
+        """`“Hybrid” against “Existing” in azimuth error: −0.25°, 95 % interval −0.6° to 0.1°, 4 test subjects; …`."""
+        people = self.population
+        comparison = f"{quoted(self.label)} against {quoted(self.against_label)} in {self.metric.in_text}"
         if not people.subjects:
             return f"{comparison}: {people.note}."
-        better = sum((gap < 0) == (self.metric.direction == "lower") for gap in people.by_subject.values() if gap)
         value = signed_size(people.difference, self.metric, self.places, f"{SPLITS[self.metric.split]} subject")
         few = "; descriptive only, so few people say little of others" if people.descriptive else ""
-        return f"{comparison}: {value}, better in {better} of {people.subjects}{few}."
+        return f"{comparison}: {value}, {self._better}{few}{self._weights}."
+
+    @property
+    def _better(self) -> str:
+        """In how many people the first arm is better, and by more than the margin, if there is one."""
+        sign = -1 if self.metric.direction == "lower" else 1
+        gains = [sign * gap for gap in self.population.by_subject.values()]
+        text = f"better in {sum(gain > 0 for gain in gains)} of {self.population.subjects}"
+        if not self.margin:
+            return text
+        return f"{text}, by more than {margin_text(self.margin, self.metric)} in {sum(g > self.margin for g in gains)}"
+
+    @property
+    def _weights(self) -> str:
+        """Both means, where people with more examples change the difference."""
+        if self.pooled is None or self.population.difference.mean is None:
+            return ""
+        by_person, by_example = (numbers.signed(v, self.places) for v in (self.population.difference.mean, self.pooled))
+        if by_person == by_example:
+            return ""
+        pooled = numbers.with_unit(by_example, self.metric.unit)
+        return f"; every person counts the same here, and over all examples the difference is {pooled}"
 
 
 def population_rows(results: Results) -> tuple[PopulationRow, ...]:
@@ -74,7 +98,8 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
     """
     if not names_people(results):
         return ()
-    declared = [(h.arm, h.against, h.metric) for h in results.study.hypotheses]
+    arms = results.study.arms  # people of several data sets are not pooled
+    declared = [(h.arm, h.against, h.metric) for h in results.study.hypotheses if h.arm in arms]
     pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
     comparisons = dict.fromkeys([*declared, *((*pair, metric) for pair in pairs for metric in results.study.metrics)])
     metrics: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -91,6 +116,8 @@ def population_rows(results: Results) -> tuple[PopulationRow, ...]:
             population=of_pair[arm, against][metric],
             declared=(arm, against, metric) in declared,
             places=effect_decimals(results, metric),
+            pooled=effect(results, arm, against, metric).difference.mean,
+            margin=margin_of(results.study, arm, against, metric),
         )
         for arm, against, metric in comparisons
     )
@@ -129,6 +156,23 @@ def populations(results: Results, arm: str, against: str, metrics: Sequence[str]
     return {metric: _population(gaps[metric], _missing(seeds, lacking, metric), metric) for metric in metrics}
 
 
+def disjoint(results: Results, arm: str, against: str, metric: str) -> tuple[int, ...]:
+    """The seeds where the examples of both arms name people, and none has a score in both."""
+    seeds = results.study.seeds
+    people = [(s, _people(results, (arm, s), metric), _people(results, (against, s), metric)) for s in seeds]
+    return tuple(seed for seed, ours, theirs in people if ours and theirs and not ours & theirs)
+
+
+def _people(results: Results, run: tuple[str, int], metric: str) -> set[float]:
+    """The subjects of a run that have a score; all of them where no example has a value of the metric."""
+    table = results.columns(*run) or {}
+    if PEOPLE not in table:
+        return set()
+    if metric not in table:
+        return set(by_subject(table[PEOPLE], np.ones(len(table[PEOPLE])), "mean"))
+    return {subject for subject, score in _by_subject(results, run, metric).items() if math.isfinite(score)}
+
+
 def _missing(seeds: int, lacking: Collection[str], metric: str) -> str:
     """Why a metric has no differences by subject, in words; empty when it has."""
     if not seeds:
@@ -144,7 +188,8 @@ def _population(gaps: Mapping[float, Sequence[float]], missing: str, metric: str
     finite = {subject: [gap for gap in gaps[subject] if math.isfinite(gap)] for subject in sorted(gaps)}
     means = {subject: float(np.mean(values)) for subject, values in finite.items() if values}
     difference = estimate(list(means.values()), of=PEOPLE)
-    note = _note(difference, len(finite) - len(means)) if means else f"{metric} is undefined for every {PEOPLE}"
+    undefined = f"{metric} is undefined for every {PEOPLE}" if gaps else f"the arms have no {PEOPLE} in common"
+    note = _note(difference, len(finite) - len(means)) if means else undefined
     return Population(len(means), difference, len(means) < MIN_SUBJECTS, means, note)
 
 

@@ -17,6 +17,7 @@ from ablate.analysis.verdicts import MIN_SEEDS
 from ablate.study import Hypothesis, Metric, Record, Study
 
 POWER = 0.8
+SD_CONFIDENCE = 0.8  # that the spread is not larger than its upper limit
 MOST_SEEDS = 10_000
 MIN_PAIRS = 3  # finished pairs that a pilot needs; fewer do not estimate the spread
 
@@ -29,6 +30,7 @@ class HypothesisPower:
     unit: str
     pairs: int  # finished runs of both arms with the same seed
     sd: float | None  # of their differences
+    sd_limit: float | None  # its upper limit, which the other numbers are computed from: see `upper_limit`
     detectable: float | None  # distance of the true improvement from the margin; None: no verdict with these seeds
     difference: float | None  # the true improvement that `--difference` gives
     seeds_needed: int | None  # for that improvement; None: none was given, no pilot, or no number of seeds is enough
@@ -48,6 +50,7 @@ class PowerPlan:
         """Plain JSON; power 0.8 at a corrected level of 0.05."""
         rows = [
             {**p.hypothesis.model_dump(), "unit": p.unit, "pairs": p.pairs, "sd": p.sd, "detectable": p.detectable}
+            | {"sd_limit": p.sd_limit, "sd_confidence": SD_CONFIDENCE}
             | {"difference": p.difference, "seeds_needed": p.seeds_needed}
             for p in self.prospects
         ]
@@ -67,7 +70,8 @@ def power_plan(
     compared: Mapping[tuple[str, int], Record],
     difference: float | None = None,
 ) -> PowerPlan:
-    """What the study's seeds can show, with the spread of the finished comparison runs where there are enough.
+    """What the study's seeds can show, with the upper limit of the spread of the finished comparison runs where there
+    are enough of them.
 
     `compared`: the finished comparison runs that count, by arm and seed. `difference`: a true improvement in the
     metric's unit; the number of seeds that would show it is computed.
@@ -76,25 +80,44 @@ def power_plan(
     rows = []
     for h in study.hypotheses:
         pairs, sd = _pilot(study, compared, h)
-        reach = None if sd == 0 else detectable(1.0 if sd is None else sd, seeds, family, overlap=overlap)
+        limit = None if sd is None else upper_limit(sd, pairs)
+        reach = None if sd == 0 else detectable(1.0 if limit is None else limit, seeds, family, overlap=overlap)
         needed = None
-        if sd and difference is not None:
-            needed = seeds_needed(sd, difference - h.margin, family, overlap=overlap)
-        rows.append(HypothesisPower(h, metrics[h.metric].unit, pairs, sd, reach, difference, needed))
+        if limit and difference is not None:
+            needed = seeds_needed(limit, difference - h.margin, family, overlap=overlap)
+        rows.append(HypothesisPower(h, metrics[h.metric].unit, pairs, sd, limit, reach, difference, needed))
     return PowerPlan(seeds, family, smallest_p(seeds, family), overlap, tuple(rows))
 
 
 def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
     """Number of finished pairs, and the standard deviation of their differences where there are at least MIN_PAIRS."""
     key = study.score_key(h.metric)
-    ours, theirs = (
-        {seed: compared[arm, seed].scores.get(key, math.nan) for seed in study.seeds if (arm, seed) in compared}
-        for arm in (h.arm, h.against)
-    )
+    ours, theirs = (_by_seed(study, compared, arm, key) for arm in (h.arm, h.against))
     gap = paired(ours, theirs).difference
     if gap.n < MIN_PAIRS or gap.standard_error is None:
         return gap.n, None
     return gap.n, gap.standard_error * math.sqrt(gap.n)
+
+
+def upper_limit(sd: float, pairs: int) -> float:
+    """The one-sided upper 80 % confidence limit of a standard deviation that was measured from so many differences.
+
+    The spread of few pairs is as often too small as too large, and a study planned from it would then find what it is
+    planned to find less often than it says. With this limit it keeps its power in 80 % of cases, exactly for Gaussian
+    differences.
+
+    Source: R. H. Browne, "On the use of a pilot sample for sample size determination", Stat. Med. 14 (1995).
+    """
+    degrees = pairs - 1
+    return sd * math.sqrt(degrees / (2 * float(special.gammaincinv(degrees / 2, 1 - SD_CONFIDENCE))))
+
+
+def _by_seed(study: Study, compared: Mapping[tuple[str, int], Record], arm: str, key: str) -> dict[int, float]:
+    """The finished scores of an arm; of one on all data sets the mean over them, where all have finished."""
+    members = study.members(arm)
+    whole = [seed for seed in study.seeds if all((member, seed) in compared for member in members)]
+    scores = {seed: [compared[member, seed].scores.get(key, math.nan) for member in members] for seed in whole}
+    return {seed: sum(values) / len(values) for seed, values in scores.items()}
 
 
 def smallest_p(seeds: int, hypotheses: int = 1) -> float:
@@ -159,7 +182,8 @@ def _spread(p: HypothesisPower) -> str:
         return f"{p.pairs} finished pairs, a pilot of at least {MIN_PAIRS} is needed to know their sd"
     if p.sd == 0:
         return f"the differences of {p.pairs} pairs are all the same: without variation there is no test"
-    return f"differences of {p.pairs} pairs have sd {numbers.with_unit(f'{p.sd:.3g}', p.unit)}"
+    sd, limit = (numbers.with_unit(f"{value:.3g}", p.unit) for value in (p.sd, p.sd_limit or 0.0))
+    return f"differences of {p.pairs} pairs have sd {sd}, upper 80 % confidence limit {limit}"
 
 
 def _reach(plan: PowerPlan, p: HypothesisPower) -> str:
@@ -168,7 +192,8 @@ def _reach(plan: PowerPlan, p: HypothesisPower) -> str:
     if p.detectable is None:
         return f"no verdict with {plan.seeds} seeds"
     size = f"{p.detectable:.2f} sd" if p.sd is None else numbers.with_unit(f"{p.detectable:.3g}", p.unit)
-    return f"80 % power when the true improvement is {size} above or below the margin"
+    spread = "" if p.sd is None else " for this limit"
+    return f"80 % power{spread} when the true improvement is {size} above or below the margin"
 
 
 def _needed(p: HypothesisPower) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ablate.study import Study
 from ablate.study.command_template import TemplateError, placeholders, templates
-from ablate.study.resolve import resolve
+from ablate.study.resolve import NAME_LISTS, resolve
+from ablate.untrusted.wording import listing
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def _owners_word(study: Study, trainer: _Trainer) -> Iterator[str]:
     else:
         yield "that runs of one seed are pairs at all, for the command does not take {seed}"
     yield "that all arms see the same data in the same order"
+    yield from _controls(study)
+    yield from _counts(study)
     if not all(section.get("inputs") for section in sections):
         yield "that the data stays the same from run to run, for the study names no inputs"
     if any("budget" in section for section in sections):
@@ -76,6 +79,19 @@ def _owners_word(study: Study, trainer: _Trainer) -> Iterator[str]:
         yield "that a run that was interrupted and goes on ends like one that was not"
     else:
         yield "that a run that was interrupted leaves nothing behind that changes the next attempt"
+
+
+def _controls(study: Study) -> Iterator[str]:
+    """The controls that the command or function carries out itself, with the arms that have them."""
+    by_name = {key: [arm for arm, a in study.arms.items() if getattr(a.control, key, [])] for key in NAME_LISTS}
+    done = [f"{key} of {listing(arms)}" for key, arms in by_name.items() if arms]
+    if done:
+        yield f"that the {study.trainer} does what the controls ask, which ablate only passes on: {', '.join(done)}"
+
+
+def _counts(study: Study) -> Iterator[str]:
+    if any(arm.control is not None and arm.control.match_parameters for arm in study.arms.values()):
+        yield "that what counts the parameters, which ablate matches, counts those that a run trains"
 
 
 def _weights(sections: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Results:
     overlap: float | None = None
     datasets: frozenset[str] = frozenset()  # digests of the data of the finished comparison runs
     outdated: tuple[Outdated, ...] = ()  # finished runs that do not count
+    digests: Mapping[str, str] = field(default_factory=dict)  # of the data, by arm; see `RunSpec.data_digest`
     # Where a study is looked at while it runs: comparison runs that are not to be waited for, done or failed, …
     ended: frozenset[tuple[str, int]] = frozenset()
     beyond: int = 0  # … and finished ones of seeds that it does not ask for now, see `stopping.now`
@@ -138,7 +139,13 @@ class Results:
         return columns | {name: columns[column] for name, column in aliases.items() if column in columns}
 
     def by_seed(self, arm: str, key: str) -> dict[int, float]:
-        """Score of every seed the study asks for; NaN where the run or the score is missing."""
+        """Score of every seed the study asks for; NaN where the run or the score is missing.
+
+        Of an arm on all data sets together: the mean of its scores there.
+        """
+        if self.study.over_datasets(arm):
+            each = [self.by_seed(member, key) for member in self.study.members(arm)]
+            return {seed: sum(scores[seed] for scores in each) / len(each) for seed in self.study.seeds}
         scores = dict(self._by_run.get((arm, key), {}))
         return {seed: scores.get(seed, math.nan) for seed in self.study.seeds}
 
@@ -170,12 +177,17 @@ class Results:
         return table
 
 
-def load(reader: RunReader, study_name: str, *, store: str = "tracking store") -> Results:
-    """The results of a study, read from the store now. Raises InputError when `store`, as it is called, lacks it."""
+def load(
+    reader: RunReader, study_name: str, *, records: Sequence[Record] | None = None, store: str = "tracking store"
+) -> Results:
+    """The results of a study. Raises InputError when `store`, as it is called, lacks it.
+
+    `records`: those of the study, where they have just been read; default: read from the store now.
+    """
     document = reader.document(study_name)
     if document is None:
         raise InputError(Problem(store, "study", "not in the store", study_name))
-    return of_records(reader, document, study_name, reader.records(study_name))
+    return of_records(reader, document, study_name, reader.records(study_name) if records is None else records)
 
 
 def of_records(reader: RunReader, document: Mapping[str, Any], study_name: str, records: Sequence[Record]) -> Results:
@@ -199,6 +211,7 @@ def of_records(reader: RunReader, document: Mapping[str, Any], study_name: str, 
         overlap=shared_training(study, list(finished.values())),
         datasets=datasets(finished.values()),
         outdated=tuple(outdated(plan, records)),
+        digests=plan.digests,
         ended=_ended(plan),
     )
 

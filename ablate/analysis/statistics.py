@@ -22,7 +22,8 @@ class Estimate:
     """A mean with its two-sided t interval.
 
     `low`, `high` and `standard_error` are None when fewer than two values give no interval; `mean` is None when there
-    is no value. Without any variation the interval has zero width, and `note` is not empty.
+    is no value. Without any variation the interval has zero width, and `note` is not empty. `degrees`: degrees of
+    freedom of its t where they are not n − 1.
     """
 
     mean: float | None
@@ -31,6 +32,11 @@ class Estimate:
     n: int
     note: str = ""
     standard_error: float | None = None
+    degrees: float | None = None
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        return self.n - 1 if self.degrees is None else self.degrees
 
     @property
     def half_width(self) -> float | None:

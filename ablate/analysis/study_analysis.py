@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ablate.analysis.across import DatasetTable, dataset_tables
 from ablate.analysis.answer import (
     FOR_SETTINGS,
     SCOPE,
@@ -33,16 +34,16 @@ from ablate.analysis.costs import (
 from ablate.analysis.curves import CurvePanel, curve_panels
 from ablate.analysis.densities import DensityTable, density_tables
 from ablate.analysis.design import DesignEffects, design_effects
-from ablate.analysis.effects import baseline_of, effect, effect_decimals, score
+from ablate.analysis.effects import baseline_of, effect, effect_decimals, paired_means, score, score_decimals
 from ablate.analysis.external import ExternalTable, external_tables
 from ablate.analysis.factor import FactorCurve, factor_curves
 from ablate.analysis.failures import failure_warnings
 from ablate.analysis.look_rows import LookRow, look_rows
-from ablate.analysis.phrasing import listed
-from ablate.analysis.population import PopulationRow, names_people, population_rows
+from ablate.analysis.population import PopulationRow, disjoint, names_people, population_rows
 from ablate.analysis.promises import Promises, promises
 from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.results import Results
+from ablate.analysis.same_question import same_question
 from ablate.analysis.spending import Looks, looks_of
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.tuning_history import TuningHistory, tuning_history
@@ -57,6 +58,7 @@ from ablate.analysis.verdicts import (
     repeated,
 )
 from ablate.analysis.warnings import remarks, warnings
+from ablate.analysis.yardsticks import yardstick_sentences
 from ablate.study import Spending, Split, Study
 from ablate.study.amend import History, claim_words, history_of
 from ablate.study.runs import TrainerKind
@@ -118,7 +120,7 @@ class Analysis:
     tradeoff: tuple[CostPoint, ...]
     tuning: TuningHistory | None
     gaps: tuple[Gap, ...]
-    behind: tuple[str, ...]  # sentences about references that do as well as an arm, for each metric that has one
+    behind: tuple[str, ...]  # sentences about references that an arm is not shown to be better than
     places: Mapping[str, int]  # decimals of the differences, by metric
     tuned: bool
     test_examples: int | None  # of one run
@@ -128,7 +130,9 @@ class Analysis:
     people: bool  # the examples of some run name people
     promises: Promises | None  # None for the built-in loop
     history: History  # late and withdrawn hypotheses, and earlier looks
-    design: tuple[DesignEffects, ...] = ()  # one for each metric; empty without a design, and then not in report.json
+    # one for each metric; empty without a design, and without data sets, and then not in report.json
+    design: tuple[DesignEffects, ...] = ()
+    across: tuple[DatasetTable, ...] = ()
     looks: tuple[LookRow, ...] = ()  # that were planned; empty without `[stopping]`, and then not in report.json
     spending: Spending | None = None  # of the error over them; in report.json with `looks` alone
     beyond: int = 0  # finished runs of seeds after the look that ended the study; in report.json with `looks` alone
@@ -149,26 +153,28 @@ def analyse(results: Results) -> Analysis:
     study = results.study
     comparisons, rows, curves = compare(results), matrix(results), factor_curves(results)
     parameters, findings = tuple(parameter_rows(results)), control_findings(results)
-    designed = design_effects(results)
-    answering = [c for c in comparisons if not ((curves or designed) and c.exploratory)]  # these answer instead
+    designed, across = design_effects(results), dataset_tables(results)
+    others = bool(curves or designed or across)  # which answer in place of exploratory comparisons
+    answering = [c for c in comparisons if not (others and c.exploratory)]
     totals = {row.arm: row.total for row in parameters}
-    sentences = (
-        answers(answering, totals, scope=_scope(study), where=_where(study))
-        if answering or not (curves or designed)
-        else ()
-    )
+    sentences = answers(answering, totals, scope=_scope(study), where=_where(study)) if answering or not others else ()
     return Analysis(
         name=study.name,
         question=study.question,
         labels=_labels(results),
         baseline=study.baseline,
         baselines={arm: base for arm in study.arms if (base := baseline_of(results, arm))},
-        focus=_focus(results, [arm for c in answering for arm in (c.against, c.arm)]),
+        focus=_focus(results, [a for c in answering for n in (c.against, c.arm) for a in study.members(n)]),
         seeds=tuple(study.seeds),
         metrics=tuple(results.metrics[name] for name in study.metrics),
         matrix=rows,
         comparisons=comparisons,
-        answers=(*sentences, *(curve.answer for curve in curves), *(text for d in designed for text in d.answers)),
+        answers=(
+            *sentences,
+            *(curve.answer for curve in curves),
+            *(text for d in designed for text in d.answers),
+            *(table.answer for table in across if not designed),
+        ),
         populations=population_rows(results),
         controls=findings,
         explanations=explanations(findings),
@@ -181,9 +187,7 @@ def analyse(results: Results) -> Analysis:
         conditions=tuple(condition_tables(results)),
         curves=tuple(curve_panels(results)),
         gaps=gaps(results),
-        behind=tuple(
-            text for name in study.metrics for text in _reference_sentences(results, rows, results.metrics[name])
-        ),
+        behind=yardstick_sentences(results),
         places={metric: effect_decimals(results, metric) for metric in study.metrics},
         densities=density_tables(results),
         tradeoff=tradeoff(results),
@@ -197,6 +201,7 @@ def analyse(results: Results) -> Analysis:
         promises=promises(study),
         history=_history(results),
         design=designed,
+        across=across,
         looks=look_rows(results, comparisons),
         spending=results.study.stopping.spending if results.study.stopping else None,
         beyond=results.beyond,
@@ -234,23 +239,28 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     if not hypotheses:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
         return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
-    note = _verdict_note(results.study)
-    history = _history(results)
-    planned = looks_of(results.study)
-    if planned is None:
-        drafts = _drafts(results)
-        verdicts = judge(_claims(results, drafts), withdrawn=len(history.withdrawn), looks=history.looks)
-    else:
-        drafts, verdicts = _at_looks(results, planned, len(history.withdrawn))
+    note, history = _verdict_note(results.study), _history(results)
     return tuple(
         replace(
             d,
             judgement=replace(v, reason=f"{v.reason}; {note}") if note else v,
             family=len(hypotheses) + len(history.withdrawn),
             p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
+            elsewhere=same_question(results, d.arm, d.against, d.metric.name, d.claim),
         )
-        for d, v in zip(drafts, verdicts, strict=True)
+        for d, v in judged(results)
     )
+
+
+def judged(results: Results) -> list[tuple[Comparison, Verdict]]:
+    """The study's hypotheses with their verdicts, without what other studies say."""
+    history, planned = _history(results), looks_of(results.study)
+    if planned is None:
+        drafts = _drafts(results)
+        verdicts = judge(_claims(results, drafts), withdrawn=len(history.withdrawn), looks=history.looks)
+    else:
+        drafts, verdicts = _at_looks(results, planned, len(history.withdrawn))
+    return list(zip(drafts, verdicts, strict=True))
 
 
 def _drafts(results: Results) -> list[Comparison]:
@@ -264,7 +274,10 @@ def _drafts(results: Results) -> list[Comparison]:
 def _claims(results: Results, drafts: Sequence[Comparison]) -> list[Claim]:
     late = _history(results).late
     pairs = zip(drafts, results.study.hypotheses, strict=True)
-    return [replace(draft.claim, late=claim_words(h) in late) for draft, h in pairs]
+    return [
+        replace(draft.claim, late=claim_words(h) in late, disjoint=disjoint(results, h.arm, h.against, h.metric))
+        for draft, h in pairs
+    ]
 
 
 def _at_looks(results: Results, planned: Looks, withdrawn: int) -> tuple[list[Comparison], list[Verdict]]:
@@ -308,6 +321,7 @@ def _history(results: Results) -> History:
 def comparison(results: Results, arm: str, against: str, metric: str) -> Comparison:
     """Two arms in a metric, exploratory."""
     found = effect(results, arm, against, metric)
+    means = paired_means(results, found, arm, against, metric) or (None, None)
     return Comparison(
         arm=arm,
         label=label(results, arm),
@@ -318,11 +332,14 @@ def comparison(results: Results, arm: str, against: str, metric: str) -> Compari
         p_adjusted=None,
         places=effect_decimals(results, metric),
         over_clusters=over_clusters(results, arm, against, metric, found),
+        score=means[0],
+        score_against=means[1],
+        score_places=score_decimals(results, metric),
     )
 
 
 def _labels(results: Results) -> dict[str, str]:
-    """Labels of every arm, and of the baseline in the study file where a factor replaced it by an arm at each level."""
+    """Labels of every arm, and of the baseline in the study file where it was replaced by an arm at each level."""
     arms = {arm: label(results, arm) for arm in results.study.arms}
     return {**arms, **{name: family_label(results, name) for name in [results.study.baseline] if name not in arms}}
 
@@ -333,40 +350,6 @@ def _focus(results: Results, pairs: Sequence[str]) -> tuple[str, ...]:
     at_a_level = [name for name, arm in arms.items() if arm.family]
     first = [results.study.baseline] if results.study.baseline in arms else []
     return tuple(dict.fromkeys([*first, *(pairs or at_a_level)]))
-
-
-def _reference_sentences(results: Results, rows: Sequence[MatrixRow], metric: MetricInfo) -> list[str]:
-    """One sentence for each level of the factor: an arm is compared with the references at its own level."""
-    level = {row.arm: results.study.arms[row.arm].level for row in rows}
-    levels = list(dict.fromkeys(level[row.arm] for row in rows if not row.reference))
-    sentences = []
-    for each in levels:
-        at_level = [row for row in rows if level[row.arm] == each or (row.reference and level[row.arm] is None)]
-        sentences.append(reference_sentence(at_level, metric, of_all=len(levels) == 1))
-    return [text for text in sentences if text]
-
-
-def reference_sentence(rows: Sequence[MatrixRow], metric: MetricInfo, *, of_all: bool = True) -> str:
-    """Which arms are no better than a reference by their means, in words; empty when all are better.
-
-    A comparison of networks means little while a constant or a formula does as well. A reference may be better than
-    every arm because it is given part of the truth. Such a reference is named only with `of_all`, and the next best
-    reference is then looked at as well.
-    """
-    sign = 1 if metric.direction == "lower" else -1
-    means = [(row, sign * mean) for row in rows if (mean := row.scores[metric.name].mean) is not None]
-    arms = [(row.label, mean) for row, mean in means if not row.reference]
-    sentences = []
-    for best, name in sorted((mean, row.label) for row, mean in means if row.reference):
-        behind = [label for label, mean in arms if mean >= best]
-        if not behind:
-            break
-        arms_behind = "every arm" if len(behind) == len(arms) else listed(behind)
-        if of_all or arms_behind != "every arm":
-            sentences.append(f"{name} does as well as or better than {arms_behind} in {metric.in_text}.")
-        if arms_behind != "every arm":
-            break
-    return " ".join(sentences)
 
 
 def gaps(results: Results) -> tuple[Gap, ...]:

@@ -64,7 +64,9 @@ def tuning_history(results: Results) -> TuningHistory | None:
     """None when the study is untuned or no trial has been run."""
     tuning = results.study.tuning
     trials_by_arm = {
-        arm: tuple(Trial(outcome.index, outcome.value, outcome.overrides, outcome.seed) for outcome in outcomes)
+        arm: tuple(
+            Trial(outcome.index, outcome.value, outcome.overrides, outcome.seed, outcome.pruned) for outcome in outcomes
+        )
         for arm, outcomes in results.trials.items()
         if outcomes
     }

@@ -29,7 +29,8 @@ class Claim:
     """A hypothesis and its measured effect; what the kinds claim of `margin` (≥ 0, in `unit`): see `Hypothesis`.
 
     `over_clusters`: the interval over seeds and clusters of test examples, where it may decide; `decided_over` names
-    both in words.
+    both in words. `disjoint`: the seeds of which the arms have scores of different people, none in common. Their
+    difference is then one between people as well, so that there is no verdict.
     """
 
     effect: Effect
@@ -40,6 +41,7 @@ class Claim:
     over_clusters: Estimate | None = None
     decided_over: str = ""
     late: bool = False  # declared after runs had finished: it counts in the family and gets no verdict
+    disjoint: tuple[int, ...] = ()
 
     @property
     def deciding(self) -> Estimate:
@@ -93,7 +95,12 @@ def improvement(claim: Claim) -> Estimate:
     if claim.direction == "higher" or gap.mean is None:
         return gap
     low, high = (None if end is None else -end for end in (gap.high, gap.low))
-    return Estimate(-gap.mean, low, high, gap.n, gap.note, gap.standard_error)
+    return replace(gap, mean=-gap.mean, low=low, high=high)
+
+
+def one_sided(effect: Effect, claim: Claim) -> float:
+    """p for the claim from an effect over seeds, this one's or another study's, without any correction."""
+    return _p_values(improvement(replace(claim, effect=effect, over_clusters=None)), claim)[0]
 
 
 def adjusted_p(outcome: Outcome, above: float | None, below: float | None) -> float | None:
@@ -125,7 +132,7 @@ def _for_looks(p: tuple[float, float], looks: int) -> tuple[float, float]:
 def _one_sided(better: Estimate, limit: float) -> tuple[float, float]:
     """p of the t-test that the improvement is above the limit, and of the test that it is below."""
     t = ((better.mean or 0.0) - limit) / (better.standard_error or 1.0)
-    return float(special.stdtr(better.n - 1, -t)), float(special.stdtr(better.n - 1, t))
+    return float(special.stdtr(better.degrees_of_freedom, -t)), float(special.stdtr(better.degrees_of_freedom, t))
 
 
 def _missing(claim: Claim) -> str:
@@ -133,6 +140,8 @@ def _missing(claim: Claim) -> str:
     seeds = claim.effect.difference
     if claim.late:
         return "declared after runs had finished: no verdict, though it counts in the correction"
+    if claim.disjoint:
+        return f"the arms have no subject in common with {_seeds(claim.disjoint)}: their scores are of different people"
     if seeds.n == 0:
         return "no seed has a score of both arms"
     if seeds.n < MIN_SEEDS:
@@ -166,7 +175,7 @@ def at_level(gap: Estimate, level: float) -> Estimate:
     """The difference with the t interval whose ends a one-sided test at this level does not reject."""
     if not gap.standard_error or gap.mean is None:
         return gap
-    half = -float(special.stdtrit(gap.n - 1, level)) * gap.standard_error
+    half = -float(special.stdtrit(gap.degrees_of_freedom, level)) * gap.standard_error
     return replace(gap, low=gap.mean - half, high=gap.mean + half)
 
 
@@ -217,7 +226,7 @@ def _unpaired_seeds(effect: Effect) -> str:
     """The seeds that only one arm has. They are always named, because runs do not fail at random."""
     if not effect.unpaired:
         return ""
-    return f"; without seed{'s' * (len(effect.unpaired) > 1)} {', '.join(map(str, effect.unpaired))}"
+    return f"; without {_seeds(effect.unpaired)}"
 
 
 def judge_looks(claims: Sequence[Sequence[Claim]], looks: Looks, *, withdrawn: int = 0) -> list[Verdict]:
@@ -280,3 +289,7 @@ def _holm_pairs(pairs: Sequence[tuple[float, float]], withdrawn: int) -> list[tu
     """Holm over both tests of every claim, with two of p = 1 for each withdrawn one."""
     adjusted = holm([p for pair in [*pairs, *[(1.0, 1.0)] * withdrawn] for p in pair])
     return [(adjusted[2 * index] or 0.0, adjusted[2 * index + 1] or 0.0) for index in range(len(pairs))]
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

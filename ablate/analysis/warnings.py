@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.costs import label
-from ablate.analysis.phrasing import counted, listed
+from ablate.analysis.phrasing import counted, listed, quoted
 from ablate.analysis.records import datasets
 from ablate.analysis.results import Results
 from ablate.analysis.verdicts import MIN_SEEDS
@@ -23,6 +23,7 @@ from ablate.study.resolve import resolve
 from ablate.study.runs import same_components
 
 SAME = 0.02  # budgets that differ by at most this share of the largest count as equal
+MOST_NAMED = 5  # differences between tuning budgets
 EDGE = 0.02  # of the range: a tuned value this near to an end is at the edge, and the best may lie beyond it
 
 
@@ -100,15 +101,35 @@ def _adopted(results: Results) -> str:
 def _unequal(rows: Sequence[BudgetRow]) -> str:
     """Names the parts of the tuning budget that differ between the tuned arms."""
     tuned = [row for row in rows if row.allotted is not None]
-    budgets: Mapping[str, dict[str, float | None]] = {
+    pruned = any(row.pruned_trials is not None for row in tuned)  # then epochs differ by design; the budget table tells
+    finished = "trials finished or pruned" if pruned else "trials finished"
+    budgets: dict[str, dict[str, float | None]] = {
         "trials allotted": {row.label: row.allotted for row in tuned},
-        "trials finished": {row.label: row.finished_trials for row in tuned},
+        finished: {row.label: row.finished_trials + (row.pruned_trials or 0) for row in tuned},
         "budget of a tuning run": {row.label: row.tuning_budget for row in tuned},
-        "epochs of tuning": {row.label: row.used_epochs for row in tuned},
-        "examples seen in tuning": {row.label: row.used_examples for row in tuned},
     }
-    unequal = [f"{name}: {_values_by_arm(by_arm)}" for name, by_arm in budgets.items() if _differ(by_arm.values())]
+    if not pruned:
+        budgets |= {
+            "epochs of tuning": {row.label: row.used_epochs for row in tuned},
+            "examples seen in tuning": {row.label: row.used_examples for row in tuned},
+        }
+    if not _differ(budgets[finished].values()):  # in all, but maybe not with every seed
+        budgets |= _by_seed(tuned, finished)
+    differing = {name: by_arm for name, by_arm in budgets.items() if _differ(by_arm.values())}
+    unequal = [f"{name}: {_values_by_arm(by_arm)}" for name, by_arm in differing.items()]
+    if len(unequal) > MOST_NAMED:
+        unequal[MOST_NAMED:] = [f"and {counted(len(unequal) - MOST_NAMED, 'more difference')}"]
     return f"The tuning budgets were not alike ({'; '.join(unequal)})." if unequal else ""
+
+
+def _by_seed(rows: Sequence[BudgetRow], what: str) -> dict[str, dict[str, float | None]]:
+    seeds = dict.fromkeys(each.seed for row in rows for each in row.by_seed)
+    return {
+        f"{what} with seed {seed}": {
+            row.label: each.finished + each.pruned for row in rows for each in row.by_seed if each.seed == seed
+        }
+        for seed in seeds
+    }
 
 
 def _differ(values: Iterable[float | None]) -> bool:
@@ -119,10 +140,10 @@ def _differ(values: Iterable[float | None]) -> bool:
 
 
 def _values_by_arm(by_arm: Mapping[str, float | None]) -> str:
-    """`Existing and ElePose 6, Hybrid 5`: arms with the same number are listed together."""
+    """`“Existing” and “ElePose” 6, “Hybrid” 5`: arms with the same number are listed together."""
     by_value: dict[float | None, list[str]] = defaultdict(list)
     for name, value in by_arm.items():
-        by_value[value].append(name)
+        by_value[value].append(quoted(name))
     return ", ".join(f"{listed(names)} {'unknown' if v is None else f'{v:,.0f}'}" for v, names in by_value.items())
 
 
@@ -136,9 +157,9 @@ def _edges(results: Results, rows: Sequence[BudgetRow]) -> str:
         for end, limit in at_edge(space.get(setting), value)
     )
     edges = [
-        f"{setting} of {name} at the {end} end {_number(limit)} for {count} of {tunings} seeds"
+        f"{setting} of {quoted(name)} at the {end} end {_number(limit)} for {count} of {tunings} seeds"
         if value is None
-        else f"{setting} = {_number(value)} of {name} at the {end} end {_number(limit)}"
+        else f"{setting} = {_number(value)} of {quoted(name)} at the {end} end {_number(limit)}"
         for (name, setting, end, limit, value, tunings), count in found.items()
     ]
     if not edges:
@@ -183,12 +204,12 @@ def _different_code(results: Results) -> Iterator[str]:
 
 
 def _runs(results: Results, runs: Sequence[tuple[str, int]]) -> str:
-    """`Existing seeds 1, 2, Hybrid seed 1`."""
+    """`“Existing” seeds 1, 2, “Hybrid” seed 1`."""
     by_arm: dict[str, list[str]] = defaultdict(list)
     for arm, seed in runs:
         by_arm[arm].append(str(seed))
     return ", ".join(
-        f"{label(results, arm)} {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}"
+        f"{quoted(label(results, arm))} {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)}"
         for arm, seeds in by_arm.items()
     )
 
@@ -197,7 +218,9 @@ def _few_seeds(results: Results) -> str:
     n = len(results.study.seeds)
     if n >= MIN_SEEDS:
         return ""
-    return f"{counted(n, 'seed')}: fewer than {MIN_SEEDS} give no verdict, and only a large difference can show."
+    if n == 1:
+        return "1 seed: there is no interval, no verdict, and no telling a difference from chance."
+    return f"{n} seeds: fewer than {MIN_SEEDS} give no verdict, and only a large difference can show."
 
 
 def same_test_data(results: Results) -> list[str] | None:

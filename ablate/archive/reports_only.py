@@ -29,7 +29,8 @@ def reduce_bundles(folder: Path, name: str, origins: Collection[str]) -> None:
         columns = set(_columns(study, document["metrics"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(Problem(bundle.DOCUMENT, "", "is damaged", str(error)[:200])) from None
-    claimed = {arm for hypothesis in study.hypotheses for arm in (hypothesis.arm, hypothesis.against)}
+    named = {arm for hypothesis in study.hypotheses for arm in (hypothesis.arm, hypothesis.against)}
+    claimed = {arm for name in named for arm in study.members(name)}
     references = {arm for arm, settings in study.arms.items() if settings.reference}
     without_tables = references - claimed  # the report reads their scores alone, which are in run.json
     seed_order = {seed: index for index, seed in enumerate(study.seeds)}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from ablate.cli.options import Json, Reports, Store, Uri
+
+if TYPE_CHECKING:
+    from ablate.study import Direction, Hypothesis
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -30,7 +34,7 @@ def judge(
     ],
     metric: Annotated[str, typer.Option("--metric", metavar="NAME", help="A column of scores.", show_default=False)],
     direction: Annotated[
-        Literal["lower", "higher"], typer.Option("--direction", help="What is better.", show_default=False)
+        str, typer.Option("--direction", metavar="lower|higher", help="What is better.", show_default=False)
     ],
     margin: Annotated[float, typer.Option("--margin", min=0, help="Better by more than this.")] = 0.0,
     arm_column: ArmColumn = "arm",
@@ -47,15 +51,15 @@ def judge(
     from ablate.commands import judge as judging
 
     if not margin < float("inf"):
-        from ablate.study import InputError, Problem
-
-        raise InputError(Problem("--margin", "", "must be a number"))
+        _refuse("--margin", "must be a number")
+    if direction not in ("lower", "higher"):
+        _refuse("--direction", "must be lower or higher", direction)
     answer = judging.judge_file(
         results,
         arm=arm,
         against=against,
         metric=metric,
-        direction=direction,
+        direction="lower" if direction == "lower" else "higher",
         margin=margin,
         arm_column=arm_column,
         seed_column=seed_column,
@@ -119,15 +123,54 @@ def adopt(
     from ablate.scheduler.workspace import Workspace
     from ablate.untrusted.addresses import command_line
 
-    claims = tuple(map(adopting.hypothesis, hypothesis or ()))
+    claims = tuple(map(_hypothesis, hypothesis or ()))
     asked = adopting.Question(
-        baseline, adopting.directions(metric or []), claims, name, question, arm_column, seed_column, dataset
+        baseline, _directions(metric or []), claims, name, question, arm_column, seed_column, dataset
     )
     workspace = Workspace(mlruns, reports, tracking_uri)
     source = adopting.source(results, experiment, from_, asked, workspace)
     command = command_line(["ablate", *sys.argv[1:]])
     outcome = adopting.adopt(source, asked, workspace, note=_note, replace=replace, command=command)
     output.print_outcome(outcome, asked.name or source.study, workspace, as_json=as_json)
+
+
+def _hypothesis(text: str) -> Hypothesis:
+    """ARM:AGAINST:METRIC or ARM:AGAINST:METRIC:MARGIN. Raises InputError."""
+    from ablate.study import Hypothesis
+
+    arm, against, metric, margin = [*text.split(":"), *[""] * 4][:4]
+    try:
+        if not (arm and against and metric and text.count(":") <= 3):
+            raise ValueError
+        value = float(margin or 0)
+        if not 0 <= value < float("inf"):
+            raise ValueError
+    except ValueError:
+        rule = "must be ARM:AGAINST:METRIC or ARM:AGAINST:METRIC:MARGIN, with a margin of 0 or more"
+        _refuse("--hypothesis", rule, text)
+    return Hypothesis(arm=arm, against=against, metric=metric, margin=value)
+
+
+def _directions(texts: Sequence[str]) -> dict[str, Direction]:
+    """Metric → what is better, from NAME:higher or NAME:lower. Raises InputError."""
+    if not texts:
+        rule = "is missing: it names a column of scores and what is better"
+        _refuse("--metric", rule, hint="such as --metric accuracy:higher")
+    directions: dict[str, Direction] = {}
+    for text in texts:
+        name, _, direction = text.rpartition(":")
+        if not name or direction not in ("lower", "higher"):
+            rule = "must be NAME:higher or NAME:lower"
+            _refuse("--metric", rule, text, "" if name else f"such as {text}:higher")
+        directions[name] = "lower" if direction == "lower" else "higher"
+    return directions
+
+
+def _refuse(option: str, rule: str, value: str = "", hint: str = "") -> NoReturn:
+    from ablate.study import InputError, Problem
+    from ablate.untrusted.wording import shown
+
+    raise InputError(Problem(option, "", rule, shown(value) if value else "", hint)) from None
 
 
 def _note(text: str) -> None:

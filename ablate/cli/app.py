@@ -76,8 +76,8 @@ def run(
 ) -> None:
     """Tune every arm, train it with every seed, record all in MLflow and write the report.
 
-    The same command again does nothing, or continues a study that was stopped. Ctrl-C waits until the runs have saved
-    their state, a second Ctrl-C does not. SIGTERM ends everything within 10 s. Exit code 1 when a run failed or the
+    The same command again does nothing, or continues a study that was stopped. Ctrl-C stops the runs where they can
+    go on later, a second Ctrl-C at once. SIGTERM ends everything within 10 s. Exit code 1 when a run failed or the
     study was stopped.
     """
     from ablate.cli.progress import ProgressView

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ablate.study import RunResult, RunSpec, printable
+from ablate.study.runs import PRUNED
 
 REPLAY_SECONDS = 1.0  # after its start, a resumed run reports all the epochs of its checkpoint
 PLAIN_EVERY_SECONDS = 20.0  # between two lines of the same run where there is no terminal
@@ -93,7 +94,8 @@ class ProgressView:
             self.failed += 1
             self._print(f"{self._count()} {spec.name}  FAILED: {result.error}", style="red")
         else:
-            self._print(f"{self._count()} {spec.name}  {line.scores()}  {duration}")
+            pruned = f"  pruned {result.provenance[PRUNED]}" if PRUNED in result.provenance else ""
+            self._print(f"{self._count()} {spec.name}  {line.scores()}{pruned}  {duration}")
 
     def note(self, text: str) -> None:
         self._print(text, style="yellow")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -246,33 +246,3 @@ def _result(key: str, source: Source, scores: ScoreTable, cell: Cell, folder: Pa
         provenance=source.facts,
         artifacts=folder if scores.subjects else None,
     )
-
-
-def hypothesis(text: str) -> Hypothesis:
-    """ARM:AGAINST:METRIC or ARM:AGAINST:METRIC:MARGIN. Raises InputError."""
-    arm, against, metric, margin = [*text.split(":"), *[""] * 4][:4]
-    try:
-        if not (arm and against and metric and text.count(":") <= 3):
-            raise ValueError
-        value = float(margin or 0)
-        if not 0 <= value < float("inf"):
-            raise ValueError
-    except ValueError:
-        rule = "must be ARM:AGAINST:METRIC or ARM:AGAINST:METRIC:MARGIN, with a margin of 0 or more"
-        raise InputError(Problem("--hypothesis", "", rule, shown(text))) from None
-    return Hypothesis(arm=arm, against=against, metric=metric, margin=value)
-
-
-def directions(texts: Sequence[str]) -> dict[str, Direction]:
-    """Metric → what is better, from NAME:higher or NAME:lower. Raises InputError."""
-    if not texts:
-        rule = "is missing: it names a column of scores and what is better"
-        raise InputError(Problem("--metric", "", rule, "", "such as --metric accuracy:higher"))
-    directions: dict[str, Direction] = {}
-    for text in texts:
-        name, _, direction = text.rpartition(":")
-        if not name or direction not in ("lower", "higher"):
-            rule = "must be NAME:higher or NAME:lower"
-            raise InputError(Problem("--metric", "", rule, shown(text), "" if name else f"such as {text}:higher"))
-        directions[name] = "lower" if direction == "lower" else "higher"
-    return directions

@@ -161,8 +161,9 @@ class _Scorer:
             check_size(model)
             output = evaluation.predict(load_model(model).to(self.device), batch)
             named = self.results.study.named_metrics
-            metrics = evaluation.computable(self.catalogue, output, batch.targets, named, self._note_once)
-            scores = evaluation.score(output, batch.targets, metrics)
+            leave_out = evaluation.leaving_out(named, self._note_once)
+            values = evaluation.values_by_name(self.catalogue, output, batch.targets, leave_out)
+            scores = evaluation.reduced(values, self.catalogue)
             primary = self.results.study.metrics[0]
             if math.isfinite(scores[primary]):
                 return scores

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.analysis.numbers import decimals_for, interval, signed
+from ablate.analysis.phrasing import counted, quoted
 from ablate.analysis.statistics import paired
 from ablate.analysis.verdicts import OWNERS_WORD, Claim, Verdict, adjusted_p, judge
 from ablate.study import Direction, InputError, Problem
@@ -65,11 +66,12 @@ class Judgement:
         value = "none"
         if better.mean is not None:
             value = signed(better.mean, places)
-            value += "" if better.low is None else f", 95 % interval {interval(better, places)}"
+            if better.low is not None and better.low != better.high:
+                value += f", 95 % interval {interval(better, places)}"
         return [
-            f"{self.verdict.outcome}: that {self.arm} is better than {self.against}{by} in {self.metric} "
-            f"({self.claim.direction} is better)",
-            f"improvement  {value}, {better.n} pairs",
+            f"{self.verdict.outcome}: that {quoted(self.arm)} is better than {quoted(self.against)}{by} in "
+            f"{self.metric} ({self.claim.direction} is better)",
+            f"improvement  {value}, {counted(better.n, 'pair')}",
             f"reason       {self.verdict.reason}",
             f"declared     {OWNERS_WORD}: nothing here shows that the claim came before the results",
         ]
@@ -101,6 +103,6 @@ def judge_file(
         raise InputError(*problems)
     (name,) = scores.metrics
     effect = paired(scores.by_seed(arm, name), scores.by_seed(against, name))
-    claim = Claim(effect, direction, margin)
+    claim = Claim(effect, direction, margin, disjoint=scores.disjoint(arm, against, name))
     of_both = scores.only((arm, against))
     return Judgement(file.name, arm, against, metric, claim, judge([claim])[0], tuple(notes(of_both)))

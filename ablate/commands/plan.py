@@ -51,10 +51,11 @@ def tuning_words(study: Study) -> Iterator[str]:
     if tuning is None or not arms:
         return
     per_seed, compared = arms * len(study.seeds) * tuning.trials, len(study.arms) * len(study.seeds)
+    pruned = ", of which the pruner ends some early" if tuning.pruner else ""
     if tuning.per == "seed":
         yield (
             f"tuning is repeated for every seed: {counted(per_seed, 'tuning run')} ({counted(arms, 'arm')} × "
-            f"{counted(len(study.seeds), 'seed')} × {counted(tuning.trials, 'trial')}) before "
+            f"{counted(len(study.seeds), 'seed')} × {counted(tuning.trials, 'trial')}){pruned} before "
             f"{counted(compared, 'comparison run')}; one tuning of each arm would take {arms * tuning.trials}."
         )
         yield (
@@ -64,7 +65,7 @@ def tuning_words(study: Study) -> Iterator[str]:
         return
     runs = arms * tuning.trials * len(tuning.seeds)
     yield (
-        f"each arm is tuned once for all its seeds: {counted(runs, 'tuning run')} before "
+        f"each arm is tuned once for all its seeds: {counted(runs, 'tuning run')}{pruned} before "
         f"{counted(compared, 'comparison run')}. Verdicts hold for these tuned settings and not for the arms as such: "
         f'the luck of tuning is in no interval. per = "seed" would take {counted(per_seed, "tuning run")}.'
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ablate.report.formats import FORMATS
 from ablate.scheduler.loaded_study import study_name
 from ablate.scheduler.workspace import Workspace, check_folder, shown_path
-from ablate.study import InputError, Problem
+from ablate.study import InputError, Problem, Record
 from ablate.untrusted.wording import nearest, shown
 
 if TYPE_CHECKING:
@@ -73,14 +73,17 @@ def write_report(
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
 
-def results(name: str, workspace: Workspace) -> Results:
+def results(name: str, workspace: Workspace, records: Sequence[Record] | None = None) -> Results:
     """The study's results, for analysis and reports: of the seeds that it needs now. Raises InputError when the store
-    does not have the study."""
+    does not have the study.
+
+    `records`: those of the study, where they have just been read; default: read now.
+    """
     from ablate.analysis.results import load
     from ablate.analysis.stopping import now
 
     workspace.check_store_exists()
-    return now(load(workspace.reader(), name, store=shown_path(workspace.mlruns)))
+    return now(load(workspace.reader(), name, records=records, store=shown_path(workspace.mlruns)))
 
 
 def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:

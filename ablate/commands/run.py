@@ -80,17 +80,19 @@ def run(
         report = workspace.reports / study.name / FORMATS["md"]
         now, looks = at_look(loaded, workspace.reader(), records)
         outcome = _outcome(now.plan(records))
-        return replace(outcome, results=results(study.name, workspace), report=report, looks=looks)
+        found = results(study.name, workspace, records)
+        return replace(outcome, results=found, report=report, looks=looks)
     stop = StopRequest()
+    counted: dict[str, int] = {}
     with stop.handling_signals():
         if to_do:
-            build_all(loaded, workspace)
+            counted = build_all(loaded, workspace, count=True)
             workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
             from ablate.tuning import optuna
 
             optuna.check_storage(workspace.storage)
-        session = Session(loaded, workspace, workspace.tracker(), view, stop)
+        session = Session(loaded, workspace, workspace.tracker(), view, stop, counted=counted)
         lock, uri = workspace.lock_file(study.name), workspace.tracking_uri
         with study_lock.hold(lock, study.name, command=command, store=uri, new=True):
             outcome = _run_locked(session, wanted, only, rerun, command)
@@ -144,12 +146,12 @@ def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
     stop = StopRequest()
     with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
         loaded = replace(loaded, study=_tiny(loaded.study, str(loaded.path)))
-        build_all(loaded, workspace)
+        counted = build_all(loaded, workspace, count=True)
         device = resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
         scratch = replace(workspace, mlruns=Path(folder), tracking_uri=None, device=device, scheduler=None)
         tracker = _smoke_tracker(loaded.study, scratch)
         tracker.open(loaded.study.name, {})
-        scheduler = Session(loaded, scratch, tracker, view, stop, SMOKE_EXAMPLES).scheduler([])
+        scheduler = Session(loaded, scratch, tracker, view, stop, SMOKE_EXAMPLES, counted).scheduler([])
         scheduler.run()
     return _outcome(loaded.plan(scheduler.records))
 

@@ -42,7 +42,8 @@ def train(
 ) -> None:
     """Train one network and write its weights, settings and validation scores to --out.
 
-    Interrupted, the same command continues from the last checkpoint. Test data is looked at for --scores alone.
+    Interrupted, the same command continues from the last checkpoint; finished, it prints the scores again. Test data is
+    looked at for --scores alone.
     """
     from ablate.depth_refinement import single
 

@@ -107,7 +107,7 @@ def _grouped(groups: dict[str, type[Frozen]], arguments: dict[str, Any]) -> dict
             for one in error.errors():
                 place = ".".join(str(part) for part in one["loc"])
                 value = str(one["input"]) if one["loc"] else ""
-                problems.append(Problem("settings.data", place, one["msg"], value))
+                problems.append(Problem("settings.data", place, one["msg"].removeprefix("Value error, "), value))
     if problems:
         raise InputError(*problems)
     return rest

@@ -32,6 +32,7 @@ from ablate import (
     write_whole,
 )
 
+SCORES, RUN = "scores.json", "run.json"  # files of a finished folder; the last says which run it is
 CURVES = ("azimuth_mae_deg", "elevation_mae_deg", "direction_mae_deg")
 
 
@@ -50,7 +51,8 @@ def train(
 
     Returns the validation scores. The test split is scored where a file for its scores is named: `scores` then holds
     one JSON object, of validation and test scores as a study's run has them, without those that are not defined.
-    Raises InputError for wrong settings, data, a `scores` that cannot be written or an `out` that holds other work.
+    A folder that the same run has filled already is left as it is. Raises InputError for wrong settings, data, a
+    `scores` that cannot be written or an `out` that holds other work.
     """
     _check_finite({**model, **training})
     settings = {
@@ -65,9 +67,15 @@ def train(
     spec = RunSpec("train", arm, seed, "compare" if scores else "train", settings, digest)
     work, device = out / "work", resolve_device(device)
     context = Context("ablate.depth_refinement.metrics:METRICS", CURVES, folder, work, out, device, data_root)
-    _check_out(out, context.folder(spec))
+    done = _finished(out, spec)
+    if done is None:
+        _check_out(out, context.folder(spec))
     if scores:
         check_file("--scores", scores)
+    if done is not None:
+        typer.echo(f"{out} holds this run already; nothing is trained again", err=True)
+        shutil.rmtree(work, ignore_errors=True)  # exists if a kill came while it was deleted
+        return _told(done, scores)
     if settings["training"]["precision"] == "float16" and device == "cpu":
         typer.echo("--fp16 on a CPU: bfloat16 is used instead", err=True)
     _buildable(settings["model"])
@@ -87,10 +95,26 @@ def train(
         view.ended(spec, result)
     if result.status != "FINISHED" or result.artifacts is None:
         raise typer.Exit(1)
-    if scores:  # before `_keep`, which ends what could be continued
-        _write_scores(scores, result.scores)
-    _keep(result.artifacts, out, dict(result.scores))
-    return {name: value for name, value in result.scores.items() if name.startswith(("val/", "cost/"))}
+    _keep(result.artifacts, out, spec, dict(result.scores))
+    return _told(result.scores, scores)
+
+
+def _finished(out: Path, spec: RunSpec) -> dict[str, float] | None:
+    """The scores of a folder that this run has filled, test scores among them where it asks for these; else None."""
+    try:
+        key = json.loads((out / RUN).read_text(encoding="utf-8"))["key"]
+        scores: dict[str, float] = json.loads((out / SCORES).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    tested = any(name.startswith("test/") for name in scores)
+    return scores if key == spec.key and (tested or spec.phase == "train") else None
+
+
+def _told(scores: Mapping[str, float], file: Path | None) -> dict[str, float]:
+    """What is printed of the scores; validation and test scores go into the file, if there is one."""
+    if file:
+        _write_scores(file, scores)
+    return {name: value for name, value in scores.items() if name.startswith(("val/", "cost/"))}
 
 
 def _buildable(model: Mapping[str, Any]) -> None:
@@ -149,8 +173,9 @@ def _make(out: Path) -> None:
         raise InputError(Problem("--out", "", "cannot be written", str(out), error.strerror or "")) from None
 
 
-def _keep(artifacts: Path, out: Path, scores: dict[str, float]) -> None:
-    shutil.rmtree(out / "model", ignore_errors=True)  # exists if a kill came between this line and the last
+def _keep(artifacts: Path, out: Path, spec: RunSpec, scores: dict[str, float]) -> None:
+    shutil.rmtree(out / "model", ignore_errors=True)  # exists if a kill came before RUN was written
     shutil.move(artifacts / "model", out / "model")
-    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    write_whole(out / SCORES, [json.dumps(scores, indent=2).encode() + b"\n"])
+    write_whole(out / RUN, [json.dumps({"key": spec.key}).encode() + b"\n"])
     shutil.rmtree(out / "work")

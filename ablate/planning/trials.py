@@ -24,7 +24,7 @@ class TuningFailed(Exception):
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """One proposed trial of one arm. `value` is the mean over its seeds; None unless all have FINISHED."""
+    """One proposed trial of one arm. `value` is the mean over its seeds; None unless all have FINISHED in full."""
 
     index: int
     overrides: Mapping[str, Scalar]
@@ -33,6 +33,11 @@ class TrialOutcome:
     specs: Sequence[RunSpec]
     records: Sequence[Record | None]  # those that count for `specs`
     seed: int | None = None  # the comparison seed whose tuning it is of
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it has ended early by `tuning.pruner`."""
+        return any(record is not None and record.pruned for record in self.records)
 
 
 def tuning_seed(study: str, arm: str, trial: int, seed: int | None = None) -> int:
@@ -177,7 +182,8 @@ def _outcome(
     if not any(records):
         return None
     done = all(r is not None and r.status in ("FINISHED", "FAILED") for r in records)
-    scores = [r.scores.get(tuning.metric, math.nan) for r in records if r is not None and r.status == "FINISHED"]
+    finished = [r for r in records if r is not None and r.status == "FINISHED" and not r.pruned]
+    scores = [r.scores.get(tuning.metric, math.nan) for r in finished]
     value = sum(scores) / len(scores) if done and len(scores) == len(specs) else math.nan
     return TrialOutcome(trial, overrides, value if math.isfinite(value) else None, done, specs, records, seed)
 
@@ -187,6 +193,9 @@ def best(outcomes: Sequence[TrialOutcome], direction: Direction) -> dict[str, Sc
     valued = [(o.value if direction == "lower" else -o.value, o.index, o) for o in outcomes if o.value is not None]
     if not valued:
         failed = sum(any(r is not None and r.status == "FAILED" for r in o.records) for o in outcomes)
+        if pruned := sum(o.pruned for o in outcomes):
+            others = "" if pruned == len(outcomes) else ", and no other has a value"
+            raise TuningFailed(f"{pruned} of {len(outcomes)} tuning trials were pruned{others}")
         undefined = f"the tuning metric is undefined (NaN) in {len(outcomes) - failed} of {len(outcomes)} tuning trials"
         others = " and the others failed" if failed else ""
         raise TuningFailed(

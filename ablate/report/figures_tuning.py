@@ -17,9 +17,10 @@ MAX_TICKS = 10
 
 
 def history(history: TuningHistory, marks: style.Marks) -> Figure | None:
-    """One small panel for each arm: a mark for every trial, steps for the best so far, a cross for a failed trial.
+    """One small panel for each arm: a mark for every trial, steps for the best so far.
 
-    Where each seed has a tuning of its own, each has its steps.
+    At the top a cross for a failed trial, a bar for a pruned one. Where each seed has a tuning of its own, each has its
+    steps.
     """
     arms = [arm for arm in history.arms if arm.finished]
     if not arms:
@@ -61,7 +62,8 @@ def importances(history: TuningHistory, marks: style.Marks) -> Figure | None:
 def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
     colour = marks.colour(arm.arm)
     done = [(trial.number + 1, trial.value) for trial in arm.finished]
-    failed = [trial.number + 1 for trial in arm.trials if trial.value is None]
+    failed = [trial.number + 1 for trial in arm.trials if trial.value is None and not trial.pruned]
+    pruned = [trial.number + 1 for trial in arm.trials if trial.pruned]
     for tuning in arm.tunings:
         best = [(trial.number + 1, value) for trial, value in tuning if value is not None]
         if best:
@@ -69,8 +71,9 @@ def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
                        drawstyle="steps-post", zorder=2)  # fmt: skip
     panel.plot(*zip(*done, strict=True), marker=marks.marker(arm.arm), color=colour, markersize=3.6, linestyle="none",
                markerfacecolor="white", markeredgewidth=0.9, zorder=3)  # fmt: skip
-    panel.plot(failed, [0.95] * len(failed), marker="x", color=style.GREY, markersize=4, linestyle="none",
-               transform=panel.get_xaxis_transform())  # fmt: skip
+    for numbers_of, marker in ((failed, "x"), (pruned, "|")):
+        panel.plot(numbers_of, [0.95] * len(numbers_of), marker=marker, color=style.GREY, markersize=4,
+                   linestyle="none", transform=panel.get_xaxis_transform())  # fmt: skip
     panel.set_title(style.wrap(arm.label, 26), loc="left", fontsize=7.5)
     style.grid(panel)
 

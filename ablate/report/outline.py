@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis
-from ablate.report import sections_answer, sections_claims, sections_design, sections_origin, sections_results
+from ablate.report import (
+    sections_answer,
+    sections_claims,
+    sections_datasets,
+    sections_design,
+    sections_origin,
+    sections_results,
+)
 from ablate.report.blocks import Block, unique
 from ablate.report.figures import Pictures
 
@@ -16,6 +23,7 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
         *sections_answer.answer(analysis),
         *sections_answer.warnings(analysis),
         *sections_results.factor(analysis, pictures),  # shorter than the matrix, which has a row a level
+        *sections_datasets.across(analysis),  # and so is this, which has a row an arm on each data set
         *sections_answer.matrix(analysis, pictures),
         *sections_design.design(analysis),
         *sections_claims.hypotheses(analysis),

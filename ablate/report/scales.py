@@ -13,6 +13,7 @@ from ablate.analysis.statistics import Estimate
 
 ROOM = 1.5  # an arm is on the scale when it is within this many spans of the arms that the answer is about
 MARGIN = 0.08
+DECADES_FROM = 100.0  # values that span more than this factor are labelled at whole decades alone
 LOG_FROM = 8.0  # values that span more than this factor get a logarithmic axis
 
 
@@ -49,9 +50,11 @@ def band(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def stretch(panel: Axes, values: Iterable[float]) -> None:
     """Set the y axis for these values: logarithmic with plain numbers at 1, 2 and 5, else linear with few ticks."""
-    if logarithmic(values):
+    numbers = list(values)
+    if logarithmic(numbers):
         panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        subs = (1.0, 2.0, 5.0) if max(numbers) < DECADES_FROM * min(numbers) else (1.0,)
+        panel.yaxis.set_major_locator(LogLocator(subs=subs, numticks=99))  # the default leaves some axes without any
         panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
     else:

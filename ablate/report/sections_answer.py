@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ablate.analysis.answer import FOR_SETTINGS
 from ablate.analysis.numbers import GAP
+from ablate.analysis.phrasing import quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import tables_results
@@ -21,10 +23,10 @@ def answer(analysis: Analysis) -> list[Block]:
 
 
 def warnings(analysis: Analysis) -> list[Block]:
-    """Warnings, references that do as well as arms, missing runs."""
+    """Warnings, references that arms are not shown to be better than, missing runs."""
     paragraphs = [_warning(text) for text in analysis.warnings]
     if analysis.behind:
-        paragraphs.append(paragraph(Strong("Behind a yardstick:"), " " + " ".join(analysis.behind), serious=True))
+        paragraphs.append(paragraph(Strong("Yardsticks:"), " " + " ".join(analysis.behind), serious=True))
     if analysis.gaps:
         expected = len(analysis.seeds) * len(analysis.matrix)
         words = f" {len(analysis.gaps)} of {expected} runs failed or are missing; they count as no number. "
@@ -68,14 +70,32 @@ def _warning(text: str) -> Paragraph:
 def _matrix_words(analysis: Analysis) -> str:
     examples = f", on {analysis.test_examples:,} {SPLITS[analysis.split]} examples" if analysis.test_examples else ""
     yardsticks = "Rows in italics are yardsticks, not arms. " if any(row.reference for row in analysis.matrix) else ""
-    level = " at the same level" if analysis.factor else ""
+    level = " at the same level" if analysis.factor else " on the same data set" if analysis.across else ""
     redrawn = (
         "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). "
         if analysis.overlap
         else ""
     )
+    intervals = ", with its 95 % interval over seeds" if len(analysis.seeds) > 1 else ""
+    if any(e.difference.excludes_zero for row in analysis.matrix for e in row.effects.values()):
+        intervals += "; bold where the interval excludes 0"
+    baseline = quoted(analysis.labels[analysis.baseline])
     return (
-        f"Scores are means over {len(analysis.seeds)} seeds ± 95 % t interval{examples}. Δ is the difference to "
-        f"{analysis.labels[analysis.baseline]}{level}, paired by seed, with its 95 % interval; bold where the interval "
-        f"excludes zero. {redrawn}{yardsticks}{GAP} means no number."
+        f"{_score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
+        f"{redrawn}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
     )
+
+
+def _tuned_once(analysis: Analysis) -> str:
+    """What differences do not hold for, where one tuning of an arm serves all its seeds."""
+    if not analysis.tuned or any(row.by_seed for row in analysis.budget):
+        return ""
+    return f"Each arm was tuned once for all its seeds, so that differences are {FOR_SETTINGS}. "
+
+
+def _score_words(analysis: Analysis) -> str:
+    """What the scores of the matrix are; where runs are missing, not a mean over all seeds."""
+    if len(analysis.seeds) == 1:
+        return "Scores are of one seed, without an interval"
+    some = "the finished ones of " if analysis.gaps else ""
+    return f"Scores are means over {some}{len(analysis.seeds)} seeds ± 95 % t interval"

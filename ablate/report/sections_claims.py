@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
-from ablate.analysis.phrasing import counted, listed, sentence
+from ablate.analysis.phrasing import counted, listed, quoted, sentence
 from ablate.analysis.records import SPLITS
 from ablate.analysis.spending import NAMES
 from ablate.analysis.statistics import ALPHA
@@ -15,8 +16,14 @@ from ablate.report import tables_claims
 from ablate.report.blocks import Block, Heading, bullets, paragraph
 
 P_WORDS = (
-    "d_z is the mean difference divided by its standard deviation over seeds; p (t) and p (sign-flip) are two-sided "
-    "and not corrected, the second an exact check of how much the first owes to the normal distribution."
+    "d_z is the mean difference divided by its standard deviation over seeds. p against 0 asks whether there is any "
+    "difference: two-sided, over seeds alone and not corrected, by t and by sign-flip, a check of how much the first "
+    "owes to the normal distribution."
+)
+FLOOR_WORDS = " Smallest possible: with so few pairs no differences have a smaller sign-flip p."
+MARGIN_WORDS = (
+    "p against the margin is that of the verdict: one-sided, from the interval that decides, corrected. A difference "
+    "can be shown against 0 and not against the margin. "
 )
 VARIANCE_WORDS = (
     "Shares of the variance of the difference over seeds and clusters. What a seed changes includes its own tuning "
@@ -39,8 +46,8 @@ def hypotheses(analysis: Analysis) -> list[Block]:
     return [
         heading,
         tables_claims.comparisons(comparisons, repeated=bool(analysis.looks)),
-        paragraph(words + P_WORDS),
-        paragraph(_cluster_words(comparisons)),
+        paragraph(words + _p_words(comparisons)),
+        paragraph(_cluster_words(analysis)),
         *(paragraph(text) for text in [*_history_words(analysis), *_where_they_differ(comparisons)]),
         *bullets(tables_claims.reasons(comparisons)),
         *_looks(analysis),
@@ -94,11 +101,15 @@ def population(analysis: Analysis) -> list[Block]:
     """Differences over people instead of over seeds."""
     if not analysis.populations:
         return []
+    elsewhere = (
+        "; the intervals over seeds elsewhere say what other seeds would show, for these people"
+        if not any(c.over_clusters and c.over_clusters.interval for c in analysis.comparisons)
+        else ""
+    )
     words = (
         "Here the spread is that of people: a difference is averaged over seeds for each person of the "
-        f"{SPLITS[analysis.split]} data, and the interval is over persons. It says what other people of this kind "
-        "would show, for these trained networks; the intervals elsewhere say what other seeds would show, for these "
-        "people. It carries no verdict."
+        f"{SPLITS[analysis.split]} data, every person counts the same, and the interval is over persons. It is about "
+        f"other people of this kind, for these trained networks{elsewhere}. It carries no verdict."
     )
     table = tables_claims.populations(analysis.populations)
     sentences = [row.sentence for row in analysis.populations if row.sentence and row.declared]
@@ -118,6 +129,12 @@ def external(analysis: Analysis) -> list[Block]:
     return blocks
 
 
+def _p_words(comparisons: Sequence[Comparison]) -> str:
+    """What the columns of p test, and against what."""
+    margins = MARGIN_WORDS if any(c.margin for c in comparisons) else ""
+    return margins + P_WORDS + (FLOOR_WORDS if any(numbers.at_floor(c.effect) for c in comparisons) else "")
+
+
 def _history_words(analysis: Analysis) -> list[str]:
     """What amendments did to the hypotheses and to the number of seeds; often nothing."""
     history, words = analysis.history, []
@@ -135,19 +152,20 @@ def _history_words(analysis: Analysis) -> list[str]:
     return words
 
 
-def _cluster_words(comparisons: Sequence[Comparison]) -> str:
+def _cluster_words(analysis: Analysis) -> str:
     """What the intervals are over, and what follows for verdicts."""
-    known = [each for c in comparisons if (each := c.over_clusters) is not None]
+    known = [each for c in analysis.comparisons if (each := c.over_clusters) is not None]
+    if not known and not analysis.test_examples:
+        return "These intervals are over seeds alone: they say nothing of other data than that which gave the scores."
     if not known:
         return (
-            "These intervals are over seeds alone: the study names no `cluster` of test examples, so that they say "
-            "nothing of other people, clips or examples."
+            f"These intervals are over seeds alone: the study names no `cluster` of {SPLITS[analysis.split]} examples, "
+            f"so that they say nothing of other {SPLITS[analysis.split]} examples."
         )
     words = (
         f"The interval over seeds and clusters is about other seeds and other values of {known[0].column} at once "
-        "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom). "
-        "A verdict and its p use the wider of the two. With very unequal clusters it is too narrow: it held in about "
-        "91 % instead of 95 % of simulations with four people who differ much."
+        "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom, "
+        "and fewer where clusters are of very unequal sizes). A verdict and its p use the wider of the two."
     )
     notes = dict.fromkeys(each.note for each in known if each.note)
     return " ".join([words, *(sentence(note) for note in notes)])
@@ -156,7 +174,7 @@ def _cluster_words(comparisons: Sequence[Comparison]) -> str:
 def _where_they_differ(comparisons: Sequence[Comparison]) -> list[str]:
     """A footnote where Holm's verdict and the simultaneous interval say different things, which is not a mistake."""
     names = [
-        f"{c.label} against {c.against_label} in {c.metric.in_text}"
+        f"{quoted(c.label)} against {quoted(c.against_label)} in {c.metric.in_text}"
         for c in comparisons
         if c.judgement is not None
         and c.judgement.outcome in ("supported", "refuted")
@@ -171,19 +189,34 @@ def _where_they_differ(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _verdict_words(analysis: Analysis) -> str:
-    count = len(analysis.comparisons)
+    comparisons, withdrawn = analysis.comparisons, len(analysis.history.withdrawn)
+    count = len(comparisons)
     these = "this hypothesis" if count == 1 else f"these {count} hypotheses"
+    gone = f" and of the {withdrawn} withdrawn" if withdrawn else ""
+    limit = "the margin" if any(c.margin for c in comparisons) else "0"
     if analysis.looks:
         return (
-            f"Supported: at a planned look a one-sided t-test against the margin had p ≤ {ALPHA:g} after correction "
-            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. What "
-            "a look has decided stays; what the last look has not decided is inconclusive. What is not in this table "
-            "is exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated "
-            "ones for all looks of their row. "
+            f"Supported: at a planned look a one-sided t-test against {limit} had p ≤ {ALPHA:g} after correction "
+            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. "
+            "What a look has decided stays; what the last look has not decided is inconclusive. What is not in this "
+            "table is exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, "
+            "repeated ones for all looks of their row. "
         )
     return (
-        f"Supported: a one-sided t-test against the margin has p ≤ {ALPHA:g} after Holm's correction, over both sides "
-        f"of {these}; refuted: the same test from the other side; otherwise inconclusive. There is no verdict below "
-        f"{MIN_SEEDS} seeds. What is not in this table is exploratory. Simultaneous intervals hold for all "
-        "rows together in 95 % of studies (Bonferroni); the other intervals are not corrected. "
+        f"Supported: a one-sided t-test against {limit} has p ≤ {ALPHA:g} after Holm's correction, over both sides "
+        f"of {these}{gone}; refuted: the same test from the other side; otherwise inconclusive. "
+        f"{_kind_words(comparisons)}There is no verdict below {MIN_SEEDS} seeds. What is not in this table is "
+        "exploratory. Simultaneous intervals hold for all rows together in 95 % of studies (Bonferroni); the other "
+        "intervals are not corrected. "
     )
+
+
+def _kind_words(comparisons: Sequence[Comparison]) -> str:
+    """How claims of another kind than `better` are tested."""
+    kinds = {c.kind for c in comparisons}
+    texts = {
+        "not_worse": "“Not worse” is tested against minus the margin. ",
+        "equivalent": "“Equivalent” takes two one-sided tests, one against the margin and one against minus the "
+        "margin, and the larger p. ",
+    }
+    return "".join(text for kind, text in texts.items() if kind in kinds)

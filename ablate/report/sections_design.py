@@ -13,13 +13,26 @@ from ablate.report.tables import Column, effect_cell, named, text_table
 WORDS = {
     "factorial": (
         "The main effect is the score with the part minus that without it, averaged over the arms with and without the "
-        "other parts. The Shapley value is what the part adds, averaged over all orders in which the parts can come; "
-        "the values sum to the whole gain, all parts minus none. Shares are shown where the interval of the whole gain "
-        "excludes 0. An interaction of two parts is the effect of one with the other minus its effect without it."
+        "other parts. An interaction of two parts is the effect of one with the other minus its effect without it."
     ),
     "leave_one_out": "The effect is the full design minus the same design without the part.",
     "add_one_in": "The effect is the bare design with the part minus the bare design.",
 }
+SHAPLEY = (
+    " The Shapley value is what the part adds, averaged over all orders in which the parts can come; the values sum to "
+    "the whole gain, all parts minus none. Shares are shown where the interval of the whole gain excludes 0."
+)
+FRACTION = " The study has {arms} of the {all} arms of the factorial, a fraction of resolution {resolution}: {what}."
+BY_RESOLUTION = {
+    "III": "main effects share their numbers with interactions of two parts, as the table says, and are the parts' own "
+    "only as far as those are 0",
+    "IV": "main effects share their numbers with interactions of three parts or more, and not with those of two; those "
+    "of two parts share theirs with one another where the table has a sum",
+    "V": "main effects and interactions of two parts do not share their numbers with one another, but with "
+    "interactions of three parts or more",
+}
+NO_SHAPLEY = " A Shapley value would take every arm of the factorial."
+ROMAN = {3: "III", 4: "IV", 5: "V", 6: "VI"}
 INTERVALS = (
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes 0; p is "
     "adjusted by Holm over all effects of the metric in this section but the Shapley values."
@@ -35,7 +48,19 @@ def design(analysis: Analysis) -> list[Block]:
         blocks.append(_parts(each))
         if each.interactions:
             blocks.append(_interactions(each))
-    return [*blocks, paragraph(WORDS[analysis.design[0].kind] + INTERVALS)]
+    return [*blocks, paragraph(WORDS[analysis.design[0].kind] + _fraction(analysis.design[0]) + INTERVALS)]
+
+
+def _fraction(effects: DesignEffects) -> str:
+    """What a factorial gives beside main effects and interactions, and which effects share numbers in a fraction."""
+    if effects.kind != "factorial":
+        return ""
+    if effects.resolution is None:
+        return SHAPLEY
+    what = BY_RESOLUTION[ROMAN[min(effects.resolution, 5)]]
+    every = f"{2 ** len(effects.parts):,}"
+    text = FRACTION.format(arms=effects.arms, all=every, resolution=ROMAN[effects.resolution], what=what)
+    return text + NO_SHAPLEY
 
 
 def _parts(effects: DesignEffects) -> Table:
@@ -47,7 +72,11 @@ def _parts(effects: DesignEffects) -> Table:
         ("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows]),
     ]
     caption = f"{named(effects.metric)}: what each part does"
-    if effects.whole is not None:
+    if any(row.aliases for row in rows):
+        columns.append(
+            ("Shares its number with", [", ".join(" × ".join(a) for a in row.aliases) or GAP for row in rows])
+        )
+    if any(row.shapley for row in rows):
         columns += [
             ("Shapley value", [effect_cell(row.shapley, effects.places) for row in rows]),
             (
@@ -55,6 +84,7 @@ def _parts(effects: DesignEffects) -> Table:
                 [GAP if row.share is None else f"{numbers.number(100 * row.share, 0)} %" for row in rows],
             ),
         ]
+    if effects.whole is not None:
         caption += f"; the whole gain is {numbers.difference(effects.whole.difference, effects.places)}"
     records = [
         {
@@ -71,7 +101,7 @@ def _parts(effects: DesignEffects) -> Table:
 def _interactions(effects: DesignEffects) -> Table:
     rows = effects.interactions
     columns: list[Column] = [
-        ("Parts", [" × ".join(row.labels) for row in rows]),
+        ("Parts", [row.name for row in rows]),
         ("Interaction", [effect_cell(row.effect, effects.places) for row in rows]),
         ("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows]),
         *(
@@ -81,12 +111,11 @@ def _interactions(effects: DesignEffects) -> Table:
                  for found in [getattr(row, key)]],
             )
             for index, ordinal in enumerate(("First", "Second"))
+            if any(row.with_other for row in rows)
             for word, key in (("with", "with_other"), ("without", "without_other"))
         ),
     ]  # fmt: skip
-    records = [
-        {"parts": " ".join(row.parts), **flat(effects.metric, row.effect), "p_adjusted": row.p_adjusted} for row in rows
-    ]
+    records = [{"parts": row.name, **flat(effects.metric, row.effect), "p_adjusted": row.p_adjusted} for row in rows]
     return Table(
         f"interactions_{effects.metric.name}",
         text_table(columns),

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import combinations
 
-from ablate.analysis.phrasing import counted
+from ablate.analysis.phrasing import counted, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis
 from ablate.planning.counting import same_code
-from ablate.report import tables_results
+from ablate.report import calibration, tables_results
 from ablate.report.blocks import Block, Code, Heading, Link, Listing, Span, Table, bullets, paragraph
 from ablate.report.sections_answer import GAPS_TITLE
 from ablate.report.tables import text_table
@@ -44,9 +44,9 @@ def outdated(analysis: Analysis, results: Results) -> list[Block]:
     for old in results.outdated:
         groups.setdefault((old.record.arm, old.record.phase, old.changed), []).append(old.record.seed)
     lines = [
-        f"{analysis.labels[arm]}, {'tuning' if phase == 'tune' else 'comparison'}, {counted(len(seeds), 'run')} "
-        f"({'seed' if len(set(seeds)) == 1 else 'seeds'} {listing(str(seed) for seed in dict.fromkeys(seeds))}): "
-        f"{changed}"
+        f"{quoted(analysis.labels[arm])}, {'tuning' if phase == 'tune' else 'comparison'}, "
+        f"{counted(len(seeds), 'run')} ({'seed' if len(set(seeds)) == 1 else 'seeds'} "
+        f"{listing(str(seed) for seed in dict.fromkeys(seeds))}): {changed}"
         for (arm, phase, changed), seeds in groups.items()
     ]
     words = (
@@ -63,9 +63,10 @@ def caveats(analysis: Analysis, results: Results) -> list[Block]:
     lines = [
         f"The conclusions hold for {_conditions(analysis)} and this data. Settings that no arm tuned are a "
         "condition of the result, not part of it.",
-        f"The intervals cover what changes from seed to seed. They do not cover {_not_covered(analysis)}.",
+        *_coverage(analysis),
         *([repeated] if _tuned_per_seed(analysis) else []),
         NOT_NOTHING,
+        *calibration.sentences(analysis),
     ]
     mixed = mixed_provenance(analysis, results.provenance)
     lines += [f"Runs of one arm were not made alike. {line}." for line in mixed]
@@ -74,13 +75,31 @@ def caveats(analysis: Analysis, results: Results) -> list[Block]:
     return [Heading("What this does not say"), *bullets(lines)]
 
 
+def _coverage(analysis: Analysis) -> list[str]:
+    """What the intervals are over."""
+    if len(analysis.seeds) == 1:
+        return [f"One seed has no interval: what another seed or {_other_data(analysis)} would give is not known."]
+    seeds = "The intervals over seeds cover what changes from seed to seed."
+    both = next((c.over_clusters for c in analysis.comparisons if c.over_clusters and c.over_clusters.decides), None)
+    if both is None:
+        return [f"{seeds} They do not cover {_not_covered(analysis)}."]
+    return [
+        f"{seeds} Those over seeds and clusters also cover other values of {both.column} like these; nothing covers "
+        "other cameras, recordings or conditions than the data has."
+    ]
+
+
+def _other_data(analysis: Analysis) -> str:
+    return f"other {SPLITS[analysis.split]} examples" if analysis.test_examples else "other data"
+
+
 def _conditions(analysis: Analysis) -> str:
     settings = "these tuned settings" if analysis.tuned else "these settings"
     if _tuned_per_seed(analysis):
         settings = "this tuning budget and space"
     if analysis.trainer == "built-in":
         return f"{settings}, this training length"
-    return f"{settings}, this budget" if any(row.run_budget for row in analysis.budget) else settings
+    return f"{settings}, this budget of a run" if any(row.run_budget for row in analysis.budget) else settings
 
 
 def _tuned_per_seed(analysis: Analysis) -> bool:
@@ -146,7 +165,7 @@ def mixed_provenance(analysis: Analysis, provenance: Provenance) -> list[str]:
         keys = sorted({key for facts in runs for key in facts})
         mixed = [key for key in keys if _mixed(key, {facts.get(key) for facts in runs})]
         if mixed:
-            lines.append(f"{label}: {', '.join(mixed)}")
+            lines.append(f"{quoted(label)}: {', '.join(mixed)}")
     return lines
 
 

@@ -9,12 +9,18 @@ from itertools import groupby
 
 from ablate.analysis import numbers
 from ablate.analysis.costs import COSTS
+from ablate.analysis.phrasing import listed, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import figures_lines, tables_figures, tables_results
 from ablate.report.blocks import Block, Heading, Picture, paragraph
 from ablate.report.figures import Pictures
 from ablate.report.tables import named
+
+PRUNED_WORDS = (
+    "Trials that did badly were ended early, by the same rule for every arm. They have no value and are not chosen; "
+    "epochs and time are what was used, so that arms may differ in them."
+)
 
 
 def parameters(analysis: Analysis) -> list[Block]:
@@ -39,8 +45,10 @@ def budget(analysis: Analysis) -> list[Block]:
             )
     else:
         words = "No trial has finished yet." if analysis.tuned else "This study is untuned."
-    shown = [tuned] if tuned else []
-    return [Heading("Budget and tuned settings"), tables_results.budget(analysis), paragraph(words), *shown]
+    by_seed = tables_results.budget_by_seed(analysis)
+    shown = [table for table in (tuned, by_seed) if table]
+    pruned = [paragraph(PRUNED_WORDS)] if any(row.pruned_trials is not None for row in analysis.budget) else []
+    return [Heading("Budget and tuned settings"), tables_results.budget(analysis), *pruned, paragraph(words), *shown]
 
 
 def _alike(analysis: Analysis) -> str:
@@ -140,11 +148,11 @@ def examples(analysis: Analysis, pictures: Pictures) -> list[Block]:
 
 
 def _condition_words(analysis: Analysis) -> str:
-    drawn = [analysis.labels[arm] for arm in figures_lines.drawn(analysis)]
+    drawn = [quoted(analysis.labels[arm]) for arm in figures_lines.drawn(analysis)]
     trained = [row for row in analysis.matrix if not row.reference]
-    shown = f"The pictures show {', '.join(drawn)}; the tables have every arm. " if len(drawn) < len(trained) else ""
+    shown = f"The pictures show {listed(drawn)}; the tables have every arm. " if len(drawn) < len(trained) else ""
     return (
         f"{shown}Bands and ± are 95 % intervals over seeds; a band that reaches past the frame is cut. Δ is the paired "
-        f"difference to {analysis.labels[analysis.baseline]}. These tables look for where a difference comes from; "
-        "their intervals are not corrected for their number."
+        f"difference to {quoted(analysis.labels[analysis.baseline])}. These tables look for where a difference comes "
+        "from; their intervals are not corrected for their number."
     )

@@ -10,7 +10,7 @@ from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.external import ExternalTable
 from ablate.analysis.look_rows import LookRow
 from ablate.analysis.numbers import GAP
-from ablate.analysis.phrasing import margin_text
+from ablate.analysis.phrasing import margin_text, quoted
 from ablate.analysis.population import PopulationRow
 from ablate.report.blocks import Table
 from ablate.report.csv_records import flat
@@ -61,9 +61,9 @@ def comparisons(rows: Sequence[Comparison], *, repeated: bool = False) -> Table:
         *([("[simultaneous]", [_simultaneous(row) for row in rows])] if declared else []),
         ("Pairs", [str(row.effect.difference.n) for row in rows]),
         ("d_z", [numbers.signed(row.effect.d_z, 2) for row in rows]),
-        ("p (t)", [numbers.p_value(row.effect.p) for row in rows]),
-        ("p (sign-flip)", [numbers.p_value(row.effect.p_sign_flip) for row in rows]),
-        *([("p (Holm)", [numbers.p_value(row.p_adjusted) for row in rows])] if declared else []),
+        ("p against 0 (t)", [numbers.p_value(row.effect.p) for row in rows]),
+        ("p against 0 (sign-flip)", [numbers.sign_flip_p(row.effect) for row in rows]),
+        *([(_judged(rows), [numbers.p_value(row.p_adjusted) for row in rows])] if declared else []),
     ]
     records = [{**flat(row), "verdict": row.verdict, "reason": row.reason} for row in rows]
     return Table("comparisons", text_table(columns, words=3 + declared + (len(verdicts) == 3)), records=records)
@@ -107,9 +107,15 @@ def variance_shares(rows: Sequence[Comparison]) -> Table | None:
 
 
 def reasons(comparisons: Sequence[Comparison]) -> list[str]:
-    """Reasons of verdicts, or what is unusual about a difference: a sentence for each comparison that has one."""
-    of_pair = [(f"{c.label} against {c.against_label}, {named(c.metric)}", c.reason) for c in comparisons]
-    return [f"{comparison}: {reason.rstrip('.')}." for comparison, reason in of_pair if reason]
+    """Reasons of verdicts, or what is unusual about a difference, and what other studies found: one text for each
+    comparison that has any."""
+    texts = []
+    for c in comparisons:
+        own = f"{c.reason.rstrip('.')}." if c.reason else ""
+        text = " ".join(part for part in (own, c.elsewhere and c.elsewhere.sentence) if part)
+        if text:
+            texts.append(f"{quoted(c.label)} against {quoted(c.against_label)}, {named(c.metric)}: {text}")
+    return texts
 
 
 def populations(rows: Sequence[PopulationRow]) -> Table:
@@ -160,6 +166,11 @@ def external(table: ExternalTable) -> Table:
         flat(row, metric, row.scores[metric.name], row.effects.get(metric.name)) for row in rows for metric in metrics
     ]
     return Table(f"external_{table.name}", text_table(columns), records=records)
+
+
+def _judged(rows: Sequence[Comparison]) -> str:
+    """The header of the p of the verdicts: what they test against."""
+    return f"p against {'the margin' if any(row.margin for row in rows) else '0'} (Holm)"
 
 
 def _over_both(row: Comparison) -> str:

@@ -73,6 +73,7 @@ def tuning(history: TuningHistory) -> Table:
     score = f"{history.metric.short}, validation{numbers.in_brackets(history.metric.unit)}"
     best = [[[value for _, value in tuning] for tuning in row.tunings] for row in rows]
     first = [[_first([trial.value for trial, _ in tuning]) for tuning in row.tunings] for row in rows]
+    pruned = any(trial.pruned for row in rows for trial in row.trials)
     half = [[values[(len(values) - 1) // 2] for values in tunings] for tunings in best]
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
@@ -89,6 +90,7 @@ def tuning(history: TuningHistory) -> Table:
             **({} if trial.seed is None else {"seed": trial.seed}),
             "trial": trial.number,
             "value": trial.value,
+            **({"pruned": trial.pruned} if pruned else {}),
             **trial.settings,
         }
         for row in rows

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ablate.analysis import numbers
-from ablate.analysis.budget import BudgetRow
+from ablate.analysis.budget import BudgetRow, SeedBudget
 from ablate.analysis.conditions import ConditionTable
 from ablate.analysis.numbers import GAP
+from ablate.analysis.phrasing import counted
 from ablate.analysis.study_analysis import Analysis
 from ablate.report.blocks import Table
 from ablate.report.csv_records import flat
@@ -99,6 +100,12 @@ def budget(analysis: Analysis) -> Table:
         ("failed", [str(row.failed_trials) for row in rows]),
         *known(
             (
+                ("pruned", [GAP if row.pruned_trials is None else str(row.pruned_trials) for row in rows]),
+                [row.pruned_trials is not None or None for row in rows],
+            ),
+        ),
+        *known(
+            (
                 ("Budget of a tuning run", [_value(row.tuning_budget) for row in rows]),
                 [row.tuning_budget for row in rows],
             ),
@@ -124,9 +131,37 @@ def budget(analysis: Analysis) -> Table:
         ),
         ("Training time a run", [numbers.seconds(row.training_seconds) for row in rows]),
     ]
-    without = () if any(row.run_budget is not None for row in rows) else ("tuning_budget", "run_budget")
+    without = set() if any(row.run_budget is not None for row in rows) else {"tuning_budget", "run_budget"}
+    without |= set() if any(row.pruned_trials is not None for row in rows) else {"pruned_trials"}
     records = [{name: value for name, value in flat(row).items() if name not in without} for row in rows]
     return Table("budget", text_table(columns), records=records)
+
+
+def budget_by_seed(analysis: Analysis) -> Table | None:
+    """What the tuning of every seed has used, a row for each seed; None where there is one tuning of all seeds."""
+    rows = [row for row in analysis.budget if row.by_seed]
+    if not rows:
+        return None
+    seeds = [each.seed for each in rows[0].by_seed]
+    columns: list[Column] = [
+        ("Seed", [str(seed) for seed in seeds]),
+        *((row.label, [_seed_budget(each) for each in row.by_seed]) for row in rows),
+    ]
+    records = [{"arm": row.arm, "label": row.label, **flat(each)} for row in rows for each in row.by_seed]
+    return Table(
+        "budget_by_seed",
+        text_table(columns),
+        "What tuning used with every seed: the table",
+        folded=True,
+        records=records,
+    )
+
+
+def _seed_budget(used: SeedBudget) -> str:
+    """`4 trials, 12 epochs`, with what was pruned or failed."""
+    parts = [f"{numbers.count(used.epochs)} epochs"] if used.epochs is not None else []
+    parts += [f"{count} {what}" for count, what in ((used.pruned, "pruned"), (used.failed, "failed")) if count]
+    return ", ".join([counted(used.used, "trial"), *parts])
 
 
 def tuned(analysis: Analysis) -> Table | None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from ablate.analysis import numbers
 from ablate.analysis.costs import label
 from ablate.analysis.external import external_tables
+from ablate.analysis.phrasing import quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis, analyse
@@ -46,7 +47,9 @@ def print_external(results: Results, name: str) -> None:
     """The report's table of one test on other data, with a caption that explains the numbers."""
     table = next(table for table in external_tables(results) if table.name == name)
     baseline, note = label(results, results.study.baseline), numbers.capital(table.note)
-    caption = f"Mean ± 95 % interval over seeds. Δ: paired difference to {baseline}. Exploratory. {note}".strip()
+    caption = (
+        f"Mean ± 95 % interval over seeds. Δ: paired difference to {quoted(baseline)}. Exploratory. {note}".strip()
+    )
     examples = f", {table.examples:,} examples" if table.examples else ""
     print_table(Console(), tables_claims.external(table).table, title=f"{name}{examples}", caption=caption)
 
@@ -91,7 +94,7 @@ def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
 def _caption(analysis: Analysis) -> str:
     baseline = analysis.labels[analysis.baseline]
     data = numbers.capital(SPLITS[analysis.split])
-    return f"{data} data, mean ± 95 % interval over seeds. Δ: paired difference to {baseline} [95 % interval]."
+    return f"{data} data, mean ± 95 % interval over seeds. Δ: paired difference to {quoted(baseline)} [95 % interval]."
 
 
 def _select(table: TextTable, columns: Sequence[int]) -> TextTable:

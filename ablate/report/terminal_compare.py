@@ -11,12 +11,13 @@ from rich.table import Table
 
 from ablate.analysis import numbers
 from ablate.analysis.compare import ArmComparison, Pair
-from ablate.analysis.phrasing import counted, margin_text
+from ablate.analysis.phrasing import counted, margin_text, quoted
 from ablate.analysis.population import Population
 from ablate.analysis.records import SPLITS
-from ablate.analysis.statistics import Estimate
+from ablate.analysis.statistics import EXACT_PAIRS, Effect, Estimate
 from ablate.report import terminal, tidy
 from ablate.report.tables import Cell, TextTable
+from ablate.report.tables_claims import KINDS
 
 SCORE_DIGITS = 4  # significant digits of a seed's score: enough to check a difference by hand
 
@@ -26,7 +27,8 @@ def print_comparisons(study: str, comparisons: Sequence[ArmComparison], console:
     console = console or Console()
     first = comparisons[0]
     data = f"{SPLITS[first.metric.split]} data"
-    console.print(f"[bold]{escape(f'{first.label} against {first.against_label}')}[/bold] ({escape(study)}, {data})")
+    title = f"{quoted(first.label)} against {quoted(first.against_label)}"
+    console.print(f"[bold]{escape(title)}[/bold] ({escape(study)}, {data})")
     for each in comparisons:
         console.print()
         terminal.print_table(console, seeds(each), title=f"{each.metric.label}, {each.metric.direction} is better")
@@ -55,7 +57,7 @@ def seeds(each: ArmComparison) -> TextTable:
 
 
 def summary(each: ArmComparison) -> list[tuple[str, str]]:
-    """Lines of a name and its text: missing pairs, difference, tests, people, declared hypothesis."""
+    """Lines of a name and its text: missing pairs, difference, tests, people, declared hypothesis, other studies."""
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
         ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
@@ -63,6 +65,7 @@ def summary(each: ArmComparison) -> list[tuple[str, str]]:
         *_tests(each),
         *([("People", _people(each, each.population))] if each.population else ()),
         ("Verdict", _verdict(each)),
+        *([("Elsewhere", each.elsewhere.sentence)] if each.elsewhere else ()),
     ]
 
 
@@ -78,26 +81,35 @@ def _tests(each: ArmComparison) -> list[tuple[str, str]]:
     effect = each.effect
     if effect.p is None:
         return [("p", f"none: {effect.difference.note or 'too few pairs'}")]
-    flip = "" if effect.p_sign_flip is None else f", sign-flip {numbers.p_value(effect.p_sign_flip)} (exact)"
+    flip = "" if effect.p_sign_flip is None else f", sign-flip {numbers.p_value(effect.p_sign_flip)} ({_flip(effect)})"
     lines = [("d_z", f"{numbers.signed(effect.d_z, 2)} (mean difference over its standard deviation)")]
-    lines.append(("p", f"t {numbers.p_value(effect.p)}{flip}; two-sided, not corrected"))
+    lines.append(("p", f"t {numbers.p_value(effect.p)}{flip}; two-sided against 0, over seeds, not corrected"))
     if effect.overlap:
         lines.append(("Overlap", f"{effect.overlap:.2g} test examples a training example: the interval allows for it"))
     return lines
 
 
+def _flip(effect: Effect) -> str:
+    """How the sign-flip p was computed, and whether it could be smaller."""
+    pairs = effect.difference.n
+    if numbers.at_floor(effect):
+        return f"exact; no {pairs} pairs can have a smaller one"
+    return "exact" if pairs <= EXACT_PAIRS else "by its normal approximation"
+
+
 def _people(each: ArmComparison, people: Population) -> str:
     if people.difference.mean is None:
         return people.note or "no people are named in the test data"
-    note = people.note or f"interval over {people.subjects} people, not over seeds"
+    note = people.note or f"interval over {people.subjects} people, not over seeds; every person counts the same"
     return f"{_estimate(people.difference, each)}; {note}"
 
 
 def _verdict(each: ArmComparison) -> str:
     if not each.declared:
         return "exploratory: no hypothesis of the study asks for this comparison"
+    kind = "" if each.kind == "better" else f": {KINDS[each.kind]}"
     margin = f", margin {margin_text(each.margin, each.metric)}" if each.margin else ""
-    return f"{each.verdict} (declared hypothesis{margin})" + (f": {each.reason}" if each.reason else "")
+    return f"{each.verdict} (declared hypothesis{kind}{margin})" + (f": {each.reason}" if each.reason else "")
 
 
 def _estimate(estimate: Estimate, each: ArmComparison) -> str:

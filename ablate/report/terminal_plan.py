@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablate.analysis.phrasing import counted
 from ablate.planning.counting import Code
 from ablate.planning.outdated import Outdated
 from ablate.planning.plan import Cell, Plan
@@ -57,8 +58,20 @@ def document(shown: ShownPlan) -> dict[str, Any]:
 
 
 def lines(shown: ShownPlan) -> Iterator[str]:
-    """A line for each run, then one for each outdated run with what changed."""
-    yield from (_line(cell, cell.state, cell.error) for cell in cells(shown))
+    """A line for each run, then one for each outdated run with what changed.
+
+    Where each seed has a tuning of its own, the trials of an arm that are in one state have a line together.
+    """
+    compared = {cell.seed for cell in shown.plan.cells if cell.phase == "compare"}
+    alike: dict[tuple[str, str], list[Cell]] = {}  # by arm and state
+    others = []
+    for cell in cells(shown):
+        if cell.phase == "tune" and cell.seed in compared and not cell.error:
+            alike.setdefault((cell.arm, cell.state), []).append(cell)
+        else:
+            others.append(cell)
+    yield from (_trials(arm, state, trials) for (arm, state), trials in alike.items())
+    yield from (_line(cell, cell.state, cell.error) for cell in others)
     yield from (_line(old.record, "outdated", old.changed) for old in _outdated(shown))
 
 
@@ -80,6 +93,12 @@ def notes(shown: ShownPlan) -> Iterator[str]:
 
 def _outdated(shown: ShownPlan) -> list[Outdated]:
     return [old for old in shown.outdated if old.record.phase in shown.phases]
+
+
+def _trials(arm: str, state: str, trials: Sequence[Cell]) -> str:
+    seeds = list(dict.fromkeys(cell.seed for cell in trials))
+    of = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+    return f"{state:<11} {'tune':<7} {arm} {counted(len(trials), 'trial')} of {of}"
 
 
 def _line(run: Cell | Record, state: str, text: str) -> str:

@@ -85,6 +85,11 @@ class CellQueue:
                     if (next(iter(queue.values())).phase == "tune") == tuning:
                         yield from (spec for cell, spec in queue.items() if cell not in busy)
 
+    def earlier_trials(self, spec: RunSpec) -> list[TrialOutcome]:
+        """The trials of lower numbers in the tuning of a trial's run, those that have ended."""
+        outcomes = self._trial_outcomes(spec.arm, spec.seed if self._per_seed else None)
+        return [outcome for outcome in outcomes if outcome.done and outcome.index < (spec.trial or 0)]
+
     def _queue(self, part: Part) -> Queue:
         if part not in self._queues:
             self._queues[part] = {cell_id(spec): spec for spec in self._next_cells(*part) if self._wanted(spec)}
@@ -118,12 +123,15 @@ class CellQueue:
         """The missing runs of the trials proposed so far, and of new trials.
 
         A sampler that learns from earlier trials proposes one at a time; quasi-random trials are all proposed at once.
+        Trials that may be pruned run one after the other, because each is compared with those before it.
         """
         tuning = tuning_of(self.study)
         unfinished = self._missing(spec for outcome in outcomes for spec in outcome.specs)
+        if tuning.pruner is not None and unfinished:
+            return unfinished[:1]
         proposed = {outcome.index for outcome in outcomes}
         new = [trial for trial in range(tuning.trials) if trial not in proposed]
-        if tuning.sampler != "qmc":
+        if tuning.sampler != "qmc" or tuning.pruner is not None:
             new = [] if unfinished else new[:1]
         return [*unfinished, *(spec for trial in new for spec in self._propose(arm, seed, trial, outcomes))]
 
@@ -142,6 +150,9 @@ class CellQueue:
         return optuna.propose(
             tuning.space,
             [(outcome.overrides, outcome.value) for outcome in outcomes],
+            pruned={
+                i: optuna.pruned_at(outcome, tuning.metric) for i, outcome in enumerate(outcomes) if outcome.pruned
+            },
             index=trial,
             total=tuning.trials,
             seed=tuning_seed(self.study.name, arm, trial, seed),

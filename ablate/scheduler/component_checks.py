@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +16,7 @@ from ablate.planning.trials import split_settings
 from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.shutdown import Interrupted
 from ablate.scheduler.workspace import Workspace, resolve_device
-from ablate.study import InputError, Problem, Study, components
+from ablate.study import InputError, Problem, RunSpec, Study, components
 from ablate.study.runs import TrainerKind
 from ablate.trainers.errors import RunFailed
 from ablate.untrusted.wording import nearest, place
@@ -39,18 +41,25 @@ class BuiltData(NamedTuple):
     validation: Batch
 
 
-def build_all(loaded: LoadedStudy, workspace: Workspace) -> None:
+def build_all(loaded: LoadedStudy, workspace: Workspace, *, count: bool = False) -> dict[str, int]:
     """Build every arm's data, model and loss once. Raises InputError with every problem found.
+
+    `count`: have commands and functions count their parameters, which starts processes. Returns the numbers for
+    `Context.counted`.
 
     Components may change the working folder and the environment: both are restored at the end, but not between two
     components, as they are not restored between the components of a run. Call it inside
     `StopRequest.handling_signals`, where Ctrl-C raises Interrupted: a KeyboardInterrupt then comes from a component.
     """
-    problems_of = _problems if loaded.study.trainer == "built-in" else _run_problems
+    counted: dict[str, int] = {}
     with _process_state_restored(workspace.working_folder):
-        problems = list(dict.fromkeys(problems_of(loaded, workspace)))
+        if loaded.study.trainer == "built-in":
+            problems = _problems(loaded, workspace)
+        else:
+            problems = _run_problems(loaded, workspace, counted if count else None)
     if problems:
-        raise InputError(*problems)
+        raise InputError(*dict.fromkeys(problems))
+    return counted
 
 
 def _problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
@@ -115,8 +124,11 @@ def _first_pass_problems(
     return []
 
 
-def _run_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
-    """What is wrong with the arms' commands or functions on this machine. None is run."""
+def _run_problems(loaded: LoadedStudy, workspace: Workspace, counted: dict[str, int] | None) -> list[Problem]:
+    """What is wrong with the arms' commands or functions on this machine. None is run.
+
+    Given `counted`, those that count parameters are, and their numbers are added to it.
+    """
     from ablate.trainers import command, function
 
     check = command.check if loaded.study.trainer == "command" else function.check
@@ -126,7 +138,44 @@ def _run_problems(loaded: LoadedStudy, workspace: Workspace) -> list[Problem]:
     for spec in specs:
         with _collecting(problems, str(loaded.path), "settings.run"):
             problems += check(spec, context)
+            if not problems and (counting := _counting(spec)):
+                wrong = check(counting, context) if "command" in counting.settings["run"] else _no_count(counting)
+                problems += [p._replace(place=p.place.replace("run.command", "run.parameters")) for p in wrong]
+    if not problems and counted is not None:
+        problems = [problem for spec in specs for problem in _count_problems(spec, context, counted)]
     return [problem._replace(file=str(loaded.path)) for problem in problems]
+
+
+def _counting(spec: RunSpec) -> RunSpec | None:
+    """The run with what counts its parameters in the place of what trains it; None where nothing counts them."""
+    section = spec.settings["run"]
+    kind = "command" if "command" in section else "function"
+    if not section.get("parameters"):
+        return None
+    return replace(spec, settings={**spec.settings, "run": {**section, kind: section["parameters"]}})
+
+
+def _no_count(spec: RunSpec) -> list[Problem]:
+    """What is wrong with a function that counts parameters. It is not called."""
+    location, path = "settings.run.parameters", spec.settings["run"]["function"]
+    counts = components.load_component(path, file="", place=location)
+    return [] if callable(counts) else [Problem("", location, "must be a function: def count(settings) -> int", path)]
+
+
+def _count_problems(spec: RunSpec, context: Context, counted: dict[str, int]) -> list[Problem]:
+    """What is wrong with the count of a run's parameters, and with the search of a value that matches them."""
+    from ablate.trainers.parameters import Counter
+
+    if not spec.settings["run"].get("parameters"):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        counter = Counter(context, Path(folder), Path(folder, "log"), lambda: None, counted)
+        try:
+            counter.count(counter.matched(spec))
+        except InputError as error:
+            control = f"{place('arms', spec.arm)}.control."
+            return [p._replace(place=p.place.replace("control.", control, 1)) for p in error.problems]
+    return []
 
 
 @contextmanager

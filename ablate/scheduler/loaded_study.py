@@ -13,11 +13,22 @@ from typing import Any
 
 from ablate.planning import plan
 from ablate.scheduler.workspace import Workspace
-from ablate.study import InputError, Metric, Problem, Record, Study, components, shipped, study_file, trust
+from ablate.study import (
+    InputError,
+    Metric,
+    Problem,
+    Record,
+    StoreUnavailable,
+    Study,
+    components,
+    shipped,
+    study_file,
+    trust,
+)
 from ablate.study.catalogue import catalogue_of
 from ablate.study.document import checked
 from ablate.study.resolve import resolve
-from ablate.study.rules import TUNING_SEEDS_HINT, TUNING_SEEDS_RULE
+from ablate.study.rules import NAME, TUNING_SEEDS_HINT, TUNING_SEEDS_RULE
 from ablate.study.run_rules import score_names
 from ablate.study.runs import logs_to_mlflow
 from ablate.trainers.context import Context, SentFunction
@@ -62,6 +73,8 @@ def load(path: Path, workspace: Workspace, *, imports: bool = True, rehash: bool
     are then read from the store, if the store has the study. `rehash`: read data files again, even those whose digest
     is cached.
     """
+    if not shipped.locate(path).exists():
+        _refuse_adopted_name(str(path), workspace)
     folder = shipped.locate(path).resolve().parent  # before a component may change the working folder
     study = study_file.load(path, imports=imports)
     return with_data(study, path, folder, workspace, imports=imports, rehash=rehash)
@@ -105,12 +118,27 @@ def _check_scripts_address(study: Study, uri: str | None) -> None:
 
 def refuse_adopted(loaded: LoadedStudy, records: Iterable[Record]) -> None:
     """Raise InputError where the store has adopted results under the study's name. `records`: those of that name."""
-    if any("adopted_from" in record.provenance for record in records):
+    if _adopted(records):
         name = loaded.study.name
         hint = f"give this study another name, or `ablate discard {name}` first"
         raise InputError(
             Problem(str(loaded.path), "name", "is a study of adopted results in the store", shown(name), hint)
         )
+
+
+def _refuse_adopted_name(name: str, workspace: Workspace) -> None:
+    """Raise InputError where the store has adopted results of this name, which no file describes."""
+    adopted = False
+    if NAME.fullmatch(name):
+        with suppress(InputError, StoreUnavailable):  # there is no such file, whatever the store would say
+            adopted = _adopted(workspace.reader().records(name))
+    if adopted:
+        hint = f"`ablate report {name}` and `ablate compare {name} ARM_A ARM_B` show them"
+        raise InputError(Problem(name, "", "is a study of adopted results, with nothing to run", "", hint))
+
+
+def _adopted(records: Iterable[Record]) -> bool:
+    return any("adopted_from" in record.provenance for record in records)
 
 
 def _check_way_of_tuning(study: Study, path: Path, workspace: Workspace) -> None:

@@ -13,18 +13,20 @@ from typing import Protocol
 
 from ablate.executors.local import CanEndCell, Engine, HasSlots, WorkerLost
 from ablate.planning.counting import CellId, cell_id
+from ablate.planning.trials import tuning_of
 from ablate.scheduler.cell_queue import CellQueue
 from ablate.scheduler.logged_scores import with_logged_scores
 from ablate.scheduler.retry import PATIENCE_S, STORE_MESSAGES, Retry, RetryTimeout
 from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.shutdown import Interrupted, StopRequest
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker, printable
-from ablate.study.runs import logs_to_mlflow
+from ablate.study.runs import PRUNED, logs_to_mlflow
 from ablate.trainers.context import Context
 from ablate.trainers.errors import Stopped, Unavailable
 from ablate.trainers.host import execute
-from ablate.trainers.progress_log import LOG, PROGRESS
+from ablate.trainers.progress_log import LOG, PROGRESS, log_alone
 from ablate.trainers.provenance import UNLOADABLE
+from ablate.tuning.pruning import TrialPruning, of_trial, points
 from ablate.untrusted.wording import cut
 
 POLL_SECONDS = 0.3
@@ -78,6 +80,7 @@ class Scheduler:
         # what the runs need beside the store: the disk, worker processes, the cluster
         self.run_retry = Retry("the runs cannot go on", "the runs go on", self.view.note, self.patience_s)
         self.last_check = time.monotonic()
+        self.told_without_curve = False
 
     def run(self) -> None:
         """Run until nothing is missing. A run that does not end is KILLED in the store; the same command resumes it.
@@ -129,7 +132,7 @@ class Scheduler:
         )
 
     def _request_stop_of_cells(self) -> None:
-        self.view.note(f"{self.stop.reason}: stopping once the runs have saved their state; another Ctrl-C stops now")
+        self.view.note(f"{self.stop.reason}: stopping the runs; what they have saved is kept; another Ctrl-C stops now")
         try:
             self.context.stop_file.parent.mkdir(parents=True, exist_ok=True)
             self.context.stop_file.touch()
@@ -169,10 +172,21 @@ class Scheduler:
         context = self.context
         if logs_to_mlflow(spec.settings):
             context = replace(context, environment=self.tracker.environment(spec.study, run_id))
+        if self._prunes(spec):
+            context = replace(context, pruning=self._pruning_of(spec))
         cell = RunningCell(spec, run_id, progress_file)
         self.store_retry.succeeded()
         self.view.started(spec)
         self.running_cells[pool.submit(self.execute, spec, context)] = cell
+
+    def _prunes(self, spec: RunSpec) -> bool:
+        return spec.phase == "tune" and self.study.tuning is not None and self.study.tuning.pruner is not None
+
+    def _pruning_of(self, spec: RunSpec) -> TrialPruning | None:
+        """The rule by which a trial ends early, from the curves that the store has of the trials before it."""
+        earlier = self.cell_queue.earlier_trials(spec)
+        runs = [record.run_id for outcome in earlier for record in outcome.records if record is not None]
+        return of_trial(self.study, spec, earlier, dict(self.tracker.histories(self.study.name, runs)) if runs else {})
 
     def _wait(self) -> None:
         if not self.running_cells or self.store_retry.waiting:
@@ -242,7 +256,7 @@ class Scheduler:
         except Exception as error:  # raised outside the run, such as by an unreadable result: only this run fails
             self._record_result(cell, RunResult(cell.spec.key, "FAILED", error=f"{type(error).__name__}: {error}"))
         else:
-            if result.status == "FINISHED" and logs_to_mlflow(cell.spec.settings):
+            if result.status == "FINISHED" and logs_to_mlflow(cell.spec.settings) and PRUNED not in result.provenance:
                 result = with_logged_scores(result, cell, self.tracker, self.context.metric_names)
             self._record_result(cell, result)
             self.run_retry.succeeded()
@@ -267,8 +281,21 @@ class Scheduler:
             self.view.note(f"{cell.spec.name} failed: {result.error}; {tries}")
         else:
             self.view.ended(cell.spec, result)
+        if self._prunes(cell.spec) and result.status == "FINISHED":
+            self._tell_without_curve(cell.spec, result)
         if reason := result.provenance.get(UNLOADABLE):
             self.view.note(f"{cell.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
+
+    def _tell_without_curve(self, spec: RunSpec, result: RunResult) -> None:
+        """Tell, once, that a trial has reported no curve by which it or another could be pruned."""
+        metric = tuning_of(self.study).metric
+        if self.told_without_curve or any(points(result.history, metric)):
+            return
+        self.told_without_curve = True
+        self.view.note(
+            f"{spec.name} has reported no {metric} after whole epochs, so tuning.pruner prunes nothing: "
+            "a function calls run.epoch, a command appends to {dir}/progress.jsonl"
+        )
 
     def _worker_lost(self, cell: RunningCell) -> None:
         """A worker died (out of memory, killed) or was ended: the cell resumes from its checkpoint, once.
@@ -291,12 +318,11 @@ class Scheduler:
 
     def _failure_result(self, spec: RunSpec, reason: str) -> RunResult:
         """The result of a run whose worker could not return one, with the run's log as its artifact."""
-        folder = self._artifacts_folder(spec)
+        artifacts = None
         with suppress(OSError):  # without a log it is a failure all the same
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            shutil.copy(self.context.log_file(spec), folder / LOG)
-        return RunResult(spec.key, "FAILED", error=reason, artifacts=folder if folder.is_dir() else None)
+            if spec.keeps_log:
+                artifacts = log_alone(self.context.log_file(spec), self._artifacts_folder(spec))
+        return RunResult(spec.key, "FAILED", error=reason, artifacts=artifacts)
 
     def _artifacts_folder(self, spec: RunSpec) -> Path:
         """Where a run leaves its artifacts; the log is written last."""

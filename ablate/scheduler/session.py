@@ -17,9 +17,10 @@ from ablate.scheduler.loaded_study import LoadedStudy, context_of
 from ablate.scheduler.looks import at_look
 from ablate.scheduler.retry import STORE_MESSAGES, Retry, RetryTimeout
 from ablate.scheduler.shutdown import StopRequest
-from ablate.scheduler.workspace import Workspace, resolve_device
+from ablate.scheduler.workspace import Workspace, resolve_device, shown_path
 from ablate.study import InputError, Problem, Record, RunSpec, Tracker, amend, trust
 from ablate.study.document import checked
+from ablate.study.runs import logs_to_mlflow
 
 if TYPE_CHECKING:
     from ablate.analysis.stopping import Progress
@@ -32,9 +33,6 @@ def device_of(loaded: LoadedStudy, workspace: Workspace, view: View) -> str:
     """The device of the runs, on this machine or on the cluster. Raises InputError when it cannot be used there."""
     if workspace.scheduler is None:
         return resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
-    if loaded.study.trainer != "built-in":
-        rule = "sends runs of the built-in loop alone"
-        raise InputError(Problem("--scheduler", "", rule, f"a study of a {loaded.study.trainer}", "leave it out"))
     try:
         from ablate.executors.dask import cluster
     except ModuleNotFoundError as error:
@@ -43,7 +41,18 @@ def device_of(loaded: LoadedStudy, workspace: Workspace, view: View) -> str:
     study, digests = loaded.study, loaded.digests
     specs = [plan.compare_spec(study, arm, study.seeds[0], {}, digests[arm]) for arm in study.arms]
     context = context_of(loaded, workspace, Path(), Path())
+    if any(logs_to_mlflow(spec.settings) for spec in specs):
+        context = replace(context, environment={"MLFLOW_TRACKING_URI": _server_of_scripts(workspace)})
     return cluster.check(workspace.scheduler, workspace.device, specs, context, view.note)
+
+
+def _server_of_scripts(workspace: Workspace) -> str:
+    """The tracking address, to which the scripts on the workers log. Raises InputError where it is a file's."""
+    if workspace.tracking_uri is None or workspace.sqlite_file is not None:
+        rule = 'cannot be used where scripts log to a store in a file (scores = "mlflow"): the workers may not share it'
+        hint = "start `mlflow server` where they reach it, and give its address with --tracking-uri"
+        raise InputError(Problem("--scheduler", "", rule, shown_path(workspace.sqlite_file), hint))
+    return workspace.tracking_uri
 
 
 @dataclass
@@ -56,6 +65,7 @@ class Session:
     view: View
     stop: StopRequest
     limit: int | None = None  # at most so many examples of every split
+    counted: Mapping[str, int] = field(default_factory=dict)  # see `Context.counted`
     store_retry: Retry = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +86,7 @@ class Session:
     def context(self) -> Context:
         logs = self.workspace.mlruns.resolve() / "logs" / self.loaded.study.name
         context = context_of(self.loaded, replace(self.workspace, device=self.device), self.work, logs)
-        return replace(context, limit=self.limit)
+        return replace(context, limit=self.limit, counted=self.counted)
 
     def recover(self) -> list[Record]:
         """Clean up after an `ablate run` that was killed; returns the records that the store then has."""
@@ -170,7 +180,7 @@ class Session:
         if workspace.scheduler:
             from ablate.executors.dask.executor import engine_for
 
-            return workspace.workers or 0, engine_for(workspace.scheduler, self.device)
+            return workspace.workers or 0, engine_for(workspace.scheduler, self.device, self.loaded.study.trainer)
         workers = workspace.workers or local.default_workers(self._threads, self.device)
         return workers, local.pool_for(self.device, self.loaded.study.trainer)
 

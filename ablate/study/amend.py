@@ -260,7 +260,7 @@ def _amendments(before: Study, new: Study) -> Iterator[str]:
     if before.metrics != new.metrics:
         yield f"metrics changed from {', '.join(before.metrics)} to {', '.join(new.metrics)}"
     for arm in [a for a in new.arms if a in before.arms]:
-        for key in ("label", "information", "like", "same_information"):
+        for key in ("label", "information", "like", "same_information", "knows_truth"):
             was, now = _arm_value(before.arms[arm], key), _arm_value(new.arms[arm], key)
             if was != now:
                 yield f"{key} of arm {arm} changed from {shown(was)} to {shown(now)}"

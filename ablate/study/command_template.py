@@ -1,13 +1,14 @@
 """The placeholders in the words of a command. Pure: no I/O.
 
 `{lr}` is a setting or a built-in value, `{a.b}` a nested setting, `{x?--flag}` the text after `?` where x is true and
-nothing where it is not; a word that is `{xs}` alone becomes one word per item of a list. `{{` and `}}` are braces.
+nothing where it is not; a word that is `{xs}` alone becomes one word per item of a list, and within a word the items
+are separated by commas. `{{` and `}}` are braces.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 BUILT_IN = ("seed", "out", "dir", "device", "threads", "phase")
@@ -43,6 +44,12 @@ def placeholders(word: str) -> Iterator[Placeholder]:
             yield Placeholder(match["name"], match["text"], alone=match.span() == (0, len(word)))
 
 
+def is_placeholder_of(word: str, names: Collection[str]) -> bool:
+    """Whether the whole word is a placeholder with one of these names."""
+    match = _TOKEN.fullmatch(word)
+    return match is not None and match["name"] in names
+
+
 def fill(words: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """The words with every placeholder replaced. `values`: settings and built-in values by dotted path.
 
@@ -71,7 +78,7 @@ def fill_word(word: str, values: Mapping[str, Any]) -> str:
         value = values[match["name"]]
         if match["condition"]:
             return match["text"] if value else ""
-        return value_text(value)
+        return ",".join(map(value_text, value)) if isinstance(value, list) else value_text(value)
 
     return _TOKEN.sub(replacement, word)
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
 from ablate.study import Arm, Control, Problem, Study
+from ablate.study.command_template import TemplateError, placeholders
 from ablate.study.resolve import Settings, lookup, paths
+from ablate.study.run_rules import run_settings
 from ablate.untrusted.wording import listing, nearest, place
 
+CHANGES_NO_RUN = ("same_information",)
 ON_REFERENCES = ("shuffle_input", "drop_input", "drop_joints")
+SETTING_INSTEAD = "a setting of the script that does it, and an arm that sets it"
+COUNTS_INSTEAD = {
+    "command": 'parameters = ["python", "train.py", "--count-parameters", "--width={width}"] in [settings.run], '
+    "a command that prints it",
+    "function": 'parameters = "module:count" in [settings.run], with def count(settings) -> int',
+}
 NAMES = (*ON_REFERENCES, "freeze")
 
 
@@ -45,6 +56,8 @@ def control_rules(study: Study, arms: Mapping[str, Settings]) -> Iterator[Proble
             yield Problem("", location, "needs at least two examples in a batch", "training.batch_size = 1")
         if arm.reference:
             yield from _on_reference(name, arm.control)
+        if study.trainer != "built-in" and name in arms:
+            yield from _not_honoured(study, name, arm.control, arms[name]["run"])
         yield from _match(study, name, arm, arms)
 
 
@@ -79,6 +92,27 @@ def _on_reference(name: str, control: Control) -> Iterator[Problem]:
             yield Problem("", place("arms", name, "control", key), rule)
 
 
+def _not_honoured(study: Study, name: str, control: Control, section: Mapping[str, Any]) -> Iterator[Problem]:
+    """Controls that change runs of a command or a function, which has not declared that it carries them out.
+
+    `section`: the arm's settings of the run.
+    """
+    kind, honours = study.trainer, section.get("honours", [])
+    for key in sorted(control.model_dump(exclude_defaults=True).keys() - {*CHANGES_NO_RUN}):
+        location = place("arms", name, "control", key)
+        if key == "match_parameters":
+            if not section.get("parameters"):
+                rule = f"needs the number of parameters, which ablate cannot count for a {kind}"
+                yield Problem("", location, rule, "", COUNTS_INSTEAD.get(kind, ""))
+        elif key not in honours:
+            taken = f"{{{key}}} in the command" if kind == "command" else f'settings["{key}"] in the function'
+            hint = f'honours = ["{key}"] in [settings.run] and {taken}, or {SETTING_INSTEAD}'
+            yield Problem("", location, f"is done by a {kind} only where it declares so", "", hint)
+        elif kind == "command" and any("," in thing for thing in getattr(control, key)):
+            rule = "must not hold a comma, which separates the names in a command"
+            yield Problem("", location, rule, listing(getattr(control, key)))
+
+
 def _match(study: Study, name: str, arm: Arm, arms: Mapping[str, Settings]) -> Iterator[Problem]:
     match = arm.control.match_parameters if arm.control else None
     if match is None:
@@ -95,11 +129,27 @@ def _match(study: Study, name: str, arm: Arm, arms: Mapping[str, Settings]) -> I
 
 
 def _width(by: str, location: str, settings: Settings) -> Iterator[Problem]:
-    """`by` must be a whole number in the arm's model section."""
-    whole_numbers = [p for p in paths({"model": settings["model"]}) if type(lookup(settings, p)) is int]
+    """`by` must be a whole number in the arm's model section, or a setting that the count of a command depends on."""
+    section = "run" if "run" in settings else "model"
+    own = run_settings(settings["run"]) if section == "run" else settings["model"]
+    whole_numbers = [p for p in paths({section: own}) if type(lookup(settings, p)) is int]
+    counts = settings[section].get("parameters")
+    if section == "run" and isinstance(counts, list):
+        whole_numbers = [p for p in whole_numbers if _is_in(p.removeprefix("run."), counts)]
     if by not in set(paths(settings)):
         yield Problem("", location, "is not a setting of this arm", by, nearest(by, whole_numbers))
     elif by not in whole_numbers:
-        yield Problem("", location, "must be a whole number in the model's settings", by, nearest(by, whole_numbers))
+        rule = "must be a whole number in the model's settings"
+        if section == "run":
+            rule = "must be a whole number among the run's settings"
+            rule += ", with a placeholder in `parameters`" if isinstance(counts, list) else ""
+        yield Problem("", location, rule, by, nearest(by, whole_numbers))
     elif lookup(settings, by) < 1:
         yield Problem("", location, "must be at least 1 in the arm's settings", str(lookup(settings, by)))
+
+
+def _is_in(name: str, words: Sequence[object]) -> bool:
+    """Whether a word of a command has a placeholder of this name."""
+    with suppress(TemplateError, TypeError):  # other rules report a damaged word
+        return any(found.name == name for word in words for found in placeholders(cast(str, word)))
+    return True

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from ablate.study import Arm, Design, DesignKind, Study
+from ablate.study.fractions import defining_words, in_fraction
 
 BARE, FULL = "bare", "full"
-MAX_FACTORIAL = 5  # parts: 32 arms
+MAX_FACTORIAL = 5  # parts of a full one: 32 arms
 NAMED = {"leave_one_out": "without-{}", "add_one_in": "with-{}"}
 LABELLED = {"leave_one_out": "Without {}", "add_one_in": "With {}"}
 
@@ -24,9 +25,9 @@ def expand_design(study: Study) -> Study:
     return study.model_copy(update={"arms": {**dict(_arms(kind, design)), **study.arms}})
 
 
-def arm_names(kind: DesignKind, parts: Sequence[str]) -> list[str]:
+def arm_names(kind: DesignKind, design: Design) -> list[str]:
     """The names of the arms that the design makes, in study order."""
-    return [arm_name(kind, chosen, parts) for chosen in subsets(kind, parts)]
+    return [arm_name(kind, chosen, list(design.parts)) for chosen in subsets(kind, list(design.parts), design.arms)]
 
 
 def arm_name(kind: DesignKind, chosen: Sequence[str], parts: Sequence[str]) -> str:
@@ -34,21 +35,32 @@ def arm_name(kind: DesignKind, chosen: Sequence[str], parts: Sequence[str]) -> s
     return BARE if kind != "leave_one_out" and not chosen else _named(kind, NAMED, FULL, "+", chosen, parts)
 
 
-def subsets(kind: DesignKind, parts: Sequence[str]) -> list[tuple[str, ...]]:
-    """The parts of every arm of the design, in study order; each in the order of `parts`."""
+def subsets(kind: DesignKind, parts: Sequence[str], arms: int | None = None) -> list[tuple[str, ...]]:
+    """The parts of every arm of the design, in study order; each in the order of `parts`.
+
+    `arms`: of a fraction of a factorial. Raises KeyError where there is no fraction of that size.
+    """
     if kind == "leave_one_out":
         return [tuple(parts), *(tuple(p for p in parts if p != left_out) for left_out in parts)]
     sizes = range(len(parts) + 1) if kind == "factorial" else range(2)
-    return [chosen for size in sizes for chosen in combinations(parts, size)]
+    every = [chosen for size in sizes for chosen in combinations(parts, size)]
+    if kind != "factorial" or arms is None:
+        return every
+    words = defining_words(len(parts), arms)
+    return [chosen for chosen in every if in_fraction([parts.index(part) for part in chosen], words)]
 
 
-def is_generated(study: Study, name: str) -> bool:
-    """Whether the expansion of the study's design made and named this arm."""
-    parts = study.arms[name].parts
+def is_generated(study: Study, arm: str, name: str = "") -> bool:
+    """Whether the expansion of the study's design made this arm and named it, before data sets did, `name`."""
+    parts, name = study.arms[arm].parts, name or arm
     if study.design is None or parts is None:
         return False
     kind, design = study.design
-    return tuple(parts) in subsets(kind, list(design.parts)) and name == arm_name(kind, parts, list(design.parts))
+    try:
+        made = subsets(kind, list(design.parts), design.arms)
+    except KeyError:
+        return False
+    return tuple(parts) in made and name == arm_name(kind, parts, list(design.parts))
 
 
 def part_label(design: Design, part: str) -> str:
@@ -59,7 +71,7 @@ def part_label(design: Design, part: str) -> str:
 def _arms(kind: DesignKind, design: Design) -> Iterator[tuple[str, Arm]]:
     parts = list(design.parts)
     labels = [part_label(design, part) for part in parts]
-    for chosen in subsets(kind, parts):
+    for chosen in subsets(kind, parts, design.arms):
         chosen_labels = [part_label(design, part) for part in chosen]
         label = "Bare" if not chosen else _named(kind, LABELLED, "Full", " + ", chosen_labels, labels)
         changes = {path: value for part in chosen for path, value in design.parts[part].set.items()}

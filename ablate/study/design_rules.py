@@ -8,7 +8,8 @@ from itertools import combinations
 from ablate.study import Arm, Design, DesignKind, InputError, Problem, Study
 from ablate.study.design import MAX_FACTORIAL, arm_name, arm_names, subsets
 from ablate.study.error_messages import DESIGNS
-from ablate.study.resolve import untuned_settings
+from ablate.study.fractions import MOST_PARTS, sizes
+from ablate.study.resolve import touch, untuned_settings
 from ablate.study.rules import LONGEST, NAME, NAME_RULE, arm_settings_rules
 from ablate.untrusted.wording import listing, place, shown
 
@@ -35,10 +36,19 @@ def _numbers(kind: DesignKind, design: Design) -> Iterator[Problem]:
         yield Problem(
             "", location, "must name at least two parts", listing(design.parts), "for one part write two arms"
         )
-    if kind == "factorial" and count > MAX_FACTORIAL:
+    others = f"[leave_one_out] and [add_one_in] take {count} parts with {count + 1} arms"
+    if kind != "factorial" and design.arms is not None:
+        yield Problem("", place(kind, "arms"), "is for a [factorial], of which it takes a fraction", str(design.arms))
+    elif kind == "factorial" and count > MOST_PARTS:
+        yield Problem("", location, f"must name at most {MOST_PARTS} parts", f"{count} parts", others)
+    elif kind == "factorial" and design.arms is None and count > MAX_FACTORIAL:
         rule = f"must name at most {MAX_FACTORIAL} parts, {2**MAX_FACTORIAL} arms"
-        hint = f"[leave_one_out] and [add_one_in] take {count} parts with {count + 1} arms"
+        hint = f"a fraction takes them: arms = {' or '.join(map(str, sizes(count)))}; {others}"
         yield Problem("", location, rule, f"{count} parts, {2**count:,} arms", hint)
+    elif kind == "factorial" and design.arms is not None and design.arms not in sizes(count) and count > 1:
+        rule, all_arms = "must be the number of arms of a fraction", f"left out, it means all {2**count:,} arms"
+        valid = f"with {count} parts {' or '.join(map(str, sizes(count)))}; " if sizes(count) else ""
+        yield Problem("", place(kind, "arms"), rule, str(design.arms), valid + all_arms)
 
 
 def _names(study: Study, kind: DesignKind, design: Design) -> Iterator[Problem]:
@@ -46,14 +56,17 @@ def _names(study: Study, kind: DesignKind, design: Design) -> Iterator[Problem]:
     wrong = [part for part in parts if not NAME.fullmatch(part)]
     for part in wrong:
         yield Problem("", place(kind, "parts", part), NAME_RULE, shown(part))
-    if wrong or (kind == "factorial" and len(parts) > MAX_FACTORIAL):
+    if wrong or (kind == "factorial" and len(parts) > MAX_FACTORIAL and design.arms is None):
         return
-    names = arm_names(kind, parts)
+    try:
+        names = arm_names(kind, design)
+    except KeyError:  # there is no such fraction, which another rule reports
+        return
     longest = max(names, key=len)
     if len(longest) > LONGEST:
         rule = f"make an arm's name longer than {LONGEST} characters; give the parts shorter names and a label"
         yield Problem("", place(kind, "parts"), rule, shown(longest))
-    for chosen in subsets(kind, parts):
+    for chosen in subsets(kind, parts, design.arms):
         name = arm_name(kind, chosen, parts)
         if name in study.arms:
             rule = f"is an arm that [{kind}] makes"
@@ -67,15 +80,11 @@ def _overlaps(kind: DesignKind, design: Design) -> Iterator[Problem]:
     """Two parts that touch one setting cannot be told apart where an arm has both."""
     for first, second in combinations(design.parts, 2):
         for path in design.parts[second].set:
-            other = next((p for p in design.parts[first].set if _touch(p, path)), None)
+            other = next((p for p in design.parts[first].set if touch(p, path)), None)
             if other is not None:
                 rule = f"must not touch a setting of part {first!r} ({other})"
                 hint = f"a setting with several values is a [factor], or the two are one part {first}-{second}"
                 yield Problem("", place(kind, "parts", second, "set", path), rule, path, hint)
-
-
-def _touch(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def _settings(study: Study, kind: DesignKind, part: str) -> Iterator[Problem]:

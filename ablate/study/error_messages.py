@@ -13,19 +13,24 @@ from ablate.study import (
     CategoricalSpace,
     Condition,
     Control,
+    Dataset,
     DeclaredMetric,
     Density,
     Design,
     Factor,
     FloatSpace,
+    HalvingPruner,
     Hypothesis,
     IntSpace,
     Match,
+    MedianPruner,
     Part,
+    PercentilePruner,
     Problem,
     ReportSettings,
     Stopping,
     Study,
+    ThresholdPruner,
     TrainingSettings,
     Tuning,
 )
@@ -55,7 +60,21 @@ BUDGET = ("tuning", "budget")  # a whole number or a real one, as it is written
 FACTOR_KEYS = ("family", "level", "parts")  # keys of an arm that only the expansion of a factor or a design writes
 DESIGNS = ("leave_one_out", "add_one_in", "factorial")
 _SCALARS = ("bool", "int", "float", "str")
-_SPACES: dict[str, type[BaseModel]] = {"float": FloatSpace, "int": IntSpace, "categorical": CategoricalSpace}
+_SPACES: dict[str, type[BaseModel]] = {"categorical": CategoricalSpace, "float": FloatSpace, "int": IntSpace}
+_PRUNERS: dict[str, type[BaseModel]] = {
+    "median": MedianPruner,
+    "percentile": PercentilePruner,
+    "successive_halving": HalvingPruner,
+    "threshold": ThresholdPruner,
+}
+PRUNER = ("tuning", "pruner")
+NOT_REPEATABLE = "a pruner of another name may keep what it has seen, so that its decisions could not be repeated"
+REFUSED_PRUNERS = {  # of Optuna's
+    "hyperband": "its brackets depend on the name of an Optuna study, not on the curves alone",
+    "wilcoxon": "it compares examples of one trial that are scored in turn, and epochs are none",
+    "patient": "it is a shell around another pruner",
+    "nop": "it prunes nothing: leave tuning.pruner out",
+}
 
 
 class LocatedProblem(NamedTuple):
@@ -99,12 +118,16 @@ def _translate(detail: ErrorDetails) -> LocatedProblem:
     rule = _RULES.get(kind, detail["msg"]).format(**context)
     if kind == "too_short" and context["min_length"] > 1:
         rule = f"must hold at least {context['min_length']}"
+    tagged = _PRUNERS if path == PRUNER else _SPACES
     if kind == "union_tag_not_found":
-        return LocatedProblem((*path, "type"), rule, "", "valid: categorical, float, int")
+        return LocatedProblem((*path, "type"), rule, "", f"valid: {', '.join(tagged)}")
+    if path == PRUNER and kind == "model_attributes_type":
+        return LocatedProblem(path, rule, shown(detail["input"]), 'such as { type = "median" }')
     value = "" if kind in ("missing", "too_short") else shown(detail["input"])
     if kind == "union_tag_invalid":
         tag = str(context.get("tag", ""))
-        return LocatedProblem((*path, "type"), "must be one of 'categorical', 'float', 'int'", shown(tag), "")
+        hint = REFUSED_PRUNERS.get(tag.lower(), NOT_REPEATABLE) if path == PRUNER else ""
+        return LocatedProblem((*path, "type"), f"must be one of {', '.join(map(repr, tagged))}", shown(tag), hint)
     return LocatedProblem(path, rule, value)
 
 
@@ -112,6 +135,8 @@ def _path_in_file(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """pydantic's `loc` without the names of union members, which are not keys of the file."""
     if loc[:2] == ("tuning", "space") and len(loc) > 3:
         loc = (*loc[:3], *loc[4:])
+    if loc[:2] == PRUNER and len(loc) > 2:
+        loc = (*PRUNER, *loc[3:])
     if loc[:2] == BUDGET:
         return BUDGET
     scalar_keys = {"tuning": ("choices", "when"), "factor": ("levels",)}.get(str(loc[0]), ())
@@ -126,6 +151,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
         model = Match if len(loc) > 4 else Control if len(loc) > 3 else Arm
     elif loc[0] == "factor":
         model = Factor
+    elif loc[0] == "datasets":
+        model = Dataset
     elif loc[0] in DESIGNS:
         model = Part if len(loc) > 3 else Design
     elif loc[0] == "hypotheses":
@@ -137,7 +164,8 @@ def _valid_keys(loc: tuple[str | int, ...]) -> list[str]:
     elif loc[0] == "stopping":
         model = Stopping
     elif loc[0] == "tuning":
-        model = _SPACES.get(str(loc[3]), Tuning) if len(loc) > 3 else Tuning
+        members = _PRUNERS if loc[1] == "pruner" else _SPACES
+        model = members.get(str(loc[-2]), Tuning)
     keys = [key for key in model.model_fields if model is not Arm or key not in FACTOR_KEYS]
     return keys if len(loc) > 1 else list(Study.model_fields)
 

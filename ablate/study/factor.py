@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ablate.study import Arm, Control, Factor, InputError, Problem, Scalar, Study
@@ -27,9 +27,11 @@ def level_name(arm: str, level: Scalar) -> str:
 
 
 def is_expanded(study: Study, name: str) -> bool:
-    """Whether the factor's expansion created and named this arm."""
+    """Whether the expansion of a factor or of data sets created and named this arm."""
     arm = study.arms[name]
-    return bool(arm.family) and arm.level is not None and name == level_name(arm.family, arm.level)
+    if not arm.family or arm.level is None or not LEVEL.fullmatch(level_text(arm.level)):
+        return False
+    return name == level_name(arm.family, arm.level)
 
 
 def expand(study: Study) -> Study:
@@ -48,7 +50,9 @@ def expand(study: Study) -> Study:
             continue
         value = lookup(untuned_settings(study, name), factor.setting)
         for level in factor.levels:
-            arms[level_name(name, level)] = _at_level(name, arm, factor.setting, level, value, families)
+            typed_level = float(level) if isinstance(value, float) else level
+            changes = {factor.setting: typed_level}
+            arms[level_name(name, level)] = at_level(name, arm, changes, level, level_text(level), families)
     return study.model_copy(update={"arms": arms})
 
 
@@ -61,27 +65,30 @@ def families_of(study: Study, factor: Factor) -> list[str]:
     return factor.arms or [name for name, arm in study.arms.items() if is_data or not arm.reference]
 
 
-def _at_level(name: str, arm: Arm, setting: str, level: Scalar, value: Scalar, families: list[str]) -> Arm:
-    def at_level(other: str) -> str:
+def at_level(
+    name: str, arm: Arm, settings: Mapping[str, Any], level: Scalar, label: str, families: Collection[str]
+) -> Arm:
+    """The arm `name` with these settings on top of its own; what it names in `families` is at the same level."""
+
+    def there(other: str) -> str:
         return level_name(other, level) if other in families else other
 
-    typed_level = float(level) if isinstance(value, float) else level
     changes: dict[str, Any] = {
-        "set": {**arm.set, setting: typed_level},
-        "label": f"{arm.label} @ {level_text(level)}" if arm.label else "",
-        "like": at_level(arm.like),
+        "set": {**arm.set, **settings},
+        "label": f"{arm.label} @ {label}" if arm.label else "",
+        "like": there(arm.like),
         "family": name,
         "level": level,
     }
     if arm.control is not None:
-        changes["control"] = _control_at(arm.control, at_level)
+        changes["control"] = _control_at(arm.control, there)
     return arm.model_copy(update=changes)
 
 
-def _control_at(control: Control, at_level: Any) -> Control:
+def _control_at(control: Control, there: Callable[[str], str]) -> Control:
     match = control.match_parameters
-    match_at_level = match.model_copy(update={"of": at_level(match.of)}) if match else None
-    same_information = at_level(control.same_information)
+    match_at_level = match.model_copy(update={"of": there(match.of)}) if match else None
+    same_information = there(control.same_information)
     return control.model_copy(update={"match_parameters": match_at_level, "same_information": same_information})
 
 

@@ -84,9 +84,10 @@ class Arm(Frozen):
     set: dict[str, Any] = {}
     control: Control | None = None
     reference: bool = False  # never tuned; listed below the other arms in every table
+    knows_truth: bool = False  # a reference that is given part of what the arms predict: no warning compares with it
     replicate: int = Field(default=0, ge=0)  # above 0: a deliberate twin of another arm, with random streams of its own
-    family: str = ""  # set by the expansion of a factor: the arm in the file …
-    level: Scalar | None = None  # … and the level
+    family: str = ""  # set by the expansion of a factor or of data sets: the arm in the file …
+    level: Scalar | None = None  # … and the level, or the name of the data set
     parts: list[str] | None = None  # set by the expansion of a design: the parts that the arm has
 
 
@@ -124,6 +125,58 @@ class CategoricalSpace(SpaceEntry):
 Space = Annotated[FloatSpace | IntSpace | CategoricalSpace, Field(discriminator="type")]
 
 
+class Pruner(Frozen):
+    """`[tuning.pruner]`: which trials end early. Names and defaults are Optuna's; a step is an epoch of the curve."""
+
+
+class PercentileSettings(Pruner):
+    """What the pruners have that compare a trial with a percentile of the trials before it."""
+
+    n_startup_trials: int = Field(default=5, ge=0)  # trials that must have been trained in full before any is pruned
+    n_warmup_steps: int = Field(default=0, ge=0)  # no trial is pruned in an epoch below
+    interval_steps: int = Field(default=1, ge=1)
+    n_min_trials: int = Field(default=1, ge=1)  # that must have a score at the same epoch
+
+
+class MedianPruner(PercentileSettings):
+    """A trial ends where its best score so far is worse than the median of the others' scores at this epoch."""
+
+    type: Literal["median"]
+
+
+class PercentilePruner(PercentileSettings):
+    """A trial ends where its best score so far is not among the best `percentile` % of the others at this epoch."""
+
+    type: Literal["percentile"]
+    percentile: float = Field(ge=0, le=100)
+
+
+class HalvingPruner(Pruner):
+    """A trial ends at a rung where its score is not among the best of the trials that came to it.
+
+    The first rung is at `min_resource` × `reduction_factor` ** `min_early_stopping_rate` epochs, each next one at
+    `reduction_factor` times as many.
+    """
+
+    type: Literal["successive_halving"]
+    min_resource: int = Field(default=1, ge=1)
+    reduction_factor: int = Field(default=4, ge=2)
+    min_early_stopping_rate: int = Field(default=0, ge=0)
+
+
+class ThresholdPruner(Pruner):
+    """A trial ends where a score is below `lower` or above `upper`."""
+
+    type: Literal["threshold"]
+    lower: float | None = None
+    upper: float | None = None
+    n_warmup_steps: int = Field(default=0, ge=0)
+    interval_steps: int = Field(default=1, ge=1)
+
+
+AnyPruner = Annotated[MedianPruner | PercentilePruner | HalvingPruner | ThresholdPruner, Field(discriminator="type")]
+
+
 class Tuning(Frozen):
     """`[tuning]`: the budget of every arm, and the space that all arms share.
 
@@ -142,6 +195,7 @@ class Tuning(Frozen):
         default_factory=lambda given: "tpe" if given.get("per") == "arm" else "qmc"
     )
     include_defaults: bool = False  # the settings as written are the first trial
+    pruner: AnyPruner | None = None  # ends trials early, by their curves and those of the trials before
     space: dict[str, Space] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -208,6 +262,13 @@ class Factor(Frozen):
     arms: list[str] = []  # default: every arm that is not a reference; for a data setting, every arm
 
 
+class Dataset(Frozen):
+    """`[datasets.NAME]`: every arm becomes one arm per data set, `arm@NAME`, with the settings in `set`."""
+
+    label: str = ""
+    set: dict[str, Any] = Field(min_length=1)
+
+
 class Part(Frozen):
     """A named part of a design: `set` puts it into the study's settings, which are written without it."""
 
@@ -219,6 +280,7 @@ class Design(Frozen):
     """`[leave_one_out]`, `[add_one_in]` or `[factorial]`: the arms are made from the parts, see `study/design.py`."""
 
     parts: dict[str, Part]
+    arms: int | None = None  # of a factorial: how many of its arms, a fraction of them; default: all
 
 
 class DeclaredMetric(Frozen):
@@ -260,6 +322,7 @@ class Study(Frozen):
     stopping: Stopping | None = None
     vary: list[Purpose] = ["init", "order"]  # what each seed draws anew; with "split" or "fold" the subjects' split too
     factor: Factor | None = None
+    datasets: dict[str, Dataset] = {}
     cluster: str = ""  # the per-example column of people, clips or the like; verdicts then hold over seeds and these
     leave_one_out: Design | None = None
     add_one_in: Design | None = None
@@ -324,8 +387,16 @@ class Study(Frozen):
         """The key of the score that counts: the one rule for tables, verdicts, power and exports."""
         return f"{self.split}/{metric}"
 
+    def members(self, name: str) -> list[str]:
+        """The arms that a name stands for: the arm itself, or one for each data set or level where it is a family."""
+        return [name] if name in self.arms else [n for n, arm in self.arms.items() if arm.family == name]
+
+    def over_datasets(self, name: str) -> bool:
+        """Whether the name stands for an arm on all data sets together: its score is the mean of its scores there."""
+        return bool(self.datasets) and name not in self.arms and len(self.members(name)) == len(self.datasets)
+
     def baseline_of(self, arm: str) -> str:
-        """The arm that `arm` is compared with: the baseline, at the same level where the factor expanded both."""
+        """The arm that `arm` is compared with: the baseline, at the same level or on the same data set."""
         level = self.arms[arm].level
         at_level = [n for n, a in self.arms.items() if a.family == self.baseline and a.level == level]
         return at_level[0] if at_level else self.baseline

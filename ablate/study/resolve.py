@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ablate.study import InputError, Problem, Scalar, Study, TrainingSettings
+from ablate.study import Control, InputError, Problem, Scalar, Study, TrainingSettings
 from ablate.untrusted.wording import nearest, place
 
 Settings = dict[str, dict[str, Any]]
@@ -52,12 +52,23 @@ def control_section(study: Study, arm: str) -> dict[str, Any]:
     control = study.arms[arm].control
     if control is None:
         return {}
-    lists = {key: sorted(set(getattr(control, key))) for key in NAME_LISTS}
-    section: dict[str, Any] = {key: names for key, names in lists.items() if names}
+    section: dict[str, Any] = _name_lists(control)
     match = control.match_parameters
     if match is not None:
-        section["match_parameters"] = {"by": match.by, "of_model": untuned_settings(study, match.of)["model"]}
+        other = untuned_settings(study, match.of)
+        if "run" in other:
+            of_control = _name_lists(study.arms[match.of].control or Control())
+            of = {"of_run": other["run"], **({"of_control": of_control} if of_control else {})}
+        else:
+            of = {"of_model": other["model"]}
+        section["match_parameters"] = {"by": match.by, **of}
     return section
+
+
+def _name_lists(control: Control) -> dict[str, Any]:
+    """The lists of names in a control that are not empty."""
+    lists = {key: sorted(set(getattr(control, key))) for key in NAME_LISTS}
+    return {key: names for key, names in lists.items() if names}
 
 
 def with_changes(base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Any]) -> Settings:
@@ -92,6 +103,11 @@ def paths(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield path
         if isinstance(value, Mapping):
             yield from paths(value, f"{path}.")
+
+
+def touch(one: str, other: str) -> bool:
+    """Whether two paths name the same setting, or one a table that holds the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def lookup(settings: Mapping[str, Any], path: str) -> Any:

@@ -14,6 +14,7 @@ from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
 from ablate.study.design import is_generated
 from ablate.study.factor import is_expanded
+from ablate.study.pruner_rules import pruner_rules
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
 from ablate.study.run_rules import (
     declaration_rules,
@@ -90,11 +91,11 @@ def _question(study: Study, _: Names) -> Iterator[Problem]:
 def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for arm in study.arms:
-        if is_generated(study, arm):
-            parts_and_length = all(NAME.fullmatch(part) for part in study.arms[arm].parts or ()) and len(arm) <= LONGEST
-        else:
-            parts_and_length = bool(NAME.fullmatch(study.arms[arm].family if is_expanded(study, arm) else arm))
-        if not parts_and_length:
+        name = study.arms[arm].family if is_expanded(study, arm) else arm
+        fit = bool(NAME.fullmatch(name))
+        if is_generated(study, arm, name):
+            fit = all(NAME.fullmatch(part) for part in study.arms[arm].parts or ()) and len(arm) <= LONGEST
+        if not fit:
             yield _problem(place("arms", arm), NAME_RULE, arm)
         elif arm in RESERVED_ARMS:
             yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
@@ -120,6 +121,13 @@ def _baseline(study: Study, _: Names) -> Iterator[Problem]:
     elif arms_in_file[study.baseline].reference:
         hint = nearest(study.baseline, candidates)
         yield _problem("baseline", "must not be a reference arm", study.baseline, hint)
+
+
+def _knows_truth(study: Study, _: Names) -> Iterator[Problem]:
+    for name, arm in study.arms.items():
+        if arm.knows_truth and not arm.reference:
+            rule = "is for a reference: an arm that is given the truth is no fair comparison"
+            yield _problem(place("arms", name, "knows_truth"), rule, True, "reference = true")
 
 
 def _seeds(seeds: list[int], location: str) -> Iterator[Problem]:
@@ -178,9 +186,12 @@ def _hypothesis_arms(study: Study, _: Names) -> Iterator[Problem]:
     for index, hypothesis in enumerate(study.hypotheses):
         for key in ("arm", "against"):
             arm = getattr(hypothesis, key)
-            if arm not in study.arms:
+            if arm not in study.arms and not study.over_datasets(arm):
                 location = place("hypotheses", index, key)
                 yield _problem(location, "is not an arm of this study", arm, nearest(arm, study.arms))
+        if study.over_datasets(hypothesis.arm) != study.over_datasets(hypothesis.against):
+            rule = "must compare arms on one data set, or both on all of them"
+            yield _problem(place("hypotheses", index), rule, f"{hypothesis.arm} against {hypothesis.against}")
         if hypothesis.arm == hypothesis.against:
             yield _problem(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
         if hypothesis in study.hypotheses[:index]:  # it would count twice in the correction
@@ -419,6 +430,7 @@ _RULES = (
     Rule(_arm_names, ("arms",), stored=True),
     Rule(_command_words, ("arms",)),
     Rule(_baseline, ("baseline", "arms"), stored=True),
+    Rule(_knows_truth, ("arms",), stored=True),
     Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
     Rule(_tuning_seeds, ("tuning",), stored=True),
     Rule(_seeds_apart, ("seeds", "tuning")),
@@ -437,6 +449,7 @@ _RULES = (
     Rule(lambda study, _: arm_settings_rules(study), ("settings", "arms")),
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),
     Rule(_vary, ("vary", "seeds")),
+    Rule(lambda study, _: pruner_rules(study), ("settings", "arms", "tuning")),
     Rule(lambda study, _: stopping_rules(study), ("stopping", "seeds", "hypotheses", "vary"), stored=True),
     Rule(_twins, ("settings", "arms", "tuning")),
     Rule(_twins_of_commands, ("settings", "arms")),

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ablate.study import Control, Problem, Study
+from ablate.study import Problem, Study
 from ablate.study.command_template import BUILT_IN, Placeholder, TemplateError, placeholders, templates
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.error_messages import located_problems
 from ablate.study.resolve import lookup, paths
 from ablate.untrusted.wording import listing, nearest, place, shown
+
+Honoured = Literal["shuffle_input", "drop_input", "drop_joints", "freeze"]
 
 
 class RunSection(BaseModel):
@@ -32,6 +34,8 @@ class RunSection(BaseModel):
     resumes: bool = False  # an interrupted command goes on from what it has kept in {dir}
     pattern: str = ""  # regular expression for the scores on stdout, with the groups `name` and `value`
     scores: Literal["mlflow"] | None = None  # the script logs them itself, to the run that its environment names
+    honours: list[Honoured] = []  # controls that the script or function carries out itself
+    parameters: Any = None  # a command or, for a function, an import path, that counts the parameters of a run
     test: Literal["", "none"] = ""  # "none": there is one split, the one that tuning uses
     selection: Literal["final", "best-val"] = "final"  # which weights were scored; for the report's words alone
 
@@ -57,6 +61,15 @@ def setting_values(section: Mapping[str, Any]) -> dict[str, Any]:
     settings = run_settings(section)
     values = {path: lookup({"": settings}, path) for path in paths({"": settings})}
     return {path[1:]: value for path, value in values.items() if not isinstance(value, Mapping)}
+
+
+def honoured_controls(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names in each control that the command or function honours; [] in one that the arm does not have.
+
+    `settings`: those of a run.
+    """
+    control = settings.get("control", {})
+    return {name: list(control.get(name, [])) for name in settings["run"].get("honours", [])}
 
 
 def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem]:
@@ -85,6 +98,14 @@ def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem
     for name in BUILT_IN:
         if name in section:
             yield Problem("", f"{location}.{name}", "is a placeholder of ablate's own and cannot be a setting", name)
+    if parsed.parameters is not None:
+        yield from _parameters_rules(parsed, f"{location}.parameters")
+    for name in parsed.honours:
+        if name in section:
+            rule = "is a control that this section honours and cannot be a setting"
+            yield Problem("", f"{location}.{name}", rule, shown(section[name]))
+    if len(set(parsed.honours)) < len(parsed.honours):
+        yield Problem("", f"{location}.honours", "must not repeat a control", listing(parsed.honours))
     if parsed.pattern:
         yield from _pattern_rules(parsed.pattern, f"{location}.pattern")
     for key in ("inputs", "code"):
@@ -98,12 +119,26 @@ def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem
                 )
 
 
-def _as_list(command: str) -> str:
+def _parameters_rules(section: RunSection, location: str) -> Iterator[Problem]:
+    """What counts the parameters is named as what trains is: by a list of words, or by an import path."""
+    counts = section.parameters
+    if section.function is not None:
+        if not isinstance(counts, str) or not IMPORT_PATH.fullmatch(counts):
+            hint = "for a function it is one: def count(settings) -> int"
+            yield Problem("", location, IMPORT_PATH_RULE, shown(counts), hint)
+    elif isinstance(counts, str):
+        rule = "must be a list of words, not a shell command"
+        yield Problem("", location, rule, shown(counts), _as_list(counts, "parameters"))
+    elif not isinstance(counts, list) or not counts or not all(isinstance(word, str) for word in counts):
+        yield Problem("", location, "must be a list of words, of which there is one", shown(counts))
+
+
+def _as_list(command: str, key: str = "command") -> str:
     try:
         words = shlex.split(command)
     except ValueError:
         return ""
-    return f"write command = [{', '.join(shown(word) for word in words)}]"
+    return f"write {key} = [{', '.join(shown(word) for word in words)}]"
 
 
 def _pattern_rules(pattern: str, location: str) -> Iterator[Problem]:
@@ -121,22 +156,32 @@ def placeholder_rules(section: Mapping[str, Any], location: str) -> Iterator[Pro
     """The rules for the placeholders of a command whose section has the right types: each names a value, every setting
     has one, and the scores come back."""
     values = setting_values(section)
+    honoured = section.get("honours", [])
     used: set[str] = set()
-    for at, word in templates(section).items():
+    counting = {f"parameters[{index}]": word for index, word in enumerate(section.get("parameters") or ())}
+    for at, word in (counting | templates(section)).items():
         try:
             found = list(placeholders(word))
         except TemplateError as error:
             yield Problem("", f"{location}.{at}", str(error), shown(word))
             return
         for placeholder in found:
-            used.add(placeholder.name)
-            is_word = placeholder.alone and at.startswith("command")
+            if at not in counting:
+                used.add(placeholder.name)
+            if placeholder.name in honoured:
+                continue
+            is_word = placeholder.alone and not at.startswith("env")
             yield from _placeholder_rules(placeholder, values, word, f"{location}.{at}", location, is_word=is_word)
     for name in sorted(values.keys() - used):
         rule = "has no placeholder in the command or in env, so it would change nothing"
         yield Problem(
             "", f"{location}.{name}", rule, shown(values[name]), f"write {{{name}}} where the script takes it"
         )
+    for name in honoured:
+        if name not in used:
+            rule = "names a control without a placeholder in the command or in env, so the script would not be told"
+            hint = f"write {{{name}}} where the script takes the names"
+            yield Problem("", f"{location}.honours", rule, name, hint)
     yield from _ways_of_scores(section, used, location)
 
 
@@ -207,7 +252,6 @@ def study_rules(study: Study) -> Iterator[Problem]:
         if "run.test" in arm.set:
             rule = "is the study's, not an arm's: all arms are compared on the same split"
             yield Problem("", place("arms", name, "set", "run.test"), rule, shown(arm.set["run.test"]))
-    yield from _control_rules(study, kind)
 
 
 def _name_rules(study: Study) -> Iterator[Problem]:
@@ -244,13 +288,3 @@ def report_rules(study: Study) -> Iterator[Problem]:
         if study.trainer == "command" and getattr(study.report, key):
             rule = "needs scores of single examples, which a command does not give"
             yield Problem("", f"report.{key}", rule, "", "a function can give them")
-
-
-def _control_rules(study: Study, kind: str) -> Iterator[Problem]:
-    allowed = Control(same_information="x").model_dump(exclude_defaults=True).keys()
-    for name, arm in study.arms.items():
-        asked = arm.control.model_dump(exclude_defaults=True).keys() - allowed if arm.control else set()
-        for key in sorted(asked):
-            rule = f"is done by the built-in loop, not for a {kind}"
-            hint = "add a setting to the script that does it, and an arm that sets it"
-            yield Problem("", place("arms", name, "control", key), rule, "", hint)

@@ -10,14 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from ablate.study.command_template import is_placeholder_of
+
 Scalar = bool | int | float | str
 DATASET_CHARS = 36  # of a data digest: MLflow stores no more
 Phase = Literal["tune", "compare", "train"]
 Split = Literal["test", "val"]
 TrainerKind = Literal["built-in", "command", "function", "adopted"]  # adopted: trained elsewhere, scores alone
 DEFAULT_CODE = ("**/*.py",)  # of a command, below the study's folder
+PRUNED = "pruned"  # in the provenance of a trial that ended early by `tuning.pruner`: after which epoch
 # Of [settings.run]: where the code and its inputs are and how long it may take, not what it computes.
-NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "selection")
+NOT_IN_KEY = ("inputs", "code", "cwd", "timeout_s", "resumes", "honours", "parameters", "selection")
 
 
 def trainer_kind(settings: Mapping[str, Any]) -> TrainerKind:
@@ -48,10 +51,16 @@ def code_sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
     if kind == "adopted":
         return ()
     if kind == "function":
-        return (str(settings["run"]["function"]),)
+        counts = [settings["run"]["parameters"]] if is_matched(settings) else []
+        return (str(settings["run"]["function"]), *map(str, counts))
     training = settings.get("training", {})
     own = [training[name]["factory"] for name in ("optimizer", "schedule") if training.get(name)]
     return (*(str(settings[section].get("factory")) for section in ("model", "data", "loss")), *own)
+
+
+def is_matched(settings: Mapping[str, Any]) -> bool:
+    """Whether a run's control matches its parameters to another arm's, by what `settings.run.parameters` names."""
+    return "match_parameters" in settings.get("control", {}) and bool(settings.get("run", {}).get("parameters"))
 
 
 def same_components(settings: Mapping[str, Any]) -> str:
@@ -64,7 +73,25 @@ def key_settings(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of the settings that is in a run's key."""
     if "run" not in settings:
         return settings
-    return {**settings, "run": {name: value for name, value in settings["run"].items() if name not in NOT_IN_KEY}}
+    control = settings.get("control", {})
+    in_key = {**settings, "run": _run_in_key(settings["run"], control)}
+    if match := control.get("match_parameters"):
+        of_run = _run_in_key(match["of_run"], match.get("of_control", {}))
+        in_key["control"] = {**control, "match_parameters": {**match, "of_run": of_run}}
+    return in_key
+
+
+def _run_in_key(section: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a `run` section that is in the key of a run with this control.
+
+    Not in it are words of a command that stand for a control which the run does not have: it is started without them.
+    So a study may get a control after its other arms have run.
+    """
+    run = {name: value for name, value in section.items() if name not in NOT_IN_KEY}
+    if section.get("honours") and "command" in run:
+        absent = set(section["honours"]) - control.keys()
+        run["command"] = [word for word in run["command"] if not is_placeholder_of(word, absent)]
+    return run
 
 
 class NamedRun:
@@ -118,6 +145,11 @@ class RunSpec(NamedRun):
         """
         return self.seed if self.replicate == 0 else int(digest([self.seed, "replicate", self.replicate])[:8], 16) >> 1
 
+    @property
+    def keeps_log(self) -> bool:
+        """Whether its log is stored: that of a tuning run by a command or a function may name test scores."""
+        return self.phase != "tune" or trainer_kind(self.settings) == "built-in"
+
     @cached_property
     def key(self) -> str:
         """Identity of the result: settings, seed and data content; never a path, a name or a time."""
@@ -156,6 +188,11 @@ class Record(NamedRun):
     provenance: Mapping[str, str] = field(default_factory=dict)
     dataset: str = ""  # digest of its data, however many examples were used: see `RunSpec.dataset`
     failures: int = 0  # failed attempts at the same cell, before this run; a KILLED run counts itself too
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it is a trial that ended early by `tuning.pruner`: its scores are of the epoch where it did."""
+        return PRUNED in self.provenance
 
 
 @dataclass(frozen=True)

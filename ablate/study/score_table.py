@@ -58,6 +58,16 @@ class ScoreTable:
         ]
         return digest([sorted(scores), sorted(examples)])
 
+    def disjoint(self, arm: str, against: str, metric: str) -> tuple[int, ...]:
+        """The seeds where both arms have scores of subjects, and none in common."""
+        people = [(s, self._people((arm, s), metric), self._people((against, s), metric)) for s in self.seeds]
+        return tuple(seed for seed, ours, theirs in people if ours and theirs and not ours & theirs)
+
+    def _people(self, cell: Cell, metric: str) -> set[int]:
+        """The subjects that have a finite number."""
+        examples = self.examples.get(cell, {})
+        return {subject for subject, scores in examples.items() if math.isfinite(scores.get(metric, math.nan))}
+
     def by_seed(self, arm: str, metric: str) -> dict[int, float]:
         """The score of every seed in the table; NaN where there is none."""
         return {seed: self.scores.get((arm, seed), {}).get(metric, math.nan) for seed in self.seeds}

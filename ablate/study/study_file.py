@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ablate.study import InputError, Problem, Study, printable, shipped, trust
 from ablate.study.catalogue import catalogue_of
 from ablate.study.components import importable
+from ablate.study.datasets import dataset_rules, expand_datasets
 from ablate.study.design import expand_design
 from ablate.study.design_rules import design_rules
 from ablate.study.error_messages import DESIGNS, FACTOR_KEYS, LocatedProblem, located_problems
@@ -24,7 +25,7 @@ from ablate.untrusted.wording import nearest, shown
 # Replace a value that does not parse, so that the rest of the file can still be checked.
 _PLACEHOLDERS: dict[str, Any] = {
     "name": "placeholder", "question": "", "baseline": "", "seeds": [0], "metrics": [""], "catalogue": "",
-    "metric": {}, "settings": {}, "arms": {},
+    "metric": {}, "settings": {}, "arms": {}, "datasets": {},
 }  # fmt: skip
 _INT64 = 2**63
 MAX_BYTES = 200_000  # fifty times the longest study file in this repository
@@ -55,6 +56,13 @@ def from_document(document: dict[str, Any], file: str, folder: Path, *, imports:
             broken |= {"arms", "baseline", "factor"}  # what other rules say of arms that were not made would mislead
         else:
             study = expand_design(study)
+    if study is not None and study.datasets:
+        dataset_problems = [problem._replace(file=file) for problem in dataset_rules(study)]
+        if dataset_problems or broken & {"arms", "settings", "datasets"}:
+            problems += dataset_problems
+            broken |= {"baseline", "hypotheses", "factor"}  # what these rules say of arms not made would mislead
+        else:
+            study = expand_datasets(study)
     if study is not None and study.factor is not None and "factor" not in broken:
         factor_problems = [problem._replace(file=file) for problem in factor_rules(study)]
         if factor_problems or broken & {"arms", "settings", "factor"}:
@@ -145,7 +153,7 @@ def _unsupported_key(key: str, table_path: tuple[str | int, ...]) -> Iterator[Lo
     if printable(key) != key:
         yield LocatedProblem((*table_path, printable(key)), "must not hold control characters")
     if table_path[:1] == ("arms",) and len(table_path) == 2 and key in FACTOR_KEYS:
-        writer = "a design" if key == "parts" else "[factor]"
+        writer = "a design" if key == "parts" else "[factor] or [datasets]"
         yield LocatedProblem((*table_path, key), f"is written by {writer} and cannot be set")
     # a section that an arm replaces is at arms.<name>.set.<section>
     in_settings, in_set = table_path[:1] == ("settings",), table_path[2:3] == ("set",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import IO
 import psutil
 
 from ablate.trainers.errors import RunFailed
+from ablate.trainers.printed_scores import PrintedScores
 
 POLL_S = 0.2
 STOP_S = 5.0  # between SIGTERM and SIGKILL
@@ -35,9 +35,9 @@ class Child:
     def __init__(
         self, words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, pattern: str = ""
     ) -> None:
-        self.scores: dict[str, str] = {}  # what the pattern has found on stdout; of a name, the last value
-        self._pattern = re.compile(pattern) if pattern else None
-        self._log, self._left_out = log.open("ab"), 0
+        self._printed = PrintedScores(pattern) if pattern else None
+        self._log, self._left_out = log.open("ab", buffering=0), 0
+        self._log_error = ""  # why a part of the output is not in the log
         self._room, self._lock = LOG_BYTES, threading.Lock()
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._others = set(_children())
@@ -59,6 +59,11 @@ class Child:
         self._readers = [threading.Thread(target=self._read, args=s, daemon=True) for s in streams if s[0] is not None]
         for reader in self._readers:
             reader.start()
+
+    @property
+    def scores(self) -> dict[str, str]:
+        """What the pattern has found on stdout, by name."""
+        return {} if self._printed is None else self._printed.found
 
     def wait(self, timeout_s: float) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
@@ -85,7 +90,9 @@ class Child:
         with self._lock:
             if self._left_out:
                 last = b"".join(self._last)
-                self._log.write(b"\n[%d bytes of output are left out here]\n%s" % (self._left_out, last))
+                self._write(b"\n[%d bytes of output are left out here]\n%s" % (self._left_out, last))
+            if self._log_error:
+                self._write(b"\n[a part of the output is missing: %s]\n" % self._log_error.encode())
             self._log.close()
 
     def last_lines(self, count: int = 5, characters: int = 1000) -> str:
@@ -93,6 +100,11 @@ class Child:
         with self._lock:
             lines = [line.decode("utf-8", "replace").rstrip() for line in self._last]
         return "\n".join([line for line in lines if line][-count:])[-characters:]
+
+    def said(self) -> str:
+        """The last lines of its output, to follow a reason; "" where there are none."""
+        last = self.last_lines()
+        return f"; its last lines:\n{last}" if last else ""
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -124,21 +136,14 @@ class Child:
             return []
 
     def _read(self, stream: IO[bytes], is_stdout: bool) -> None:
-        rest = b""  # of a line that was cut, from where a score may begin: progress bars end no line
+        printed = self._printed if is_stdout else None
         with suppress(OSError, ValueError), stream:  # ValueError: closed meanwhile
             for line in iter(lambda: stream.readline(LINE_BYTES), b""):
-                if is_stdout and self._pattern is not None:
-                    text = rest + line
-                    goes_on = len(line) == LINE_BYTES and not line.endswith(b"\n")
-                    end = _last_break(text) if goes_on else len(text)
-                    self._find_scores(text[:end])
-                    rest = text[end:]
+                if printed is not None:
+                    printed.add(line)
                 self._keep(line)
-            self._find_scores(rest)
-
-    def _find_scores(self, text: bytes) -> None:
-        for match in self._pattern.finditer(text.decode("utf-8", "replace")) if self._pattern and text else ():
-            self.scores[match["name"]] = match["value"]
+        if printed is not None:
+            printed.end()
 
     def _keep(self, line: bytes) -> None:
         with self._lock:
@@ -148,8 +153,23 @@ class Child:
             kept = line[: self._room]
             self._room -= len(kept)
             self._left_out += len(line) - len(kept)
-            self._log.write(kept)
-            self._log.flush()
+            self._write(kept)
+
+    def _write(self, content: bytes) -> None:
+        """Append to the log. An error, such as a full disk, does not end the reading: the command would get SIGPIPE."""
+        try:
+            self._log.write(content)
+        except OSError as error:
+            self._log_error = error.strerror or str(error)
+
+
+def ending(code: int) -> str:
+    """How a command with this exit code other than 0 has ended, to follow its name."""
+    if code > 0:
+        return f"ended with exit code {code}"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"was ended by signal {-code}"
 
 
 def _last_break(text: bytes) -> int:

@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import shlex
 import shutil
-import signal
-import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ablate.study import InputError, Problem, RunResult, RunSpec
-from ablate.study.command_template import fill, fill_word
-from ablate.study.run_rules import RunSection, setting_values
+from ablate.study.run_rules import RunSection
 from ablate.study.runs import compared_split
 from ablate.trainers import child_process, provenance
 from ablate.trainers.child_process import POLL_S, Child
-from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
+from ablate.trainers.command_line import SCORES, command_line
+from ablate.trainers.context import OWN_FOLDER, Context
 from ablate.trainers.errors import RunFailed, Stopped
-from ablate.trainers.given_scores import curve_entry, is_position, named_scores, numbers_in, read_scores
+from ablate.trainers.given_scores import (
+    curve_entry,
+    is_position,
+    named_scores,
+    numbers_in,
+    pruned_scores,
+    read_scores,
+)
 from ablate.trainers.gpu import visible_gpu
-from ablate.trainers.progress_log import PROGRESS, ProgressLog
+from ablate.trainers.parameters import Counter, matched_setting
+from ablate.trainers.progress_log import PROGRESS, ProgressLog, log_alone
 from ablate.untrusted.wording import listing, shown
-
-SCORES = "scores.json"
 
 
 def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
     """Do the run. Raises RunFailed where the command fails or gives no scores, and Stopped."""
     section = RunSection.model_validate(dict(spec.settings["run"]))
     own, scores_file = folder / OWN_FOLDER, folder / SCORES
+    counter = Counter(context, folder / "count", context.log_file(spec), progress_log.safe_point)
+    matched, counted = counter.of_run(spec)
     own.mkdir(parents=True, exist_ok=True)
     _remove(scores_file)
     follower = _Progress(own / PROGRESS, context, progress_log, resumes=section.resumes)
     code = provenance.code_digest(spec.settings, context.study_dir)
-    words, environment = command_line(spec, context, own, scores_file)
+    words, environment = command_line(matched, context, own, scores_file)
     progress_log.log(f"command {shlex.join(words)}")
     cwd = context.study_dir / section.cwd
     with visible_gpu(context.device, context.work, progress_log.safe_point) as gpu:
@@ -49,15 +53,18 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
             exit_code = _follow(child, follower, progress_log, section.timeout_s)
         seconds = time.perf_counter() - started
     follower.update()
-    if exit_code != 0:
-        raise RunFailed(f"the command {_ending(exit_code)}{_said(child)}")
     scores: dict[str, float] = {}  # those in MLflow are read by the process that records the run
-    if section.scores != "mlflow":
+    if progress_log.pruned:  # also where the command had ended by then: a result must not depend on that
+        scores = pruned_scores(list(follower.history.values()))
+    elif exit_code != 0:
+        raise RunFailed(f"the command {child_process.ending(exit_code)}{child.said()}")
+    elif section.scores != "mlflow":
         given = numbers_in(child.scores) if section.pattern else _read(scores_file, child)
         scores = named_scores(given, context.metric_names, spec.phase, compared_split(spec.settings))
-    artifacts = None if spec.phase == "tune" else _artifacts(folder / "out", progress_log)
-    counts = {"count/epochs": float(len(follower.history))} if follower.history else {}
-    facts = {"source_digest": code, **provenance.machine(context.device, context.threads)}
+    artifacts = log_alone(progress_log.log_file, folder / "out") if spec.keeps_log else None
+    counts = counted | ({"count/epochs": float(len(follower.history))} if follower.history else {})
+    facts = {"source_digest": code, **matched_setting(spec, matched)}
+    facts |= provenance.machine(context.device, context.threads)
     timings = {"time/train_s": seconds, "time/total_s": seconds}
     return RunResult(spec.key, "FINISHED", scores | counts, list(follower.history.values()), timings, facts, artifacts)
 
@@ -67,40 +74,6 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
-
-
-def _artifacts(folder: Path, progress_log: ProgressLog) -> Path:
-    """The artifacts of a comparison run: its log. That of a tuning run may name test scores and is not stored."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    progress_log.save_log(folder)
-    return folder
-
-
-def command_line(spec: RunSpec, context: Context, own: Path, scores_file: Path) -> tuple[list[str], dict[str, str]]:
-    """The words of the command, every placeholder replaced, and its environment but for the choice of a GPU."""
-    section = spec.settings["run"]
-    values = setting_values(section) | {
-        "seed": spec.own_seed,
-        "out": str(scores_file.resolve()),
-        "dir": str(own.resolve()),
-        "device": context.device.partition(":")[0],
-        "threads": context.threads,
-        "phase": spec.phase,
-    }
-    words = fill(section["command"], values)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **dict.fromkeys(THREAD_VARIABLES, str(context.threads))}
-    environment.pop("CUDA_VISIBLE_DEVICES", None)
-    environment |= context.environment
-    environment |= {name: fill_word(text, values) for name, text in section.get("env", {}).items()}
-    return [_program(words[0], context.study_dir / section.get("cwd", "."), environment), *words[1:]], environment
-
-
-def _program(name: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """The path of a program; `python` is the interpreter that runs ablate. The name itself where there is none."""
-    if name == "python":
-        return sys.executable
-    return shutil.which(str(folder / name) if "/" in name else name, path=environment.get("PATH")) or name
 
 
 def check(spec: RunSpec, context: Context) -> list[Problem]:
@@ -159,6 +132,8 @@ class _Progress:
         self._log.heartbeat()
 
     def _add(self, line: bytes) -> None:
+        if self._log.pruned:
+            return
         with suppress(ValueError, RecursionError, OverflowError):
             values = json.loads(line)
             if isinstance(values, dict):
@@ -172,16 +147,22 @@ class _Progress:
 
 
 def _follow(child: Child, progress: _Progress, log: ProgressLog, timeout_s: float | None) -> int:
-    """Wait for the end of the command; returns its exit code. Raises Stopped, and RunFailed after `timeout_s`."""
+    """Wait for the end of the command, or end a trial that is pruned; returns its exit code.
+
+    Raises Stopped, and RunFailed after `timeout_s`.
+    """
     started = time.monotonic()
     while (code := child.wait(POLL_S)) is None:
         progress.update()
+        if log.pruned:
+            child.stop()
+            return 0
         if log.stop_requested():
             child.stop()
             raise Stopped  # whatever its exit code: scores of a training cut short would look like any others
         if timeout_s is not None and time.monotonic() - started > timeout_s:
             child.stop()
-            raise RunFailed(f"the command did not end within timeout_s = {timeout_s:g}{_said(child)}")
+            raise RunFailed(f"the command did not end within timeout_s = {timeout_s:g}{child.said()}")
     return code
 
 
@@ -189,17 +170,4 @@ def _read(scores_file: Path, child: Child) -> dict[str, Any]:
     try:
         return read_scores(scores_file)
     except RunFailed as error:
-        raise RunFailed(f"{error}{_said(child)}") from None
-
-
-def _ending(code: int) -> str:
-    if code > 0:
-        return f"ended with exit code {code}"
-    with suppress(ValueError):
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"was ended by signal {-code}"
-
-
-def _said(child: Child) -> str:
-    last = child.last_lines()
-    return f"; its last lines:\n{last}" if last else ""
+        raise RunFailed(f"{error}{child.said()}") from None

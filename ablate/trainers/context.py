@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ablate.study import Record, RunSpec
 from ablate.trainers.given_scores import MetricNames
+from ablate.trainers.progress_log import Prunes
 
 OWN_FOLDER = "dir"  # below a run's folder: what a command or a function keeps until its run is finished
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -19,6 +21,13 @@ class SentFunction:
 
     content: bytes  # as cloudpickle writes it
     source: str  # its text: the code of the runs
+
+
+class Pruning(Protocol):
+    """The rule by which one trial ends early; it travels to the process of the run."""
+
+    def start(self) -> Prunes:
+        """The rule at the beginning of the curve. An attempt that goes on from a checkpoint tells it every epoch."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Context:
     metric_names: MetricNames = field(default_factory=dict)  # of declared metrics
     function: SentFunction | None = None  # in place of the one that `settings.run.function` names
     environment: Mapping[str, str] = field(default_factory=dict)  # with which a script logs to its own MLflow run
+    pruning: Pruning | None = None  # of this run alone, a trial
+    counted: Mapping[str, int] = field(default_factory=dict)  # parameters that were counted before: see `parameters`
 
     def folder(self, run: RunSpec | Record) -> Path:
         return self.work / run.folder_name

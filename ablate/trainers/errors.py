@@ -26,6 +26,10 @@ class Stopped(Exception):
     """The run was asked to stop and stopped at a safe point. Running it again continues from there."""
 
 
+class Pruned(Exception):
+    """The trial has ended by `tuning.pruner`: what it has reported is its result."""
+
+
 class Unavailable(Exception):
     """The storage that a run writes to failed (full, read-only, not mounted), as `reason` says: the run did not."""
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ablate.study import InputError, Problem, RunResult, RunSpec, Split, components
-from ablate.study.run_rules import RunSection, run_settings
+from ablate.study.run_rules import RunSection, honoured_controls, run_settings
 from ablate.study.runs import compared_split
 from ablate.trainers import provenance
 from ablate.trainers.context import OWN_FOLDER, THREAD_VARIABLES, Context
 from ablate.trainers.errors import RunFailed, Stopped
-from ablate.trainers.function_run import Run, plain_number
-from ablate.trainers.given_scores import by_split, named_scores
+from ablate.trainers.function_run import EPOCHS, Reports, Run, plain_number
+from ablate.trainers.given_scores import by_split, named_scores, pruned_scores
+from ablate.trainers.parameters import Counter, matched_setting
 from ablate.trainers.progress_log import ProgressLog
 from ablate.untrusted.wording import shown
 
@@ -37,44 +38,51 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     source = context.function.source if context.function else ""
     code = provenance.code_digest(spec.settings, context.study_dir, source=source)
     split = compared_split(spec.settings)
-    run = _run_object(spec, context, folder, progress_log, split)
-    settings = copy.deepcopy(run_settings(spec.settings["run"]))
+    run, reports = _run_object(spec, context, folder, progress_log, split)
+    counter = Counter(context, folder / "count", context.log_file(spec), progress_log.safe_point)
+    matched, counted = counter.of_run(spec)
+    settings = copy.deepcopy(run_settings(matched.settings["run"])) | honoured_controls(spec.settings)
     started = time.perf_counter()
     with _in_folder(context.study_dir / section.cwd), _thread_variables(context.threads):
         seed_generators(run.seed, context.threads)  # for what the module draws when it is imported
         function = load(spec.settings["run"]["function"], context)
         torch_seeded = seed_generators(run.seed, context.threads)
         called = time.perf_counter()
-        given = _call(function, settings, run)
+        given = _call(function, settings, run, reports, progress_log)
     ended = time.perf_counter()
     if not torch_seeded and "torch" in sys.modules:
         progress_log.log(
             "torch was not seeded: it was imported after the function's module had been loaded; "
             "import it in the module, or call torch.manual_seed(run.seed)"
         )
-    flat, names = by_split(given, context.metric_names)
-    numbers = {name: plain_number(value) for name, value in flat.items()}
-    scores = named_scores(numbers, names, spec.phase, split)
-    history = run.history
-    counts = {"count/epochs": float(len(history))} if history else {}
+    history = reports.history
+    if progress_log.pruned:
+        scores = pruned_scores(history)
+    else:
+        flat, names = by_split(given, context.metric_names)
+        numbers = {name: plain_number(value) for name, value in flat.items()}
+        scores = named_scores(numbers, names, spec.phase, split)
+    counts = counted | ({"count/epochs": float(len(history))} if history else {})
     machine = provenance.environment if "torch" in sys.modules else provenance.machine
-    facts = {"source_digest": code, **machine(context.device, context.threads), **run.facts}
+    facts = {"source_digest": code, **matched_setting(spec, matched)}
+    facts |= {**machine(context.device, context.threads), **reports.facts}
     timings = {"time/train_s": ended - called, "time/total_s": ended - started}
     artifacts = None
-    if spec.phase != "tune":  # the log of a tuning run may name test scores
+    if spec.keeps_log:
         artifacts = folder / "out"
         progress_log.save_log(artifacts)
-    return RunResult(spec.key, "FINISHED", scores | counts | run.measured, history, timings, facts, artifacts)
+    return RunResult(spec.key, "FINISHED", scores | counts | reports.measured, history, timings, facts, artifacts)
 
 
-def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, split: Split) -> Run:
+def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog, split: Split) -> tuple[Run, Reports]:
     """What the function is given, with an empty folder for what it leaves and its own folder as it was."""
     own, out = folder / OWN_FOLDER, folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     for path in (own, out):
         path.mkdir(parents=True, exist_ok=True)
     section = spec.settings["run"]
-    return Run(
+    reports = Reports(own.resolve() / EPOCHS, out.resolve(), log, context.metric_names, spec.phase, split)
+    run = Run(
         seed=spec.own_seed,
         folder=own.resolve(),
         device=context.device,
@@ -82,11 +90,9 @@ def _run_object(spec: RunSpec, context: Context, folder: Path, log: ProgressLog,
         budget=section.get("budget"),
         phase=spec.phase,
         inputs=tuple(components.find_inputs(section, context.study_dir)),
-        _out=out.resolve(),
-        _log=log,
-        _metrics=context.metric_names,
-        _scored_split=split,
+        _reports=reports,
     )
+    return run, reports
 
 
 def load(path: str, context: Context) -> Callable[..., Any]:
@@ -137,13 +143,19 @@ def seed_generators(seed: int, threads: int) -> bool:
     return True
 
 
-def _call(function: Callable[..., Any], settings: Mapping[str, Any], run: Run) -> Any:
-    """The function's answer. Raises Stopped also where the function has caught it."""
-    with run.signs_of_life():
+def _call(
+    function: Callable[..., Any], settings: Mapping[str, Any], run: Run, reports: Reports, log: ProgressLog
+) -> Any:
+    """The function's answer; None of a pruned trial. Raises Stopped also where the function has caught it."""
+    with reports.signs_of_life():
         try:
             return function(settings, run)
+        except Exception:
+            if not log.pruned:  # what a function raises when it is ended need not be Pruned
+                raise
+            return None
         finally:
-            if run.stopped:
+            if reports.stopped:
                 raise Stopped
 
 

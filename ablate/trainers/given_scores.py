@@ -6,7 +6,7 @@ import json
 import math
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,11 @@ def named_scores(given: Mapping[str, Any], metrics: MetricNames, phase: Phase, s
         came = f"it gave {listing(map(shown, given))}" if given else "it gave none"
         raise RunFailed(f"{names} {listing(map(shown, missing))} did not come; {came}{_hint(missing, given)}")
     return scores
+
+
+def pruned_scores(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The scores of a trial that was ended early: those on validation of the last epoch of its curve."""
+    return {name: value for name, value in history[-1].items() if name.startswith("val/")}
 
 
 def by_split(given: Any, metrics: MetricNames) -> tuple[Mapping[str, Any], MetricNames]:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import shutil
 import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ablate.study import RunResult, RunSpec
-from ablate.study.runs import trainer_kind
+from ablate.study.runs import PRUNED, trainer_kind
 from ablate.trainers import print_capture
-from ablate.trainers.context import Context
+from ablate.trainers.context import OWN_FOLDER, Context
 from ablate.trainers.errors import RunFailed, Stopped, storage_failure
-from ablate.trainers.progress_log import OnEpoch, ProgressLog
+from ablate.trainers.progress_log import OnEpoch, ProgressLog, log_alone
 
 
 def execute(spec: RunSpec, context: Context, on_epoch: OnEpoch | None = None) -> RunResult:
@@ -41,7 +41,8 @@ def execute(spec: RunSpec, context: Context, on_epoch: OnEpoch | None = None) ->
 
 def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunResult:
     folder, log_file = context.folder(spec), context.log_file(spec)
-    progress_log = ProgressLog(log_file, folder, context.stop_file, on_epoch)
+    prunes = context.pruning.start() if context.pruning else None
+    progress_log = ProgressLog(log_file, folder, context.stop_file, on_epoch, prunes)
     progress_log.log(f"{spec.study} {spec.name} key {spec.key} settings {json.dumps(dict(spec.settings))}")
     with _output_to(log_file):
         try:
@@ -53,8 +54,12 @@ def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunRe
             if _is_ctrl_c(error) or storage_failure(error, (context.work, context.logs)):
                 raise
             progress_log.log(traceback.format_exc())
-            return _failed(spec, error, progress_log, folder / "out")
+            reason = _reason(error, spec, folder)
+            artifacts = log_alone(log_file, folder / "out") if spec.keeps_log else None
+            return RunResult(spec.key, "FAILED", error=reason, artifacts=artifacts)
         progress_log.log(result.status)
+        if progress_log.pruned:
+            return replace(result, provenance={**result.provenance, PRUNED: progress_log.pruned})
         return result
 
 
@@ -75,14 +80,15 @@ def _is_ctrl_c(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and default_handler and in_main_thread
 
 
-def _failed(spec: RunSpec, error: BaseException, progress_log: ProgressLog, out: Path) -> RunResult:
-    reason = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    if spec.phase == "tune" and trainer_kind(spec.settings) != "built-in":
-        return RunResult(spec.key, "FAILED", error=reason)  # its output may name test scores
-    progress_log.save_log(out)
-    return RunResult(spec.key, "FAILED", error=reason, artifacts=out)
+def _reason(error: BaseException, spec: RunSpec, folder: Path) -> str:
+    """Why the run failed, in words."""
+    if isinstance(error, RunFailed):
+        return str(error)
+    made = {"command": (OWN_FOLDER,), "function": (OWN_FOLDER, "out")}.get(trainer_kind(spec.settings), ())
+    gone = [name for name in made if not (folder / name).is_dir()]  # reports make the folder itself again
+    if isinstance(error, FileNotFoundError) and gone:
+        return f"the run's own folder was deleted before the run had ended: {folder}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _trainer(spec: RunSpec) -> Callable[[RunSpec, Context, Path, ProgressLog], RunResult]:

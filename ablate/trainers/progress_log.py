@@ -19,18 +19,28 @@ PROGRESS, WORKER = "progress.jsonl", "worker.json"
 LOG = "run.log"  # the last artifact that a run writes: where it exists, all of them do
 
 OnEpoch = Callable[[Mapping[str, float]], None]
+Prunes = Callable[[Mapping[str, float]], bool]  # told every epoch, in order: whether the trial ends with it
 
 
 class ProgressLog:
     """A run's log file and, in its `folder`, `progress.jsonl` (a line per epoch) and `worker.json`.
 
     `worker.json` holds the process id, host and start time. The modification time of `progress.jsonl` is the run's
-    heartbeat. Methods raise OSError where a file cannot be written.
+    heartbeat. Methods raise OSError where a file cannot be written. Once `prunes` has said so after an epoch, the trial
+    is `pruned`: it ends there, and its trainer reports no further epoch.
     """
 
-    def __init__(self, log_file: Path, folder: Path, stop_file: Path, on_epoch: OnEpoch | None = None) -> None:
+    def __init__(
+        self,
+        log_file: Path,
+        folder: Path,
+        stop_file: Path,
+        on_epoch: OnEpoch | None = None,
+        prunes: Prunes | None = None,
+    ) -> None:
         self.log_file, self.progress_file = log_file, folder / PROGRESS
-        self.stop_file, self.on_epoch = stop_file, on_epoch
+        self.stop_file, self.on_epoch, self._prunes = stop_file, on_epoch, prunes
+        self.pruned = ""  # after which epoch the trial was pruned, in words
         for path in (log_file, self.progress_file):
             path.parent.mkdir(parents=True, exist_ok=True)
         self.progress_file.write_text("", encoding="utf-8")
@@ -48,6 +58,9 @@ class ProgressLog:
         if self.on_epoch:
             self.on_epoch(entry)
         self.log("  ".join(f"{name} {value:.4g}" for name, value in entry.items()))
+        if self._prunes is not None and not self.pruned and self._prunes(entry):
+            self.pruned = f"after epoch {entry['epoch']:g}"
+            self.log(f"pruned {self.pruned}")
 
     def save_log(self, folder: Path) -> None:
         """Copy the log, with all that was printed so far, into a folder of artifacts: it is the last of them."""
@@ -67,3 +80,12 @@ class ProgressLog:
     def stop_requested(self) -> bool:
         """Whether the run is to stop at its next safe point."""
         return self.stop_file.exists()
+
+
+def log_alone(log_file: Path, folder: Path) -> Path:
+    """The folder of a run's artifacts with nothing in it but the run's log. Raises OSError."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    print_capture.flush()
+    shutil.copy(log_file, folder / LOG)
+    return folder

@@ -17,7 +17,7 @@ from typing import Any
 from ablate.study import digest, trust
 from ablate.study.data_digests import file_digest
 from ablate.study.distribution import DISTRIBUTION
-from ablate.study.runs import DEFAULT_CODE, code_sources, trainer_kind
+from ablate.study.runs import DEFAULT_CODE, code_sources, is_matched, trainer_kind
 from ablate.trainers.imported_code import NO_SOURCE, Finder, Source, follow_imports, read_source
 
 DIFF_LIMIT = 1_000_000  # characters of uncommitted changes; a longer diff is cut and says so
@@ -112,7 +112,8 @@ def _command_digest(settings: Mapping[str, Any], study_dir: Path) -> str:
     if "code" not in section and not _is_inside_folder(cwd, study_dir) and cwd not in (Path(cwd.anchor), Path.home()):
         others = _matching(DEFAULT_CODE, cwd)
     known = {file.resolve() for file in names.values()}
-    others |= dict(_named_files(section["command"], cwd))
+    for words in (section["command"], *([section["parameters"]] if is_matched(settings) else [])):
+        others |= dict(_named_files(words, cwd))
     outside = {f"cwd/{name}": file for name, file in others.items() if file.resolve() not in known}
     identity = [[name, file_digest(file)] for name, file in sorted((names | outside).items())]
     return f"{COMMAND_VERSION if outside else VERSION}:{digest(identity)[:16]}"
@@ -140,8 +141,8 @@ def _is_inside_folder(folder: Path, other: Path) -> bool:
 
 
 def _is_no_code(part: str) -> bool:
-    """Whether a folder or file of this name holds no code of the user's: hidden, installed or written by ablate."""
-    return part.startswith(".") or part in ("mlruns", "reports", "__pycache__", "site-packages")
+    """Whether a folder or file of this name holds no code of the user's: it is hidden, or written by a tool."""
+    return part.startswith(".") or part in ("mlruns", "reports", "__pycache__", "site-packages", "dask-scratch-space")
 
 
 def source_digest(components: Iterable[str], study_dir: Path, *, with_loop: bool = True) -> str:

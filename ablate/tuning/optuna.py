@@ -51,13 +51,15 @@ def propose(
     defaults: Mapping[str, Scalar] | None,
     index: int | None = None,
     sequence: int | None = None,
+    pruned: Mapping[int, tuple[int, float]] | None = None,
 ) -> dict[str, Scalar]:
     """The values of trial `index` (from 0; default: the next), path → value, without entries whose `when` fails.
 
     A pure function of its arguments. With `defaults`, the settings as written, trial 0 has these values if they lie in
     the space. `tpe` and `random` draw from `seed`, which should differ from trial to trial (`tuning_seed`). `qmc` takes
     point `index` of a scrambled Sobol sequence that depends only on the space and on `sequence`, so that every arm is
-    tried at the same points and no trial depends on another's result. `finished`: the trials so far, in order.
+    tried at the same points and no trial depends on another's result. `finished`: the trials so far, in order; of those
+    that were `pruned`, by position, the last epoch and its score.
     """
     index = len(finished) if index is None else index
     written = None if defaults is None else _as_written(space, defaults)
@@ -66,8 +68,8 @@ def propose(
     if sampler == "qmc":
         return _quasi_random(space, index, sequence)
     optuna_study = _optuna_study(_sampler(sampler, seed, total), direction)
-    for values, value in finished:
-        optuna_study.add_trial(_frozen(space, values, value, {}))
+    for position, (values, value) in enumerate(finished):
+        optuna_study.add_trial(_frozen(space, values, value, {}, (pruned or {}).get(position)))
     trial = optuna_study.ask()
     return _values(space, lambda path: _suggested(trial, path, space[path]))
 
@@ -139,12 +141,24 @@ def _distribution(entry: Entry) -> BaseDistribution:
     return FloatDistribution(entry.low, entry.high, log=entry.log)
 
 
+def pruned_at(outcome: TrialOutcome, metric: str) -> tuple[int, float]:
+    """The last epoch of a pruned trial, and its score."""
+    record = next(record for record in outcome.records if record is not None)
+    return int(record.scores.get("count/epochs", 0)), record.scores.get(metric, math.nan)
+
+
 def _frozen(
-    space: Mapping[str, Entry], values: Mapping[str, Scalar], value: float | None, attributes: Mapping[str, Any]
+    space: Mapping[str, Entry],
+    values: Mapping[str, Scalar],
+    value: float | None,
+    attributes: Mapping[str, Any],
+    pruned: tuple[int, float] | None = None,
 ) -> FrozenTrial:
+    without = TrialState.FAIL if pruned is None else TrialState.PRUNED
     return optuna.trial.create_trial(
-        state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+        state=without if value is None else TrialState.COMPLETE,
         value=value,
+        intermediate_values=None if pruned is None else dict([pruned]),
         params=dict(values),
         distributions={path: _distribution(space[path]) for path in values},
         user_attrs=dict(attributes),
@@ -216,6 +230,7 @@ def _tuning_trials(study: Study, outcomes: Iterable[TrialOutcome]) -> list[Froze
             outcome.value,
             # With the index, because the runs of trials with equal values have equal keys.
             {KEY: f"{outcome.index} {digest([spec.key for spec in outcome.specs])[:16]}", "trial": outcome.index},
+            pruned_at(outcome, study.tuning.metric) if outcome.pruned else None,
         )
         for outcome in outcomes
         if outcome.done

@@ -68,6 +68,12 @@ def chosen(source: str, names: Sequence[str], needed: Collection[str], optional:
     return wanted
 
 
+def check_extent(source: str, rows: int, columns: int) -> None:
+    """Raise InputError for more values than are read."""
+    if not 0 <= rows * columns <= MOST_VALUES:
+        raise InputError(Problem(source, "", f"must hold at most {MOST_VALUES:,} values", f"{rows:,} rows"))
+
+
 def _read_csv(file: Path, needed: Collection[str], optional: Collection[str]) -> Table:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:  # Excel writes a byte order mark
@@ -86,8 +92,7 @@ def _read_csv(file: Path, needed: Collection[str], optional: Collection[str]) ->
                 lines.append(reader.line_num)
                 for column, position in zip(columns, positions, strict=True):
                     column.append(row[position])
-                if len(lines) * len(names) > MOST_VALUES:
-                    raise InputError(Problem(str(file), "", f"must hold at most {MOST_VALUES:,} values"))
+                check_extent(str(file), len(lines), len(names))
     except UnicodeDecodeError as error:
         raise InputError(Problem(str(file), "", f"is no text: byte {error.start} is not UTF-8", "", WRITE)) from None
     except csv.Error as error:
@@ -118,8 +123,7 @@ def _read_parquet(file: Path, needed: Collection[str], optional: Collection[str]
                 raise ValueError(f"announces {len(names):,} columns")
             wanted = chosen(str(file), names, needed, optional)
             count = table.metadata.num_rows
-            if not 0 <= count * len(wanted) <= MOST_VALUES:
-                raise ValueError(f"announces {count:,} rows")
+            check_extent(str(file), count, len(wanted))
             groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
             if sum(group.total_byte_size for group in groups) > 8 * MOST_BYTES:
                 raise ValueError("unpacks to more bytes than allowed")

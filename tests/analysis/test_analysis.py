@@ -30,8 +30,8 @@ LOWER = dict(zip(range(1, 6), (6.5, 6.8, 6.65, 6.75, 6.65), strict=True))
 def test_without_hypotheses_everything_is_exploratory() -> None:
     analysis = analysis_of({"existing": EXISTING, "hybrid": BETTER})
     assert analysis.answers == (
-        "Exploratory, no hypothesis was declared: Hybrid has a lower azimuth error than Existing only by 0.45° "
-        "(95 % interval 0.33° to 0.57°, 3 seeds), at +4.8M parameters.",
+        "Exploratory, no hypothesis was declared: “Hybrid” has a lower azimuth error than “Existing only” by 0.45° "
+        "(6.65° against 7.10°, 95 % interval 0.33° to 0.57°, 3 seeds), at +4.8M parameters.",
     )
     (comparison,) = analysis.comparisons
     assert not analysis.declared
@@ -45,17 +45,19 @@ def test_without_hypotheses_everything_is_exploratory() -> None:
     [
         (
             {"elepose": {1: 8.05, 2: 8.3, 3: 8.25}},
-            "ElePose only is worse than Existing only in azimuth error by 1.10° (95 %",
+            "“ElePose only” is worse than “Existing only” in azimuth error by 1.10° (8.20° against 7.10°, 95 % ",
         ),
         (
             {"hybrid": {1: 7.2, 2: 6.9, 3: 7.1}},
-            "No difference between Hybrid and Existing only could be shown in azimuth error (−0.03°, 95 % interval ",
+            "the interval of the difference between “Hybrid” and “Existing only” includes 0 in azimuth error "
+            "(7.07° against 7.10°, 0.03° better, 95 % interval from ",
         ),
         (
             {"hybrid": {1: 6.5}},
-            "Nothing can be shown about Hybrid and Existing only (azimuth error −0.500°, 1 seed, no interval)",
+            "nothing can be shown about “Hybrid” and “Existing only” (azimuth error 6.50° against 7.00°, 0.500° "
+            "better, 1 seed, no interval)",
         ),
-        ({"hybrid": {}}, "There is no answer yet, for Hybrid and Existing only have no finished seed in common"),
+        ({"hybrid": {}}, "there is no answer yet, for “Hybrid” and “Existing only” have no finished seed in common"),
         ({}, "nothing to compare"),
     ],
 )
@@ -69,10 +71,18 @@ def test_the_exploratory_answer_in_words(arms: Mapping[str, Mapping[int, float]]
 @pytest.mark.parametrize(
     ("margin", "verdict", "words"),
     [
-        (0.0, "supported", "it is supported that Hybrid improves on Existing only in azimuth error"),
-        (0.3, "supported", "it is supported that Hybrid improves on Existing only by more than 0.3° in azimuth error"),
-        (0.7, "refuted", "it is refuted that Hybrid improves on Existing only by more than 0.7° in azimuth error"),
-        (0.45, "inconclusive", "it stays open whether Hybrid improves on Existing only by more than 0.45° in azimuth"),
+        (0.0, "supported", "it is supported that “Hybrid” improves on “Existing only” in azimuth error"),
+        (
+            0.3,
+            "supported",
+            "it is supported that “Hybrid” improves on “Existing only” by more than 0.3° in azimuth error",
+        ),
+        (0.7, "refuted", "it is refuted that “Hybrid” improves on “Existing only” by more than 0.7° in azimuth error"),
+        (
+            0.45,
+            "inconclusive",
+            "it stays open whether “Hybrid” improves on “Existing only” by more than 0.45° in azimuth",
+        ),
     ],
 )
 def test_a_declared_hypothesis_gets_a_verdict(margin: float, verdict: str, words: str) -> None:
@@ -82,7 +92,10 @@ def test_a_declared_hypothesis_gets_a_verdict(margin: float, verdict: str, words
     assert (comparison.arm, comparison.verdict, comparison.margin) == ("hybrid", verdict, margin)
     assert analysis.focus == ("existing", "hybrid")
     assert analysis.answers[0].startswith(f"For these untuned settings and this data, {words}")
-    assert "(measured 0.480° better, 95 % interval 0.409° to 0.551°, 5 seeds), at +4.8M par" in analysis.answers[0]
+    assert (
+        "(6.67° against 7.15°, 0.480° better, 95 % interval 0.409° to 0.551°, 5 seeds), at +4.8M par"
+        in analysis.answers[0]
+    )
     assert comparison.judgement is not None
     sides = comparison.judgement.p_supported, comparison.judgement.p_refuted
     assert comparison.p_adjusted == {"supported": sides[0], "refuted": sides[1]}.get(verdict, min(filter(None, sides)))
@@ -91,7 +104,7 @@ def test_a_declared_hypothesis_gets_a_verdict(margin: float, verdict: str, words
 def test_a_worse_arm_refutes_and_the_measured_way_is_told() -> None:
     analysis = analysis_of({"existing": LOWER, "hybrid": FIVE}, hypotheses=[asked()])
     assert analysis.comparisons[0].verdict == "refuted"
-    assert "(measured 0.480° worse, 95 % interval 0.409° to 0.551°, 5 seeds)" in analysis.answers[0]
+    assert "(7.15° against 6.67°, 0.480° worse, 95 % interval 0.409° to 0.551°, 5 seeds)" in analysis.answers[0]
 
 
 def test_hypotheses_of_one_pair_share_a_sentence_and_all_are_one_family() -> None:
@@ -102,7 +115,10 @@ def test_hypotheses_of_one_pair_share_a_sentence_and_all_are_one_family() -> Non
     assert [c.verdict for c in analysis.comparisons] == ["supported", "refuted", "supported"]
     assert [c.family for c in analysis.comparisons] == [3, 3, 3]
     assert len(analysis.answers) == 2
-    assert "; it is refuted that it improves by more than 0.3 % in accuracy (measured 0.000 %, " in analysis.answers[0]
+    assert (
+        "; it is refuted that it improves by more than 0.3 % in accuracy (60.000 % against 60.000 %, 0.000 %, "
+        in analysis.answers[0]
+    )
 
 
 def test_no_verdict_below_five_seeds_and_the_reason_is_told() -> None:
@@ -111,7 +127,7 @@ def test_no_verdict_below_five_seeds_and_the_reason_is_told() -> None:
     assert analysis.comparisons[0].verdict == "no verdict"
     assert analysis.comparisons[0].p_adjusted is None
     assert analysis.answers[0].startswith(
-        "For these untuned settings and this data, there is no verdict on whether Hybrid improves on Existing only"
+        "For these untuned settings and this data, there is no verdict on whether “Hybrid” improves on “Existing only”"
     )
     assert "4 paired seeds: a verdict needs at least 5; without seed 5)" in analysis.answers[0]
     never = analysis_of({"existing": FIVE, "hybrid": {}}, hypotheses=[asked()])
@@ -132,7 +148,10 @@ def test_differences_without_variation_give_neither_p_nor_verdict() -> None:
     assert (judged.comparisons[0].verdict, judged.comparisons[0].effect.p) == ("no verdict", None)
     assert "without variation there is no test" in judged.answers[0]
     seen = analysis_of({"existing": FIVE, "hybrid": same})
-    assert "(azimuth error −0.500°, the same at 5 seeds, no spread to judge it by)" in seen.answers[0]
+    assert (
+        "(azimuth error 6.65° against 7.15°, 0.500° better, the same at 5 seeds, no spread to judge it by)"
+        in seen.answers[0]
+    )
 
 
 def test_splits_that_every_seed_redraws_widen_every_interval() -> None:
@@ -169,10 +188,10 @@ def test_the_matrix_has_yardsticks_last_and_the_differences(analysed: tuple[tabl
 
 def test_arms_behind_a_yardstick_are_named(analysed: tuple[tables.Results, Analysis]) -> None:
     # torso frame 11.4° and 5.9° against ElePose's 15.2° and 6.3°; the others are better in both
-    assert analysed[1].behind == (
-        "Torso frame does as well as or better than ElePose only in azimuth error.",
-        "Torso frame does as well as or better than ElePose only in elevation error.",
-    )
+    first, second = analysed[1].behind
+    assert first.startswith("Worse than “Torso frame” in azimuth error: “ElePose only” (")
+    assert second.startswith("Not shown to be better than “Torso frame” in elevation error: “ElePose only” (")
+    assert "worse, 95 % interval from " in second  # two seeds: the interval includes 0
 
 
 def test_the_parameter_table(analysed: tuple[tables.Results, Analysis]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,19 @@ def test_one_tuning_is_a_lottery_and_a_tuning_for_every_seed_is_none(pipeline: A
         assert low <= cells[7, 3].false_claims <= high
         assert cells[20, 3].false_claims >= (0.35 if low else 0.0)  # more seeds sharpen the estimate of a lottery
         assert next(iter(pipeline.simulate(ways[name], 1.0, 400))) == cells[5, 1]
+
+
+def test_the_default_holds_its_gates_at_every_curvature_and_one_tuning_of_an_arm_does_not(pipeline: Any) -> None:
+    ways = {way.name: way for way in pipeline.WAYS}
+    for curvature in pipeline.CURVATURES:
+        cells = list(pipeline.simulate(ways["seed: 3 points"], curvature, 400))
+        assert {(cell.seeds, cell.hypotheses) for cell in cells} == {
+            (s, h) for s in (5, 7, 10, 20) for h in (1, 3, 6, 12)
+        }
+        assert not [cell.failures for cell in cells if cell.failures]
+    once = ways["arm: 4 points"]
+    cells = list(pipeline.simulate(once, 1.0, 400))
+    assert all(list(pipeline.gates(replace(once, gated=True), c.false_claims, c.coverage, c.studies)) for c in cells)
 
 
 def test_a_finite_budget_loses_less_with_more_trials(pipeline: Any) -> None:

@@ -35,7 +35,7 @@ def test_unequal_use_of_the_tuning_budget_is_told(tmp_path: Path) -> None:
     failed = toy.trial_spec("hybrid", 1)
     store.finish(store.start(failed), failed, RunResult(failed.key, "FAILED", error="no"))
     (warning,) = warnings(tables.load(store, "toy"))
-    assert warning == "The tuning budgets were not alike (trials finished: Existing only 2, Hybrid 1)."
+    assert warning == "The tuning budgets were not alike (trials finished: “Existing only” 2, “Hybrid” 1)."
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_tuned_values_at_the_edge_are_told() -> None:
     (warning,) = warnings(tables.load(store, "toy"))
     assert warning == (
         "Tuned values at the edge of their space, where a better one may lie beyond: "
-        "training.learning_rate = 0.00295 of Hybrid at the upper end 0.003."
+        "training.learning_rate = 0.00295 of “Hybrid” at the upper end 0.003."
     )
 
 
@@ -80,8 +80,8 @@ def test_runs_of_the_same_components_made_by_different_code_are_told() -> None:
     results.provenance["hybrid", 2]["source_digest"] = "b2"  # type: ignore[index]
     warning = next(text for text in warnings(results) if "code" in text)
     assert warning.startswith(
-        "Runs of the same components were made by different code (a1: Existing only seeds 1, 2, 3, 4, 5, Hybrid seeds "
-        "1, 3, 4, 5; b2: Hybrid seed 2)"
+        "Runs of the same components were made by different code (a1: “Existing only” seeds 1, 2, 3, 4, 5, “Hybrid” "
+        "seeds 1, 3, 4, 5; b2: “Hybrid” seed 2)"
     )
 
 

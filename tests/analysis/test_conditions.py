@@ -51,6 +51,26 @@ def test_periodic_bins_are_centred_on_zero() -> None:
     assert bins.centres == (0.0, 90.0, 180.0, 270.0)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "bins", "labels"),
+    [
+        (8, 17, 5, ("8 to 9", "10 to 11", "12 to 13", "14 to 15", "16 to 17")),
+        (0, 17, 6, ("0 to 4", "5 to 9", "10 to 14", "15 to 17")),
+        (3, 12, 9, ("3", "4 to 5", "6 to 7", "8 to 9", "10 to 11", "12")),
+    ],
+)
+def test_bins_of_whole_numbers_are_named_by_those_they_hold(
+    low: int, high: int, bins: int, labels: tuple[str, ...]
+) -> None:
+    counts = np.arange(low, high + 1).astype(float)
+    made = make_bins(counts, Condition(bins=bins))
+    assert made.labels == labels
+    for count, index in zip(counts, made.index_of(counts), strict=True):
+        first, _, last = labels[index].partition(" to ")
+        assert int(first) <= count <= int(last or first)
+    assert make_bins(counts + 0.5, Condition(bins=5)).labels != made.labels  # not whole: the edges are shared
+
+
 def test_straight_bins_have_round_edges_and_hold_every_value() -> None:
     values = np.linspace(-34.2, 57.9, 500)
     bins = make_bins(values, Condition(bins=5))

@@ -13,6 +13,9 @@ from ablate.analysis.design import DesignEffects, design_effects, shapley
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
 from ablate.planning.plan import compare_spec
+from ablate.report.figures import Pictures
+from ablate.report.markdown import render
+from ablate.report.outline import outline
 from ablate.report.tidy import document as report_json
 from ablate.study import RunResult, Study
 from ablate.study.design import expand_design
@@ -22,12 +25,15 @@ SEEDS = (1, 2, 3, 4, 5, 6)
 Score = Callable[[Sequence[str], int], float]
 
 
-def results(kind: str, score: Score, parts: str = "ab", skip: Sequence[tuple[str, int]] = ()) -> Results:
+def results(
+    kind: str, score: Score, parts: str = "ab", skip: Sequence[tuple[str, int]] = (), arms: int | None = None
+) -> Results:
     """The study with every run finished but those in `skip`; `score` of the parts that an arm has, and the seed."""
     settings = {"command": ["x", "{out}"], **dict.fromkeys(parts, False)}
     raw = {
         "name": "parts", "question": "Which parts help?", "seeds": list(SEEDS), "settings": {"run": settings},
-        "metric": {"loss": {"direction": "lower"}}, kind: {"parts": {p: {"set": {f"run.{p}": True}} for p in parts}},
+        "metric": {"loss": {"direction": "lower"}},
+        kind: {"parts": {p: {"set": {f"run.{p}": True}} for p in parts}, "arms": arms},
     }  # fmt: skip
     study = expand_design(Study.model_validate(raw))
     stored = {"study": study.model_dump(mode="json"), "metrics": {"loss": {"label": "loss"}}}
@@ -133,3 +139,74 @@ def test_the_json_has_the_design_only_where_there_is_one() -> None:
     assert len(whole.answers) == 2  # the design answers in place of the exploratory comparisons
     without = {k: v for k, v in json.loads(report_json(whole)).items() if k != "design"}
     assert json.loads(report_json(replace(whole, design=()))) == without
+
+
+def of_six(parts: Sequence[str], seed: int) -> float:
+    """a lowers the score by 4, b by 2, and a and b together by 3 more."""
+    both = {"a", "b"} <= set(parts)
+    return 10.0 + seed - 4.0 * ("a" in parts) - 2.0 * ("b" in parts) - 3.0 * both + jitter(seed) * len(parts)
+
+
+def test_a_fraction_of_resolution_4_gives_main_effects_and_sums_of_interactions() -> None:
+    found = only(design_effects(results("factorial", of_six, "abcdef", arms=16)))
+    assert (found.arms, found.resolution) == (16, 4)
+    noise = sum(map(jitter, SEEDS)) / len(SEEDS)
+    expected = [-5.5, -3.5, 0, 0, 0, 0]  # a's: −4 without b, −7 with it
+    assert [p.effect.difference.mean for p in found.parts] == pytest.approx([e + noise for e in expected])
+    assert {p.shapley for p in found.parts} == {None}
+    assert {p.aliases for p in found.parts} == {()}
+    pair = next(each for each in found.interactions if each.parts == ("a", "b"))
+    assert pair.name == "a × b + c × e"  # e is there where an odd number of a, b and c is
+    assert pair.effect.difference.mean == pytest.approx(-3)
+    assert [len(each.aliases) for each in found.interactions] == [1, 1, 1, 2, 1, 1, 1]
+
+
+def test_a_fraction_of_resolution_5_or_more_tells_interactions_apart() -> None:
+    found = only(design_effects(results("factorial", of_six, "abcdef", arms=32)))
+    assert (found.resolution, len(found.interactions)) == (6, 15)
+    pair = next(each for each in found.interactions if each.parts == ("a", "b"))
+    assert pair.effect.difference.mean == pytest.approx(-3)
+    noise = sum(map(jitter, SEEDS)) / len(SEEDS)
+    assert [e.difference.mean for e in pair.with_other] == pytest.approx([-7 + noise, -5 + noise])
+
+
+def test_a_fraction_of_resolution_3_says_what_main_effects_share_their_numbers_with() -> None:
+    found = only(design_effects(results("factorial", of_six, "abcdef", arms=8)))
+    assert found.resolution == 3
+    d = found.parts[3]
+    assert d.aliases == (("a", "b"), ("e", "f"))
+    assert d.effect.difference.mean == pytest.approx(-1.5 * -1 + sum(map(jitter, SEEDS)) / len(SEEDS))
+    text = markdown("factorial", of_six, "abcdef", 8)
+    assert "8 of the 64 arms of the factorial, a fraction of resolution III: main effects share their numbers" in text
+    assert "| Shares its number with |" in text
+    assert "Shapley value |" not in text
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        (16, "resolution IV: main effects share their numbers with interactions of three"),
+        (32, "resolution VI: main effects and interactions of two"),
+    ],
+)
+def test_the_report_names_the_resolution(arms: int, said: str) -> None:
+    text = markdown("factorial", of_six, "abcdef", arms)
+    assert said in text
+    assert "Shares its number with" not in text
+
+
+def test_a_sum_of_interactions_is_told_as_such() -> None:
+    def varied(parts: Sequence[str], seed: int) -> float:
+        return of_six(parts, seed) + 0.2 * jitter(seed) * ({"a", "b"} <= set(parts))
+
+    answers = only(design_effects(results("factorial", varied, "abcdef", arms=16))).answers
+    told = [text for text in answers if "fraction cannot tell" in text]
+    assert len(told) == 1
+    assert "the sum of the interactions “a” × “b” + “c” × “e” is shown" in told[0]
+    whole = only(design_effects(results("factorial", varied, "abcdef", arms=32))).answers
+    assert not any("cannot tell" in text for text in whole)
+
+
+def markdown(kind: str, score: Score, parts: str, arms: int | None = None) -> str:
+    found = results(kind, score, parts, arms=arms)
+    return render(outline(analyse(found), found, Pictures()))

@@ -42,7 +42,7 @@ def test_unlike_runs_are_told() -> None:
     (table,) = external_tables(load(SCORES, arms=ARMS, other=other))
     assert [row.arm for row in table.rows] == ["existing", "hybrid"]
     assert table.note == (
-        "not scored: Constant; from 2 to 5 runs an arm: differences are over the seeds that both arms have; "
+        "not scored: “Constant”; from 2 to 5 runs an arm: differences are over the seeds that both arms have; "
         "runs were scored on 100 to 120 examples: not all on the same"
     )
 

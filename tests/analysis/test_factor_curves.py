@@ -58,11 +58,12 @@ def test_the_change_of_the_difference_is_paired_by_seed() -> None:
 def test_the_answer_in_words() -> None:
     answer = curve_of().answer
     assert answer.startswith(
-        "Exploratory, every interval by itself: Along detector noise, in azimuth error, Hybrid is better than Existing "
-        "only at 1.0 and 4.0, shows no difference to it at 0.25; from 0.25 to 4.0 the difference goes from 0.000° to "
-        "−0.500°, a change of −0.500°, 95 % interval −0.5"
+        "Exploratory, every interval by itself. Along detector noise, in azimuth error, “Hybrid” is better than "
+        "“Existing only” at 1.0 (0.300° better) and 4.0 (0.500° better); is neither shown to be better nor worse than "
+        "it at 0.25 (0.000°, the interval from 0.046° better to 0.046° worse includes 0). From 0.25 to 4.0 the "
+        "difference goes from 0.000° to 0.500° better: 0.500° better, 95 % interval 0.441° to 0.559°, 5 seeds"
     )
-    assert "is not shown" not in answer
+    assert "no change" not in answer
 
 
 def test_the_curve_is_the_answer_and_the_matrix_stays_whole() -> None:
@@ -78,7 +79,9 @@ def test_the_curve_is_the_answer_and_the_matrix_stays_whole() -> None:
 def test_a_declared_hypothesis_comes_first() -> None:
     claim = asked(0.1, "hybrid@4.0", "existing@4.0")
     analysis = analyse(load(**sweep(hypotheses=[claim])))
-    assert "it is supported that Hybrid @ 4.0 improves on Existing only @ 4.0 by more than 0.1°" in analysis.answers[0]
+    assert (
+        "it is supported that “Hybrid @ 4.0” improves on “Existing only @ 4.0” by more than 0.1°" in analysis.answers[0]
+    )
     assert analysis.answers[1] == analysis.factor[0].answer
 
 
@@ -107,14 +110,17 @@ def test_a_level_that_has_not_run_is_a_gap() -> None:
     arguments["scores"]["hybrid@4.0"] = {}
     (curve,) = factor_curves(load(**arguments))
     assert curve.series[1].effects[2].difference.n == 0
-    assert "has no interval against it at 4.0" in curve.answer
-    assert "from 0.25 to 4.0" not in curve.answer
+    assert "has no interval against it at 4.0 (no seed has both runs)" in curve.answer
+    assert "From 0.25 to 4.0" not in curve.answer
 
 
 def test_one_seed_along_a_factor_claims_nothing() -> None:
     arguments = sweep()
     arguments["scores"] = {arm: {1: by_seed[1]} for arm, by_seed in arguments["scores"].items()}
     (curve,) = factor_curves(load(**arguments))
-    assert "Hybrid has no interval against Existing only at every level" in curve.answer
-    assert "1 seed, no interval: that it changes is not shown" in curve.answer
+    assert (
+        "“Hybrid” has no interval against “Existing only” at 0.25 (0.050° better, 1 seed, no interval), 1.0"
+        in curve.answer
+    )
+    assert "0.480° better, 1 seed, no interval." in curve.answer
     assert curve.metric.name == AZIMUTH

@@ -23,8 +23,30 @@ def test_failures_are_tested_and_count_as_the_worst() -> None:
     )
     (text,) = failure_warnings(some, compare(some))
     p = stats.boschloo_exact([[3, 0], [4, 7]]).pvalue
-    assert f"Hybrid in 3 of 7 and Existing only in 0 of 7 (Boschloo's exact test, p = {p:.3f})" in text
-    assert "Hybrid is better in the median of 7 seeds in azimuth error (signed-rank p = 0." in text
+    assert f"“Hybrid” in 3 of 7 and “Existing only” in 0 of 7 (Boschloo's exact test, p = {p:.3f})" in text
+    assert (
+        "the median of 7 seeds is in favour of “Hybrid” in azimuth error; the signed-rank test does not show a diff"
+        in text
+    )
+
+
+@pytest.mark.parametrize("diverged", [float("inf"), float("nan")])
+def test_scores_that_are_no_finite_number_count_as_failures(diverged: float) -> None:
+    survivors = around(6.5, 1, seeds=7) | {2: diverged, 5: diverged, 6: diverged, 7: diverged}
+    results = load({"existing": around(7.0, seeds=7), "hybrid": survivors})
+    (text,) = failure_warnings(results, compare(results))
+    p = stats.boschloo_exact([[4, 0], [3, 7]]).pvalue
+    assert text.startswith(
+        "Failed runs, or runs whose azimuth error is not finite: Hybrid in 4 of 7 and Existing only in 0 of 7 "
+        f"(Boschloo's exact test, p = {p:.3f}). "
+    )
+    assert "Hybrid is worse in the median of 7 seeds in azimuth error" in text
+
+
+def test_a_score_that_was_never_recorded_is_no_failure() -> None:
+    results = load({"existing": around(7.0), "hybrid": around(6.5, 1)})
+    gone = replace(results, scores=results.scores[~((results.scores.arm == "hybrid") & (results.scores.seed == 2))])
+    assert failure_warnings(gone, compare(gone)) == ()
 
 
 def test_a_collapsed_seed_is_told_with_a_robust_estimate() -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ablate.analysis import numbers
-from ablate.analysis.statistics import Estimate
+from ablate.analysis.statistics import Estimate, paired
 
 
 def around(mean: float, half: float) -> Estimate:
@@ -52,3 +52,40 @@ def test_units_and_times() -> None:
     assert numbers.seconds(192) == "3.2 min"
     assert numbers.seconds(5400) == "1.5 h"
     assert numbers.p_value(0.0000001) == "< 0.001"
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (0.22, 2, "0.22"),
+        (0.004, 2, "0.004"),
+        (-0.0049, 1, "−0.005"),
+        (0.0, 2, "0.00"),
+        (2e-9, 2, "2e−09"),
+        (None, 2, "–"),
+    ],
+)
+def test_an_end_of_an_interval_reads_zero_only_where_it_is(value: float | None, decimals: int, text: str) -> None:
+    assert numbers.end(value, decimals) == text
+
+
+def test_an_interval_that_excludes_zero_shows_it() -> None:
+    assert numbers.interval(Estimate(0.11, 0.004, 0.22, 5), 2) == "[+0.004, +0.22]"
+    assert numbers.interval(Estimate(-0.11, -0.22, -0.004, 5), 2) == "[−0.22, −0.004]"
+    assert numbers.interval(Estimate(0.11, 0.0, 0.22, 5), 2) == "[0.00, +0.22]"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.05, "0.050"), (0.0502, "0.0502"), (0.0496, "0.0496"), (0.0511, "0.051"), (0.0002, "< 0.001")]
+)
+def test_a_p_near_the_limit_says_on_which_side_it_is(p: float, text: str) -> None:
+    assert numbers.p_value(p) == text
+
+
+def test_a_sign_flip_p_says_where_it_could_not_be_smaller() -> None:
+    def text(*gaps: float) -> str:
+        return numbers.sign_flip_p(paired(dict(enumerate(gaps)), dict.fromkeys(range(len(gaps)), 0.0)))
+
+    assert text(0.1, 0.2, 0.3, 0.15, 0.12) == "0.062 (smallest possible)"
+    assert text(0.1, 0.2, 0.3, 0.15, -0.12) == "0.188"
+    assert text(*[0.1, 0.2] * 20) == "< 0.001"  # by the normal approximation, which has no floor

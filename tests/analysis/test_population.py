@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from toy_scores import AZIMUTH, INFO, around, asked, load
 
-from ablate.analysis.population import Population, population, population_rows
+from ablate.analysis.population import Population, disjoint, population, population_rows
 from ablate.analysis.statistics import estimate
 
 Frames = Mapping[Any, pd.DataFrame]  # by arm, or by (arm, seed)
@@ -111,15 +111,29 @@ def test_what_cannot_be_said_is_said_in_words(tmp_path: Path, examples: pd.DataF
     assert result.note == note
 
 
+def test_arms_of_different_people_are_told(tmp_path: Path) -> None:
+    result = over_people(tmp_path, {"existing": frame({1: [2.0]}), "hybrid": frame({2: [1.0]})})
+    assert (result.subjects, result.note) == (0, "the arms have no subject in common")
+
+
+@pytest.mark.parametrize("metric", [AZIMUTH, "other"])
+def test_disjoint_seeds_are_those_without_a_person_that_both_arms_have(tmp_path: Path, metric: str) -> None:
+    frames = {("existing", seed): frame({1: [2.0], 2: [2.0]}, metric) for seed in SCORES["existing"]}
+    frames |= {("hybrid", seed): frame({2: [1.0], 3: [1.0]}, metric) for seed in SCORES["hybrid"]}
+    assert disjoint(load(SCORES, frames=frames, folder=tmp_path / "a"), "hybrid", "existing", AZIMUTH) == ()
+    frames["hybrid", 2] = frame({3: [1.0]}, metric)
+    assert disjoint(load(SCORES, frames=frames, folder=tmp_path / "b"), "hybrid", "existing", AZIMUTH) == (2,)
+
+
 @pytest.mark.parametrize("hypotheses", [[], [asked(0.5)]])
 def test_a_comparison_over_people_in_words(tmp_path: Path, hypotheses: list[Any]) -> None:
     frames = {"existing": frame({3: [7.0], 5: [8.0]}), "hybrid": frame({3: [6.0], 5: [8.5]})}
     (row,) = population_rows(load(SCORES, frames=frames, folder=tmp_path, hypotheses=hypotheses))
     assert row.declared == bool(hypotheses)
-    assert row.sentence.startswith("Hybrid against Existing only in azimuth error: −0.25")
-    assert row.sentence.endswith(
-        "2 test subjects, better in 1 of 2; descriptive only, so few people say little of others."
-    )
+    assert row.sentence.startswith("“Hybrid” against “Existing only” in azimuth error: −0.25")
+    beyond = ", by more than 0.5° in 1" if hypotheses else ""  # person 3 by 1.0
+    assert f"2 test subjects, better in 1 of 2{beyond}; descriptive only, so few people say little" in row.sentence
+    assert row.sentence.endswith("every person counts the same here, and over all examples the difference is −0.52°.")
 
 
 def test_one_person_in_words(tmp_path: Path) -> None:

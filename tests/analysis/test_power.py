@@ -79,12 +79,17 @@ def test_finished_runs_are_the_pilot() -> None:
     plan = power.power_plan(study(), METRICS, records(gaps), 0.6)
     (row,) = plan.prospects
     assert (row.pairs, row.sd) == (3, pytest.approx(0.1))
-    assert row.detectable == pytest.approx(power.detectable(0.1, 7, 1))
-    assert row.seeds_needed == power.seeds_needed(0.1, 0.1)
+    limit = 0.1 * math.sqrt(2 / stats.chi2.ppf(0.2, 2))
+    assert row.sd_limit == pytest.approx(limit)
+    assert row.detectable == pytest.approx(power.detectable(limit, 7, 1))
+    assert row.seeds_needed == power.seeds_needed(limit, 0.1)
     assert plan.smallest_p == 2 / 2**7
     text = plan.lines()
     assert text[0] == "7 seeds, 1 hypothesis"
-    assert text[2].startswith("new against old, error, margin 0.5°: differences of 3 pairs have sd 0.1°; 80 % power")
+    assert text[2].startswith(
+        "new against old, error, margin 0.5°: differences of 3 pairs have sd 0.1°, upper 80 % confidence limit 0.212°; "
+        "80 % power for this limit"
+    )
     assert text[2].endswith(f"an improvement of 0.6° would be supported with {row.seeds_needed} seeds")
 
 
@@ -125,4 +130,12 @@ def test_redrawn_splits_are_allowed_for() -> None:
     plain = power.power_plan(study(), METRICS, pilot)
     split = power.power_plan(study(vary=["init", "order", "split"]), METRICS, pilot)
     assert (plain.overlap, split.overlap) == (None, 0.25)
-    assert split.prospects[0].detectable == pytest.approx(power.detectable(0.1, 7, 1, overlap=0.25))
+    limit = power.upper_limit(0.1, 3)
+    assert split.prospects[0].detectable == pytest.approx(power.detectable(limit, 7, 1, overlap=0.25))
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 30])
+def test_a_study_planned_from_a_pilot_keeps_its_power_four_times_in_five(pairs: int) -> None:
+    pilots = np.random.default_rng(pairs).normal(0, 2.0, (4000, pairs)).std(axis=1, ddof=1)
+    assert np.mean([power.upper_limit(sd, pairs) >= 2.0 for sd in pilots.tolist()]) == pytest.approx(0.8, abs=0.02)
+    assert power.upper_limit(1.0, 400) == pytest.approx(1.03, abs=0.01)

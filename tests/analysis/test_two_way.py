@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from toy_scores import AZIMUTH, around, asked, load
 
 from ablate.analysis import two_way
-from ablate.analysis.statistics import Estimate
+from ablate.analysis.statistics import Estimate, paired
 from ablate.analysis.study_analysis import analyse, compare
+from ablate.analysis.verdicts import Claim, judge
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "calibration_clusters.py"
 
@@ -112,7 +114,7 @@ def test_clusters_that_change_between_arms_are_worded(tmp_path: Path) -> None:
     scores = {"existing": around(7.0), "hybrid": around(6.5, 1)}
     found = compare(load(scores, frames=frames, folder=tmp_path, hypotheses=[asked()], cluster="subject"))[0]
     assert found.over_clusters is not None
-    assert found.over_clusters.note == "the test examples or their subject are not the same in every run"
+    assert found.over_clusters.note == "the examples or their subject are not the same in every run"
 
 
 def test_the_answer_names_both_intervals(tmp_path: Path) -> None:
@@ -134,6 +136,33 @@ def test_the_calibration_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(module.false_claims(kind, 7, 200)) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("seeds", "sizes", "degrees"),
+    [
+        (7, [5] * 4, 3),
+        (5, [5] * 9, 4),
+        (7, [100, 80, 60, 40], 3),
+        (7, [1870, 440, 42, 435], 2787**2 / (1870**2 + 440**2 + 42**2 + 435**2)),
+    ],
+)
+def test_degrees_of_freedom(seeds: int, sizes: list[int], degrees: float) -> None:
+    assert two_way.degrees(seeds, sizes) == pytest.approx(degrees)
+    found = two_way.interval(1.0, two_way.Variances(0.01, 0.04, 0.0, 0.01), seeds, sizes)
+    assert found.degrees_of_freedom == pytest.approx(degrees)
+    assert found.half_width == pytest.approx(stats.t.ppf(0.975, degrees) * 0.2)
+
+
+def test_p_is_of_the_interval_with_its_degrees() -> None:
+    """A margin at an end of the 95 % interval has a one-sided p of 2.5 %, whatever the degrees of freedom."""
+    both = two_way.interval(1.0, two_way.Variances(0.01, 0.04, 0.0, 0.01), 7, [1870, 440, 42, 435])
+    effect = paired(dict(enumerate([0.9, 1.1, 1.0, 0.95, 1.05, 1.0, 1.0])), dict.fromkeys(range(7), 0.0))
+    assert both.low is not None
+    (verdict,) = judge([Claim(effect, "higher", both.low, over_clusters=both)])
+    assert verdict.p_supported == pytest.approx(2 * 0.025)  # Holm over both sides
+    assert verdict.simultaneous is not None
+    assert verdict.simultaneous.low == pytest.approx(both.low)
+
+
 def test_estimate_type() -> None:
-    still = two_way.interval(1.0, two_way.Variances(0.0, 0.0, 0.0, 0.0), 5, 5)
+    still = two_way.interval(1.0, two_way.Variances(0.0, 0.0, 0.0, 0.0), 5, [1] * 5)
     assert still == Estimate(1.0, 1.0, 1.0, 5, "no variation over seeds and clusters", 0.0)

@@ -79,6 +79,14 @@ def test_missing_pairs_are_named_and_below_five_there_is_no_verdict() -> None:
     assert four.reason == "4 paired seeds: a verdict needs at least 5; without seeds 0, 5, 6"
 
 
+def test_different_people_give_no_verdict_and_are_counted() -> None:
+    claims = [Claim(effect(BY_FIVE), "lower", 0.5), Claim(effect(BY_FIVE), "lower", 0.5, disjoint=(2,))]
+    judged, of_others = judge(claims)
+    assert (of_others.outcome, of_others.p_supported, of_others.improvement.n) == ("no verdict", None, 5)
+    assert of_others.reason == ("the arms have no subject in common with seed 2: their scores are of different people")
+    assert judged.p_supported == pytest.approx(2 * (judge(claims[:1])[0].p_supported or 0))
+
+
 def test_what_cannot_be_tested_still_counts_in_the_family() -> None:
     alone = judge([Claim(effect(BY_FIVE), "lower", 0.5)])[0]
     beside = judge([Claim(effect(BY_FIVE), "lower", 0.5), Claim(effect([-1.0]), "lower", 0.5)])[0]

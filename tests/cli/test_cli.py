@@ -112,7 +112,7 @@ class TestInterruptions:
         os.killpg(driver.pid, signal.SIGINT)  # as Ctrl-C in a terminal, to every process of the group
         stopped = finish(driver)
         assert stopped.returncode == 1, stopped.stderr
-        assert "Ctrl-C: stopping once the runs have saved their state" in stopped.stderr
+        assert "Ctrl-C: stopping the runs; what they have saved is kept" in stopped.stderr
         assert "finished runs and checkpoints are kept: the same command goes on" in stopped.stderr
         assert "Traceback" not in stopped.stderr
         assert "KILLED" in project.statuses()

@@ -23,6 +23,8 @@ from ablate.study.catalogue import catalogue_of
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 SCRIPT = Path(__file__).parents[1] / "script"
+COUNTS = 'width = 3\nparameters = ["python", "train.py", "--count", "--width={width}", "{dropout?--dropout}"]'
+WIDE = '[arms.wide]\ncontrol.match_parameters = { of = "dropout", by = "run.width" }'
 Cli = Callable[..., Any]
 
 
@@ -102,6 +104,26 @@ def test_the_numbers_are_those_of_the_bare_script(script: ScriptProject, cli: Cl
     assert document["done"] == 10
 
 
+def test_a_tuning_run_whose_worker_dies_leaves_no_log_in_the_store(script: ScriptProject, cli: Cli) -> None:
+    """Its output may name test scores. That of a comparison run is kept."""
+    dies = "print('test_loss=1', flush=True)\nimport os, signal\n"
+    dies += "if 'tune' in str(args.out) or args.seed == 1: os.kill(os.getppid(), signal.SIGKILL)\n"
+    script.edit(("rng = random", dies + "rng = random"), file="train.py")
+    script.edit(("trials = 2", "trials = 1"))
+    assert cli("run", "dropout.toml", "--only", "plain", "--workers", "1").code == 1
+    (tuned,) = script.records()
+    assert (tuned.phase, tuned.status) == ("tune", "FAILED")
+    assert "the worker process died" in tuned.error
+    store = LocalStore(script.folder / "mlruns" / "mlflow.db")
+    assert store.artifact(tuned.run_id, "run.log") is None
+    script.without_tuning()
+    assert cli("run", "dropout.toml", "--only", "plain:1", "--workers", "1").code == 1
+    (compared,) = [record for record in script.records() if record.phase == "compare"]
+    log = store.artifact(compared.run_id, "run.log")
+    assert log is not None
+    assert "test_loss=1" in log.read_text()
+
+
 def test_what_has_changed_since_is_told(script: ScriptProject, cli: Cli) -> None:
     script.without_tuning()
     assert cli("run", "dropout.toml").code == 0
@@ -120,6 +142,25 @@ def test_what_has_changed_since_is_told(script: ScriptProject, cli: Cli) -> None
     assert Counter(cell["state"] for cell in plan["cells"]) == {"missing": 10}
     assert cli("run", "dropout.toml").code == 0
     assert script.results != before
+
+
+def test_a_control_that_the_script_honours(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    assert cli("run", "dropout.toml", "--only", "plain").code == 0
+    script.edit(
+        ("lr = 0.05", 'lr = 0.05\nhonours = ["freeze"]'),
+        ('"--seed={seed}"', '"--seed={seed}", "{freeze?--dropout}"'),
+        ("[arms.plain]", "[arms.frozen]\ncontrol.freeze = ['head']\n[arms.plain]"),
+    )
+    assert cli("run", "dropout.toml").code == 0
+    scores = script.scores()
+    assert [scores["frozen", seed, "test/loss"] for seed in range(1, 6)] == [
+        scores["dropout", seed, "test/loss"] for seed in range(1, 6)
+    ]
+    assert len(script.records()) == 15  # those of `plain` were not done again
+    report = (script.folder / "reports" / "dropout" / "report.md").read_text()
+    told = "that the command does what the controls ask, which ablate only passes on: freeze of frozen"
+    assert told in report.split("\n## ")[0]
 
 
 @pytest.mark.parametrize("words", ['"python", "../train.py"', '"python", "train.py"'])
@@ -271,7 +312,37 @@ def test_what_is_missing_on_this_machine_is_told_before_anything_is_made(
     assert not (script.folder / "mlruns").exists()
 
 
-def test_a_cluster_takes_runs_of_the_loop_alone(script: ScriptProject, cli: Cli) -> None:
-    refused = cli("run", "dropout.toml", "--scheduler", "tcp://127.0.0.1:8786")
+def test_an_arm_as_large_as_another(script: ScriptProject, cli: Cli) -> None:
+    script.without_tuning()
+    script.edit(("seeds = [1, 2, 3, 4, 5]", "seeds = [1]"), ("lr = 0.05", f"lr = 0.05\n{COUNTS}"))
+    script.edit(("[arms.plain]", f"{WIDE}\n[arms.plain]"), ('"--seed={seed}"', '"--seed={seed}", "--width={width}"'))
+    counts = 'args = parser.parse_args()\nif args.count:\n    open("counts", "a").write("x")\n    '
+    counts += "print(10 * args.width + 1 + 100 * args.dropout)\n    raise SystemExit\n"
+    flags = 'parser.add_argument("--count", action="store_true")\nparser.add_argument("--width", type=int, default=1)\n'
+    script.edit(
+        ("args = parser.parse_args()\n", flags + counts), ("type=Path, required=True", "type=Path"), file="train.py"
+    )
+
+    assert cli("plan", "dropout.toml", "--check").code == 0
+    assert not (script.folder / "counts").exists()
+    done = cli("run", "dropout.toml")
+    assert done.code == 0, done.err
+    by_arm = {record.arm: record for record in script.records()}
+    assert {arm: record.scores["cost/parameters"] for arm, record in by_arm.items()} == {
+        "plain": 31, "dropout": 131, "wide": 131,
+    }  # fmt: skip
+    assert by_arm["wide"].provenance["matched/run.width"] == "13"
+    assert len((script.folder / "counts").read_text()) < 12  # those before the runs: none was asked again
+    report = (script.folder / "reports" / "dropout" / "report.md").read_text()
+    assert "that what counts the parameters, which ablate matches, counts those that a run trains" in report
+
+    script.edit(("print(10 * args.width + 1", "print(-10 * args.width + 1"), file="train.py")
+    refused = cli("run", "dropout.toml", "--smoke")
     assert refused.code == 2
-    assert "--scheduler: sends runs of the built-in loop alone (got a study of a command); leave it out" in refused.err
+    told = "settings.run.parameters: must print the number of parameters, a whole number of at least 1, as its last "
+    assert f'{told}line (got "-29")' in refused.err
+    assert "Traceback" not in refused.err
+    script.edit(('parameters = ["python", "train.py"', 'parameters = ["python", "tran.py"'))
+    refused = cli("plan", "dropout.toml", "--check")
+    assert refused.code == 2
+    assert "settings.run.parameters: no such script in" in refused.err

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ablate.commands.init import for_command
+from ablate.commands.init.command import read_command
 from ablate.commands.init.script import Flag, read_script
-from ablate.commands.init.words import read_command
 from ablate.planning import plan
 from ablate.study import InputError, Study, study_file
 from ablate.study.command_template import fill

@@ -59,7 +59,7 @@ def _preempt(survivor: Survivor) -> None:
     stopped = finish(survivor.driver)  # which does not wait for the step: it has a limit of its own
     wait_until(lambda: group_members(group) == [])
     assert stopped.returncode == 1
-    assert "SIGTERM: stopping once the runs have saved their state" in stopped.stderr
+    assert "SIGTERM: stopping the runs; what they have saved is kept" in stopped.stderr
     assert "finished runs and checkpoints are kept: the same command goes on" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert "FINISHED" not in survivor.project.statuses()

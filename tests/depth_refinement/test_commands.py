@@ -67,7 +67,7 @@ def poses(count: int = 3) -> dict[str, np.ndarray]:
 
 class TestTrain:
     def test_writes_the_network_and_its_validation_scores(self, trained: Path) -> None:
-        assert {path.name for path in trained.iterdir()} == {"model", "scores.json", "hybrid-seed3.log"}
+        assert {path.name for path in trained.iterdir()} == {"model", "run.json", "scores.json", "hybrid-seed3.log"}
         printed = json.loads((trained.parent / "stdout").read_text())
         assert {"val/azimuth_mae_deg", "val/elevation_mae_deg", "cost/parameters"} <= printed.keys()
         assert not [name for name in printed if name.startswith("test/")]
@@ -128,6 +128,35 @@ class TestTrain:
         assert plain.out == answer.out  # validation scores alone, and the same
         assert not [name for name in json.loads(plain.out) if name.startswith("test/")]
         assert "test/" not in (tmp_path / "without" / "scores.json").read_text()
+
+    def test_a_finished_folder_of_the_same_run_is_done(self, people: Path, tmp_path: Path) -> None:
+        def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-m", "ablate", "train", *FLAGS, "--data", str(people), *arguments]
+            return subprocess.run(command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
+
+        def content() -> dict[str, bytes]:
+            files = [path for path in (tmp_path / "net").rglob("*") if path.is_file()]
+            return {str(path): path.read_bytes() for path in files}
+
+        same = ["--epochs", "1", "--out", "net"]
+        first = call(*same, "--scores", "scores.json")
+        assert first.returncode == 0, first.stderr
+        before, scores = content(), (tmp_path / "scores.json").read_bytes()
+        (tmp_path / "net" / "work").mkdir()  # a kill came while it was deleted
+        again = call(*same, "--scores", "again.json")
+        assert (again.returncode, again.stdout) == (0, first.stdout)
+        assert "net holds this run already; nothing is trained again" in again.stderr
+        assert (content(), (tmp_path / "again.json").read_bytes()) == (before, scores)
+        assert not (tmp_path / "net" / "work").exists()
+        assert call(*same).stdout == first.stdout  # without --scores too
+        for other in (["--seed", "1"], ["--epochs", "2"]):
+            refused = call(*same, *other, "--scores", "other.json")
+            assert (refused.returncode, refused.stdout) == (2, "")
+            assert "--out: holds other work already; name a new folder (got net)" in refused.stderr
+        assert (content(), (tmp_path / "other.json").exists()) == (before, False)
+        assert call("--epochs", "1", "--out", "plain").returncode == 0
+        untested = call("--epochs", "1", "--out", "plain", "--scores", "other.json")
+        assert "holds other work already" in untested.stderr  # it has no test scores
 
     def test_divergence_is_told_with_its_epoch(self, people: Path, tmp_path: Path, cli: Cli) -> None:
         arguments = [*FLAGS, "--data", str(people), "--epochs", "1", "--learning-rate", "1e30"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_project import Project
+from toy_project import Project, finish
 
 from ablate.depth_refinement.sources import synthetic
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
@@ -75,3 +76,33 @@ def test_with_and_without_elepose_to_the_last_digit(folder: Path) -> None:
     by_command = scores(folder, "study.toml", "ablate-train")
     assert len(set(by_command.values())) == 8  # two arms, two splits, two metrics, and none by mistake for another
     assert by_command == scores(folder, "built-in.toml", "built-in")
+
+
+KILLED_AFTER_TRAINING = """
+import os, signal, subprocess, sys
+done = subprocess.run([sys.executable, "-m", "ablate", "train", *sys.argv[1:]])
+if done.returncode == 0 and not os.path.exists("killed"):
+    os.mkdir("killed")
+    os.kill(int(open("driver").read()), signal.SIGKILL)
+    signal.pause()  # until it is killed with its driver
+sys.exit(done.returncode)
+"""
+
+
+def test_a_driver_killed_before_it_has_recorded_what_the_command_trained(folder: Path) -> None:
+    """The next attempt finds the finished network in {dir} and takes its scores."""
+    (folder / "then_kill.py").write_text(KILLED_AFTER_TRAINING)
+    project = Project(folder)
+    project.edit(('"-m", "ablate", "train"', '"then_kill.py"'), file="study.toml")
+    only = ["--only", "existing:2", "--workers", "1", "--device", "cpu"]
+    driver = project.start("run", "study.toml", *only)
+    (folder / "driver").write_text(str(driver.pid))
+    assert finish(driver).returncode == -signal.SIGKILL
+    assert (folder / "killed").is_dir()
+    done = project.call("run", "study.toml", *only)
+    records = LocalStore(folder / "mlruns" / "mlflow.db").records("ablate-train")
+    (finished,) = [record for record in records if record.status == "FINISHED"]
+    assert "test/azimuth_mae_deg" in finished.scores, done.stderr
+    log = LocalStore(folder / "mlruns" / "mlflow.db").artifact(finished.run_id, "run.log")
+    assert log is not None
+    assert "holds this run already; nothing is trained again" in log.read_text()

@@ -41,11 +41,13 @@ def test_each_seed_and_what_they_say_together(tmp_path: Path) -> None:
     assert [p.difference for p in comparison.pairs] == [ours[s] - theirs[s] for s in (1, 2, 3)]
     assert comparison.effect.difference.mean == pytest.approx(sum(ours[s] - theirs[s] for s in (1, 2, 3)) / 3)
     text = printed([comparison])
-    assert "Hybrid against Existing only" in text
+    assert "“Hybrid” against “Existing only”" in text
     for seed in (1, 2, 3):
         assert f"{ours[seed]:.3f}" in text
         assert f"{theirs[seed]:.3f}" in text
-    assert "sign-flip 0.250 (exact)" in text  # 2 of 2³ patterns lie as far: all minus, all plus
+    assert "sign-flip 0.250 (exact; no 3 pairs can have a smaller one)" in " ".join(
+        text.split()
+    )  # 2 of 2³ patterns lie as far: all minus, all plus
     assert lines(comparison)["Verdict"] == "exploratory: no hypothesis of the study asks for this comparison"
     assert max(map(len, text.splitlines())) <= 80
 
@@ -66,7 +68,10 @@ def test_missing_pairs_are_told_in_words(tmp_path: Path) -> None:
     results = load(tmp_path, skip=[("existing", 3)], fail=[("hybrid", 2)])
     [comparison] = arm_comparisons(results, "hybrid", "existing", ["azimuth_mae_deg"])
     left_out = [text for name, text in terminal_compare.summary(comparison) if name == "Left out"]
-    assert left_out == ["seed 2: Hybrid failed: loss is not finite | epoch 3", "seed 3: Existing only has not been run"]
+    assert left_out == [
+        "seed 2: “Hybrid” failed: loss is not finite | epoch 3",
+        "seed 3: “Existing only” has not been run",
+    ]
     assert lines(comparison)["p"] == "none: one seed: no interval"
     assert "1 pair" in lines(comparison)["Difference"]
     assert "–" in printed([comparison])
@@ -105,7 +110,7 @@ class TestCommand:
     def test_compares(self, cli: Cli) -> None:
         answer = cli("compare", "linear.toml", "garden", "plain")
         assert answer.code == 0
-        assert "Garden too against Size and age" in answer.out
+        assert "“Garden too” against “Size and age”" in answer.out
         assert "no verdict (declared hypothesis" in answer.out  # two seeds
         assert json.loads(cli("compare", "linear", "garden", "plain", "--json", "--metric", "close").out)["comparisons"]
 

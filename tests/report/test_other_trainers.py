@@ -19,10 +19,12 @@ from toy_script import STUDY, load, written
 from ablate.analysis import results as tables
 from ablate.analysis.compare import arm_comparisons, scored_metrics
 from ablate.analysis.power_plan import power_plan
+from ablate.analysis.promises import promises
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
 from ablate.report import build, figures, figures_lines, markdown, style, terminal, terminal_compare
 from ablate.report.outline import outline
+from ablate.study import Study
 from ablate.study.catalogue import catalogue_of
 
 UNKNOWN = r"(?i)parameter|flops|latency|people|person|camera|recording|training length|epoch|examples|overlap"
@@ -74,7 +76,7 @@ class TestWhatIsNotKnown:
         ]
         assert rows[0] == ["plain", "2 of 2", "0", "2", "4.0 s", "5 of 5", "4", "2.0 s"]
         assert "Every arm was allotted the same trials, budget and space." in text
-        assert "hold for these tuned settings, this budget and this data." in text
+        assert "hold for these tuned settings, this budget of a run and this data." in text
 
     def test_without_a_budget_there_is_none(self) -> None:
         tuning = {k: v for k, v in written()["tuning"].items() if k != "budget"}
@@ -89,7 +91,7 @@ class TestWhatIsNotKnown:
         results = load(written(tuning=tuning, arms=arms))
         assert "Every arm was allotted the same trials and space." in page(results)
         assert analyse(results).warnings[0] == (
-            "The tuning budgets were not alike (budget of a tuning run: plain 4, dropout 8)."
+            "The tuning budgets were not alike (budget of a tuning run: “plain” 4, “dropout” 8)."
         )
 
     def test_counted_epochs_are_shown_without_a_number_that_was_allotted(self) -> None:
@@ -113,7 +115,7 @@ class TestWhatIsNotKnown:
         assert table(text, "Model")[0] == ["Model", "Parameters", "Adds to plain", "Exactly"]
         assert "FLOPs" not in text
         assert table(text, "Arm | Parameters")[1][:2] == ["plain", "1.2k"]
-        assert ", at the same number of parameters as plain." in text
+        assert ", at the same number of parameters as “plain”." in text
         text = page(load(written(function=True), {"cost/flops": 2400.0}))
         assert table(text, "Model")[0] == ["Model", "FLOPs of one example"]
         assert "FLOPs are theoretical" in text
@@ -217,7 +219,7 @@ class TestOneSplit:
 
     def test_an_exploratory_and_untuned_one_says_so_too(self) -> None:
         answer = analyse(load(written(ONE_SPLIT, tuning=None, hypotheses=[]))).answers[0]
-        assert answer.startswith("Exploratory, on validation, no hypothesis was declared: Dropout has a lower loss")
+        assert answer.startswith("Exploratory, on validation, no hypothesis was declared: “dropout” has a lower loss")
         declared = analyse(load(written(ONE_SPLIT, tuning=None))).answers[0]
         assert declared.startswith("For these untuned settings and this data, on validation, it is supported")
 
@@ -289,6 +291,15 @@ class TestPromises:
         _, owners_word = self.clauses({"selection": "final"}, arms=arms)
         assert "that the scores of some arms are those of the last weights" in owners_word
         assert "that the scores of some arms are those of the weights that did best on validation" in owners_word
+
+    @pytest.mark.parametrize(("function", "trainer"), [(False, "command"), (True, "function")])
+    def test_controls_are_the_trainers(self, function: bool, trainer: str) -> None:
+        controls = {"dropout": {"drop_input": ["x"], "freeze": ["a", "b"]}, "shuffled": {"drop_input": ["y"]}}
+        arms = {"plain": {}, **{name: {"control": control} for name, control in controls.items()}}
+        study = written({"honours": ["drop_input", "freeze"]}, function=function, arms=arms, tuning=None)
+        (clause,) = [c for c in promises(Study.model_validate(study)).owners_word if "control" in c]
+        told = f"that the {trainer} does what the controls ask, which ablate only passes on: "
+        assert clause == told + "drop_input of dropout, shuffled, freeze of dropout"
 
     def test_one_split_and_no_tuning_promise_less(self) -> None:
         enforced, owners_word = self.clauses(ONE_SPLIT, tuning=None)

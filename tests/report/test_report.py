@@ -57,7 +57,7 @@ def test_the_first_screen_has_question_answer_and_matrix(folder: Path) -> None:
     parts = [
         "# toy",
         "Does fusing ElePose",
-        "**Exploratory, no hypothesis was declared: ElePose only is worse",
+        "**Exploratory, no hypothesis was declared: “ElePose only” is worse",
         "**Incomplete:** 2 of 9 runs",
         "| **Existing only**",
     ]
@@ -105,14 +105,14 @@ def test_an_untuned_study_says_so_on_its_first_page(tmp_path: Path) -> None:
 
 def test_one_seed_makes_a_report_without_intervals(tmp_path: Path) -> None:
     text = built_page(Toy(tmp_path / "runs", seeds=(1,)), tmp_path / "out")
-    assert "Nothing can be shown about ElePose only and Existing only" in text
-    assert "**1 seed:** fewer than 5 give no verdict" in text.split("| Arm |")[0]
+    assert "nothing can be shown about “ElePose only” and “Existing only”" in text
+    assert "**1 seed:** there is no interval, no verdict" in text.split("| Arm |")[0]
 
 
 def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -> None:
     everything = [(arm, seed) for arm in ("existing", "elepose", "hybrid") for seed in (1, 2, 3)]
     text = built_page(Toy(tmp_path / "runs", skip=everything, tuned=False), tmp_path / "out")
-    assert "There is no answer yet, for ElePose only and Existing only have no finished seed in common." in text
+    assert "there is no answer yet, for “ElePose only” and “Existing only” have no finished seed in common." in text
     assert "9 of 9 runs" in text
     assert "<img" not in text
 
@@ -193,7 +193,7 @@ def test_runs_of_one_arm_that_were_made_differently_are_told(tmp_path: Path) -> 
     results = tables.load(Toy(tmp_path / "runs", gallery=None).store(), "toy")
     results.provenance["hybrid", 2]["commit"] = "fedcba"  # type: ignore[index]
     text = page(results)
-    assert "Runs of one arm were not made alike. Hybrid: commit." in text
+    assert "Runs of one arm were not made alike. “Hybrid”: commit." in text
     assert "| commit | 0123abc (8 runs); fedcba (1 run) |" in text
 
 

@@ -34,10 +34,11 @@ def test_hypotheses_come_after_the_matrix_with_verdict_margin_and_reason(tmp_pat
     text = page(Toy(tmp_path, seeds=(1, 2, 3, 4, 5, 6), hypotheses=[HYPOTHESIS], gallery=None))
     assert text.index("| Arm | Azimuth information") < text.index("## Hypotheses") < text.index("## Parameters")
     section_text = section(text, "Hypotheses")
-    assert "| Arm | Against | Metric | Verdict | Margin | Difference [95 % interval] |" in section_text
+    header = "| Arm | Against | Metric | Verdict | Margin | Difference [95 % interval over seeds] | [simultaneous] |"
+    assert header in section_text
     assert "| Hybrid | Existing only | Azimuth error (°) | " in section_text
     assert " | 0.5° | " in section_text
-    assert "- Hybrid against Existing only, Azimuth error (°): " in section_text
+    assert "- “Hybrid” against “Existing only”, Azimuth error (°): " in section_text
     assert "over both sides of this hypothesis" in section_text
 
 

@@ -36,7 +36,7 @@ def test_the_terminal_says_question_answer_matrix_and_gaps_and_breaks_no_number(
     text = printed(out)
     words = " ".join(text.split())
     assert "Does fusing ElePose features" in words
-    assert "ElePose only is worse than Existing only" in words
+    assert "“ElePose only” is worse than “Existing only”" in words
     assert "no number: 1" in words
     assert "Untuned" in words
     assert "information" not in text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import toy_cells
 from ablate.planning.counting import cell_id
 from ablate.scheduler.cell_queue import CellQueue
 from ablate.study import Record, RunSpec, Study
+from ablate.study.runs import PRUNED
 
 TUNINGS: dict[str, dict[str, Any] | None] = {
     "untuned": None,
@@ -20,6 +23,8 @@ TUNINGS: dict[str, dict[str, Any] | None] = {
     "qmc": {"sampler": "qmc"},
     "qmc of every seed": {"per": "seed", "seeds": []},
     "tpe of every seed": {"per": "seed", "seeds": [], "sampler": "tpe", "include_defaults": True},
+    "pruned": {"per": "seed", "seeds": [], "pruner": {"type": "median", "n_startup_trials": 1}},
+    "pruned tpe": {"sampler": "tpe", "trials": 4, "pruner": {"type": "successive_halving"}},
 }
 
 
@@ -37,6 +42,45 @@ def ended(spec: RunSpec, number: int, status: str = "FINISHED") -> Record:
     return Record(f"{number:032x}", *identity, status, scores, spec.overrides, spec.trial)  # type: ignore[arg-type]
 
 
+def pruned(record: Record) -> Record:
+    return replace(record, provenance={PRUNED: "after epoch 1"}, scores={**record.scores, "count/epochs": 1.0})
+
+
+def test_trials_that_may_be_pruned_run_one_after_the_other_in_each_tuning_alone() -> None:
+    of = study("pruned")
+    queue, records = cell_queue(of, []), list[Record]()
+    while trials := [spec for spec in queue.ready(()) if spec.phase == "tune"]:
+        assert len({(spec.arm, spec.seed) for spec in trials}) == len(trials)
+        if not records:
+            assert len(trials) == 9  # of three arms and three seeds
+        spec = trials[-1]
+        assert [each.index for each in queue.earlier_trials(spec)] == list(range(spec.trial or 0))
+        records.append(pruned(ended(spec, len(records))) if spec.trial == 1 else ended(spec, len(records)))
+        queue.add(records[-1])
+    assert Counter(record.trial for record in records) == {0: 9, 1: 9, 2: 9}
+    compared = [spec for spec in queue.ready(()) if spec.phase == "compare"]
+    ended_early = [dict(record.overrides) for record in records if record.pruned]
+    assert len(compared) == 9
+    assert not [spec for spec in compared if dict(spec.overrides) in ended_early]
+
+
+def test_a_trial_that_is_tried_again_is_compared_with_lower_numbers_alone() -> None:
+    of = study("pruned", seeds=1)
+    first, second, third = ended_trials(of)
+    queue = cell_queue(of, [first, third])
+    again = next(spec for spec in queue.ready(()) if spec.arm == "a")
+    assert (again.trial, [each.index for each in queue.earlier_trials(again)]) == (1, [0])
+    assert dict(again.overrides) == dict(second.overrides)
+
+
+def ended_trials(of: Study) -> list[Record]:
+    queue, records = cell_queue(of, []), list[Record]()
+    for number in range(3):
+        records.append(ended(next(spec for spec in queue.ready(()) if spec.arm == "a"), number))
+        queue.add(records[-1])
+    return records
+
+
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("workers", [1, 4])
 def test_an_updated_queue_gives_the_same_cells_as_a_new_one(tuning: str, workers: int) -> None:
@@ -52,7 +96,9 @@ def test_an_updated_queue_gives_the_same_cells_as_a_new_one(tuning: str, workers
             break
         spec = busy.pop(rng.choice(list(busy)))
         status = rng.choice(["FINISHED", "FINISHED", "FAILED", "KILLED"])
-        records.append(ended(spec, number, status))
+        record = ended(spec, number, status)
+        may_be_pruned = spec.phase == "tune" and of.tuning is not None and of.tuning.pruner is not None
+        records.append(pruned(record) if may_be_pruned and status == "FINISHED" and spec.trial else record)
         queue.add(records[-1])
     assert not queue.ready(())
     phases = [record.phase for record in records if record.status != "KILLED"]

@@ -334,7 +334,7 @@ class TestStopped:
         with pytest.raises(Interrupted, match="SIGTERM"):
             driver.run()
         assert bench.statuses() == {"a-1": "FINISHED", "b-1": "KILLED"}
-        assert "stopping once the runs have saved their state" in bench.view.notes[-1]
+        assert "stopping the runs; what they have saved is kept" in bench.view.notes[-1]
         assert not (bench.work / "stop").exists()
 
     def test_a_stop_file_of_another_process_stops_the_study(self, bench: Bench) -> None:

@@ -24,6 +24,7 @@ VALUES: dict[str, Any] = {
         (["--mode={yes?on}", "--mode={no?on}"], ["--mode=on", "--mode="]),
         (["{yes?}"], [""]),
         (["--xs", "{xs}", "{none}"], ["--xs", "1", "2.5", "a b"]),
+        (["--xs={xs}", "--xs={none}", "{xs?--some}", "{none?--some}"], ["--xs=1,2.5,a b", "--xs=", "--some"]),
         (["{{n}}", "{{{n}}}", "{name}"], ["{n}", "{3}", "a b"]),
         (["a; rm -rf $HOME `id`"], ["a; rm -rf $HOME `id`"]),  # no shell reads it
         ([""], [""]),

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import combinations
+from math import prod
+from operator import mul
 from pathlib import Path
 
 import pytest
 from design_toy import problems_of
 
-from ablate.study import InputError, Study, amend, design, document, study_file
+from ablate.study import InputError, Study, amend, design, document, fractions, study_file
 from ablate.study.resolve import resolve
 
 BASE = """
@@ -35,11 +38,17 @@ SETS = {
     "low": 'set."run.lr" = 0.01\n',
 }
 
-LETTERS = "abcdef"
-SIX = BASE.replace('"--seed', "".join(f'"{{x.{c}}}", ' for c in LETTERS) + '"--seed') + "".join(
-    f'[factorial.parts.{c}]\nset."run.x.{c}" = 1\n' for c in LETTERS
-)
-SIX = SIX.replace("table = ", "x = { " + ", ".join(f"{c} = 0" for c in LETTERS) + " }\ntable = ")
+
+def many(parts: int) -> str:
+    """A factorial of so many parts, called a, b, c and so on."""
+    letters = "abcdefghijklmnop"[:parts]
+    content = BASE.replace('"--seed', "".join(f'"{{x.{c}}}", ' for c in letters) + '"--seed') + "".join(
+        f'[factorial.parts.{c}]\nset."run.x.{c}" = 1\n' for c in letters
+    )
+    return content.replace("table = ", "x = { " + ", ".join(f"{c} = 0" for c in letters) + " }\ntable = ")
+
+
+SIX = many(6)
 
 
 def text(kind: str = "factorial", parts: Sequence[str] = ("dropout", "long"), more: str = "") -> str:
@@ -136,7 +145,23 @@ REFUSED = {
     ),
     "six parts": (
         SIX,
-        "factorial.parts: must name at most 5 parts, 32 arms (got 6 parts, 64 arms); [leave_one_out] and [add_one_in] take 6 parts with 7 arms",
+        "factorial.parts: must name at most 5 parts, 32 arms (got 6 parts, 64 arms); a fraction takes them: arms = 8 or 16 or 32; [leave_one_out] and [add_one_in] take 6 parts with 7 arms",
+    ),
+    "a fraction of no such size": (
+        "factorial.arms = 12\n" + SIX,
+        "factorial.arms: must be the number of arms of a fraction (got 12); with 6 parts 8 or 16 or 32; left out, it means all 64 arms",
+    ),
+    "a fraction of two parts": (
+        "factorial.arms = 2\n" + text(),
+        "factorial.arms: must be the number of arms of a fraction (got 2); left out, it means all 4 arms",
+    ),
+    "a fraction of another design": (
+        "add_one_in.arms = 2\n" + text("add_one_in"),
+        "add_one_in.arms: is for a [factorial], of which it takes a fraction (got 2)",
+    ),
+    "eleven parts in a fraction": (
+        "factorial.arms = 32\n" + many(11),
+        "factorial.parts: must name at most 10 parts (got 11 parts); [leave_one_out] and [add_one_in] take 11 parts with 12 arms",
     ),
     "the same setting": (
         text(more='[factorial.parts.wide]\nset."run.dropout" = true\n'),
@@ -218,3 +243,34 @@ def test_parts_of_the_built_in_loop_are_checked_as_arms_are(tmp_path: Path, monk
     )
     found = problems_of(("[report]\n", parts))
     assert found == ['study.toml: add_one_in.parts.long.set."training.epochs": must be at least 1 (got 0)']
+
+
+@pytest.mark.parametrize(("parts", "arms", "resolution"), [(6, 8, 3), (6, 16, 4), (6, 32, 6), (8, 16, 4), (10, 32, 4)])
+def test_a_fraction_has_orthogonal_main_effects_and_the_bare_arm(
+    tmp_path: Path, parts: int, arms: int, resolution: int
+) -> None:
+    study = load(tmp_path, f"factorial.arms = {arms}\n" + many(parts))
+    assert len(study.arms) == arms
+    assert next(iter(study.arms)) == "bare"
+    assert all(design.is_generated(study, name) for name in study.arms)
+    signs = {p: [1 if p in (arm.parts or ()) else -1 for arm in study.arms.values()] for p in "abcdefghij"[:parts]}
+    products = [list(map(prod, zip(*(signs[p] for p in pair), strict=True))) for pair in combinations(signs, 2)]
+    assert not any(map(sum, [*signs.values(), *products]))  # balanced, and no two main effects share a number
+    with_pairs = [sum(map(mul, one, pair)) for one in signs.values() for pair in products]
+    shared = [s for s in with_pairs if s]  # a main effect with an interaction of two others
+    assert bool(shared) == (resolution == 3)
+    assert fractions.resolution(fractions.defining_words(parts, arms)) == resolution
+
+
+def test_every_fraction_has_the_arms_and_the_resolution_of_the_table_in_montgomery() -> None:
+    levels = {key: fractions.resolution(fractions.defining_words(*key)) for key in fractions.GENERATORS}
+    assert levels == {
+        (3, 4): 3, (4, 8): 4, (5, 8): 3, (5, 16): 5, (6, 8): 3, (6, 16): 4, (6, 32): 6, (7, 8): 3, (7, 16): 4,
+        (7, 32): 4, (8, 16): 4, (8, 32): 4, (9, 16): 3, (9, 32): 4, (10, 16): 3, (10, 32): 4,
+    }  # fmt: skip
+    for parts, arms in levels:
+        assert len(design.subsets("factorial", range_of(parts), arms)) == arms
+
+
+def range_of(parts: int) -> list[str]:
+    return list("abcdefghij"[:parts])

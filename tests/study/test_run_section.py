@@ -16,6 +16,7 @@ from ablate.study.resolve import resolve
 SCRIPT = Path(__file__).parents[1] / "script"
 COMMAND = 'command = ["python", "train.py", "--lr={lr}", "{dropout?--dropout}", "--epochs={budget}", "--seed={seed}", '
 COMMAND += '"--out={out}"]'
+MATCH = 'control.match_parameters = { of = "dropout", by = "run.budget" }'
 
 
 @pytest.fixture
@@ -111,7 +112,60 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
             "vary: a command draws its own split",
         ),
         ('name = "dropout"', 'name = "dropout"\ncatalogue = "a:B"', "catalogue: a command computes its own scores"),
-        ("[arms.dropout]", "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]", "is done by the built-in loop"),
+        (
+            "[arms.dropout]",
+            "[arms.dropout.control]\nfreeze = ['a']\n[arms.dropout]",
+            'arms.dropout.control.freeze: is done by a command only where it declares so; honours = ["freeze"] in '
+            "[settings.run] and {freeze} in the command, or a setting of the script that does it, and an arm that "
+            "sets it",
+        ),
+        (
+            "[arms.dropout]",
+            f"[arms.wide]\n{MATCH}\n[arms.dropout]",
+            "arms.wide.control.match_parameters: needs the number of parameters, which ablate cannot count for a "
+            'command; parameters = ["python", "train.py", "--count-parameters", "--width={width}"] in [settings.run], '
+            "a command that prints it",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nparameters = "python train.py"',
+            'settings.run.parameters: must be a list of words, not a shell command (got "python train.py"); write '
+            'parameters = ["python", "train.py"]',
+        ),
+        ("lr = 0.05", "lr = 0.05\nparameters = []", "settings.run.parameters: must be a list of words"),
+        ("lr = 0.05", "lr = 0.05\nparameters = [1]", "settings.run.parameters: must be a list of words"),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nparameters = ["python", "{widht}"]',
+            "settings.run.parameters[1]: the placeholder {widht} names no setting",
+        ),
+        (
+            COMMAND,
+            'function = "train:main"\nparameters = ["train"]',
+            'settings.run.parameters: must be an import path "module:attribute" (got ["train"]); for a function it is '
+            "one: def count(settings) -> int",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["drop_inputs"]',
+            "settings.run.honours[0]: must be one of 'shuffle_input', 'drop_input', 'drop_joints' or 'freeze'",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["freeze"]',
+            "settings.run.honours: names a control without a placeholder in the command or in env, so the script would "
+            "not be told (got freeze); write {freeze} where the script takes the names",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["freeze"]\nfreeze = true',
+            "settings.run.freeze: is a control that this section honours and cannot be a setting",
+        ),
+        (
+            "lr = 0.05",
+            'lr = 0.05\nhonours = ["freeze", "freeze"]',
+            "settings.run.honours: must not repeat a control",
+        ),
         (
             'direction = "lower"',
             'direction = "lower"\nval = "loss"\ntest = "loss"',
@@ -139,6 +193,32 @@ def test_what_is_wrong_is_told(folder: Path, old: str, new: str, told: str) -> N
     with pytest.raises(InputError) as refused:
         loaded(folder, (old, new))
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ("run.budgets", "is not a setting of this arm (got run.budgets); did you mean 'run.budget'?"),
+        ("run.lr", "must be a whole number among the run's settings, with a placeholder in `parameters` (got run.lr)"),
+        ("run.layers", "must be a whole number among the run's settings, with a placeholder in `parameters` (got"),
+        ("run.parameters", "must be a whole number among the run's settings, with a placeholder in `parameters` (got"),
+    ],
+)
+def test_what_cannot_be_widened_is_told(folder: Path, by: str, told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        loaded(
+            folder,
+            ("lr = 0.05", 'lr = 0.05\nlayers = 3\nparameters = ["python", "train.py", "--n={budget}", "--lr={lr}"]'),
+            ("{dropout?--dropout}", "{dropout?--dropout}{layers}"),
+            ("[arms.dropout]", f"[arms.wide]\n{MATCH.replace('run.budget', by)}\n[arms.dropout]"),
+        )
+    assert f"arms.wide.control.match_parameters.by: {told}" in str(refused.value)
+
+
+def test_a_setting_that_only_the_count_takes_would_change_nothing(folder: Path) -> None:
+    edits = ("lr = 0.05", 'lr = 0.05\nwidth = 3\nparameters = ["python", "train.py", "--n={width}"]')
+    with pytest.raises(InputError, match=r"settings\.run\.width: has no placeholder in the command or in env"):
+        loaded(folder, edits)
 
 
 def test_a_twin_needs_a_seed(folder: Path) -> None:
@@ -213,7 +293,32 @@ class TestKey:
         (folder / "moved" / "numbers.txt").write_text("2\n")
         assert self.key(loaded(folder)) != before
 
-    @pytest.mark.parametrize("line", ['code = ["*.py"]', "timeout_s = 5", 'selection = "best-val"', "resumes = true"])
+    def test_a_control_may_be_added_after_the_other_arms_have_run(self, folder: Path) -> None:
+        before = loaded(folder)
+        after = loaded(
+            folder,
+            ("lr = 0.05", 'lr = 0.05\nhonours = ["drop_input", "freeze"]'),
+            ('"--seed={seed}", ', '"--seed={seed}", "{drop_input?--drop}", "{drop_input}", "{freeze?--frozen}", '),
+            (
+                "[tuning]",
+                "[arms.bare]\ncontrol.drop_input = ['x']\n[arms.bare-y]\ncontrol.drop_input = ['y']\n[tuning]",
+            ),
+        )
+        assert [self.key(after, arm) for arm in ("plain", "dropout")] == [
+            self.key(before, arm) for arm in ("plain", "dropout")
+        ]
+        assert len({self.key(after, arm) for arm in after.study.arms}) == 4
+        old = amend.document(before.study, before.catalogue, before.digests, command="", today="")
+        assert amend.amend(old, after.study, has_runs=True) == ["arms bare, bare-y added"]
+
+    def test_a_word_that_holds_more_than_a_control_is_in_it(self, folder: Path) -> None:
+        before = self.key(loaded(folder))
+        edits = ("lr = 0.05", 'lr = 0.05\nhonours = ["freeze"]'), ('"--seed={seed}"', '"--seed={seed}", "-f={freeze}"')
+        assert self.key(loaded(folder, *edits)) != before
+
+    @pytest.mark.parametrize(
+        "line", ['code = ["*.py"]', "timeout_s = 5", 'parameters = ["a"]', 'selection = "best-val"', "resumes = true"]
+    )
     def test_what_changes_no_run_is_not_in_it(self, folder: Path, line: str) -> None:
         before = loaded(folder)
         after = loaded(folder, ("lr = 0.05", f"lr = 0.05\n{line}"))

@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "study-files.md"
 MODELS = (
     study.Study, study.TrainingSettings, study.Arm, study.Tuning, study.FloatSpace, study.CategoricalSpace,
     study.Hypothesis, study.ReportSettings, study.Condition, study.Density, study.Control, study.Match, study.Factor,
-    study.DeclaredMetric, RunSection, study.Design, study.Part, study.Stopping,
+    study.DeclaredMetric, RunSection, study.Design, study.Part, study.Dataset, study.Stopping,
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_the_example_loads(tmp_path: Path) -> None:
 
 
 def test_the_fragments_load_within_the_example(tmp_path: Path) -> None:
-    whole, changes, _, twin, controls, factor, _, space, looks = examples()
+    whole, changes, _, twin, controls, factor, _, datasets, space, _, looks = examples()
     model = 'optimizer_hint = "none"\nmomentum = 0.9\nhead = { depth = 1 }'
     whole = whole.replace('optimizer_hint = "none"', model)
     (tmp_path / "all.toml").write_text("\n".join([whole, changes, twin, space]), encoding="utf-8")
@@ -63,6 +63,10 @@ def test_the_fragments_load_within_the_example(tmp_path: Path) -> None:
     assert {len(study_file.resolve(loaded, arm).get("control", {})) for arm in list(loaded.arms)[3:]} == {0, 1}
     claim = ('arm = "extra"\nagainst = "plain"', 'arm = "extra@16"\nagainst = "plain@16"')
     (tmp_path / "factor.toml").write_text("\n".join([whole.replace(*claim), factor]), encoding="utf-8")
+    claim = ('arm = "extra"\nagainst = "plain"', 'arm = "extra@outdoor"\nagainst = "plain@outdoor"')
+    (tmp_path / "datasets.toml").write_text("\n".join([whole.replace(*claim), datasets]), encoding="utf-8")
+    arms = study_file.load(tmp_path / "datasets.toml").arms
+    assert list(arms) == [f"{arm}@{data}" for arm in ("plain", "extra", "ridge") for data in ("indoor", "outdoor")]
     assert [a for a in study_file.load(tmp_path / "factor.toml").arms if "@" in a] == [
         f"{arm}@{level}" for arm in ("plain", "extra") for level in (16, 32, 64)
     ]

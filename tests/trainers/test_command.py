@@ -17,12 +17,13 @@ from typing import Any
 
 import psutil
 import pytest
+from small_disk import SmallDisk
 from toy_project import GONE_S, PATIENCE_S, wait_until
 
 from ablate.study import RunResult, RunSpec
 from ablate.trainers import child_process
 from ablate.trainers.context import Context
-from ablate.trainers.errors import Stopped
+from ablate.trainers.errors import Stopped, Unavailable
 from ablate.trainers.host import execute
 
 GIVES_SCORES = "import json, sys; json.dump({'val_acc': 0.5, 'test_acc': 0.25, 'extra': 'x'}, open(sys.argv[1], 'w'))"
@@ -82,6 +83,22 @@ class TestStart:
         log = context.log_file(script(source)).read_text()
         given = json.loads(next(line for line in log.splitlines() if line.startswith("ARGUMENTS ")).partition(" ")[2])
         assert given == ["--lr=0.0001", "--x", "8", "16", "3", "3-compare", "{}", "a b", "cpu", "2", "true"]
+
+    def test_a_control_is_the_names_in_it(self, script: Script, context: Context) -> None:
+        source = GIVES_SCORES + "\nimport os\nprint('ARGUMENTS', json.dumps([*sys.argv[2:], os.environ['FROZEN']]))"
+        words = ["{out}", "--drop={drop_input}", "{drop_input?--dropped}", "{drop_input}", "{freeze?--frozen}"]
+        section = {"honours": ["drop_input", "freeze"], "env": {"FROZEN": "{freeze}"}}
+        for control, told in (
+            ({"drop_input": ["hat", "coat"]}, ["--drop=hat,coat", "--dropped", "hat", "coat", ""]),
+            ({"freeze": ["a.b"]}, ["--drop=", "--frozen", "a.b"]),
+        ):
+            spec = script(source, *words, **section)
+            spec = replace(spec, settings={**spec.settings, "control": control})
+            context.log_file(spec).unlink(missing_ok=True)
+            assert execute(spec, context).status == "FINISHED"
+            log = context.log_file(spec).read_text().splitlines()
+            (line,) = [line for line in log if line.startswith("ARGUMENTS ")]
+            assert json.loads(line.partition(" ")[2]) == told
 
     def test_a_twin_draws_anew(self, script: Script, context: Context) -> None:
         """As a function does: the script gets the seed that `run.seed` is."""
@@ -168,6 +185,12 @@ class TestScores:
         source = f"print('. ' * {before // 2}, end='\\rval_acc=0.75 test_acc=0.25')"
         result = execute(script(source, "x", pattern=PATTERN), context)
         assert result.scores == {"val/accuracy": 0.75, "test/accuracy": 0.25}
+
+    def test_by_pattern_beside_a_line_without_end(self, script: Script, context: Context) -> None:
+        """To search all of it for `\\w+=` would take many minutes, in which no other thread runs."""
+        source = "print('x' * 3_000_000, flush=True)\nprint('val_acc=0.5 ' + 'y' * 100_000 + ' test_acc=0.25')"
+        result = execute(script(source, "x", pattern=PATTERN, timeout_s=120), context)
+        assert result.scores == {"val/accuracy": 0.5, "test/accuracy": 0.25}
 
     def test_while_tuning_no_test_score_is_kept(self, script: Script, context: Context) -> None:
         source = GIVES_SCORES + "\nprint('test accuracy 0.25')"
@@ -267,6 +290,21 @@ class TestEnd:
         run = RunSpec("study", "arm", 1, "compare", {"run": {"command": ["/no/such", "{out}"]}}, "")
         assert reason(execute(run, context)) == "/no/such cannot be started: No such file or directory"
 
+    @pytest.mark.parametrize("then", ["", "time.sleep(3600)"])
+    def test_a_script_that_deletes_its_runs_folder(self, script: Script, context: Context, then: str) -> None:
+        source = (
+            "import os, shutil, sys, time\nprint('begun', flush=True)\nshutil.rmtree(os.path.dirname(sys.argv[1]))\n"
+        )
+        run = script(source + then, "{out}")
+        told = reason(result := execute(run, context))
+        assert told == f"the run's own folder was deleted before the run had ended: {context.folder(run)}"
+        assert result.artifacts is not None
+        assert "begun\n" in (result.artifacts / "run.log").read_text()
+
+    def test_a_script_that_deletes_its_own_folder_alone(self, script: Script, context: Context) -> None:
+        source = f"import shutil\n{GIVES_SCORES}\nshutil.rmtree(sys.argv[2])"
+        assert execute(script(source, "{out}", "{dir}"), context).status == "FINISHED"
+
     def test_a_closed_stdout_is_no_end(self, script: Script, context: Context) -> None:
         source = "import os\nos.close(1)\nos.close(2)\nimport time; time.sleep(0.5)\n" + GIVES_SCORES
         assert execute(script(source), context).status == "FINISHED"
@@ -288,6 +326,54 @@ class TestEnd:
         assert log.rstrip().endswith("FINISHED")
         assert "the end" in log
         assert len(log) < 1_000_000  # of forty million characters
+
+
+FILLS_THE_DISK = """
+import json, os, sys
+out, own, how = sys.argv[1:]
+print('val_acc=0.5')
+full = os.path.exists(own + '/filler')
+if not full:
+    with open(own + '/filler', 'wb', buffering=0) as filler:
+        try:
+            while filler.write(bytes(1 << 16)) == 1 << 16: pass
+        except OSError:
+            pass
+for i in range(100):
+    print('line', i, 'x' * 1000)
+if how == 'frees':
+    os.truncate(own + '/filler', 0)
+    print('then')
+print('test_acc=0.25', flush=True)
+if how == 'file':
+    json.dump({'val_acc': 0.5, 'test_acc': 0.25}, open(out, 'w'))
+"""
+
+
+class TestFullDisk:
+    """The run's folder and its log are on a disk that the script fills."""
+
+    @pytest.fixture
+    def small(self, context: Context, disk: SmallDisk) -> Context:
+        return replace(context, work=disk.folder / "work", logs=disk.folder / "logs")
+
+    @pytest.mark.parametrize(("how", "section"), [("file", {}), ("pattern", {"pattern": PATTERN})])
+    def test_is_no_failure_of_the_run(self, script: Script, small: Context, how: str, section: dict[str, str]) -> None:
+        run = script(FILLS_THE_DISK, "{out}", "{dir}", how, **section)
+        with pytest.raises(Unavailable, match="No space left on device"):
+            execute(run, small)
+        os.truncate(small.folder(run) / "dir" / "filler", 0)  # it stays, so that the script fills nothing again
+        result = execute(run, small)
+        assert result.status == "FINISHED", result.error
+        assert result.scores == {"val/accuracy": 0.5, "test/accuracy": 0.25}
+
+    def test_for_a_while_costs_a_part_of_the_log_alone(self, script: Script, small: Context) -> None:
+        result = execute(script(FILLS_THE_DISK, "{out}", "{dir}", "frees", pattern=PATTERN), small)
+        assert result.status == "FINISHED", result.error
+        assert result.scores == {"val/accuracy": 0.5, "test/accuracy": 0.25}
+        assert result.artifacts is not None
+        log = (result.artifacts / "run.log").read_text()
+        assert "[a part of the output is missing: No space left on device]" in log
 
 
 class TestStop:

@@ -103,11 +103,12 @@ def test_scores_of_examples_are_saved_once() -> None:
         Metric("value", "Not the target of that name", "", "lower", shifted),
     ]
     targets = {"value": torch.tensor([1.0, NAN]), "clip": torch.tensor([3, 4])}
-    frame = evaluation.score_frame(torch.tensor([0.25, 1e-4]), targets, metrics)
+    values = evaluation.values_by_name(metrics, torch.tensor([0.25, 1e-4]), targets)
+    frame = evaluation.score_frame(values, targets, metrics)
     assert list(frame.columns) == ["mean", "other"]  # "value" has the function of "other"
     assert set(frame.dtypes) == {np.dtype("float32")}
     np.testing.assert_array_equal(frame["mean"], [1.0, NAN])
-    alone = evaluation.score_frame(torch.tensor([0.25, 1e-4]), targets, metrics[-1:])
+    alone = evaluation.score_frame(values, targets, metrics[-1:])
     np.testing.assert_allclose(alone["value"], [0.25, 1e-4], rtol=5e-4)
 
 

@@ -92,6 +92,21 @@ class TestFinished:
             "run.log",
         }
 
+    def test_computes_a_metric_once_on_each_split(self, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Some take longer than a network's pass. The pictures need the first one again, to find the worst example."""
+        computed: list[str] = []
+        real = evaluation.metric_values
+
+        def counted(metric: Any, *given: Any) -> torch.Tensor:
+            computed.append(metric.name)
+            return real(metric, *given)
+
+        monkeypatch.setattr(evaluation, "metric_values", counted)
+        result = execute(spec(training={"epochs": 1}), context)
+        assert result.status == "FINISHED"
+        assert {"median_error", "close"} < set(computed)
+        assert [computed.count(name) for name in ("median_error", "close")] == [1, 1]
+
     def test_scores_are_those_of_the_saved_network_on_the_test_split(self, context: Context) -> None:
         result = execute(spec(), context)
         assert result.artifacts is not None

@@ -117,16 +117,17 @@ class TestTraining:
         assert torch.equal(model.linear.weight, plain.linear.weight)
         assert torch.equal(model.linear.bias, plain.linear.bias)
 
-    @pytest.mark.parametrize("own", [True, False])
+    @pytest.mark.parametrize("own", ["halving", "lambda", "one cycle", "sequential", "chained", None])
     def test_a_stopped_training_goes_on_at_its_learning_rate(
-        self, toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+        self, toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None
     ) -> None:
         """The loop's own schedule also from a checkpoint of a version that kept none."""
         training: dict[str, Any] = {"epochs": 3, "batch_size": 20, "precision": "float32"}
         if own:
+            schedule = {"factory": "linear_toy.forms:scheduled", "kind": own}
             training |= {
                 "optimizer": {"factory": "linear_toy.forms:momentum", "lr": 0.05},
-                "schedule": {"factory": "linear_toy.forms:halving"},
+                "schedule": {"factory": "linear_toy.forms:halving"} if own == "halving" else schedule,
             }
 
         class Once:
@@ -172,6 +173,7 @@ class TestTraining:
         ({"optimizer": {"factory": "torch.optim:SGD", "lrate": 1.0}}, "takes no such argument"),
         ({"schedule": {"factory": "torch.optim.lr_scheduler:ReduceLROnPlateau"}}, "must depend on the step alone"),
         ({"schedule": {"factory": "torch.nn:Identity"}}, "must make a learning-rate scheduler"),
+        ({"schedule": {"factory": "linear_toy.forms:Dated"}}, "lists and dicts alone: a run could not be resumed"),
     ],
 )
 def test_factories_of_something_else_are_refused(toy: ModuleType, training: dict[str, Any], rule: str) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -104,6 +105,12 @@ class TestGiven:
         (line,) = said(spec, context, "SETTINGS")
         assert line == "{'lr': 0.1, 'net': {'width': 4}, 'sizes': [1, 2]}"
         assert spec.settings["run"]["net"] == {"width": 3}
+
+    def test_the_names_in_a_control_it_honours(self, train: Function, context: Context) -> None:
+        spec = train(f"print('SETTINGS', settings)\nreturn {SCORES}", lr=0.1, honours=["drop_input", "freeze"])
+        spec = replace(spec, settings={**spec.settings, "control": {"freeze": ["head"]}})
+        (line,) = said(spec, context, "SETTINGS")
+        assert line == "{'lr': 0.1, 'drop_input': [], 'freeze': ['head']}"
 
     def test_run(self, train: Function, context: Context) -> None:
         (context.study_dir / "data").write_text("x")
@@ -295,6 +302,26 @@ class TestExamples:
         assert conditions.to_dict("list") == {"subject": [1, 2], "dark": [True, False], "size": [1.5, 2.5]}
         assert scores.dtypes.to_list() == [np.float32]
 
+    def test_of_every_kind_of_number_and_without_importing_pandas(self, train: Function, context: Context) -> None:
+        kinds = "'f2', 'f8', '>f4', 'i1', 'u2', '>i4', 'i8', 'u8'"
+        body = (
+            f"table = {{kind: numpy.arange(40)[::2].astype(kind) for kind in ({kinds})}}\n"
+            "table['?'] = numpy.arange(40)[::2] % 7 == 1\n"
+            "table['accuracy'] = numpy.where(numpy.arange(20) == 3, numpy.nan, 0.5)\n"
+            "run.examples('test', table)\nimport sys\nloaded = [m in sys.modules for m in ('pyarrow', 'pandas')]\n"
+            f"print('LOADED', *loaded)\nreturn {SCORES}"
+        )
+        spec = train(body, head="import numpy")
+        assert said(spec, context, "LOADED") == ["True False"]
+        out = context.folder(spec) / "out"
+        conditions, numbers = pd.read_parquet(out / "conditions.parquet"), np.arange(40)[::2]
+        for kind in ("f2", "f8", ">f4", "i1", "u2", ">i4", "i8", "u8"):
+            assert conditions[kind].to_list() == numbers.tolist(), kind
+            native = np.dtype("f4") if "f" in kind else np.dtype(kind).newbyteorder("=")
+            assert conditions[kind].dtype == native
+        assert conditions["?"].to_list() == (numbers % 7 == 1).tolist()
+        assert pd.read_parquet(out / "scores.parquet")["accuracy"].isna().to_list() == [i == 3 for i in range(20)]
+
     def test_are_dropped_while_tuning(self, train: Function, context: Context) -> None:
         spec = train(f"run.examples('test', {self.FRAME})\nreturn {SCORES}", head="import pandas", phase="tune")
         result = finished(execute(spec, context))
@@ -442,3 +469,20 @@ class TestCode:
         assert provenance.code_digest(settings, folder) == before
         (folder / "helps.py").write_text("def go(): return 2\n")
         assert provenance.code_digest(settings, folder) != before
+
+
+def test_what_a_function_sees_of_run_is_what_the_documentation_names(train: Function, context: Context) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "function.md").read_text(encoding="utf-8")
+    table = page[page.index("| `run.` | |") : page.index("`random` and NumPy are seeded before")]
+    named = {*re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE), *re.findall(r"^- `run\.(\w+)\(", page, re.MULTILINE)}
+    assert {"seed", "epoch"} < named
+    spec = train(f"import json, pathlib\npathlib.Path('seen').write_text(json.dumps(dir(run)))\nreturn {SCORES}")
+    finished(execute(spec, context))
+    seen = json.loads((context.study_dir / "seen").read_text())
+    assert {name for name in seen if not name.startswith("_")} == named
+
+
+def test_a_function_that_deletes_its_runs_folder(train: Function, context: Context) -> None:
+    spec = train(f"import shutil\nshutil.rmtree(run.folder.parent)\nrun.epoch(1, {{'val_acc': 1}})\nreturn {SCORES}")
+    told = reason(execute(spec, context))
+    assert told == f"the run's own folder was deleted before the run had ended: {context.folder(spec)}"

@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
+from ablate.commands.init.command import read_command
 from ablate.commands.init.function import read_function
 from ablate.commands.init.text import command_study, function_study
-from ablate.commands.init.words import read_command
 from ablate.scheduler.workspace import check_file
 from ablate.study import InputError, Problem, printable, shipped
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE

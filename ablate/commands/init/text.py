@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ablate.commands.init.command import Command, Value
 from ablate.commands.init.function import Function
-from ablate.commands.init.words import Command, Value
 from ablate.study import Scalar
 
 WIDTH = 110  # of a line with the words of a command
@@ -287,7 +287,7 @@ def _arm_name(text: str) -> str:
 
 def _arms(arm: Arm | None, settings: Mapping[str, Any]) -> Iterator[str]:
     yield "[arms.baseline]"
-    yield 'label = "As it is"'
+    yield 'label = "Baseline"'
     yield ""
     if arm is None:
         yield "# [arms.changed]"

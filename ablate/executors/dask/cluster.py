@@ -15,7 +15,7 @@ from typing import Any
 
 from distributed import Client
 
-from ablate.executors.dask.requirements import Needs, all_faults, needs_of
+from ablate.executors.dask.requirements import AnyNeeds, all_faults, needs_of
 from ablate.study import InputError, Problem, RunSpec
 from ablate.untrusted.addresses import redacted
 from ablate.untrusted.wording import shown
@@ -60,7 +60,7 @@ def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, not
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise InputError(Problem("--device", "", "no device", shown(device), "valid: auto, cpu, cuda, cuda:N"))
     with connect(address) as client:
-        needs = {needs_of(spec, data_root=context.data_root, study_dir=context.study_dir): None for spec in specs}
+        needs = {needs_of(spec, context): None for spec in specs}
         workers, answers = _worker_faults(client, address, list(needs))
     problems = [Problem("--scheduler", name, fault) for name, answer in answers.items() for fault in _faults(answer)]
     if problems:
@@ -77,7 +77,7 @@ def check(address: str, device: str, specs: Sequence[RunSpec], context: Any, not
     return device
 
 
-def _worker_faults(client: Client, address: str, needs: Sequence[Needs]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _worker_faults(client: Client, address: str, needs: Sequence[AnyNeeds]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The connected workers and their answers to `all_faults`, both by address."""
     try:
         workers = client.scheduler_info(n_workers=-1)["workers"]

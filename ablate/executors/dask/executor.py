@@ -25,10 +25,11 @@ from distributed.comm.core import CommClosedError
 
 from ablate.executors.dask import worker
 from ablate.executors.dask.cluster import GPU, connect
-from ablate.executors.dask.requirements import Needs, needs_of
+from ablate.executors.dask.requirements import AnyNeeds, needs_of
 from ablate.executors.dask.worker import PROBE, CellRequest, packed, unpacked
 from ablate.executors.local import Engine, WorkerLost, pool_for
 from ablate.study import InputError, RunResult, RunSpec
+from ablate.study.runs import TrainerKind, trainer_kind
 from ablate.trainers.atomic_write import write_whole
 from ablate.trainers.errors import Stopped, Unavailable
 from ablate.trainers.progress_log import LOG, PROGRESS
@@ -74,7 +75,7 @@ class ClusterExecutor(Executor):
     def __init__(self, address: str, workers: int, resources: Mapping[str, float], engine: Engine) -> None:
         self.address, self.workers, self.resources, self.engine = address, workers, dict(resources), engine
         self._cells: dict[str, _Cell] = {}
-        self._needs: dict[tuple[object, ...], Needs] = {}
+        self._needs: dict[tuple[object, ...], AnyNeeds] = {}
         self._probe = uuid.uuid4().hex
         self._work: Path | None = None  # where the probe is written; None before the first cell
         self._stop_file: Path | None = None
@@ -139,11 +140,13 @@ class ClusterExecutor(Executor):
         # pickled here, because Dask searches arguments for its own tasks
         self._send(cell, worker.run_cell, pickle.dumps((execute, spec, context)), self._needs_of(spec, context))
 
-    def _needs_of(self, spec: RunSpec, context: Any) -> Needs:
+    def _needs_of(self, spec: RunSpec, context: Any) -> AnyNeeds:
+        if trainer_kind(spec.settings) != "built-in":  # a script is read again by every run
+            return needs_of(spec, context)
         factories = [spec.settings[section]["factory"] for section in ("model", "data", "loss")]
         identity = (*factories, spec.settings["data"].get("file"), spec.data_digest)
         if identity not in self._needs:
-            self._needs[identity] = needs_of(spec, data_root=context.data_root, study_dir=context.study_dir)
+            self._needs[identity] = needs_of(spec, context)
         return self._needs[identity]
 
     def _send(self, cell: _Cell, function: Callable[..., Any], *args: Any) -> None:
@@ -267,9 +270,9 @@ def _disk_error(error: Exception) -> Unavailable | None:
     return None
 
 
-def engine_for(address: str, device: str) -> Engine:
+def engine_for(address: str, device: str, trainer: TrainerKind = "built-in") -> Engine:
     """The cluster as an engine. With 0 workers it takes as many cells as there are workers at any time."""
-    return partial(dask_cluster, address=address, device=device)
+    return partial(dask_cluster, address=address, device=device, inner=pool_for(device, trainer))
 
 
 @contextmanager

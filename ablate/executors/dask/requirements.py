@@ -11,19 +11,24 @@ import gc
 import importlib.metadata
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from ablate.executors.dask.script_requirements import ScriptNeeds, script_faults, script_needs
 from ablate.study import InputError, RunSpec, components, data_digests
 from ablate.study.distribution import DISTRIBUTION
+from ablate.study.runs import trainer_kind
 
+AnyNeeds: TypeAlias = "Needs | ScriptNeeds"
 # Results depend on the versions of these.
 PACKAGES = (DISTRIBUTION, "torch", "numpy", "scipy", "distributed")
 
 
 @dataclass(frozen=True)
 class Needs:
-    """The versions, code and data that a cell uses, as the driver has them."""
+    """The versions, code and data that a cell of the built-in loop uses, as the driver has them."""
 
     factories: tuple[str, ...]  # of model, data and loss
     sources: tuple[str, str]  # digests of the training loop, and of the loop with all that the factories import
@@ -34,14 +39,18 @@ class Needs:
     versions: tuple[tuple[str, str], ...]
 
 
-def needs_of(spec: RunSpec, *, data_root: Path | None, study_dir: Path) -> Needs:
-    """What this process has and a worker must have as well."""
+def needs_of(spec: RunSpec, context: Any) -> AnyNeeds:
+    """What this process has and a worker must have as well. `context`: of the run."""
     from ablate.trainers.provenance import source_digest  # not the cached one below: of what is on disk now
 
+    own_versions = tuple(versions().items())
+    if trainer_kind(spec.settings) != "built-in":
+        return script_needs(spec, context, own_versions)
+    data_root, study_dir = context.data_root, context.study_dir
     factories = tuple(str(spec.settings[section]["factory"]) for section in ("model", "data", "loss"))
     file = spec.settings["data"].get("file")
     sources = source_digest((), study_dir), source_digest(factories, study_dir)
-    return Needs(factories, sources, file, spec.data_digest, data_root, study_dir, tuple(versions().items()))
+    return Needs(factories, sources, file, spec.data_digest, data_root, study_dir, own_versions)
 
 
 def versions() -> dict[str, str]:
@@ -61,11 +70,17 @@ def _version(name: str) -> str:
 def _source_digest(factories: tuple[str, ...], study_dir: Path) -> str:
     from ablate.trainers import provenance
 
-    # A garbage collection runs code of Dask, which may switch threads inside `ast.parse`. If the other thread calls
-    # `ast.parse` too, CPython 3.11 raises SystemError: measured, 3 of 42 cells.
+    with _no_garbage_collection():
+        return provenance.source_digest(factories, study_dir)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A garbage collection runs code of Dask, which may switch threads inside `ast.parse`. If the other thread calls
+    `ast.parse` too, CPython 3.11 raises SystemError: measured, 3 of 42 cells."""
     gc.disable()
     try:
-        return provenance.source_digest(factories, study_dir)
+        yield
     finally:
         gc.enable()
 
@@ -75,17 +90,22 @@ def _file_digest(path: Path, modified_ns: int, size: int) -> str:
     return data_digests.file_digest(path)
 
 
-async def all_faults(needs: Sequence[Needs]) -> list[str]:
+async def all_faults(needs: Sequence[AnyNeeds]) -> list[str]:
     """Why this process could not run such cells. In a thread beside the event loop: importing torch takes seconds."""
     return await asyncio.to_thread(lambda: list(dict.fromkeys(fault for each in needs for fault in faults(each))))
 
 
-def faults(needs: Needs) -> Iterator[str]:
-    """What this process lacks. Imports the factories that the cell names."""
+def faults(needs: AnyNeeds) -> Iterator[str]:
+    """What this process lacks. Imports the factories that a cell of the built-in loop names."""
     own_versions = versions()
     for name, version in needs.versions:
         if own_versions.get(name) != version:
             yield f"has {name} {own_versions.get(name)}, the driver {version}"
+    if isinstance(needs, ScriptNeeds):
+        with _no_garbage_collection():
+            missing = list(script_faults(needs))
+        yield from missing
+        return
     components.importable([needs.study_dir, Path.cwd()])
     for factory in needs.factories:
         try:

@@ -25,7 +25,8 @@ from typing import Any
 from distributed import Client, Event, Reschedule, Status, get_client, get_worker
 from filelock import FileLock, Timeout
 
-from ablate.executors.dask.requirements import Needs, faults
+from ablate.executors.dask.requirements import AnyNeeds, faults
+from ablate.executors.dask.script_requirements import ScriptNeeds, folder_here
 from ablate.executors.local import Engine, WorkerLost
 from ablate.study import RunResult, RunSpec, components
 from ablate.trainers.errors import SAVE_STATE_S, Stopped, Unavailable
@@ -50,7 +51,7 @@ class CellRequest:
     engine: Engine  # starts the process in which the cell runs
 
 
-def run_cell(payload: bytes, needs: Needs, request: CellRequest) -> tuple[RunResult, bytes]:
+def run_cell(payload: bytes, needs: AnyNeeds, request: CellRequest) -> tuple[RunResult, bytes]:
     """Run the pickled (execute, spec, context). Returns the result and, where the work folder is not shared, its files.
 
     Raises WorkerLost when an earlier worker was lost at this task or the cell's process died, Unavailable when this
@@ -64,6 +65,8 @@ def run_cell(payload: bytes, needs: Needs, request: CellRequest) -> tuple[RunRes
         execute, spec, context = task.unpickled(payload)
         if missing := list(faults(needs)):
             raise Unavailable(f"{task.name} {'; '.join(missing)}")
+        if isinstance(needs, ScriptNeeds):
+            context = replace(context, study_dir=folder_here(needs.study_dir))
         with task.local_context(spec, context) as (context, shared):
             progress_file = None if shared else context.folder(spec) / PROGRESS
             result: RunResult = task.run(

@@ -16,7 +16,7 @@ from ablate.study import InputError, Problem
 from ablate.tracking.mlflow.errors import translated
 from ablate.tracking.mlflow.sqlite_reader import reading
 from ablate.untrusted.addresses import database_file, redacted
-from ablate.untrusted.tables import MOST_VALUES, Table, chosen
+from ablate.untrusted.tables import Table, check_extent, chosen
 from ablate.untrusted.wording import nearest, shown
 
 RUNS_A_PAGE = 1000
@@ -36,8 +36,7 @@ def experiment_table(
     except MlflowException as error:
         reason = redacted(next(iter(str(error).splitlines()), ""))[:300]
         raise InputError(Problem(redacted(uri), "", "cannot be read", reason)) from None
-    if len(runs) * (len(names) + len(metrics)) > MOST_VALUES:
-        raise InputError(Problem(source, "", f"must hold at most {MOST_VALUES:,} values"))
+    check_extent(source, len(runs), len(names) + len(metrics))
     labels = [_labels(run) for run in runs]
     scored = {name for run in runs for name in run.data.metrics}
     problems = [

@@ -18,10 +18,8 @@ from ablate.study import InputError, Problem, components
 from ablate.study.resolve import lookup, replace
 from ablate.trainers.builtin.seeding import derive_seed
 from ablate.trainers.contract import Batch, Data, Split
+from ablate.trainers.matching import match_error, matching_value
 from ablate.untrusted.wording import nearest, place
-
-TOLERANCE = 0.01  # a matched arm's parameter count may differ by this share of the other arm's
-LARGEST_VALUE = 2**24  # the search for a matching setting ends here
 
 
 def controlled(data: Data, control: Mapping[str, Any]) -> Data:
@@ -158,10 +156,10 @@ def matched_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     match = settings.get("control", {}).get("match_parameters")
     if not match:
         return section
-    return _with_setting(section, match["by"], matching_value(settings))
+    return _with_setting(section, match["by"], matched_value(settings))
 
 
-def matching_value(settings: Mapping[str, Any]) -> int:
+def matched_value(settings: Mapping[str, Any]) -> int:
     """The whole number for `match_parameters.by` whose parameter count is nearest to the other arm's."""
     match = settings["control"]["match_parameters"]
     sections = (json.dumps(section, sort_keys=True) for section in (settings["model"], match["of_model"]))
@@ -170,34 +168,17 @@ def matching_value(settings: Mapping[str, Any]) -> int:
 
 @functools.cache
 def _search(section_json: str, other_section_json: str, by: str) -> int:
-    """Double the value until the count is passed, then bisect: counts grow with the setting."""
     section, target = json.loads(section_json), parameter_count(json.loads(other_section_json))
 
-    @functools.cache
     def count(value: int) -> int:
         try:
             return parameter_count(_with_setting(section, by, value))
         except Exception as error:  # a component's constructor may raise anything
             rule, hint = f"{by} = {value} makes no network: {error}", "name a setting that takes every whole number"
-            raise _input_error("match_parameters", rule, hint=hint) from error
+            raise match_error(rule, hint=hint) from error
 
     value_in_file: int = lookup({"model": section}, by)
-    low = high = max(1, value_in_file)
-    if count(high) > target:
-        low = 1
-    while count(high) < target and high < LARGEST_VALUE:
-        low, high = high, 2 * high
-        if count(high) == count(low):
-            raise _input_error("match_parameters", f"{by} does not change the number of parameters", f"{count(low):,}")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) < target else (low, middle)
-    best = min((low, high), key=lambda value: abs(count(value) - target))
-    if abs(count(best) - target) > TOLERANCE * target:
-        nearest_counts = " and ".join(f"{count(value):,} at {value}" for value in dict.fromkeys((low, high)))
-        rule = f"no {by} comes within {TOLERANCE:.0%} of {target:,} parameters"
-        raise _input_error("match_parameters", rule, hint=f"the nearest are {nearest_counts}")
-    return best
+    return matching_value(count, target, value_in_file, by)
 
 
 def parameter_count(section: Mapping[str, Any]) -> int:

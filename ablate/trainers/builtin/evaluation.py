@@ -160,22 +160,21 @@ def metric_values(metric: Metric, output: Any, targets: Mapping[str, Tensor]) ->
     return values
 
 
-def computable(
+@torch.no_grad()
+def values_by_name(
     metrics: Iterable[Metric],
     output: Any,
     targets: Mapping[str, Tensor],
-    needed: Collection[str],
-    log: Callable[[str], None],
-) -> list[Metric]:
-    """The metrics that can be computed; those left out are told to `log`. Raises WrongOutput for one in `needed`."""
-    kept, leave_out = [], leaving_out(needed, log)
+    leave_out: Callable[[Metric, WrongOutput], None] = _raise,
+) -> dict[str, Tensor]:
+    """`metric_values` of every metric, by name; the error of one that cannot be computed goes to `leave_out`."""
+    values = {}
     for metric in metrics:
         try:
-            metric_values(metric, output, targets)
-            kept.append(metric)
+            values[metric.name] = metric_values(metric, output, targets)
         except WrongOutput as error:
             leave_out(metric, error)
-    return kept
+    return values
 
 
 def leaving_out(needed: Collection[str], log: Callable[[str], None]) -> Callable[[Metric, WrongOutput], None]:
@@ -189,13 +188,18 @@ def leaving_out(needed: Collection[str], log: Callable[[str], None]) -> Callable
     return leave_out
 
 
-@torch.no_grad()
 def score(output: Any, targets: Mapping[str, Tensor], metrics: Iterable[Metric]) -> dict[str, float]:
     """One number per metric, over the examples where it is defined (not NaN); NaN where there is none.
 
     Raises WrongOutput for a metric that cannot be computed.
     """
-    return {m.name: reduce(m, metric_values(m, output, targets)) for m in metrics}
+    metrics = list(metrics)
+    return reduced(values_by_name(metrics, output, targets), metrics)
+
+
+def reduced(values: Mapping[str, Tensor], metrics: Iterable[Metric]) -> dict[str, float]:
+    """One number for each metric that has values, in the order of the metrics."""
+    return {metric.name: reduce(metric, values[metric.name]) for metric in metrics if metric.name in values}
 
 
 def reduce(metric: Metric, values: Tensor) -> float:
@@ -219,23 +223,18 @@ def condition_frame(targets: Mapping[str, Tensor]) -> pd.DataFrame:
     )
 
 
-@torch.no_grad()
-def score_frame(output: Any, targets: Mapping[str, Tensor], metrics: Sequence[Metric]) -> pd.DataFrame:
-    """One row per example: the values of every metric in float32, rounded (see `rounded`).
+def score_frame(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], metrics: Iterable[Metric]) -> pd.DataFrame:
+    """One row per example: the values of every metric that has any, in float32, rounded (see `rounded`).
 
     Left out are pooled metrics, metrics with the function of an earlier one (see `study.columns`), and metrics that
     only repeat the target of their own name.
     """
-    by_name = {metric.name: metric for metric in metrics}
-    values = {
-        name: metric_values(by_name[name], output, targets).float()
-        for name, column in columns(metrics).items()
-        if column == name
-    }
+    shown = columns([metric for metric in metrics if metric.name in values])
+    frame = {name: values[name].float() for name, column in shown.items() if column == name}
     return pd.DataFrame(
         {
             name: rounded(value.cpu().numpy())
-            for name, value in values.items()
+            for name, value in frame.items()
             if name not in targets or not _equal(value, targets[name])
         }
     )

@@ -22,7 +22,7 @@ from ablate.trainers.builtin.optimizers import make_optimizer, make_schedule
 from ablate.trainers.builtin.seeding import derive_seed, seed_globals
 from ablate.trainers.builtin.train_state import Progress, TrainState
 from ablate.trainers.contract import Batch, Data, Fits, Loss
-from ablate.trainers.errors import RunFailed, Stopped
+from ablate.trainers.errors import Pruned, RunFailed, Stopped
 
 CHECKPOINT_SECONDS = 20.0  # a killed run loses at most this much work, and one step
 POLL_SECONDS = 0.2  # between two polls of the stop signal: a poll takes microseconds, a step at least 1 ms
@@ -37,7 +37,9 @@ class NonFiniteLoss(RunFailed):
 
 
 class Signals(Protocol):
-    """What the loop reports while it runs, and the request to stop."""
+    """What the loop reports while it runs, the request to stop, and whether it has reported enough."""
+
+    pruned: str  # not "" once the last epoch that was passed to `on_epoch` has ended the trial
 
     def heartbeat(self) -> None:
         """Called at every poll: training is alive."""
@@ -91,7 +93,7 @@ class Trainer:
         return generator.manual_seed(derive_seed(self.seed, "data", epoch))
 
     def run(self, model: torch.nn.Module) -> Progress:
-        """Train `model` in place to the final epoch.
+        """Train `model` in place to the final epoch, or to that which ends a trial early.
 
         Raises NonFiniteLoss; raises Stopped when asked to stop, after saving a checkpoint of the last step.
         """
@@ -108,7 +110,11 @@ class Trainer:
         started = time.perf_counter()
         if takes_run(model):
             seed_globals(self.seed, "noise", 0)
-            model.fit(self._polling(self.batches(epoch=0)), run=self._fit_run(model, progress))
+            try:
+                model.fit(self._polling(self.batches(epoch=0)), run=self._fit_run(model, progress))
+            except Exception:
+                if not self._pruned():  # what a fit raises when it is ended need not be Pruned
+                    raise
         else:
             with torch.no_grad():
                 model.fit(self._polling(self.batches(epoch=0)))
@@ -120,9 +126,13 @@ class Trainer:
 
     def _fit_run(self, model: torch.nn.Module, progress: Progress) -> FitRun:
         def report(epoch: float, scores: Mapping[str, float]) -> None:
+            if self._pruned():
+                raise Pruned
             training = model.training
             self._timed_validation(progress, model, {"epoch": epoch, **scores})
             model.train(training)
+            if self._pruned():
+                raise Pruned
             if self._stop_requested():
                 raise Stopped
 
@@ -157,7 +167,7 @@ class Trainer:
         state = TrainState(model, optimizer, schedule, scaler, self.device)
         self._resume(state)
         state.next_poll = time.perf_counter() + POLL_SECONDS
-        while (epoch := len(state.progress.history)) < self.settings.epochs:
+        while (epoch := len(state.progress.history)) < self.settings.epochs and not self._pruned():
             if state.step == 0:
                 self._start_epoch(state, epoch)
             loss = self._finish_epoch(state, epoch)
@@ -169,7 +179,7 @@ class Trainer:
             state.count_time("validate")
             state.step = 0
             # always save after the last epoch: the evaluation that follows may be interrupted too
-            self._poll(state, save=epoch + 1 == self.settings.epochs)
+            self._poll(state, save=epoch + 1 == self.settings.epochs or self._pruned())
         return state.progress
 
     def _start_epoch(self, state: TrainState, epoch: int) -> None:
@@ -230,6 +240,9 @@ class Trainer:
             raise Stopped
         if now >= state.next_poll:
             state.next_poll = time.perf_counter() + POLL_SECONDS
+
+    def _pruned(self) -> bool:
+        return self.signals is not None and bool(self.signals.pruned)
 
     def _stop_requested(self) -> bool:
         if self.signals is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -40,6 +41,7 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], settings: TrainingS
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise _error("optimizer", "must do its step without a closure", type(optimizer).__name__)
+    _check_state("optimizer", optimizer)
     return optimizer
 
 
@@ -62,6 +64,7 @@ def make_schedule(
     if missing := [name for name in ("step", "state_dict", "load_state_dict") if not hasattr(schedule, name)]:
         rule = f"its factory must make a learning-rate scheduler, with {', '.join(missing)}"
         raise _error("schedule", rule, type(schedule).__name__)
+    _check_state("schedule", schedule)
     made: Schedule = schedule
     return made
 
@@ -95,6 +98,18 @@ class WarmupCosine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._step = state["step"]
         self._set()
+
+
+def _check_state(name: str, made: Any) -> None:
+    """Raise InputError where a checkpoint could not give back its state: nothing in one is executed."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(made.state_dict(), buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except Exception as error:  # whatever an object's own pickling raises
+        rule = "its state_dict() must hold tensors, numbers, text, lists and dicts alone: a run could not be resumed"
+        raise _error(name, rule, type(made).__name__) from error
 
 
 def _takes(factory: str, argument: str) -> bool:

@@ -111,7 +111,7 @@ def make_trainer(
 def _matched_setting(spec: RunSpec) -> dict[str, str]:
     """The value at which the parameter counts match, where a control asks for that."""
     match = spec.settings.get("control", {}).get("match_parameters")
-    return {f"matched/{match['by']}": str(controls.matching_value(spec.settings))} if match else {}
+    return {f"matched/{match['by']}": str(controls.matched_value(spec.settings))} if match else {}
 
 
 def _examples_seen(trainer: Trainer, progress: Progress) -> int:
@@ -228,13 +228,14 @@ def _test(
         arrays = evaluation.example_arrays(shown, evaluation.predict(model, shown), primary, spread=PICTURES)
         arrays["index"] = pictured.numpy()
         scores = evaluation.score_model(model, test, catalogue, evaluation.leaving_out(needed, log))
-        frame = evaluation.score_frame(None, {}, [])
+        frame = evaluation.score_frame({}, {}, [])
     else:
         output = evaluation.predict(model, test)
-        metrics = evaluation.computable(catalogue, output, test.targets, needed, log)
-        frame = evaluation.score_frame(output, test.targets, metrics)
+        leave_out = evaluation.leaving_out(needed, log)
+        values = evaluation.values_by_name(catalogue, output, test.targets, leave_out)
+        frame = evaluation.score_frame(values, test.targets, catalogue)
         arrays = evaluation.example_arrays(test, output, primary, spread=PICTURES)
-        scores = evaluation.score(output, test.targets, metrics)
+        scores = evaluation.reduced(values, catalogue)
     evaluation.save_frame(frame, out / "scores.parquet")
     evaluation.save_frame(evaluation.condition_frame(test.targets), out / "conditions.parquet")
     files: dict[str, Any] = arrays

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 from ablate.trainers.contract import Batch, Split
 from linear_toy.components import squared as squared
@@ -129,6 +131,33 @@ def momentum(parameters: Iterable[nn.Parameter], lr: float, mu: float = 0.9) -> 
 def halving(optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> torch.optim.lr_scheduler.StepLR:
     """Half the rate after every epoch."""
     return torch.optim.lr_scheduler.StepLR(optimizer, step_size=steps_per_epoch, gamma=0.5)
+
+
+SCHEDULES = {
+    "lambda": lambda optimizer, steps: lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)),
+    "one cycle": lambda optimizer, steps: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps),
+    "sequential": lambda optimizer, steps: lr_scheduler.SequentialLR(
+        optimizer,
+        [lr_scheduler.LambdaLR(optimizer, lambda step: step / 2), lr_scheduler.CosineAnnealingLR(optimizer, steps)],
+        milestones=[2],
+    ),
+    "chained": lambda optimizer, steps: lr_scheduler.ChainedScheduler(
+        [lr_scheduler.ConstantLR(optimizer, 0.5, total_iters=5), lr_scheduler.ExponentialLR(optimizer, 0.9)]
+    ),
+}
+
+
+def scheduled(optimizer: torch.optim.Optimizer, steps: int, kind: str) -> lr_scheduler.LRScheduler:
+    """One of torch's schedulers."""
+    return SCHEDULES[kind](optimizer, steps)
+
+
+class Dated(lr_scheduler.ConstantLR):
+    """Its state holds what `torch.load(weights_only=True)` does not read."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer)
+        self.made = datetime.date(2026, 1, 1)
 
 
 def no_optimizer(parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:

@@ -12,8 +12,10 @@ import pytest
 from ablate.commands.plan import tuning_words
 from ablate.planning import counting, plan, trials
 from ablate.study import Record, RunSpec, Scalar, Study
+from ablate.study.runs import PRUNED
 
 PER_SEED = ('per = "arm"\ninclude_defaults = true\nseeds = [101, 102]\n', "")
+COMPARED = ("plain", "compare")
 RATES: list[dict[str, Scalar]] = [
     {"training.learning_rate": 0.001 * (i + 1), "model.optimizer": "adam"} for i in range(4)
 ]
@@ -78,6 +80,31 @@ def test_a_seed_whose_trials_all_failed_is_one_gap(study: Study) -> None:
     records += tuned(study, "plain", 2, best=0)
     cells = [c for c in plan.make_plan(study, records, lambda _: "").cells if (c.arm, c.phase) == ("plain", "compare")]
     assert [c.state for c in cells] == ["failed", "missing", "waiting"]
+
+
+def ended_early(of: Record) -> Record:
+    return replace(of, provenance={PRUNED: "after epoch 1"}, scores={**of.scores, "count/epochs": 1.0})
+
+
+def test_a_pruned_trial_has_no_value_and_is_not_chosen(study: Study) -> None:
+    records = tuned(study, "plain", 1, best=2)
+    records[2] = ended_early(records[2])
+    outcomes = trials.trial_outcomes(study, "plain", records)
+    assert [(o.value, o.done, o.pruned) for o in outcomes] == [(2.0, True, False)] * 2 + [
+        (None, True, True),
+        (2.0, True, False),
+    ]
+    assert trials.best(outcomes, "lower") == RATES[0]
+    assert trials.tuning_done(study, outcomes)
+
+
+def test_a_seed_whose_trials_were_all_pruned_is_a_gap_that_says_so(study: Study) -> None:
+    records = [ended_early(r) for r in tuned(study, "plain", 1, best=0)]
+    (cell, *_) = [c for c in plan.make_plan(study, records, lambda _: "").cells if (c.arm, c.phase) == COMPARED]
+    assert (cell.state, cell.error) == ("failed", "4 of 4 tuning trials were pruned")
+    records[0] = replace(records[0], status="FAILED", provenance={}, scores={})
+    (cell, *_) = [c for c in plan.make_plan(study, records, lambda _: "").cells if (c.arm, c.phase) == COMPARED]
+    assert cell.error == "3 of 4 tuning trials were pruned, and no other has a value"
 
 
 def test_trials_of_one_seed_are_not_those_of_another(study: Study) -> None:
