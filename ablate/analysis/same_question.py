@@ -40,7 +40,8 @@ class SameQuestion:
     """Other studies that asked the same as a hypothesis.
 
     `p` is one-sided, for the hypothesis, over all of them and this one; None where no other study has two seeds of its
-    own. `sentence`: both in words.
+    own, and where one of them has planned looks, after which its p is that of no fixed number of seeds. `sentence`: both
+    in words.
     """
 
     others: tuple[Elsewhere, ...]
@@ -58,9 +59,9 @@ def same_question(results: Results, arm: str, against: str, metric: str, claim: 
     D. V. Zaykin, "Optimally weighted Z-test", J. Evol. Biol. 24 (2011).
     """
     seen = set(claim.effect.by_seed)
-    others = []
+    others, stopped = [], results.study.stopping is not None
     for other, ours, theirs in _matching(results, arm, against, metric):
-        key = other.study.score_key(metric)
+        key, stopped = other.study.score_key(metric), stopped or other.study.stopping is not None
         scores = [
             {seed: value for seed, value in other.by_seed(name, key).items() if seed not in seen}
             for name in (ours, theirs)
@@ -74,8 +75,9 @@ def same_question(results: Results, arm: str, against: str, metric: str, claim: 
     effects = [claim.effect, *(each.effect for each in others)]
     tested = [effect for effect in effects if effect.difference.standard_error]
     p = stouffer([(one_sided(effect, claim), effect.difference.n) for effect in tested]) if len(tested) > 1 else None
-    both = p if effects[0] in tested else None
-    return SameQuestion(tuple(others), both, _sentence(results.metrics[metric], others, both, len(tested)))
+    both = p if effects[0] in tested and not stopped else None
+    words = " No p over all is told, for one of them stops by what its runs show." if stopped else ""
+    return SameQuestion(tuple(others), both, _sentence(results.metrics[metric], others, both, len(tested)) + words)
 
 
 def stouffer(tests: list[tuple[float, int]]) -> float:

@@ -1,4 +1,4 @@
-"""How far a study with `[stopping]` has come: looks that were taken, what they decided, seeds that it needs now."""
+"""How far a study with `[stopping]` has come: looks taken, what they decided, how many seeds it needs now."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ablate.analysis.answer import Comparison
 from ablate.analysis.phrasing import counted, listed
 from ablate.analysis.results import Results
 from ablate.analysis.spending import NAMES
-from ablate.analysis.study_analysis import compare
+from ablate.analysis.study_analysis import judged
+from ablate.analysis.verdicts import Verdict
 from ablate.study import Spending
 from ablate.study.amend import claim_words, history_of
 
@@ -89,13 +89,13 @@ def progress(results: Results) -> Progress | None:
     )
 
 
-def _open(results: Results) -> list[Comparison]:
+def _open(results: Results) -> list[Verdict]:
     """The hypotheses that the looks so far have not decided, and that a later one may."""
-    return [c for c in _judgeable(results) if c.verdict not in ("supported", "refuted")]
+    return [verdict for verdict in _judgeable(results) if verdict.look is None]
 
 
-def _judgeable(results: Results) -> list[Comparison]:
+def _judgeable(results: Results) -> list[Verdict]:
     """The hypotheses that may get a verdict: all but those that were declared late."""
     late = history_of(results.document, results.study).late
-    pairs = zip(compare(results), results.study.hypotheses, strict=True)
-    return [comparison for comparison, h in pairs if claim_words(h) not in late]
+    pairs = zip(judged(results), results.study.hypotheses, strict=True)
+    return [verdict for (_, verdict), h in pairs if claim_words(h) not in late]

@@ -241,14 +241,7 @@ def compare(results: Results) -> tuple[Comparison, ...]:
     if not hypotheses:
         pairs = [(arm, base) for arm in trained(results) if (base := baseline_of(results, arm))]
         return tuple(comparison(results, *pair, metric) for pair in pairs for metric in results.study.metrics)
-    note = _verdict_note(results.study)
-    history = _history(results)
-    planned = looks_of(results.study)
-    if planned is None:
-        drafts = _drafts(results)
-        verdicts = judge(_claims(results, drafts), withdrawn=len(history.withdrawn), looks=history.looks)
-    else:
-        drafts, verdicts = _at_looks(results, planned, len(history.withdrawn))
+    note, history = _verdict_note(results.study), _history(results)
     return tuple(
         replace(
             d,
@@ -257,8 +250,19 @@ def compare(results: Results) -> tuple[Comparison, ...]:
             p_adjusted=adjusted_p(v.outcome, v.p_supported, v.p_refuted),
             elsewhere=same_question(results, d.arm, d.against, d.metric.name, d.claim),
         )
-        for d, v in zip(drafts, verdicts, strict=True)
+        for d, v in judged(results)
     )
+
+
+def judged(results: Results) -> list[tuple[Comparison, Verdict]]:
+    """The study's hypotheses with their verdicts, without what other studies say."""
+    history, planned = _history(results), looks_of(results.study)
+    if planned is None:
+        drafts = _drafts(results)
+        verdicts = judge(_claims(results, drafts), withdrawn=len(history.withdrawn), looks=history.looks)
+    else:
+        drafts, verdicts = _at_looks(results, planned, len(history.withdrawn))
+    return list(zip(drafts, verdicts, strict=True))
 
 
 def _drafts(results: Results) -> list[Comparison]:

@@ -189,7 +189,7 @@ class TestReport:
         page = build(open_still, tmp_path / "report").read_text(encoding="utf-8")
         assert "not decided at 5 seeds; the next look is at 8" in page
         assert "It stopped at" not in page
-        assert "there is no verdict on whether Hybrid improves" in page
+        assert "there is no verdict on whether “Hybrid” improves" in page
 
     def test_a_study_without_planned_looks_has_no_word_of_them(self, tmp_path: Path) -> None:
         plain = load({"existing": gained(0, 0), "hybrid": gained(1.0)}, hypotheses=[asked()])
