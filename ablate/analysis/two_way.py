@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from ablate.analysis.statistics import CONFIDENCE, Estimate
+from ablate.analysis.statistics import CONFIDENCE, ROUNDING, Estimate
 
 MIN_CLUSTERS = 4  # with fewer, the interval is shown and the verdict is about these clusters alone
 
@@ -76,7 +76,7 @@ def interval(mean: float, found: Variances, seeds: int, clusters: int) -> Estima
     """The two-way interval around a mean; `n` is the smaller of both counts, and t has one degree of freedom less."""
     n = min(seeds, clusters)
     error = math.sqrt(found.both)
-    if not error > 0:
+    if not error > ROUNDING * abs(mean):
         return Estimate(mean, mean, mean, n, "no variation over seeds and clusters", 0.0)
     half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
     return Estimate(mean, mean - half, mean + half, n, "", error)

@@ -72,14 +72,16 @@ def _over_clusters(each: ArmComparison) -> list[tuple[str, str]]:
     both = each.over_clusters
     if both is None:
         return []
-    interval = numbers.GAP if both.interval is None else f"95 % interval {numbers.interval(both.interval, each.places)}"
-    return [("Clusters", f"{interval}, over {both.words}" if both.interval else f"none: {both.note}")]
+    if both.interval is None or not both.interval.standard_error:
+        return [("Clusters", f"none: {both.note or (both.interval and both.interval.note)}")]
+    text = f"95 % interval {numbers.interval(both.interval, each.places)}, over {both.words}"
+    return [("Clusters", f"{text}; {both.note}" if both.note else text)]
 
 
 def _tests(each: ArmComparison) -> list[tuple[str, str]]:
     effect = each.effect
     if effect.p is None:
-        return [("p", f"none: {effect.difference.note or 'too few pairs'}")]
+        return [("p", f"none: {effect.difference.note}")]
     flip = "" if effect.p_sign_flip is None else f", sign-flip {numbers.p_value(effect.p_sign_flip)} ({_flip(effect)})"
     lines = [("d_z", f"{numbers.signed(effect.d_z, 2)} (mean difference over its standard deviation)")]
     lines.append(("p", f"t {numbers.p_value(effect.p)}{flip}; two-sided against 0, over seeds, not corrected"))
@@ -98,7 +100,7 @@ def _flip(effect: Effect) -> str:
 
 def _people(each: ArmComparison, people: Population) -> str:
     if people.difference.mean is None:
-        return people.note or "no people are named in the test data"
+        return people.note
     note = people.note or f"interval over {people.subjects} people, not over seeds; every person counts the same"
     return f"{_estimate(people.difference, each)}; {note}"
 

@@ -26,9 +26,6 @@ CASES: dict[str, dict[str, str | list[str]]] = {
         'baseline = "plan"': "baseline: is not an arm of this study (got \"plan\"); did you mean 'plain'?",
         'baseline = "constant"': 'baseline: must not be a reference arm (got "constant"); valid: extra, plain, wide',
     },
-    'label = "Plain"': {
-        'label = "Plain"\nknows_truth = true': "arms.plain.knows_truth: is for a reference: an arm that is given the truth is no fair comparison (got true); reference = true",
-    },
     "seeds = [1, 2, 3]": {
         "seeds = [1, 2, 3]\nmetrcs = []": "metrcs: unknown key; did you mean 'metrics'?",
         'seeds = "1"': 'seeds: must be a list (got "1")',
@@ -96,6 +93,7 @@ CASES: dict[str, dict[str, str | list[str]]] = {
         "learning_rate = 0": "settings.training.learning_rate: must be greater than 0 (got 0)",
     },
     'label = "Plain"': {
+        'label = "Plain"\nknows_truth = true': "arms.plain.knows_truth: is for a reference: an arm that is given the truth is no fair comparison (got true); reference = true",
         'lable = "Plain"': "arms.plain.lable: unknown key; did you mean 'label'?",
     },
     'set."model.extra"': {
