@@ -48,6 +48,7 @@ class ArmComparison:
     places: int  # decimals of the differences
     over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
     kind: ClaimKind = "better"  # of the hypothesis
+    score_places: int = 0  # decimals of mean scores
 
     @property
     def declared(self) -> bool:
@@ -89,6 +90,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         places=found.places,
         over_clusters=found.over_clusters,
         kind=found.kind,
+        score_places=found.score_places,
     )
 
 

@@ -19,12 +19,12 @@ TUNED_PER_SEED = "4 to 5 %"  # of studies with a tuning for every seed
 
 
 def sentences(analysis: Analysis, *, per_seed: bool) -> list[str]:
-    """What was simulated, then what was not; nothing for one seed, which has neither interval nor verdict.
+    """What was simulated, then what was not.
 
     `per_seed`: every seed has a tuning of its own.
     """
     if len(analysis.seeds) < 2:
-        return []
+        return ["Calibration: with one seed there is neither an interval nor a verdict to calibrate."]
     return [_simulated(analysis), _skewed(analysis), *_seeds(analysis), *_split(analysis), *_tuning(analysis, per_seed)]
 
 

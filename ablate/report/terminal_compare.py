@@ -52,7 +52,9 @@ def seeds(each: ArmComparison) -> TextTable:
     if len(complete) > 1:
         ours, theirs = (sum(p.arm or 0.0 for p in complete), sum(p.against or 0.0 for p in complete))
         ours, theirs = ours / len(complete), theirs / len(complete)
-        rows.append(_row("Mean", ours, theirs, each.effect.difference.mean, decimals, strong=True))
+        means = [numbers.number(score, each.score_places) for score in (ours, theirs)]  # rounded as in the report
+        gap = numbers.signed(each.effect.difference.mean, each.places)
+        rows.append(tuple(Cell(text, strong=True) for text in ("Mean", *means, gap)))
     return TextTable(header, tuple(rows))
 
 
@@ -122,11 +124,9 @@ def _estimate(estimate: Estimate, each: ArmComparison) -> str:
     return f"{mean}, 95 % interval {numbers.interval(estimate, each.places)}"
 
 
-def _row(
-    name: str, ours: float | None, theirs: float | None, gap: float | None, decimals: int, *, strong: bool = False
-) -> tuple[Cell, ...]:
+def _row(name: str, ours: float | None, theirs: float | None, gap: float | None, decimals: int) -> tuple[Cell, ...]:
     texts = (name, numbers.number(ours, decimals), numbers.number(theirs, decimals), numbers.signed(gap, decimals))
-    return tuple(Cell(text, strong=strong) for text in texts)
+    return tuple(map(Cell, texts))
 
 
 def _score_decimals(pairs: Sequence[Pair]) -> int:

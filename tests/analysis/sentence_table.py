@@ -399,6 +399,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Not shown to be better than {} in {}: {}.": ("level with a yardstick", "before a yardstick"),
     "No better than {} in mean {}, without an interval: {}.": ("yardstick, one seed", "behind a yardstick"),
     # report/calibration.py
+    "Calibration: with one seed there is neither an interval nor a verdict to calibrate.": ("one seed", "three seeds"),
     "95 % intervals held the true difference in {} of cases": ("better", "one seed"),
     "{} of studies with six hypotheses made a false claim, and ": ("supported", "better"),
     "Calibration: in simulations with {} to {} seeds and symmetric differences between seeds (Gaussian, and "
