@@ -118,12 +118,12 @@ def answers(
 
 PREDICATES: Mapping[ClaimKind, Callable[[str, str], str]] = {
     "better": lambda arm, against: f"{arm} improves{against and f' on {against}'}",
-    "not_worse": lambda arm, against: f"{arm} is not worse{against and f' than {against}'}",
+    "not_worse": lambda arm, against: f"{arm} is worse{against and f' than {against}'}, if at all,",
     "equivalent": lambda arm, against: f"{arm} differs{against and f' from {against}'}",
 }
 BY: Mapping[ClaimKind, str] = {
     "better": "by more than",
-    "not_worse": "by as much as",
+    "not_worse": "by less than",
     "equivalent": "by less than",
 }
 

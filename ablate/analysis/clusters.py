@@ -63,10 +63,10 @@ def over_clusters(results: Results, arm: str, against: str, metric: str, effect:
             return _none(column, f"the examples have no {column} or no value of {metric}")
         ours, theirs = ({name: t[name].astype(float) for name in (column, metric)} for t in tables if t is not None)
         clusters = ours[column] if clusters is None else clusters
-        if not all(np.array_equal(clusters, each[column]) for each in (ours, theirs)):
-            return _none(column, f"the examples or their {column} are not the same in every run")
         if not np.isfinite(clusters).all():
             return _none(column, f"not every example has a {column}")
+        if not all(np.array_equal(clusters, each[column]) for each in (ours, theirs)):
+            return _none(column, f"the examples or their {column} are not the same in every run")
         if any(not np.isfinite(each[metric]).any() for each in (ours, theirs)):
             return _none(column, f"{metric} is undefined in a run")
         parts = PARTS[results.metrics[metric].reduction]

@@ -50,6 +50,7 @@ class ArmComparison:
     over_clusters: OverClusters | None = None  # None where the study names no cluster of test examples
     elsewhere: SameQuestion | None = None  # of a declared one: None where no other study of the store asks the same
     kind: ClaimKind = "better"  # of the hypothesis
+    score_places: int = 0  # decimals of mean scores
 
     @property
     def declared(self) -> bool:
@@ -92,6 +93,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         over_clusters=found.over_clusters,
         elsewhere=found.elsewhere,
         kind=found.kind,
+        score_places=found.score_places,
     )
 
 

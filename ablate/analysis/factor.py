@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ablate.analysis import numbers
 from ablate.analysis.costs import family_label, label
-from ablate.analysis.effects import baseline_of, difference, effect, margin_of, score
+from ablate.analysis.effects import baseline_of, difference, effect, effect_decimals, margin_of, score, score_decimals
 from ablate.analysis.phrasing import (
     Shown,
     better_by,
@@ -100,8 +100,8 @@ def _curve(results: Results, factor: Factor, metric: str) -> FactorCurve:
         positions=tuple(float(level) for level in factor.levels) if numeric else None,
         series=series,
         lines=_lines(results, metric),
-        places=numbers.decimals_for(e.difference for each in series for e in each.effects),
-        score_places=numbers.decimals_for((e for each in series for e in each.scores), coarse=True),
+        places=effect_decimals(results, metric),  # as in the matrix, which has the same numbers
+        score_places=score_decimals(results, metric),
     )
 
 

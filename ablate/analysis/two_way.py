@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from ablate.analysis.statistics import CONFIDENCE, Estimate
+from ablate.analysis.statistics import CONFIDENCE, ROUNDING, Estimate
 
 MIN_CLUSTERS = 4  # with fewer, the interval is shown and the verdict is about these clusters alone
 
@@ -97,7 +97,7 @@ def interval(mean: float, found: Variances, seeds: int, sizes: Sequence[int]) ->
     """The two-way interval around a mean; `sizes`: examples of each cluster, `n` is the smaller of both counts."""
     n = min(seeds, len(sizes))
     error = math.sqrt(found.both)
-    if not error > 0:
+    if not error > ROUNDING * abs(mean):
         return Estimate(mean, mean, mean, n, "no variation over seeds and clusters", 0.0)
     free = degrees(seeds, sizes)
     half = float(special.stdtrit(free, (1 + CONFIDENCE) / 2)) * error

@@ -18,11 +18,14 @@ TUNED_APART = "8 to 20 %"  # of studies with one tuning for all seeds, seven see
 TUNED_PER_SEED = "4 to 5 %"  # of studies with a tuning for every seed
 
 
-def sentences(analysis: Analysis) -> list[str]:
-    """What was simulated, then what was not; nothing for one seed, which has neither interval nor verdict."""
+def sentences(analysis: Analysis, *, per_seed: bool) -> list[str]:
+    """What was simulated, then what was not.
+
+    `per_seed`: every seed has a tuning of its own.
+    """
     if len(analysis.seeds) < 2:
-        return []
-    return [_simulated(analysis), _skewed(analysis), *_seeds(analysis), *_split(analysis), *_tuning(analysis)]
+        return ["Calibration: with one seed there is neither an interval nor a verdict to calibrate."]
+    return [_simulated(analysis), _skewed(analysis), *_seeds(analysis), *_split(analysis), *_tuning(analysis, per_seed)]
 
 
 def _simulated(analysis: Analysis) -> str:
@@ -63,10 +66,10 @@ def _split(analysis: Analysis) -> list[str]:
     ]
 
 
-def _tuning(analysis: Analysis) -> list[str]:
+def _tuning(analysis: Analysis, per_seed: bool) -> list[str]:
     if not analysis.tuned:
         return []
-    if any(row.tuned_by_seed for row in analysis.budget):
+    if per_seed:
         return [
             f"With a tuning for every seed, {TUNED_PER_SEED} of simulated studies made a false claim. One setting was "
             "tuned there; several settings, trials that fail and an optimum outside the space were not simulated."

@@ -145,10 +145,11 @@ def _history_words(analysis: Analysis) -> list[str]:
     """What amendments did to the hypotheses and to the number of seeds; often nothing."""
     history, words = analysis.history, []
     if history.withdrawn:
-        withdrawn = listed(history.withdrawn)
+        withdrawn = listed([quoted(claim) for claim in history.withdrawn])
         words.append(f"Withdrawn after runs had finished, and still counted in the correction: {withdrawn}.")
     if history.late:
-        words.append(f"Declared after runs had finished, so without a verdict: {listed(history.late)}.")
+        late = listed([quoted(claim) for claim in history.late])
+        words.append(f"Declared after runs had finished, so without a verdict: {late}.")
     if history.looks:
         at = listed([str(n) for n in history.looks])
         words.append(

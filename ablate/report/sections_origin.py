@@ -58,15 +58,16 @@ def outdated(analysis: Analysis, results: Results) -> list[Block]:
 
 def caveats(analysis: Analysis, results: Results) -> list[Block]:
     """Caveats, and amendments of the study."""
+    per_seed = results.study.tuning is not None and results.study.tuning.per == "seed"
     fixed = "its space and its budget" if analysis.overlap is not None else "its validation set, space and budget"
     repeated = f"Tuning is repeated with every seed. What stays the same is {fixed}."
     lines = [
-        f"The conclusions hold for {_conditions(analysis)} and this data. Settings that no arm tuned are a "
+        f"The conclusions hold for {_conditions(analysis, per_seed)} and this data. Settings that no arm tuned are a "
         "condition of the result, not part of it.",
         *_coverage(analysis),
-        *([repeated] if _tuned_per_seed(analysis) else []),
+        *([repeated] if per_seed else []),
         NOT_NOTHING,
-        *calibration.sentences(analysis),
+        *calibration.sentences(analysis, per_seed=per_seed),
     ]
     mixed = mixed_provenance(analysis, results.provenance)
     lines += [f"Runs of one arm were not made alike. {line}." for line in mixed]
@@ -93,17 +94,13 @@ def _other_data(analysis: Analysis) -> str:
     return f"other {SPLITS[analysis.split]} examples" if analysis.test_examples else "other data"
 
 
-def _conditions(analysis: Analysis) -> str:
+def _conditions(analysis: Analysis, per_seed: bool) -> str:
     settings = "these tuned settings" if analysis.tuned else "these settings"
-    if _tuned_per_seed(analysis):
+    if per_seed:
         settings = "this tuning budget and space"
     if analysis.trainer == "built-in":
         return f"{settings}, this training length"
     return f"{settings}, this budget of a run" if any(row.run_budget for row in analysis.budget) else settings
-
-
-def _tuned_per_seed(analysis: Analysis) -> bool:
-    return any(row.tuned_by_seed for row in analysis.budget)
 
 
 def _not_covered(analysis: Analysis) -> str:

@@ -81,7 +81,7 @@ def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
     label = analysis.factor[0].label
     blocks: list[Block] = [Heading(f"Along {numbers.in_text(label)}")]
     for curve in analysis.factor:
-        picture = pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {label}")
+        picture = pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {numbers.in_text(label)}")
         blocks += [*picture, tables_figures.factor(curve)]
     words = "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level."
     return [*blocks, paragraph(words)]
@@ -91,7 +91,7 @@ def density(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """True against predicted values."""
     blocks: list[Block] = []
     for table in analysis.densities:
-        picture = pictures.show(f"density_{table.column}", f"Predicted against true {table.label}")
+        picture = pictures.show(f"density_{table.column}", f"Predicted against true {numbers.in_text(table.label)}")
         heading = Heading(f"True and predicted {numbers.in_text(table.label)}")
         blocks += [heading, *picture, tables_figures.density(table)]
     examples = f"{SPLITS[analysis.split]} examples"
@@ -128,7 +128,7 @@ def conditions(analysis: Analysis, pictures: Pictures) -> list[Block]:
     for column, group in groupby(analysis.conditions, key=lambda table: table.column):
         tables = list(group)
         blocks += [Heading(f"By {numbers.in_text(tables[0].label)}")]
-        blocks += pictures.show(f"by_{column}", f"Scores by {column}")
+        blocks += pictures.show(f"by_{column}", f"Scores by {numbers.in_text(tables[0].label)}")
         blocks += [tables_results.condition(table, analysis) for table in tables]
     return [*blocks, paragraph(_condition_words(analysis))] if blocks else []
 

@@ -52,7 +52,9 @@ def seeds(each: ArmComparison) -> TextTable:
     if len(complete) > 1:
         ours, theirs = (sum(p.arm or 0.0 for p in complete), sum(p.against or 0.0 for p in complete))
         ours, theirs = ours / len(complete), theirs / len(complete)
-        rows.append(_row("Mean", ours, theirs, each.effect.difference.mean, decimals, strong=True))
+        means = [numbers.number(score, each.score_places) for score in (ours, theirs)]  # rounded as in the report
+        gap = numbers.signed(each.effect.difference.mean, each.places)
+        rows.append(tuple(Cell(text, strong=True) for text in ("Mean", *means, gap)))
     return TextTable(header, tuple(rows))
 
 
@@ -73,14 +75,16 @@ def _over_clusters(each: ArmComparison) -> list[tuple[str, str]]:
     both = each.over_clusters
     if both is None:
         return []
-    interval = numbers.GAP if both.interval is None else f"95 % interval {numbers.interval(both.interval, each.places)}"
-    return [("Clusters", f"{interval}, over {both.words}" if both.interval else f"none: {both.note}")]
+    if both.interval is None or not both.interval.standard_error:
+        return [("Clusters", f"none: {both.note or (both.interval and both.interval.note)}")]
+    text = f"95 % interval {numbers.interval(both.interval, each.places)}, over {both.words}"
+    return [("Clusters", f"{text}; {both.note}" if both.note else text)]
 
 
 def _tests(each: ArmComparison) -> list[tuple[str, str]]:
     effect = each.effect
     if effect.p is None:
-        return [("p", f"none: {effect.difference.note or 'too few pairs'}")]
+        return [("p", f"none: {effect.difference.note}")]
     flip = "" if effect.p_sign_flip is None else f", sign-flip {numbers.p_value(effect.p_sign_flip)} ({_flip(effect)})"
     lines = [("d_z", f"{numbers.signed(effect.d_z, 2)} (mean difference over its standard deviation)")]
     lines.append(("p", f"t {numbers.p_value(effect.p)}{flip}; two-sided against 0, over seeds, not corrected"))
@@ -100,7 +104,7 @@ def _flip(effect: Effect) -> str:
 
 def _people(each: ArmComparison, people: Population) -> str:
     if people.difference.mean is None:
-        return people.note or "no people are named in the test data"
+        return people.note
     note = people.note or f"interval over {people.subjects} people, not over seeds; every person counts the same"
     return f"{_estimate(people.difference, each)}; {note}"
 
@@ -122,11 +126,9 @@ def _estimate(estimate: Estimate, each: ArmComparison) -> str:
     return f"{mean}, 95 % interval {numbers.interval(estimate, each.places)}"
 
 
-def _row(
-    name: str, ours: float | None, theirs: float | None, gap: float | None, decimals: int, *, strong: bool = False
-) -> tuple[Cell, ...]:
+def _row(name: str, ours: float | None, theirs: float | None, gap: float | None, decimals: int) -> tuple[Cell, ...]:
     texts = (name, numbers.number(ours, decimals), numbers.number(theirs, decimals), numbers.signed(gap, decimals))
-    return tuple(Cell(text, strong=strong) for text in texts)
+    return tuple(map(Cell, texts))
 
 
 def _score_decimals(pairs: Sequence[Pair]) -> int:
