@@ -37,9 +37,9 @@ EXPLAINS: Mapping[Kind, Mapping[Shown, str]] = {
     },
     "match compute": {
         "better": "more compute alone does not explain its gain over {base}",
-        "equal": "the gain over {base} could be had by spending the compute on {things}",
+        "equal": "as much compute, spent on {things}, gives its gain over {base} to within the margin",
         "not shown": "it is not shown that its gain over {base} takes more than as much compute, spent on {things}",
-        "worse": "as much compute does more than its gain over {base} where it is spent on {things}",
+        "worse": "as much compute, spent on {things}, gives more than its gain over {base}",
     },
     "shuffle input": {
         "better": "its gain over {base} depends on what {things} tells of the example at hand",
@@ -82,6 +82,7 @@ NEEDS: Mapping[Shown, str] = {
 }
 CHANGED: Mapping[Kind, str] = {
     "match parameters": "with as many parameters as {of}",
+    "match compute": "with as much compute as {of}",
     "shuffle input": "with another example's {things}",
     "drop input": "without {things}",
     "drop joints": "without {things}",

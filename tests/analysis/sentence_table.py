@@ -97,9 +97,9 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ", at the same number of parameters as {}": ("of the same size", "better"),
     # analysis/clusters.py
     "a run kept no test examples": ("clusters without examples", "five clusters"),
-    "the test examples have no {} or no value of {}": ("clusters unnamed", "five clusters"),
-    "not every test example has a {}": ("clusters not finite", "clusters that change"),
-    "the test examples or their {} are not the same in every run": ("clusters that change", "five clusters"),
+    "the examples have no {} or no value of {}": ("clusters unnamed", "five clusters"),
+    "not every example has a {}": ("clusters not finite", "clusters that change"),
+    "the examples or their {} are not the same in every run": ("clusters that change", "five clusters"),
     "{} is undefined in a run": ("clusters without a value", "five clusters"),
     "no seed has a score of both arms": ("no pair, declared", "supported"),
     "{}: no interval over both": ("one cluster", "five clusters"),

@@ -123,8 +123,8 @@ def test_a_control_made_even_with_the_baseline_says_what_is_left() -> None:
 def test_a_control_with_as_much_compute_says_what_is_matched() -> None:
     finding = finding_of({"control": {"match_compute": {"of": "hybrid", "by": "training.epochs"}}}, 6.9)
     assert (finding.of, finding.kinds) == ("hybrid", ("match compute",))
-    assert finding.what == "as many FLOPs of a forward pass × epochs as Hybrid, by training.epochs"
-    assert "more compute alone does not explain its gain over Existing only" in finding.sentence
+    assert finding.what == "as many FLOPs of a forward pass × epochs as “Hybrid”, by training.epochs"
+    assert "more compute alone does not explain its gain over “Existing only”" in finding.sentence
     even = finding_of({"control": {"match_compute": {"of": "hybrid", "by": "training.epochs"}}}, 6.5)
     assert "does not explain" not in even.sentence
 

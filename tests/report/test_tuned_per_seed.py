@@ -89,8 +89,8 @@ def test_budgets_are_tabulated_and_compared_seed_by_seed(tmp_path: Path) -> None
         ended(of, store, arm, 1, seed, {"status": "FAILED", "error": "no"})
     (warning,) = [text for text in warnings(tables.load(store, "toy")) if "budgets" in text]
     assert warning == (
-        "The tuning budgets were not alike (trials finished with seed 3: Existing only 2, Hybrid 1; "
-        "trials finished with seed 4: Existing only 1, Hybrid 2)."
+        "The tuning budgets were not alike (trials finished with seed 3: “Existing only” 2, “Hybrid” 1; "
+        "trials finished with seed 4: “Existing only” 1, “Hybrid” 2)."
     )
     assert cells(tables_results.budget_by_seed(analysis(store)))[2] == ["3", "2 trials", "2 trials, 1 failed"]
 
@@ -101,7 +101,7 @@ def test_many_differences_are_counted_and_not_listed(tmp_path: Path) -> None:
     for seed in range(1, 9):
         ended(of, store, "hybrid" if seed % 2 else "existing", 1, seed, {"status": "FAILED", "error": "no"})
     (warning,) = [text for text in warnings(tables.load(store, "toy")) if "budgets" in text]
-    assert warning.endswith("Hybrid 1; and 3 more differences).")
+    assert warning.endswith("“Hybrid” 1; and 3 more differences).")
 
 
 def test_pruned_trials_are_no_failures_and_count_with_what_they_used(tmp_path: Path) -> None:

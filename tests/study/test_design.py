@@ -328,5 +328,7 @@ def test_a_control_in_place_of_a_part_is_checked(tmp_path: Path, monkeypatch: py
 def test_a_command_has_no_control_in_place_of_a_part(tmp_path: Path) -> None:
     found = problems(tmp_path, text(more='[factorial.parts.seen]\nwithout.drop_input = ["x"]\n'))
     assert found == [
-        "factorial.parts.seen.without.drop_input: is done by the built-in loop, not for a command; add a setting to the script that does it, and an arm that sets it"
+        "factorial.parts.seen.without.drop_input: is done by a command only where it declares so; "
+        'honours = ["drop_input"] in [settings.run] and {drop_input} in the command, or a setting of the script that '
+        "does it, and an arm that sets it"
     ]
