@@ -17,6 +17,11 @@ from ablate.report.blocks import Block, Heading, Picture, paragraph
 from ablate.report.figures import Pictures
 from ablate.report.tables import named
 
+SEEDS_ALONE = (
+    " These intervals are over seeds alone, also where a verdict is over seeds and clusters: what is better here is "
+    "better on these examples."
+)
+
 
 def parameters(analysis: Analysis) -> list[Block]:
     """Parameters, operations and latency of every trained arm; nothing where no run knows any of them."""
@@ -77,7 +82,13 @@ def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
         picture = pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {numbers.in_text(label)}")
         blocks += [*picture, tables_figures.factor(curve)]
     words = "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level."
-    return [*blocks, paragraph(words)]
+    return [*blocks, paragraph(words + seeds_alone(analysis))]
+
+
+def seeds_alone(analysis: Analysis) -> str:
+    """What sections say whose intervals are over seeds, where verdicts rest on wider ones; else nothing."""
+    wider = any(c.over_clusters is not None and c.over_clusters.decides for c in analysis.comparisons)
+    return SEEDS_ALONE if wider else ""
 
 
 def density(analysis: Analysis, pictures: Pictures) -> list[Block]:
