@@ -15,6 +15,7 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.verdicts import MIN_SEEDS, holds_together
 from ablate.report import tables_claims
 from ablate.report.blocks import Block, Heading, bullets, paragraph
+from ablate.report.sections_results import seeds_alone
 
 P_WORDS = (
     "d_z is the mean difference divided by its standard deviation over seeds. p against 0 asks whether there is any "
@@ -90,8 +91,8 @@ def controls(analysis: Analysis) -> list[Block]:
         return []
     words = (
         "Δ is the difference to the baseline. What remains of a gain beside its control, in the last column, is what "
-        "the control does not explain. Paired by seed, with 95 % intervals, bold where they exclude zero; exploratory, "
-        "unless a hypothesis above names it."
+        "the control does not explain. Paired by seed, with 95 % intervals over seeds, bold where they exclude 0; "
+        "exploratory, unless a hypothesis above names it." + seeds_alone(analysis)
     )
     sentences = dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence)
     return [

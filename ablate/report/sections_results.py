@@ -21,6 +21,10 @@ PRUNED_WORDS = (
     "Trials that did badly were ended early, by the same rule for every arm. They have no value and are not chosen; "
     "epochs and time are what was used, so that arms may differ in them."
 )
+SEEDS_ALONE = (
+    " These intervals are over seeds alone, also where a verdict is over seeds and clusters: what is better here is "
+    "better on these examples."
+)
 
 
 def parameters(analysis: Analysis) -> list[Block]:
@@ -84,7 +88,13 @@ def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
         picture = pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {numbers.in_text(label)}")
         blocks += [*picture, tables_figures.factor(curve)]
     words = "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level."
-    return [*blocks, paragraph(words)]
+    return [*blocks, paragraph(words + seeds_alone(analysis))]
+
+
+def seeds_alone(analysis: Analysis) -> str:
+    """What sections say whose intervals are over seeds, where verdicts rest on wider ones; else nothing."""
+    wider = any(c.over_clusters is not None and c.over_clusters.decides for c in analysis.comparisons)
+    return SEEDS_ALONE if wider else ""
 
 
 def density(analysis: Analysis, pictures: Pictures) -> list[Block]:

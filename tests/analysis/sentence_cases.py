@@ -220,6 +220,15 @@ def beside(reference: float, *, truth: bool = False, seeds: int = 5, margin: flo
     return lambda folder: load(scores, arms=arms, hypotheses=claims)
 
 
+def clusters_and_a_control(folder: Path) -> Results:
+    frames, scores = {}, {}
+    for shift, (arm, level) in enumerate({"existing": 7.0, "hybrid": 6.5, "control": 6.9}.items()):
+        frames[arm] = person_rows({p: [level + p + 0.02 * shift * p] for p in range(5)})
+        scores[arm] = around(level + 2 + 0.04 * shift, shift)
+    arms = {"control": {"label": "Control", **CONTROLS["wide"]}}
+    return load(scores, arms=arms, frames=frames, folder=folder, cluster="subject", hypotheses=[asked()])
+
+
 def person_rows(values: Mapping[int, Sequence[float]], name: str = AZIMUTH) -> pd.DataFrame:
     rows = [(person, value) for person, of_person in values.items() for value in of_person]
     return pd.DataFrame(rows, columns=["subject", name])
@@ -573,6 +582,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "undefined for one": examples(person_rows({1: [1.0], 2: [2.0], 3: [float("nan")]})),
     "five clusters": people(5, cluster="subject", hypotheses=[asked()]),
     "five clusters, exploratory": people(5, cluster="subject"),
+    "five clusters and a control": clusters_and_a_control,
     "three clusters": people(3, cluster="subject", hypotheses=[asked()]),
     "one cluster": people(1, cluster="subject", hypotheses=[asked()]),
     "clusters without examples": examples(None, cluster="subject"),

@@ -456,7 +456,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "with intervals that are not corrected for their number, and without verdicts. ": ("better", "supported"),
     "Where the variance comes from": ("five clusters", "one cluster"),
     "Δ is the difference to the baseline. What remains of a gain beside its control, in the last column, is "
-    "what the control does not explain. Paired by seed, with 95 % intervals, bold where they exclude zero; "
+    "what the control does not explain. Paired by seed, with 95 % intervals over seeds, bold where they exclude 0; "
     "exploratory, unless a hypothesis above names it.": ("wide better", "better"),
     "; the intervals over seeds elsewhere say what other seeds would show, for these people": (
         "four people",
@@ -547,6 +547,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " and of the code that it imports.": ("function", "command"),
     "Digest of its hypotheses: ": ("toy", "better"),
     # report/sections_results.py
+    " These intervals are over seeds alone, also where a verdict is over seeds and clusters: what is better here is "
+    "better on these examples.": ("five clusters and a control", "wide better"),
     "FLOPs are theoretical: operations the counter does not know count as zero.": ("toy", "better"),
     "Every arm was allotted the same {} and space. What each ran with:": ("tuned per arm", "tuned per seed"),
     "Every seed of every arm has a tuning of its own, with the same {} and space; the numbers are sums over "
