@@ -121,7 +121,7 @@ def _other(results: Results, name: str) -> Results | None:
 
 
 def _identity(results: Results, arm: str) -> Mapping[str, Any] | None:
-    """What a run of the arm depends on, beside its seed; None where its data is not known, and for a name of several arms."""
+    """What a run of the arm depends on, beside its seed; None for several arms, and where its data is not known."""
     if arm not in results.study.arms:
         return None
     settings, data = key_settings(resolve(results.study, arm)), results.digests.get(arm, "")[:DATASET_CHARS]
