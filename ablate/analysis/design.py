@@ -21,7 +21,6 @@ from ablate.study import Design, DesignKind
 from ablate.study.design import part_label, subsets
 from ablate.study.fractions import Words, alias_pairs, defining_words, pair_groups, resolution
 
-EXPLORATORY = "Exploratory, p by Holm over all main effects and interactions: "
 Weights = Mapping[tuple[str, ...], float]  # of the scores of the arms with these parts
 
 
@@ -259,15 +258,31 @@ def _parts_answer(effects: DesignEffects) -> str:
         "leave_one_out": ", taken from the full design",
         "add_one_in": ", added to the bare design",
     }[effects.kind]  # fmt: skip
-    clauses = []
+    corrected = _clauses(effects, [_convincing(p.effect, p.p_adjusted, metric) for p in effects.parts])
+    if corrected:
+        return _exploratory(effects) + sentence(f"{corrected}{over}")
+    alone = _clauses(effects, [shown(p.effect, metric) for p in effects.parts])
+    if alone:
+        nothing = f"with this correction no part is shown to change {metric.in_text}{over}"
+        return _exploratory(effects) + sentence(f"{nothing}; each by its interval alone, {alone}")
+    return _exploratory(effects) + sentence(f"no part is shown to change {metric.in_text}{over}")
+
+
+def _exploratory(effects: DesignEffects) -> str:
+    """How the sentences about a design begin: over what p is corrected."""
+    over = "main effects and interactions" if effects.kind == "factorial" else "parts"
+    return f"Exploratory, p by Holm over all {over}: "
+
+
+def _clauses(effects: DesignEffects, outcomes: Sequence[Shown]) -> str:
+    """`loss improves with “a” (…) and “b” (…); loss worsens with “c” (…)`; empty where nothing is shown."""
+    metric, clauses = effects.metric, []
     for kind, verb in (("better", "improves"), ("worse", "worsens")):
-        found = [p for p in effects.parts if _convincing(p.effect, p.p_adjusted, metric) == kind]
+        found = [p for p, outcome in zip(effects.parts, outcomes, strict=True) if outcome == kind]
         sizes = [f"{_quoted(p.label)} ({signed_size(p.effect.difference, metric, effects.places)})" for p in found]
         if sizes:
             clauses.append(f"{metric.in_text} {verb} with {listed(sizes)}")
-    if not clauses:
-        return EXPLORATORY + sentence(f"no part is shown to change {metric.in_text}{over}")
-    return EXPLORATORY + sentence(f"{'; '.join(clauses)}{over}")
+    return "; ".join(clauses)
 
 
 def _interaction_answers(effects: DesignEffects) -> list[str]:

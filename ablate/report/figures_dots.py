@@ -45,7 +45,8 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
     positions, height = _positions(rows, SEEDS_IN)
     drawing, panels = style.panels(len(analysis.metrics), row_in=PANEL_IN + 0.1 + height)
     baseline = analysis.labels[analysis.baseline]
-    level = ", same level" if len(set(analysis.baselines.values())) > 1 else ""
+    same = "data set" if analysis.across else "level"
+    level = f", same {same}" if len(set(analysis.baselines.values())) > 1 else ""
     for panel, metric in zip(panels, analysis.metrics, strict=True):
         estimates = [_hull(row, metric) for row in rows]
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]

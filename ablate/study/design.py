@@ -39,15 +39,16 @@ def arm_name(kind: DesignKind, chosen: Sequence[str], parts: Sequence[str]) -> s
 def subsets(kind: DesignKind, parts: Sequence[str], arms: int | None = None) -> list[tuple[str, ...]]:
     """The parts of every arm of the design, in study order; each in the order of `parts`.
 
-    `arms`: of a fraction of a factorial. Raises KeyError where there is no fraction of that size.
+    `arms`: of a fraction of a factorial. Raises KeyError where there is no fraction of that size, and for more parts
+    than a full factorial may have.
     """
+    words = defining_words(len(parts), arms) if kind == "factorial" and arms is not None else []
+    if kind == "factorial" and not words and len(parts) > MAX_FACTORIAL:
+        raise KeyError(f"a factorial of {len(parts)} parts")
     if kind == "leave_one_out":
         return [tuple(parts), *(tuple(p for p in parts if p != left_out) for left_out in parts)]
     sizes = range(len(parts) + 1) if kind == "factorial" else range(2)
-    every = [chosen for size in sizes for chosen in combinations(parts, size)]
-    if kind != "factorial" or arms is None:
-        return every
-    words = defining_words(len(parts), arms)
+    every = (chosen for size in sizes for chosen in combinations(parts, size))
     return [chosen for chosen in every if in_fraction([parts.index(part) for part in chosen], words)]
 
 

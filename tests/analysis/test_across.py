@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ablate.analysis import results as tables
+from ablate.analysis import two_way
 from ablate.analysis.across import dataset_tables
 from ablate.analysis.power_plan import power_plan
 from ablate.analysis.results import Results
@@ -186,3 +188,31 @@ def test_the_effects_of_a_design_are_those_on_the_mean_over_data_sets() -> None:
     assert "A score is the mean over all data sets" in text
     assert "| With p |" in text  # a row of the matrix of arms and data sets
     assert "A score is the mean over all data sets" not in markdown(results(everywhere))
+
+
+def test_the_variances_of_a_crossed_table_are_those_computed_by_hand() -> None:
+    found = two_way.crossed(np.array([[1.0, 2.0], [3.0, 6.0]]))
+    assert found is not None
+    assert (found.seeds, found.clusters, found.cells) == (2.25, 1.0, 0.25)  # mean squares 9, 4 and 1, over four cells
+    assert found.both == 3.0
+    assert sum(found.shares) == pytest.approx(1)
+    assert two_way.crossed(np.ones((1, 4))) is None
+    assert two_way.crossed(np.ones((4, 1))) is None
+
+
+@pytest.mark.parametrize(("seeds", "sets"), [(5, 4), (7, 8)])
+@pytest.mark.parametrize("spread", [(1.0, 0.0, 0.3), (0.0, 1.0, 0.3), (1.0, 1.0, 1.0)])
+def test_the_interval_over_seeds_and_data_sets_holds_what_it_promises(
+    seeds: int, sets: int, spread: tuple[float, float, float]
+) -> None:
+    rng, inside, rounds = np.random.default_rng(0), 0, 2000
+    for _ in range(rounds):
+        of_seed, of_set, of_both = (
+            rng.normal(0, sd, shape) for sd, shape in zip(spread, ((seeds, 1), (1, sets), (seeds, sets)), strict=True)
+        )
+        table = of_seed + of_set + of_both
+        found = two_way.crossed(table)
+        assert found is not None
+        interval = two_way.interval(float(table.mean()), found, seeds, sets)
+        inside += not interval.excludes_zero
+    assert 0.93 <= inside / rounds <= 0.995

@@ -243,3 +243,25 @@ def test_without_a_finished_run_nothing_is_drawn() -> None:
     skipped = [(arm, seed) for arm in ("bare", "a", "b", "a+b") for seed in SEEDS]
     (found,) = design_effects(results("factorial", synergy, skip=skipped))
     assert figures_design.design(found) is None
+
+
+def marginal(parts: Sequence[str], seed: int) -> float:
+    """An effect of “a” whose interval excludes 0 and whose p is above 0.05 once it is corrected for three parts."""
+    gaps = (1.0, 0.05, 0.6, 0.7, 0.0, 0.6)
+    return 10.0 + seed - gaps[seed - 1] * ("a" in parts) + 0.1 * jitter(seed) * len(parts)
+
+
+def test_what_the_correction_takes_is_told_as_shown_by_the_interval_alone() -> None:
+    found = only(design_effects(results("leave_one_out", marginal, "abc")))
+    assert found.parts[0].effect.difference.excludes_zero
+    assert (found.parts[0].p_adjusted or 0) > 0.05
+    (answer,) = found.answers
+    assert answer.startswith("Exploratory, p by Holm over all parts: With this correction no part is shown to change")
+    assert "each by its interval alone, loss improves with “a” (" in answer
+    clear = only(design_effects(results("leave_one_out", synergy))).answers[0]
+    assert "alone" not in clear
+    assert (
+        only(design_effects(results("factorial", synergy)))
+        .answers[0]
+        .startswith("Exploratory, p by Holm over all main effects and interactions: ")
+    )

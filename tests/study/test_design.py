@@ -332,3 +332,14 @@ def test_a_command_has_no_control_in_place_of_a_part(tmp_path: Path) -> None:
         'honours = ["drop_input"] in [settings.run] and {drop_input} in the command, or a setting of the script that '
         "does it, and an arm that sets it"
     ]
+
+
+def test_a_stored_factorial_of_forty_parts_is_not_counted_through(tmp_path: Path) -> None:
+    study = load(tmp_path, text()).model_dump(mode="json")
+    part = {"label": "", "set": {"run.dropout": True}}
+    study["factorial"] = {"parts": {f"p{i}": part for i in range(40)}}
+    for name, arm in study["arms"].items():
+        arm["parts"] = [] if name == "bare" else ["p1"]
+    study["arms"] = {name: study["arms"][name] for name in ("bare", "dropout")}
+    read, _ = document.checked({"study": study, "metrics": {"loss": {"label": "loss"}}}, "parts")
+    assert [design.is_generated(read, name) for name in read.arms] == [False, False]

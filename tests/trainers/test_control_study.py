@@ -113,3 +113,17 @@ def test_a_network_that_fits_itself_has_no_compute_to_match(terraces: Project) -
         InputError, match=r"arms\.plain-wide\.control\.match_compute: cannot be known: the network fits itself"
     ):
         build_all(study, Workspace(device="cpu"))
+
+
+def test_the_controls_of_an_arm_are_on_the_same_data_set(terraces: Project) -> None:
+    sets = '[datasets.few]\nset."data.count" = 128\n[datasets.more]\nset."data.count" = 256\n\n[arms.plain]\n'
+    study = loaded(terraces, ("[arms.plain]\n", sets))
+    build_all(study, Workspace(device="cpu"))
+    assert study.study.arms["branch-shuffled@few"].like == "branch@few"
+    specs = {arm: plan.compare_spec(study.study, arm, 1) for arm in ("plain-wide@few", "branch@few", "branch@more")}
+    context = context_of(study, Workspace(device="cpu"), terraces.folder / "work", terraces.folder / "logs")
+    by_arm = {arm: execute(spec, context) for arm, spec in specs.items()}
+    assert {r.status for r in by_arm.values()} == {"FINISHED"}
+    assert len({r.scores["cost/parameters"] for r in by_arm.values()}) == 1
+    examples = {arm: r.scores["count/train_examples"] for arm, r in by_arm.items()}
+    assert examples["plain-wide@few"] == examples["branch@few"] < examples["branch@more"]
