@@ -71,9 +71,10 @@ def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
                        drawstyle="steps-post", zorder=2)  # fmt: skip
     panel.plot(*zip(*done, strict=True), marker=marks.marker(arm.arm), color=colour, markersize=3.6, linestyle="none",
                markerfacecolor="white", markeredgewidth=0.9, zorder=3)  # fmt: skip
-    for numbers_of, marker in ((failed, "x"), *([(pruned, "|")] if pruned else [])):
-        panel.plot(numbers_of, [0.95] * len(numbers_of), marker=marker, color=style.GREY, markersize=4,
-                   linestyle="none", transform=panel.get_xaxis_transform())  # fmt: skip
+    for without_value, marker in ((failed, "x"), (pruned, "|")):
+        if without_value:
+            panel.plot(without_value, [0.95] * len(without_value), marker=marker, color=style.GREY, markersize=4,
+                       linestyle="none", transform=panel.get_xaxis_transform())  # fmt: skip
     panel.set_title(style.wrap(arm.label, 26), loc="left", fontsize=7.5)
     style.grid(panel)
 

@@ -22,15 +22,11 @@ from ablate.study.model import (
     Factor,
     FloatSpace,
     Frozen,
-    HalvingPruner,
     Hypothesis,
     IntSpace,
     Match,
-    MedianPruner,
     Metric,
     Part,
-    PercentilePruner,
-    Pruner,
     Purpose,
     Reduction,
     ReportSettings,
@@ -39,10 +35,10 @@ from ablate.study.model import (
     Spending,
     Stopping,
     Study,
-    ThresholdPruner,
     TrainingSettings,
     Tuning,
 )
+from ablate.study.pruners import HalvingPruner, MedianPruner, PercentilePruner, Pruner, ThresholdPruner
 from ablate.study.runs import DATASET_CHARS, Phase, Record, RunResult, RunSpec, Scalar, Split, StoredRun, digest
 from ablate.study.tracker import SCHEMA, RunDiscarded, RunReader, StoreUnavailable, Tracker, study_in_use
 from ablate.untrusted.problems import MESSAGE_LIMIT, InputError, Problem, printable

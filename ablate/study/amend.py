@@ -227,7 +227,9 @@ def _settings(study: Study, arm: str) -> Mapping[str, Any]:
 
 def _tuning(study: Study) -> dict[str, Any]:
     """The tuning as a nested table. The keys of the space are paths, so that differences name them."""
-    return {"tuning": study.tuning.model_dump(mode="json")} if study.tuning else {"tuning": ABSENT}
+    if study.tuning is None:
+        return {"tuning": ABSENT}
+    return {"tuning": study.tuning.model_dump(mode="json", exclude=None if study.tuning.pruner else {"pruner"})}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:

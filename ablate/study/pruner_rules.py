@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ablate.study import HalvingPruner, Problem, Study, ThresholdPruner
-from ablate.study.model import PercentileSettings
+from ablate.study.pruners import PercentileSettings
 from ablate.untrusted.wording import place, shown
 
 

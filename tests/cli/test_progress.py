@@ -10,6 +10,7 @@ from rich.console import Console
 from ablate.cli import progress
 from ablate.cli.progress import ProgressView, clock
 from ablate.study import RunResult, RunSpec
+from ablate.study.runs import PRUNED
 
 
 class Clock:
@@ -50,6 +51,16 @@ class TestPlainLines:
         with ProgressView(1, Console(file=out, width=200)):
             pass
         assert out.getvalue() == "1 run to do\n"
+
+    def test_a_trial_that_ended_early_says_after_which_epoch(self, view: ProgressView, out: io.StringIO) -> None:
+        trial = spec(trial=3)
+        with view:
+            view.started(trial)
+            view.epoch(trial, {"epoch": 2.0, "val/azimuth_mae_deg": 7.123})
+            view.ended(trial, RunResult(trial.key, "FINISHED", provenance={PRUNED: "after epoch 2"}))
+        assert out.getvalue().splitlines()[-1] == (
+            "[1/2] hybrid-trial3-seed1  validation  azimuth_mae_deg 7.12  pruned after epoch 2  0:00"
+        )
 
     def test_a_line_a_run_and_its_reason_when_it_failed(self, view: ProgressView, out: io.StringIO) -> None:
         with view:

@@ -209,6 +209,20 @@ def test_a_failed_trial_is_a_cross_and_moves_no_step() -> None:
     assert figure.axes[0].get_yscale() == "log"  # 60 is more than eight times 6
 
 
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [([0.0003, 0.4], {"0.001", "0.01", "0.1"}), ([1.0, 150.0], {"1", "10", "100"}), ([2.0, 30.0], {"2", "5", "10"})],
+)
+def test_an_axis_of_many_decades_has_labels(values: list[float], labels: set[str]) -> None:
+    figure = Figure((3, 1.15))
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    panel.plot([1, 2], values)
+    scales.stretch(panel, iter(values))
+    figure.canvas.draw()
+    assert labels <= {label.get_text() for label in panel.get_yticklabels()}
+
+
 def test_marks_of_one_cost_stand_side_by_side_and_others_where_they_are() -> None:
     costs = {"a": 1e6, "b": 7e6, "wide": 7e6, "far": 7e6}
     moved = figures_cost._beside(costs, {"a": 5.0, "b": 5.0, "wide": 5.1, "far": 9.0}, 4.0)
