@@ -40,8 +40,8 @@ class SameQuestion:
     """Other studies that asked the same as a hypothesis.
 
     `p` is one-sided, for the hypothesis, over all of them and this one; None where no other study has two seeds of its
-    own, and where one of them has planned looks, after which its p is that of no fixed number of seeds. `sentence`:
-    both in words.
+    own, and where one of them has planned looks, after which its p is that of no fixed number of seeds.
+    `sentence`: both in words.
     """
 
     others: tuple[Elsewhere, ...]

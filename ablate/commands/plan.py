@@ -82,7 +82,7 @@ def stopping_words(study: Study) -> Iterator[str]:
     runs = [f"{run} and {counted(tuned * k, 'tuning run')}" if k else run for run, k in zip(runs, each, strict=True)]
     yield (
         f"the study stops when every hypothesis is decided: at least {runs[0]}, with {seeds[0]} seeds; at most "
-        f"{runs[1]}, with {seeds[1]}."
+        f"{runs[1]}, with {seeds[1]}. What is said of power is of one look at all {seeds[1]}; planned looks cost some."
     )
 
 

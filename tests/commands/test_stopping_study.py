@@ -101,7 +101,7 @@ def test_it_stops_at_the_look_that_decides(study: Project) -> None:
     assert len(document["cells"]) == 15  # up to the first look
     assert document["tuning"] == [
         "the study stops when every hypothesis is decided: at least 15 comparison runs, with 5 seeds; at most 30 "
-        "comparison runs, with 10.",
+        "comparison runs, with 10. What is said of power is of one look at all 10; planned looks cost some.",
         "looks are planned at 5, 7 and 10 seeds (Pocock spending).",
     ]
     done = study.call("run", "looks.toml", "--workers", "2", "--json")
