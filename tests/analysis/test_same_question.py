@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,12 +10,15 @@ from scipy import stats
 from toy_scores import AZIMUTH, INFO, around, asked, load, study
 
 from ablate.analysis import results as tables
+from ablate.analysis.compare import arm_comparisons
 from ablate.analysis.results import Results
 from ablate.analysis.same_question import stouffer
 from ablate.analysis.study_analysis import analyse, compare
 from ablate.planning.plan import compare_spec
 from ablate.planning.trials import trial_specs
+from ablate.report import tidy
 from ablate.report.tables_claims import reasons
+from ablate.report.terminal_compare import summary
 from ablate.study import RunResult, Study
 from ablate.tracking.memory import MemoryTracker
 
@@ -141,7 +145,16 @@ def test_the_report_says_it_beside_the_verdict() -> None:
     store = MemoryTracker()
     load(scores(11, 15), store=store, name="earlier", arms=ARMS)
     results = load(scores(1, 6), store=store, hypotheses=[asked(0.2)], arms=ARMS)
-    (text,) = reasons(analyse(results).comparisons)
+    analysis = analyse(results)
+    (text,) = reasons(analysis.comparisons)
     verdict, _, told = text.partition(" The same question in another study of the store: ")
     assert verdict.endswith(".")
     assert told.startswith("earlier (")
+    told_in_json = json.loads(tidy.document(analysis))["comparisons"][0]["elsewhere"]
+    assert (told_in_json["others"][0]["study"], told_in_json["p"]) == ("earlier", analysis.comparisons[0].elsewhere.p)  # type: ignore[union-attr]
+    (line,) = [
+        text
+        for name, text in summary(arm_comparisons(results, "hybrid", "existing", [AZIMUTH])[0])
+        if name == "Elsewhere"
+    ]
+    assert line == analysis.comparisons[0].elsewhere.sentence  # type: ignore[union-attr]
