@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -110,8 +111,8 @@ def _other(results: Results, name: str) -> Results | None:
     key = ("study", name)
     if key not in results.memo:
         try:
-            document = results.reader.document(name) or {}
-            known = [str(digest)[:DATASET_CHARS] for digest in (document.get("data_digests") or {}).values()]
+            digests = (results.reader.document(name) or {}).get("data_digests")
+            known = [str(each)[:DATASET_CHARS] for each in digests.values()] if isinstance(digests, dict) else []
             ours = {digest[:DATASET_CHARS] for digest in results.digests.values()}
             results.memo[key] = load(results.reader, name) if not known or ours & set(known) else None
         except InputError:
@@ -134,10 +135,13 @@ def _without(identity: Mapping[str, Any] | None, paths: set[str]) -> Mapping[str
     """The same without the settings with these dotted paths."""
     if identity is None:
         return None
-    settings = {section: dict(values) for section, values in identity["settings"].items()}
-    for path in paths:
-        section, _, name = path.partition(".")
-        settings.get(section, {}).pop(name, None)
+    settings: dict[str, Any] = copy.deepcopy(dict(identity["settings"]))
+    for *tables, name in (path.split(".") for path in paths):
+        table: Any = settings
+        for each in tables:
+            table = table.get(each, {}) if isinstance(table, dict) else {}
+        if isinstance(table, dict):
+            table.pop(name, None)
     return {**identity, "settings": settings}
 
 

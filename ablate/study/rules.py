@@ -198,7 +198,7 @@ def _hypothesis_arms(study: Study, _: Names) -> Iterator[Problem]:
             yield _problem(place("hypotheses", index), "must not repeat a hypothesis")
         if hypothesis.kind != "better" and not hypothesis.margin:
             rule = f"must be above 0 for the kind {hypothesis.kind}: no experiment shows a difference of exactly 0"
-            yield _problem(place("hypotheses", index, "margin"), rule, "0")
+            yield _problem(place("hypotheses", index, "margin"), rule, 0)
 
 
 def _hypothesis_metrics(study: Study, catalogue: Names) -> Iterator[Problem]:

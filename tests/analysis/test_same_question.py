@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,12 +10,15 @@ from scipy import stats
 from toy_scores import AZIMUTH, INFO, around, asked, load, study
 
 from ablate.analysis import results as tables
+from ablate.analysis.compare import arm_comparisons
 from ablate.analysis.results import Results
 from ablate.analysis.same_question import stouffer
 from ablate.analysis.study_analysis import analyse, compare
 from ablate.planning.plan import compare_spec
 from ablate.planning.trials import trial_specs
+from ablate.report import tidy
 from ablate.report.tables_claims import reasons
+from ablate.report.terminal_compare import summary
 from ablate.study import RunResult, Study
 from ablate.tracking.memory import MemoryTracker
 
@@ -67,13 +71,15 @@ def test_arms_may_have_other_names_and_the_study_need_not_have_declared_it() -> 
     assert [each.study for each in compare(results)[0].elsewhere.others] == ["earlier"]  # type: ignore[union-attr]
 
 
-def tuned(store: MemoryTracker, name: str, first: int, last: int, rate: float) -> Results:
-    """A study whose arms were tuned to this learning rate."""
+def tuned(store: MemoryTracker, name: str, first: int, last: int, width: int) -> Results:
+    """A study whose arms were tuned to this width of a head."""
     tuning = {"trials": 1, "seeds": [101], "metric": f"val/{AZIMUTH}", "per": "arm"}
-    tuning |= {"space": {"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}}}
-    written = study(scores(first, last), ARMS, name=name, tuning=tuning, hypotheses=[asked(0.2)])
+    tuning |= {"space": {"model.head.width": {"type": "int", "low": 8, "high": 64}}}
+    settings = {"model": {"head": {"width": width, "depth": 1}}, "data": {}, "loss": {}, "training": {"epochs": 1}}
+    more = {"name": name, "tuning": tuning, "hypotheses": [asked(0.2)], "settings": settings}
+    written = study(scores(first, last), ARMS, **more)
     store.open(name, {"study": written, "metrics": INFO, "data_digests": dict.fromkeys(written["arms"], "d")})
-    parsed, chosen = Study.model_validate(written), {"training.learning_rate": rate}
+    parsed, chosen = Study.model_validate(written), {"model.head.width": width}
     for arm, by_seed in scores(first, last).items():
         for spec in trial_specs(parsed, arm, 0, chosen, "d"):
             store.finish(store.start(spec), spec, RunResult(spec.key, "FINISHED", {f"val/{AZIMUTH}": 7.0}))
@@ -85,8 +91,8 @@ def tuned(store: MemoryTracker, name: str, first: int, last: int, rate: float) -
 
 def test_tuned_settings_may_differ() -> None:
     store = MemoryTracker()
-    tuned(store, "earlier", 11, 15, 0.003)
-    (other,) = compare(tuned(store, "toy", 1, 6, 0.001))[0].elsewhere.others  # type: ignore[union-attr]
+    tuned(store, "earlier", 11, 15, 16)
+    (other,) = compare(tuned(store, "toy", 1, 6, 32))[0].elsewhere.others  # type: ignore[union-attr]
     assert (other.study, other.effect.difference.n) == ("earlier", 5)
 
 
@@ -119,6 +125,15 @@ def test_runs_of_the_same_seeds_are_no_evidence_of_their_own() -> None:
     )
 
 
+@pytest.mark.parametrize("damage", [{"data_digests": ["d"]}, {"study": {}}, {}])
+def test_a_damaged_study_beside_it_is_passed_over(damage: dict[str, Any]) -> None:
+    store = MemoryTracker()
+    load(scores(11, 15), store=store, name="earlier", arms=ARMS)
+    document = store.document("earlier") or {}
+    store.open("earlier", {**document, **damage} if damage else {"study": 3})
+    assert compare(load(scores(1, 6), store=store, arms=ARMS, hypotheses=[asked()]))[0].elsewhere is None
+
+
 def test_an_exploratory_comparison_and_a_store_of_one_study_have_none() -> None:
     store = MemoryTracker()
     load(scores(11, 15), store=store, name="earlier", arms=ARMS)
@@ -130,7 +145,16 @@ def test_the_report_says_it_beside_the_verdict() -> None:
     store = MemoryTracker()
     load(scores(11, 15), store=store, name="earlier", arms=ARMS)
     results = load(scores(1, 6), store=store, hypotheses=[asked(0.2)], arms=ARMS)
-    (text,) = reasons(analyse(results).comparisons)
+    analysis = analyse(results)
+    (text,) = reasons(analysis.comparisons)
     verdict, _, told = text.partition(" The same question in another study of the store: ")
     assert verdict.endswith(".")
     assert told.startswith("earlier (")
+    told_in_json = json.loads(tidy.document(analysis))["comparisons"][0]["elsewhere"]
+    assert (told_in_json["others"][0]["study"], told_in_json["p"]) == ("earlier", analysis.comparisons[0].elsewhere.p)  # type: ignore[union-attr]
+    (line,) = [
+        text
+        for name, text in summary(arm_comparisons(results, "hybrid", "existing", [AZIMUTH])[0])
+        if name == "Elsewhere"
+    ]
+    assert line == analysis.comparisons[0].elsewhere.sentence  # type: ignore[union-attr]

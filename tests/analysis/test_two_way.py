@@ -17,6 +17,8 @@ from ablate.analysis import two_way
 from ablate.analysis.statistics import Estimate, paired
 from ablate.analysis.study_analysis import analyse, compare
 from ablate.analysis.verdicts import Claim, judge
+from ablate.report import figures, markdown
+from ablate.report.outline import outline
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "calibration_clusters.py"
 
@@ -108,6 +110,24 @@ def test_why_there_is_no_interval(gaps: list[float], column: str, note: str, tmp
     assert note in found.note
 
 
+def test_one_cluster_gives_a_verdict_over_seeds_and_the_page_says_so(tmp_path: Path) -> None:
+    found = results(tmp_path, [-1.0], cluster="subject")
+    (comparison,) = compare(found)
+    assert comparison.verdict == "supported"
+    assert comparison.deciding == comparison.effect.difference
+    page = markdown.render(outline(analyse(found), found, figures.Pictures()))
+    assert "1 cluster (subject): no interval over both." in page
+
+
+def test_other_numbers_of_examples_are_no_same_clusters(tmp_path: Path) -> None:
+    frames = {"existing": by_person([0.0] * 4), "hybrid": by_person([-1.0] * 4, each=2)}
+    scores = {"existing": around(7.0), "hybrid": around(6.5, 1)}
+    found = compare(load(scores, frames=frames, folder=tmp_path, hypotheses=[asked()], cluster="subject"))[0]
+    assert found.over_clusters is not None
+    assert (found.verdict, found.over_clusters.interval) == ("supported", None)
+    assert found.over_clusters.note == "the examples or their subject are not the same in every run"
+
+
 def test_clusters_that_change_between_arms_are_worded(tmp_path: Path) -> None:
     other = by_person([0.0] * 4).assign(subject=9)
     frames = {"existing": by_person([0.0] * 4), "hybrid": other}
@@ -131,7 +151,9 @@ def test_the_calibration_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     spec.loader.exec_module(module)
     design = module.DESIGNS[3]
     assert module.simulate(design, 200).two_way == pytest.approx(0.95, abs=0.04)
-    assert list(module.Coverage(0.95, 0.80, 0.80).failures(design, 2000)) == ["two-way covers 80.0%, the wider 80.0%"]
+    assert list(module.Coverage(0.95, 0.80, 0.80, 0.8).failures(design, 2000)) == [
+        "two-way covers 80.0%, the wider 80.0%"
+    ]
     for kind in module.KINDS:
         assert sum(module.false_claims(kind, 7, 200)) < 0.1
 

@@ -237,6 +237,9 @@ CASES: dict[str, dict[str, str | list[str]]] = {
         "margins = 0.5": "hypotheses[0].margins: unknown key; did you mean 'margin'?",
         'margin = "a lot"': 'hypotheses[0].margin: must be a number (got "a lot")',
         "margin = -0.5": "hypotheses[0].margin: must be at least 0 (got -0.5)",
+        'kind = "equivalent"\nmargin = 0': "hypotheses[0].margin: must be above 0 for the kind equivalent: no experiment shows a difference of exactly 0 (got 0)",
+        'kind = "not_worse"': "hypotheses[0].margin: must be above 0 for the kind not_worse: no experiment shows a difference of exactly 0 (got 0)",
+        'kind = "equal"': "hypotheses[0].kind: must be one of 'better', 'not_worse' or 'equivalent' (got \"equal\")",
     },
     "[report]": {
         '[[hypotheses]]\narm = "extra"\nagainst = "plain"\nmetric = "error_deg"\nmargin = 0.5\n[report]': "hypotheses[1]: must not repeat a hypothesis",
