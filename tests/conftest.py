@@ -184,7 +184,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells run in a thread of this process: for tests of what is done rather than where. Use one worker."""
     from ablate.executors import local
 
-    monkeypatch.setattr(local, "pool_for", lambda device, trainer: ThreadPoolExecutor)
+    monkeypatch.setattr(local, "pool_for", lambda device, trainer, more=(): ThreadPoolExecutor)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ class TestJudge:
         (reported,) = compare(results("t", Workspace()))
         assert (reported.verdict, reported.reason) == ("no verdict", f"{reason}; declared: owner's word")
         page = (folder / "reports/t/report.md").read_text()
-        assert "there is no verdict on whether B improves on A in score" in page
+        assert "there is no verdict on whether “B” improves on “A” in score" in page
         assert "supported" not in page[: page.index("| Arm |")]
 
     def test_people_without_a_score_are_not_in_common(self, folder: Path, cli: Cli) -> None:
