@@ -10,6 +10,7 @@ import pytest
 
 from ablate.analysis import results as tables
 from ablate.analysis.across import dataset_tables
+from ablate.analysis.compare import arm_comparisons
 from ablate.analysis.power_plan import power_plan
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
@@ -186,3 +187,16 @@ def test_the_effects_of_a_design_are_those_on_the_mean_over_data_sets() -> None:
     assert "A score is the mean over all data sets" in text
     assert "| With p |" in text  # a row of the matrix of arms and data sets
     assert "A score is the mean over all data sets" not in markdown(results(everywhere))
+
+
+def test_a_study_without_a_seed_on_every_data_set_has_a_page() -> None:
+    text = markdown(results(everywhere, skip=tuple(("other@b", seed) for seed in SEEDS)))
+    assert "## Across data sets" in text
+
+
+def test_a_comparison_over_data_sets_names_the_runs_that_are_missing() -> None:
+    (found,) = arm_comparisons(results(everywhere, skip=(("other@b", 3),)), "other", "plain", ["loss"])
+    (left_out,) = [pair for pair in found.pairs if pair.difference is None]
+    assert left_out.seed == 3
+    assert left_out.reason.count("has not been run") == 1
+    assert "B" in left_out.reason
