@@ -109,23 +109,32 @@ def _pairs(results: Results, arm: str, against: str, metric: str) -> tuple[Pair,
             "; ".join(
                 reason
                 for name, scores in ((arm, ours), (against, theirs))
-                if (reason := _missing_reason(results, name, seed, scores))
+                if (reason := _missing_reason(results, name, seed, metric, scores))
             ),
         )
         for seed in results.study.seeds
     )
 
 
-def _missing_reason(results: Results, arm: str, seed: int, scores: Mapping[int, float]) -> str:
-    """`“Hybrid” failed: loss is not finite`; empty when there is a number."""
+def _missing_reason(results: Results, arm: str, seed: int, metric: str, scores: Mapping[int, float]) -> str:
+    """`“Hybrid” failed: loss is not finite`; empty when there is a number.
+
+    Where the name stands for one arm on each data set, it names those that have none.
+    """
     if math.isfinite(scores[seed]):
         return ""
-    runs = results.runs
+    members, key = results.study.members(arm), results.study.score_key(metric)
+    lacking = [member for member in members if not math.isfinite(results.by_seed(member, key)[seed])]
+    return "; ".join(_why(results, member, seed) for member in lacking)
+
+
+def _why(results: Results, arm: str, seed: int) -> str:
+    runs, name = results.runs, quoted(label(results, arm))
     run = runs[(runs.arm == arm) & (runs.seed == seed)].iloc[0]
     if run.status == "done":
-        return f"{quoted(label(results, arm))} has no finite score"
+        return f"{name} has no finite score"
     error = f": {run.error}" if run.error else ""
-    return f"{quoted(label(results, arm))} {'failed' if run.status == 'failed' else 'has not been run'}{error}"
+    return f"{name} {'failed' if run.status == 'failed' else 'has not been run'}{error}"
 
 
 def _finite(value: float) -> float | None:

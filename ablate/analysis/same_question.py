@@ -76,8 +76,11 @@ def same_question(results: Results, arm: str, against: str, metric: str, claim: 
     effects = [claim.effect, *(each.effect for each in others)]
     tested = [effect for effect in effects if effect.difference.standard_error]
     p = stouffer([(one_sided(effect, claim), effect.difference.n) for effect in tested]) if len(tested) > 1 else None
-    both = p if effects[0] in tested and not stopped else None
-    words = " No p over all is told, for one of them stops by what its runs show." if stopped else ""
+    known = p if effects[0] in tested else None
+    both = None if stopped else known
+    words = ""
+    if stopped and known is not None:
+        words = " No p over all is told, for one of them stops by what its runs show."
     return SameQuestion(tuple(others), both, _sentence(results.metrics[metric], others, both, len(tested)) + words)
 
 

@@ -85,7 +85,7 @@ def _matrix_words(analysis: Analysis) -> str:
 
 def overlap_words(analysis: Analysis) -> str:
     """What intervals allow for where seeds share training examples, and how much wider they are for it."""
-    if not analysis.overlap:
+    if not analysis.overlap or len(analysis.seeds) == 1:
         return ""
     every, by = (
         ("is a fold", "half of the correction by Nadeau and Bengio")
@@ -101,7 +101,7 @@ def overlap_words(analysis: Analysis) -> str:
 
 def _tuned_once(analysis: Analysis) -> str:
     """What differences do not hold for, where one tuning of an arm serves all its seeds."""
-    if not analysis.tuned or any(row.by_seed for row in analysis.budget):
+    if any(row.by_seed for row in analysis.budget) or not any(row.chosen for row in analysis.budget):
         return ""
     return f"Each arm was tuned once for all its seeds, so that differences are {FOR_SETTINGS}. "
 

@@ -78,8 +78,9 @@ def _looks(analysis: Analysis) -> list[Block]:
     if stopped and analysis.beyond:
         end += f"{counted(analysis.beyond, 'finished run')} of later seeds are in no table and in no claim. "
     repeated = (
-        "Repeated intervals hold at all looks together, wherever the study stops. All other intervals and p values of "
-        "this page are not corrected for looks, and a study that stops early overstates differences on average."
+        "Repeated and simultaneous intervals and adjusted p values hold at all looks together, wherever the study "
+        "stops. All others of this page are not corrected for looks, and a study that stops early overstates "
+        "differences on average."
     )
     return [Heading("Planned looks", 3), tables_claims.looks(rows), paragraph(words + end + repeated)]
 

@@ -69,7 +69,7 @@ def _differences(table: DatasetTable) -> Table:
             "arm": row.family,
             "label": row.label,
             **(flat(table.metric, row.pooled) if row.pooled else {}),
-            **{f"{end}_over_datasets": getattr(row.over_both.interval, end) if row.over_both else None
+            **{f"{end}_over_datasets": getattr(row.over_both.interval, end, None) if row.over_both else None
                for end in ("low", "high")},
         }
         for row in rows

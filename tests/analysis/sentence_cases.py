@@ -16,12 +16,20 @@ from typing import Any
 import pandas as pd
 import toy_script
 from rich.console import Console
+from test_across import everywhere, stored_results
+from test_across import jitter as of_seed
+from test_across import results as dataset_results
+from test_design_effects import of_six, synergy
 from test_design_effects import results as design_results
-from test_design_effects import synergy
+from test_same_question import ARMS as DECAYED
+from test_same_question import scores as asked_scores
+from test_stopping import LOOKS, gained
+from test_stopping import results as look_results
 from toy_results import ARMS, Toy
 from toy_scores import AZIMUTH, around, asked, load
 
 from ablate.analysis import results as tables
+from ablate.analysis import stopping
 from ablate.analysis.compare import arm_comparisons
 from ablate.analysis.power_plan import power_plan
 from ablate.analysis.results import Results
@@ -33,8 +41,10 @@ from ablate.report import figures, terminal, terminal_compare
 from ablate.report.blocks import Block, Bullets, Code, Heading, Link, Listing, Paragraph, Picture, Span, Strong, Table
 from ablate.report.outline import outline
 from ablate.report.tables import Cell, TextTable
-from ablate.study import Metric, Record, RunResult
+from ablate.study import Metric, Record, RunResult, Study
 from ablate.study.amend import ADDED, WITHDRAWN
+from ablate.study.datasets import expand_datasets
+from ablate.study.design import expand_design
 from ablate.tracking.memory import MemoryTracker
 
 Build = Callable[[Path], Results]
@@ -43,7 +53,7 @@ HYBRID_SEEDS = 5
 EVERY_PICTURE = figures.Pictures(
     [
         *("matrix", "differences", "cost", "learning_curves", "tuning", "importances", "gallery", "by_azimuth_deg"),
-        *("density_azimuth_deg", f"factor_{AZIMUTH}"),
+        *("density_azimuth_deg", f"factor_{AZIMUTH}", "design_loss"),
     ]
 )
 
@@ -136,6 +146,7 @@ def borderline(folder: Path) -> Results:
 
 CONTROLS: Mapping[str, dict[str, Any]] = {
     "wide": {"control": {"match_parameters": {"of": "hybrid", "by": "model.width"}}},
+    "longer": {"control": {"match_compute": {"of": "hybrid", "by": "training.epochs"}}},
     "shuffled": {"like": "hybrid", "control": {"shuffle_input": ["pose_2d"]}},
     "dropped": {"like": "hybrid", "control": {"drop_input": ["pose_2d"]}},
     "joints": {"like": "hybrid", "control": {"drop_joints": ["nose"]}},
@@ -143,12 +154,16 @@ CONTROLS: Mapping[str, dict[str, Any]] = {
     "informed": {"control": {"same_information": "hybrid"}},
     "mixed": {"like": "hybrid", "control": {"shuffle_input": ["pose_2d"], "freeze": ["head"]}},
     "matched of the baseline": {"control": {"match_parameters": {"of": "existing", "by": "model.width"}}},
+    "as long as the baseline": {"control": {"match_compute": {"of": "existing", "by": "training.epochs"}}},
     "informed as the baseline": {"control": {"same_information": "existing"}},
     "shuffled of the baseline": {"control": {"shuffle_input": ["pose_2d"]}},
     "dropped of the baseline": {"control": {"drop_input": ["pose_2d"]}},
     "frozen of the baseline": {"control": {"freeze": ["head"]}},
     "wide and shuffled": {
         "control": {"match_parameters": {"of": "hybrid", "by": "model.width"}, "shuffle_input": ["pose_2d"]}
+    },
+    "longer and shuffled": {
+        "control": {"match_compute": {"of": "hybrid", "by": "training.epochs"}, "shuffle_input": ["pose_2d"]}
     },
     "informed and shuffled": {"control": {"same_information": "hybrid", "shuffle_input": ["pose_2d"]}},
 }
@@ -265,7 +280,13 @@ def toy(**more: Any) -> Build:
 LEVELS = {"existing": 7.0, "hybrid": 6.5, "informed": 6.8}
 
 
-def tuned(rates: Mapping[str, Sequence[float | None]], per: str = "arm", space: Any = SPACE, **arms: Any) -> Build:
+def tuned(
+    rates: Mapping[str, Sequence[float | None]],
+    per: str = "arm",
+    space: Any = SPACE,
+    pruner: Mapping[str, Any] | None = None,
+    **arms: Any,
+) -> Build:
     """Trials of these learning rates by arm, the last the best; None: a trial that failed. Then every run.
 
     With per = "seed", one tuning for each seed. An arm without rates is not tuned yet, and has not run.
@@ -273,6 +294,8 @@ def tuned(rates: Mapping[str, Sequence[float | None]], per: str = "arm", space: 
 
     def build(folder: Path) -> Results:
         tuning: dict[str, Any] = {"trials": 2, "metric": "val/azimuth_mae_deg", "space": space, "per": per}
+        if pruner:
+            tuning["pruner"] = pruner
         if per == "arm":
             tuning["seeds"] = [101]
         seeds, store = list(range(1, 6)), MemoryTracker()
@@ -383,8 +406,14 @@ def printed_external(folder: Path) -> str:
     return " ".join(f"{out.file.getvalue()} {told.getvalue()}".split())
 
 
-def redrawn(build: Build) -> Build:
-    return lambda folder: replace(build(folder), overlap=0.25)
+def redrawn(build: Build, vary: str = "split") -> Build:
+    """Every seed redraws the split, or is a fold."""
+
+    def made(folder: Path) -> Results:
+        results = build(folder)
+        return replace(results, overlap=0.25, study=results.study.model_copy(update={"vary": [vary]}))
+
+    return made
 
 
 def external(*counts: int, runs: int = 5, of_hybrid: int | None = None, unscored: bool = False) -> Build:
@@ -448,6 +477,74 @@ def gallery(name: str, build: Callable[[Any], Build] = lambda name: toy(gallery=
     return said_of
 
 
+# --- designs, data sets, looks, other studies ----------------------------------------------------------------------
+
+
+def fraction(arms: int) -> Build:
+    """Six parts, of which a and b do more together."""
+
+    def score(parts: Sequence[str], seed: int) -> float:
+        return of_six(parts, seed) + 0.2 * of_seed(seed) * ({"a", "b"} <= set(parts))
+
+    return lambda folder: design_results("factorial", score, "abcdef", arms=arms)
+
+
+def several(**more: Any) -> Study:
+    raw = {
+        "name": "several", "question": "Which part helps?", "seeds": list(range(1, 7)),
+        "settings": {"run": {"command": ["x", "{out}"], "data": "", "p": False, "q": False}},
+        "metric": {"loss": {"direction": "lower"}},
+        "datasets": {d: {"set": {"run.data": d}} for d in "ab"},
+    }  # fmt: skip
+    return expand_datasets(expand_design(Study.model_validate(raw | more)))
+
+
+def design_on_data_sets(folder: Path) -> Results:
+    study = several(add_one_in={"parts": {part: {"set": {f"run.{part}": True}} for part in "pq"}})
+    return stored_results(study, lambda arm, seed: 10.0 - (2 + of_seed(seed)) * ("p" in (arm.parts or ())))
+
+
+def baseline_on_data_sets(folder: Path) -> Results:
+    return stored_results(several(baseline="plain", arms={"plain": {"label": "Plain"}}), lambda arm, seed: 10.0 + seed)
+
+
+def partly(data: str, seed: int) -> float:
+    """Better on the first data set alone."""
+    return (2.0 if data == "a" else 0.0) + of_seed(seed) * (1 + "ab".index(data))
+
+
+def answer_of(build: Build) -> Callable[[Path], str]:
+    """The answer alone, without captions and tables."""
+    return lambda folder: "\n".join(analyse(build(folder)).answers)
+
+
+def looked(seeds: int, gain: float = 1.0) -> Build:
+    """The report of a study with planned looks at 5, 8 and 12 seeds, of which so many have finished."""
+    return lambda folder: stopping.now(look_results(seeds, asked(), hybrid=gained(gain)))
+
+
+def progress(build: Build) -> Callable[[Path], str]:
+    """What is said of the looks that were taken."""
+
+    def said_of(folder: Path) -> str:
+        state = stopping.progress(build(folder))
+        return "" if state is None else "\n".join(state.lines())
+
+    return said_of
+
+
+def asked_before(first: int, last: int, stopped: bool = False) -> Build:
+    """Seeds 1 to 6, in a store with another study that asked the same of other seeds."""
+
+    def build(folder: Path) -> Results:
+        store, more = MemoryTracker(), {"stopping": LOOKS, "seeds": list(range(first, first + 12))}
+        earlier = {"hypotheses": [asked(0.2)], **more} if stopped else {}
+        load(asked_scores(first, last), store=store, name="earlier", arms=DECAYED, **earlier)
+        return load(asked_scores(1, 6), store=store, arms=DECAYED, hypotheses=[asked(0.2)])
+
+    return build
+
+
 # --- judge and plan -------------------------------------------------------------------------------------------------
 
 
@@ -486,6 +583,7 @@ def planned(
 
 
 FLAT = (-0.5,) * 5
+MEDIAN = {"type": "median", "n_startup_trials": 1}
 RATES = [1e-3, 1.1e-3]  # of two trials, far from the edges of the space
 CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "better": two(),
@@ -575,6 +673,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
         folder=folder,
         hypotheses=[asked()],
     ),
+    "people of each arm its own": examples(person_rows({1: [7.0], 2: [8.0]}), person_rows({3: [7.0], 4: [8.0]})),
     "people of one arm": examples(person_rows({1: [7.0]}), pd.DataFrame({AZIMUTH: [1.0]})),
     "nobody named": examples(pd.DataFrame({AZIMUTH: [1.0, 2.0]})),
     "no value of people": examples(person_rows({1: [1.0]}, "other")),
@@ -623,6 +722,8 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "tuned per arm": tuned({"existing": RATES, "hybrid": RATES}),
     "tuned per seed": tuned({"existing": RATES, "hybrid": RATES}, per="seed"),
     "tuned unequally": tuned({"existing": RATES, "hybrid": [1e-3, None]}),
+    "tuned unequally, with a pruner": tuned({"existing": RATES, "hybrid": [1e-3, None]}, pruner=MEDIAN),
+    "tuned with a pruner": tuned({"existing": RATES, "hybrid": RATES}, pruner=MEDIAN),
     "tuned at an edge": tuned({"existing": RATES, "hybrid": [1e-3, 2.95e-3]}),
     "tuned at an edge per seed": tuned({"existing": RATES, "hybrid": [1e-3, 2.95e-3]}, per="seed"),
     "tuned in two settings": tuned(
@@ -659,6 +760,12 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "command": command(),
     "function": command(function=True),
     "command with a pattern": command({"pattern": "(?P<name>loss) (?P<value>.*)"}),
+    "command with controls": command(
+        arms={
+            "plain": {"label": "Plain", "control": {"freeze": ["head"]}},
+            "dropout": {"control": {"match_parameters": {"of": "plain", "by": "run.width"}}},
+        }
+    ),
     "command that logs": command({"scores": "mlflow", "command": ["python", "train.py", "--seed", "{seed}"]}),
     "one split": command({"test": "none"}),
     "one split, untuned": command({"test": "none"}, tuning=None),
@@ -674,6 +781,38 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "factorial, shown apart": lambda folder: design_results("factorial", interacting(2.0, -2.0, 1.0)),
     "factorial, apart": lambda folder: design_results("factorial", interacting(1.0, 0.0, 1.0)),
     "factorial, nothing": lambda folder: design_results("factorial", interacting(0.0, 0.0, 0.0)),
+    "a fraction of resolution 3": fraction(8),
+    "a fraction of resolution 4": fraction(16),
+    "a fraction of resolution 6": fraction(32),
+    "design on data sets": design_on_data_sets,
+    "three data sets": lambda folder: dataset_results(everywhere),
+    "three data sets, declared": lambda folder: dataset_results(everywhere, claim=True),
+    "three data sets with a gap": lambda folder: dataset_results(everywhere, claim=True, skip=(("other@b", 3),)),
+    "four data sets": lambda folder: dataset_results(everywhere, "abcd"),
+    "four data sets, declared": lambda folder: dataset_results(everywhere, "abcd", claim=True),
+    "no seed on every data set": lambda folder: dataset_results(
+        everywhere, claim=True, skip=tuple(("other@b", seed) for seed in range(1, 7))
+    ),
+    "one of two data sets": lambda folder: dataset_results(partly, "ab"),
+    "answer on three data sets": answer_of(lambda folder: dataset_results(everywhere)),
+    "answer on one of two data sets": answer_of(lambda folder: dataset_results(partly, "ab")),
+    "baseline on data sets": baseline_on_data_sets,
+    "before the first look": looked(3),
+    "between looks": looked(7, 0.0),
+    "stopped at a look": looked(12),
+    "decided at the last look": looked(12, 0.0),
+    "progress: stopped": progress(looked(12)),
+    "progress: goes on": progress(looked(7, 0.0)),
+    "progress: the last": progress(looked(12, 0.0)),
+    "progress: no looks": progress(two(hypotheses=[asked()])),
+    "progress: not yet": progress(looked(3)),
+    "asked before": asked_before(11, 15),
+    "asked before, some seeds": asked_before(4, 9),
+    "asked before, the same seeds": asked_before(1, 6),
+    "asked before, with looks": asked_before(11, 15, stopped=True),
+    "asked before, the same seeds and looks": asked_before(1, 6, stopped=True),
+    "folds": redrawn(two(), "fold"),
+    "redrawn, one seed": redrawn(two(seeds=1)),
     "judged better": judged(0.5, 0.6, 0.55, 0.45, 0.5),
     "judged by a margin": judged(0.5, 0.6, 0.55, 0.45, 0.5, margin=0.2),
     "judged worse": judged(-0.5, -0.6, -0.55, -0.45, -0.5),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 # Below `ablate`: where sentences are put together. The other modules of `report` draw, or write what these say.
 FILES = (
+    "analysis/across.py",
     "analysis/answer.py",
     "analysis/budget.py",
     "analysis/clusters.py",
@@ -34,7 +35,9 @@ FILES = (
     "analysis/promises.py",
     "analysis/records.py",
     "analysis/results.py",
+    "analysis/same_question.py",
     "analysis/statistics.py",
+    "analysis/stopping.py",
     "analysis/study_analysis.py",
     "analysis/tuning_history.py",
     "analysis/two_way.py",
@@ -46,6 +49,7 @@ FILES = (
     "report/outline.py",
     "report/sections_answer.py",
     "report/sections_claims.py",
+    "report/sections_datasets.py",
     "report/sections_design.py",
     "report/sections_origin.py",
     "report/sections_results.py",
@@ -65,8 +69,8 @@ NO_SENTENCES = (
         for name in ("__init__", "blocks", "build", "csv_records", "formats", "scales", "style", "tidy")
     ),
     *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "terminal_plan")),
-    *(f"report/figures_{name}.py" for name in ("cost", "density", "dots", "factor", "lines", "tuning")),
-    "analysis/__init__.py",
+    *(f"report/figures_{name}.py" for name in ("cost", "density", "design", "dots", "factor", "lines", "tuning")),
+    *(f"analysis/{name}.py" for name in ("__init__", "look_rows", "spending")),
 )
 # Texts of three words that no page has, with where they are.
 ELSEWHERE: Mapping[str, str] = {
@@ -96,7 +100,13 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "nothing can be shown{} ({})": ("one seed", "three seeds"),
     ", at the same number of parameters as {}": ("of the same size", "better"),
     # analysis/clusters.py
-    "a run kept no test examples": ("clusters without examples", "five clusters"),
+    "every seed draws its own examples, so that no {} is in all of them": ("redrawn clusters", "five clusters"),
+    "a run kept no examples": ("clusters without examples", "five clusters"),
+    "no seed has a score of both arms on every data set": ("no seed on every data set", "three data sets with a gap"),
+    "fewer than {} data sets give no verdict on others: it is over seeds alone": (
+        "three data sets, declared",
+        "four data sets, declared",
+    ),
     "the examples have no {} or no value of {}": ("clusters unnamed", "five clusters"),
     "not every example has a {}": ("clusters not finite", "clusters that change"),
     "the examples or their {} are not the same in every run": ("clusters that change", "five clusters"),
@@ -107,7 +117,6 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "three clusters",
         "five clusters",
     ),
-    "every seed draws its own test examples, so that no {} is in all of them": ("redrawn clusters", "five clusters"),
     "a {} is no sum over examples": ("clusters of a median", "five clusters, exploratory"),
     # analysis/compare.py
     "{} has no finite score": ("not a number", "better"),
@@ -115,6 +124,16 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     # analysis/conditions.py
     "too few examples: {}, at least {} are needed": ("few examples", "toy"),
     # analysis/control_phrasing.py
+    "the same compute": ("as long as the baseline better", "longer better"),
+    "as many FLOPs of a forward pass × epochs as {}, by {}": ("longer better", "wide better"),
+    "more compute alone does not explain its gain over {}": ("longer better", "longer open"),
+    "as much compute, spent on {}, gives its gain over {} to within the margin": ("longer equal", "longer open"),
+    "it is not shown that its gain over {} takes more than as much compute, spent on {}": (
+        "longer open",
+        "longer better",
+    ),
+    "as much compute, spent on {}, gives more than its gain over {}": ("longer worse", "longer open"),
+    "with as much compute as {}": ("longer and shuffled better", "wide and shuffled better"),
     "more parameters alone do not explain its gain over {}": ("wide better", "wide open"),
     "widening {} gives its gain over {} to within the margin": ("wide equal", "wide open"),
     "it is not shown that its gain over {} takes more than widening {} gives": ("wide open", "wide better"),
@@ -217,6 +236,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     # analysis/densities.py
     "Off by over {}": ("few examples", "toy"),
     # analysis/design.py
+    "in {}, the sum of the interactions {} is shown ({}); which of them it is, this fraction cannot tell": (
+        "a fraction of resolution 4",
+        "a fraction of resolution 6",
+    ),
     "Exploratory, p by Holm over all main effects and interactions: ": ("added", "better"),
     ", averaged over the arms with and without the other parts": ("factorial", "left out"),
     ", taken from the full design": ("left out", "added"),
@@ -251,7 +274,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ", which includes no change": ("along open", "along better"),
     ". From {} to {} the difference goes from {} to {}: {}, {}{}": ("along better", "better"),
     # analysis/failures.py
-    "Failed runs: {} (Boschloo's exact test, p = {}). The differences are between the seeds that are left, "
+    ", or runs whose {} is not finite": ("not a number", "failed"),
+    "Failed runs{}: {} (Boschloo's exact test, p = {}). The differences are between the seeds that are left, "
     "which need not be like the others. {}": ("failed", "far out"),
     "is in favour of {}": ("failed", "failed and worse"),
     "is even for {}": ("failed and even", "failed"),
@@ -267,6 +291,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "the margin of {}": ("supported margin", "supported"),
     "{}, the same at {}, no spread to judge it by": ("no spread", "better"),
     # analysis/population.py
+    "the arms have no {} in common": ("people of each arm its own", "four people"),
     "; descriptive only, so few people say little of others": ("people and a margin", "better"),
     "better in {} of {}": ("people and a margin", "four people"),
     "{}, by more than {} in {}": ("people and a margin", "four people"),
@@ -280,6 +305,13 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{} is undefined for every {}": ("undefined for people", "four people"),
     "{} left out for want of a value": ("undefined for one", "four people"),
     # analysis/power_plan.py
+    "seeds share training examples: {} of a pair's variance is added to the mean's": (
+        "planned redrawn",
+        "planned with a pilot",
+    ),
+    "differences of {} pairs have sd {}, upper 80 % confidence limit {}": ("planned with a pilot", "planned"),
+    " for this limit": ("planned with a pilot", "planned"),
+    "80 % power{} when the true improvement is {} above or below the margin": ("planned", "planned few"),
     "no hypothesis is declared: the report will give intervals and no verdict": (
         "planned without a hypothesis",
         "planned",
@@ -289,24 +321,23 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "planned",
         "better",
     ),
-    "every seed redraws the split: allowed for {} test examples a training example": (
-        "planned redrawn",
-        "planned with a pilot",
-    ),
     "{} finished pairs, a pilot of at least {} is needed to know their sd": ("planned", "planned with a pilot"),
     "the differences of {} pairs are all the same: without variation there is no test": (
         "planned without spread",
         "planned with a pilot",
     ),
-    "differences of {} pairs have sd {}": ("planned with a pilot", "planned"),
     "no verdict with {} seeds": ("planned few", "planned"),
-    "80 % power when the true improvement is {} above or below the margin": ("planned", "better"),
     "an improvement of {} is too near the margin for any number of seeds": (
         "planned for little",
         "planned with a pilot",
     ),
     "an improvement of {} would be {} with {} seeds": ("planned with a pilot", "planned"),
     # analysis/promises.py
+    "that the {} does what the controls ask, which ablate only passes on: {}": ("command with controls", "command"),
+    "that what counts the parameters, which ablate matches, counts those that a run trains": (
+        "command with controls",
+        "command",
+    ),
     "every arm has the same seeds": ("command", "better"),
     "every tuned arm has the same number of trials and the same space": ("command", "better"),
     "test scores of a trial, which come {}, are dropped before anything is stored": ("command", "better"),
@@ -338,10 +369,18 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "one {}: no interval": ("one seed", "three seeds"),
     "the same value at every {}: an interval of zero width, no test": ("no spread", "better"),
     # analysis/study_analysis.py
+    "not looked at yet: the first look is at {} seeds": ("before the first look", "between looks"),
     "the split that tuning used": ("one split", "command"),
     # analysis/two_way.py
     "no variation over seeds and clusters": ("clusters without a spread", "five clusters, exploratory"),
     # analysis/verdicts.py
+    "the arms have no subject in common with {}: their scores are of different people": (
+        "people of each arm its own",
+        "undefined for one",
+    ),
+    "not decided at {} seeds; the next look is at {}": ("between looks", "stopped at a look"),
+    "at the look at {} seeds": ("stopped at a look", "between looks"),
+    "at the last look, at {} seeds": ("decided at the last look", "stopped at a look"),
     "declared after runs had finished: no verdict, though it counts in the correction": ("late", "supported"),
     "{}: a verdict needs at least {}": ("too few pairs", "supported"),
     "the same difference at every seed: without variation there is no test": ("no spread, declared", "supported"),
@@ -359,6 +398,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "shown to be worse": ("refuted", "supported"),
     "not shown to be better, nor to be worse": ("undecided", "supported"),
     # analysis/warnings.py
+    "trials finished or pruned": ("tuned unequally, with a pruner", "tuned unequally"),
     "used this test data": ("better", "command"),
     "named the same inputs": ("command", "better"),
     "No other study in this store has {}.": ("better", "same data"),
@@ -424,6 +464,16 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "The gallery `{}` could not be loaded: {}": ("gallery that is not there", "toy"),
     "The gallery `{}` could not be drawn: {}: {}": ("gallery that fails", "toy"),
     # report/sections_answer.py
+    "Each arm was tuned once for all its seeds, so that differences are {}. ": ("tuned per arm", "not tuned yet"),
+    " on the same data set": ("three data sets", "better"),
+    "{}{}. Δ is the difference to {}{}, paired by seed{}. {}{}{}{} means no number.": ("better", "judged better"),
+    "half of the correction by Nadeau and Bengio": ("folds", "redrawn"),
+    "redraws the split": ("redrawn", "folds"),
+    "the correction by Nadeau and Bengio": ("redrawn", "redrawn, one seed"),
+    "Every seed {}, so that training sets overlap; the intervals allow for it ({}), which makes them {} % wider. ": (
+        "redrawn",
+        "redrawn, one seed",
+    ),
     "Runs without a result": ("toy with gaps", "toy"),
     " {} of {} runs failed or are missing; they count as no number. ": ("toy with gaps", "toy"),
     "Which and why": ("toy with gaps", "toy"),
@@ -433,17 +483,40 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "What rests on the owner's word:": ("command", "better"),
     "Rows in italics are yardsticks, not arms. ": ("behind a yardstick", "better"),
     " at the same level": ("along better", "better"),
-    "Every seed redraws the split, so that training sets overlap; the intervals allow for it (Nadeau and Bengio). ": (
-        "redrawn",
-        "better",
-    ),
     ", with its 95 % interval over seeds": ("better", "one seed"),
     "; bold where the interval excludes 0": ("better", "open"),
-    "{}{}. Δ is the difference to {}{}, paired by seed{}. {}{}{} means no number.": ("better", "judged better"),
     "Scores are of one seed, without an interval": ("one seed", "three seeds"),
     "the finished ones of ": ("toy with gaps", "toy"),
     "Scores are means over {}{} seeds ± 95 % t interval": ("better", "one seed"),
     # report/sections_claims.py
+    "These intervals are over seeds alone: they say nothing of other data than that which gave the scores.": (
+        "better",
+        "five clusters",
+    ),
+    "The interval over seeds and clusters is about other seeds and other values of {} at once (two-way "
+    "clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom, and "
+    "fewer where clusters are of very unequal sizes). A verdict and its p use the wider of the two.": (
+        "five clusters",
+        "four data sets, declared",
+    ),
+    "Supported: at a planned look a one-sided t-test against {} had p ≤ {} after correction for the looks "
+    "and, by Holm, for both sides of {}; refuted: the same test from the other side. What a look has decided "
+    "stays; what the last look has not decided is inconclusive. What is not in this table is exploratory. "
+    "Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated ones for all "
+    "looks of their row. ": ("stopped at a look", "supported"),
+    "For arms on all data sets together the clusters are the data sets, as a random sample of others (two "
+    "crossed random factors; t with the smaller count less one degrees of freedom); the share of examples is "
+    "what differs from data set to data set and seed to seed at once. A verdict and its p use the wider of "
+    "the two intervals.": ("four data sets, declared", "five clusters"),
+    "Planned before the first run: looks at {} seeds, at most {}, with {} spending (Lan and DeMets 1983). At "
+    "a look the study stops when every hypothesis is decided. The last two columns say how small the p of a "
+    "one-sided t-test must be to decide a hypothesis: while no other is decided, and when all others are "
+    "(Holm). ": ("stopped at a look", "supported"),
+    "It stopped at the look at {} seeds. ": ("stopped at a look", "decided at the last look"),
+    "{} of later seeds are in no table and in no claim. ": ("stopped at a look", "between looks"),
+    "Repeated and simultaneous intervals and adjusted p values hold at all looks together, wherever the study "
+    "stops. All others of this page are not corrected for looks, and a study that stops early overstates "
+    "differences on average.": ("stopped at a look", "supported"),
     "d_z is the mean difference divided by its standard deviation over seeds. p against 0 asks whether there "
     "is any difference: two-sided, over seeds alone and not corrected, by t and by sign-flip, a check of how "
     "much the first owes to the normal distribution.": ("better", "judged better"),
@@ -472,13 +545,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Declared after runs had finished, so without a verdict: {}.": ("late", "supported"),
     "Seeds were added after the results at {} seeds could be seen. The study could have stopped there, so "
     "every p is multiplied by {} before Holm's correction (Bonferroni over looks).": ("looked", "supported"),
-    "These intervals are over seeds alone, and say nothing of other data.": ("better", "five clusters"),
     "These intervals are over seeds alone: the study names no `cluster` of {} examples, so that they say "
     "nothing of other {} examples.": ("four people", "five clusters"),
-    "The interval over seeds and clusters is about other seeds and other values of {} at once (two-way "
-    "clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom). A "
-    "verdict and its p use the wider of the two. With very unequal clusters it is too narrow: it held in about "
-    "91 % instead of 95 % of simulations with four people who differ much.": ("five clusters", "supported"),
     "By Holm's correction there is a verdict on {}, although the simultaneous interval does not show it: "
     "Holm's is the sharper of the two, and both keep 5 % for the family.": ("three hypotheses", "supported"),
     " and of the {} withdrawn": ("withdrawn", "supported"),
@@ -490,11 +558,29 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "“Equivalent” takes two one-sided tests, one against the margin and one against minus the margin, and the "
     "larger p. ": ("equivalent", "supported"),
     # report/sections_design.py
-    "The main effect is the score with the part minus that without it, averaged over the arms with and without "
-    "the other parts. The Shapley value is what the part adds, averaged over all orders in which the parts can "
-    "come; the values sum to the whole gain, all parts minus none. Shares are shown where the interval of the "
-    "whole gain excludes 0. An interaction of two parts is the effect of one with the other minus its effect "
-    "without it.": ("factorial", "left out"),
+    "The main effect is the score with the part minus that without it, averaged over the arms with and "
+    "without the other parts. An interaction of two parts is the effect of one with the other minus its "
+    "effect without it.": ("factorial", "left out"),
+    " The Shapley value is what the part adds, averaged over all orders in which the parts can come; the "
+    "values sum to the whole gain, all parts minus none. Shares are shown where the interval of the whole "
+    "gain excludes 0.": ("factorial", "a fraction of resolution 4"),
+    " The study has {} of the {} arms of the factorial, a fraction of resolution {}: {}.": (
+        "a fraction of resolution 4",
+        "factorial",
+    ),
+    "main effects share their numbers with interactions of two parts, as the table says, and are the parts' "
+    "own only as far as those are 0": ("a fraction of resolution 3", "a fraction of resolution 4"),
+    "main effects share their numbers with interactions of three parts or more, and not with those of two; "
+    "those of two parts share theirs with one another where the table has a sum": (
+        "a fraction of resolution 4",
+        "a fraction of resolution 6",
+    ),
+    "main effects and interactions of two parts do not share their numbers with one another, but with "
+    "interactions of three parts or more": ("a fraction of resolution 6", "a fraction of resolution 4"),
+    " A score is the mean over all data sets, every one with the same weight.": ("design on data sets", "added"),
+    " A Shapley value would take every arm of the factorial.": ("a fraction of resolution 4", "factorial"),
+    "{}: what each part does, every seed a dot; filled where the interval excludes 0": ("factorial", "better"),
+    "Shares its number with": ("a fraction of resolution 3", "a fraction of resolution 4"),
     "The effect is the full design minus the same design without the part.": ("left out", "added"),
     "The effect is the bare design with the part minus the bare design.": ("added", "left out"),
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes "
@@ -507,6 +593,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Share of the gain": ("factorial", "left out"),
     "; the whole gain is {}": ("factorial", "left out"),
     # report/sections_origin.py
+    "{}, this budget of a run": ("command", "toy"),
     "No difference shown is not the same as no difference.": ("better", "judged better"),
     "ablate run --rerun failed": ("toy with gaps", "toy"),
     " does missing runs; ": ("toy with gaps", "toy"),
@@ -547,6 +634,11 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " and of the code that it imports.": ("function", "command"),
     "Digest of its hypotheses: ": ("toy", "better"),
     # report/sections_results.py
+    "Trials that did badly were ended early, by the same rule for every arm. They have no value and are not "
+    "chosen; epochs and time are what was used, so that arms may differ in them.": (
+        "tuned with a pruner",
+        "tuned per arm",
+    ),
     " These intervals are over seeds alone, also where a verdict is over seeds and clusters: what is better here is "
     "better on these examples.": ("five clusters and a control", "wide better"),
     "FLOPs are theoretical: operations the counter does not know count as zero.": ("toy", "better"),
@@ -578,7 +670,11 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "difference to {}. These tables look for where a difference comes from; their intervals are not corrected "
     "for their number.": ("toy", "better"),
     # report/tables_claims.py
-    "Difference [95 % interval over seeds]": ("better", "judged better"),
+    "Difference [{}95 % interval over seeds]": ("better", "judged better"),
+    "Of all seeds": ("stopped at a look", "supported"),
+    "Of the 5 % spent": ("stopped at a look", "supported"),
+    "p for the first": ("stopped at a look", "supported"),
+    "p for the last": ("stopped at a look", "supported"),
     "[over seeds and clusters]": ("five clusters", "supported"),
     "p against 0 (sign-flip)": ("better", "judged better"),
     "Seeds (with tuning)": ("five clusters", "one cluster"),
@@ -603,6 +699,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{} at every level": ("along better", "better"),
     "fewer than {} trials": ("toy", "better"),
     # report/tables_results.py
+    "What tuning used with every seed: the table": ("tuned per seed", "tuned per arm"),
     "FLOPs of one example": ("toy", "better"),
     "Budget of a tuning run": ("command", "better"),
     "Examples seen tuning": ("tuned per arm", "better"),
@@ -618,9 +715,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "better",
     ),
     # report/terminal_compare.py
+    "{} of one pair's variance is added to that of the mean": ("redrawn", "better"),
+    "seeds share training examples: {} (Nadeau and Bengio)": ("redrawn", "better"),
     "{} (mean difference over its standard deviation)": ("better", "one seed"),
     "t {}{}; two-sided against 0, over seeds, not corrected": ("better", "one seed"),
-    "{} test examples a training example: the interval allows for it": ("redrawn", "better"),
     "exact; no {} pairs can have a smaller one": ("better", "open"),
     "by its normal approximation": ("forty seeds", "better"),
     "interval over {} people, not over seeds; every person counts the same": ("twelve people", "four people"),
@@ -629,4 +727,41 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " by more than {}": ("judged by a margin", "judged better"),
     "{}: that {} is better than {}{} in {} ({} is better)": ("judged better", "better"),
     "declared     {}: nothing here shows that the claim came before the results": ("judged better", "better"),
+    # analysis/across.py
+    "with an interval that includes 0 on {}": ("one of two data sets", "three data sets"),
+    "every data set": ("answer on three data sets", "answer on one of two data sets"),
+    "in {}, “{}” minus “{}” is {} over these data sets": ("three data sets", "baseline on data sets"),
+    ", too few to speak of others": ("three data sets", "four data sets"),
+    "Exploratory, every interval by itself: ": ("three data sets", "better"),
+    "on {} there is nothing to compare": ("baseline on data sets", "three data sets"),
+    # analysis/same_question.py
+    " The p over {} is {} (one-sided, for the hypothesis; Stouffer's z weighted by the root of the pairs, "
+    "over seeds alone and not corrected).": ("asked before", "asked before, with looks"),
+    "The same question in another study of the store: {}.{}": ("asked before", "supported"),
+    ", without {} that {} also here": ("asked before, some seeds", "asked before"),
+    "no pair of runs": ("asked before, the same seeds", "asked before, some seeds"),
+    " No p over all is told, for one of them stops by what its runs show.": (
+        "asked before, with looks",
+        "asked before, the same seeds and looks",
+    ),
+    # analysis/stopping.py
+    "looks are planned at {} seeds ({} spending).": ("progress: not yet", "progress: no looks"),
+    "look at {} seeds: {} of {} decided": ("progress: goes on", "progress: not yet"),
+    "{}; the study goes on to {} seeds.": ("progress: goes on", "progress: stopped"),
+    "the study stops, {} of {} seeds are not needed": ("progress: stopped", "progress: the last"),
+    "it was the last": ("progress: the last", "progress: stopped"),
+    # report/sections_datasets.py
+    "Scores are means over seeds ± 95 % interval. Δ is the difference to {} on the same data set, paired by "
+    "seed, with its 95 % interval over seeds, bold where it excludes 0. Over these data sets: the mean of the "
+    "differences, every data set with the same weight, with the interval over seeds; it holds for these data "
+    "sets. Over seeds and data sets: the same mean, clustered by both, for other data sets like these": (
+        "three data sets",
+        "along better",
+    ),
+    "; with fewer than 4 data sets it is shown and carries no verdict": ("three data sets", "four data sets"),
+    "Across data sets": ("three data sets", "along better"),
+    "{} on every data set": ("three data sets", "along better"),
+    "Δ over these data sets": ("three data sets", "baseline on data sets"),
+    "Over seeds and data sets": ("three data sets", "along better"),
+    "{}: differences on every data set": ("three data sets", "baseline on data sets"),
 }

@@ -12,6 +12,7 @@ import pytest
 from ablate.analysis import results as tables
 from ablate.analysis import two_way
 from ablate.analysis.across import dataset_tables
+from ablate.analysis.compare import arm_comparisons
 from ablate.analysis.power_plan import power_plan
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
@@ -213,6 +214,19 @@ def test_the_interval_over_seeds_and_data_sets_holds_what_it_promises(
         table = of_seed + of_set + of_both
         found = two_way.crossed(table)
         assert found is not None
-        interval = two_way.interval(float(table.mean()), found, seeds, sets)
+        interval = two_way.interval(float(table.mean()), found, seeds, [1] * sets)
         inside += not interval.excludes_zero
     assert 0.93 <= inside / rounds <= 0.995
+
+
+def test_a_study_without_a_seed_on_every_data_set_has_a_page() -> None:
+    text = markdown(results(everywhere, skip=tuple(("other@b", seed) for seed in SEEDS)))
+    assert "## Across data sets" in text
+
+
+def test_a_comparison_over_data_sets_names_the_runs_that_are_missing() -> None:
+    (found,) = arm_comparisons(results(everywhere, skip=(("other@b", 3),)), "other", "plain", ["loss"])
+    (left_out,) = [pair for pair in found.pairs if pair.difference is None]
+    assert left_out.seed == 3
+    assert left_out.reason.count("has not been run") == 1
+    assert "B" in left_out.reason

@@ -158,3 +158,12 @@ def test_the_report_says_it_beside_the_verdict() -> None:
         if name == "Elsewhere"
     ]
     assert line == analysis.comparisons[0].elsewhere.sentence  # type: ignore[union-attr]
+
+
+def test_looks_elsewhere_are_not_named_where_there_would_be_no_p_anyway() -> None:
+    looks = {"stopping": {"looks": [5, 8, 12], "spending": "pocock"}, "hypotheses": [asked(0.2)]}
+    stops = "No p over all is told, for one of them stops by what its runs show."
+    told = elsewhere({**looks, "seeds": list(range(11, 23))}, seeds=(11, 15))
+    assert (told.p, stops in told.sentence) == (None, True)
+    copy = elsewhere({**looks, "seeds": list(range(1, 13))}, seeds=(1, 6))
+    assert (copy.p, stops in copy.sentence) == (None, False)
