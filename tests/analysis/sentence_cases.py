@@ -19,7 +19,7 @@ from rich.console import Console
 from test_across import everywhere, stored_results
 from test_across import jitter as of_seed
 from test_across import results as dataset_results
-from test_design_effects import of_six, synergy
+from test_design_effects import marginal, of_six, synergy
 from test_design_effects import results as design_results
 from test_same_question import ARMS as DECAYED
 from test_same_question import scores as asked_scores
@@ -774,6 +774,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "mixed": mixed,
     "added": lambda folder: design_results("add_one_in", synergy),
     "left out": lambda folder: design_results("leave_one_out", synergy),
+    "left out, by its interval alone": lambda folder: design_results("leave_one_out", marginal, "abc"),
     "factorial": lambda folder: design_results("factorial", synergy),
     "factorial, only together": lambda folder: design_results("factorial", interacting(-1.0, 2.0, 1.0)),
     "factorial, only apart": lambda folder: design_results("factorial", interacting(1.0, -2.0, 1.0)),

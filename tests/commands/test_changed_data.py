@@ -57,7 +57,7 @@ def test_runs_of_another_content_are_in_no_table_and_told_of(on_file: Project, c
     assert (answer.code, "amended since the last run: data content changed" in answer.err) == (0, True)
     assert statuses(on_file) == {"plain": {"missing"}, "garden": {"done"}, "mean": {"missing"}}
     page = (on_file.folder / "reports" / "linear" / "report.md").read_text(encoding="utf-8")
-    assert "Size and age, comparison, 2 runs (seeds 1, 2): data content" in page
+    assert "“Size and age”, comparison, 2 runs (seeds 1, 2): data content" in page
     assert "supported" not in page
     (compared, _) = as_json(cli("compare", "linear", "garden", "plain", "--json").out)["comparisons"]
     assert [(pair["arm"] is None, pair["against"]) for pair in compared["pairs"]] == [(False, None)] * 2

@@ -49,6 +49,7 @@ def study(project: Project, *edits: tuple[str, str], more: str = "") -> str:
 TUNING = """
 [tuning]
 trials = 2
+per = "arm"
 seeds = [9]
 metric = "val/NAME"
 [tuning.space."training.learning_rate"]
