@@ -42,7 +42,9 @@ def parts(template: str) -> list[str]:
 
 
 def pattern(template: str) -> re.Pattern[str]:
-    """Matches a text that the template gave."""
+    """Finds a text that the template gave. Several holes in a row are one, and those at the ends need no match."""
+    template = re.sub(r"(\{\})+", HOLE, template)
+    template = template.removeprefix(HOLE).removesuffix(HOLE)
     first = f"[{template[0].lower()}{template[0].upper()}]" if template[:1].isalpha() else ""
     return re.compile(first + ".*?".join(map(re.escape, parts(template))))
 
