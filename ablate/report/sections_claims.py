@@ -172,12 +172,15 @@ def _cluster_words(analysis: Analysis) -> str:
             f"so that they say nothing of other {SPLITS[analysis.split]} examples."
         )
     columns = dict.fromkeys(each.column for each in known)
-    of_examples = next((column for column in columns if column != DATA_SET), "")
+    with_interval = [each for each in known if each.column != DATA_SET and each.interval is not None]
+    of_examples = with_interval[0].column if with_interval else ""
     words = (
         f"The interval over seeds and clusters is about other seeds and other values of {of_examples} at once "
         "(two-way clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom, "
-        "and fewer where clusters are of very unequal sizes). A verdict and its p use the wider of the two."
+        "and fewer where clusters are of very unequal sizes)."
     )
+    if any(each.decides for each in with_interval):
+        words += " A verdict and its p use the wider of the two."
     notes = dict.fromkeys(each.note for each in known if each.note)
     told = [*([words] if of_examples else ()), *([DATA_SET_WORDS] if DATA_SET in columns else ())]
     return " ".join([*told, *(sentence(note) for note in notes)])

@@ -51,7 +51,7 @@ def budget(analysis: Analysis) -> list[Block]:
         words = "No trial has finished yet." if analysis.tuned else "This study is untuned."
     by_seed = tables_results.budget_by_seed(analysis)
     shown = [table for table in (tuned, by_seed) if table]
-    pruned = [paragraph(PRUNED_WORDS)] if any(row.pruned_trials is not None for row in analysis.budget) else []
+    pruned = [paragraph(PRUNED_WORDS)] if any(row.pruned_trials for row in analysis.budget) else []
     return [Heading("Budget and tuned settings"), tables_results.budget(analysis), *pruned, paragraph(words), *shown]
 
 

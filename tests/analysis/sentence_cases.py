@@ -45,6 +45,7 @@ from ablate.study import Metric, Record, RunResult, Study
 from ablate.study.amend import ADDED, WITHDRAWN
 from ablate.study.datasets import expand_datasets
 from ablate.study.design import expand_design
+from ablate.study.runs import PRUNED
 from ablate.tracking.memory import MemoryTracker
 
 Build = Callable[[Path], Results]
@@ -285,9 +286,12 @@ def tuned(
     per: str = "arm",
     space: Any = SPACE,
     pruner: Mapping[str, Any] | None = None,
+    pruned: str = "",
     **arms: Any,
 ) -> Build:
     """Trials of these learning rates by arm, the last the best; None: a trial that failed. Then every run.
+
+    `pruned` names an arm whose first trial was ended early.
 
     With per = "seed", one tuning for each seed. An arm without rates is not tuned yet, and has not run.
     """
@@ -307,7 +311,8 @@ def tuned(
                 for seed in seeds if per == "seed" else [None]:
                     for spec in trial_specs(study, arm, trial, chosen, "d", seed):
                         scored = {"val/azimuth_mae_deg": 7.0 - trial, "count/epochs": 1.0, "count/examples": 10.0}
-                        done = RunResult(spec.key, "FINISHED", scored, (), {"time/train_s": 1.0})
+                        early = {PRUNED: "after epoch 1"} if arm == pruned and trial == 0 else {}
+                        done = RunResult(spec.key, "FINISHED", scored, (), {"time/train_s": 1.0}, early)
                         store.finish(store.start(spec), spec, RunResult(spec.key, "FAILED") if rate is None else done)
             best = [rate for rate in of_arm if rate is not None][-1]
             for seed, score in around(LEVELS[arm], shift).items():
@@ -724,6 +729,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "tuned unequally": tuned({"existing": RATES, "hybrid": [1e-3, None]}),
     "tuned unequally, with a pruner": tuned({"existing": RATES, "hybrid": [1e-3, None]}, pruner=MEDIAN),
     "tuned with a pruner": tuned({"existing": RATES, "hybrid": RATES}, pruner=MEDIAN),
+    "tuned with a pruned trial": tuned({"existing": RATES, "hybrid": RATES}, pruner=MEDIAN, pruned="hybrid"),
     "tuned at an edge": tuned({"existing": RATES, "hybrid": [1e-3, 2.95e-3]}),
     "tuned at an edge per seed": tuned({"existing": RATES, "hybrid": [1e-3, 2.95e-3]}, per="seed"),
     "tuned in two settings": tuned(

@@ -498,10 +498,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     "The interval over seeds and clusters is about other seeds and other values of {} at once (two-way "
     "clustered, Cameron, Gelbach and Miller 2011; t with the smaller count less one degrees of freedom, and "
-    "fewer where clusters are of very unequal sizes). A verdict and its p use the wider of the two.": (
-        "five clusters",
-        "four data sets, declared",
-    ),
+    "fewer where clusters are of very unequal sizes).": ("three clusters", "clusters without examples"),
+    " A verdict and its p use the wider of the two.": ("five clusters", "three clusters"),
     "Supported: at a planned look a one-sided t-test against {} had p ≤ {} after correction for the looks "
     "and, by Holm, for both sides of {}; refuted: the same test from the other side. What a look has decided "
     "stays; what the last look has not decided is inconclusive. What is not in this table is exploratory. "
@@ -639,8 +637,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     # report/sections_results.py
     "Trials that did badly were ended early, by the same rule for every arm. They have no value and are not "
     "chosen; epochs and time are what was used, so that arms may differ in them.": (
+        "tuned with a pruned trial",
         "tuned with a pruner",
-        "tuned per arm",
     ),
     " These intervals are over seeds alone, also where a verdict is over seeds and clusters: what is better here is "
     "better on these examples.": ("five clusters and a control", "wide better"),
