@@ -26,7 +26,9 @@ def train(settings, run):
         time.sleep(float(os.environ.get("EPOCH_S", 0)))
         x -= settings["rate"] * 2 * x * (0.9 if settings["damped"] else 1.0)
         REPORT
-        checkpoint.write_text(json.dumps([epoch, x]))  # after the report: a kill in between reports the epoch again
+        part = checkpoint.with_suffix(".part")
+        part.write_text(json.dumps([epoch, x]))
+        part.replace(checkpoint)  # after the report: a kill in between reports the epoch again
     return {"val_loss": x * x, "test_loss": x * x + 0.01}
 """
 REPORT = 'run.epoch(epoch, {"val_loss": x * x})'

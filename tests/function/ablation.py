@@ -16,7 +16,9 @@ def train(settings, run):
     for epoch in range(done + 1, run.budget + 1):
         for number in numbers:
             weight -= settings["lr"] * 2 * (weight - number) * (0.9 if dropped(settings) else 1.0)
-        checkpoint.write_text(json.dumps([epoch, weight, random.getstate()]))
+        part = checkpoint.with_suffix(".part")
+        part.write_text(json.dumps([epoch, weight, random.getstate()]))
+        part.replace(checkpoint)  # whole or not at all, whenever it is killed
         report(run, epoch, weight)
     if run.phase == "compare":
         errors = [(weight - number) ** 2 for number in numbers]
