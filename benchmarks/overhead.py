@@ -105,7 +105,7 @@ def bare_function(spec: RunSpec, context: Context) -> float:
     """Seconds of a process that calls the function once, its output in a file. Its scores are compared with nothing."""
     from ablate.study import components
     from ablate.study.run_rules import run_settings
-    from ablate.trainers.command import THREAD_VARIABLES
+    from ablate.trainers.context import THREAD_VARIABLES
 
     section = spec.settings["run"]
     with tempfile.TemporaryDirectory() as folder:
