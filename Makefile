@@ -36,7 +36,7 @@ benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/overhead.py examples/reinforcement_learning/study.toml --trials 3 --seeds 7
-	$(BIN)/python benchmarks/overhead.py tests/function/dropout.toml --trials 2 --seeds 5
+	$(BIN)/python benchmarks/overhead.py tests/function/dropout.toml --trials 2 --seeds 7
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/calibration_clusters.py
 	$(BIN)/python benchmarks/calibration_departures.py

@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py studies/mocap.toml --data-root ~/data
     python benchmarks/overhead.py examples/reinforcement_learning/study.toml --trials 3 --seeds 7
-    python benchmarks/overhead.py tests/function/dropout.toml --trials 2 --seeds 5
+    python benchmarks/overhead.py tests/function/dropout.toml --trials 2 --seeds 7
 
 The same cells of one arm (tuning trials, then comparison runs) twice in one go: bare and through `ablate` (scheduler,
 worker process, MLflow store, Optuna, resume checkpoints, artifacts, logged model). Bare is, for the built-in loop,
