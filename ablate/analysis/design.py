@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ablate.analysis import numbers
 from ablate.analysis.effects import difference
-from ablate.analysis.phrasing import Shown, listed, sentence, shown, signed_size
+from ablate.analysis.phrasing import Shown, listed, quoted, sentence, shown, signed_size
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import ALPHA, Effect, holm
@@ -242,10 +242,6 @@ def _places(parts: Sequence[PartEffect]) -> int:
     return numbers.decimals_for(each.effect.difference for each in parts)
 
 
-def _quoted(label: str) -> str:
-    return f"“{label}”"
-
-
 def _convincing(effect: Effect, p: float | None, metric: MetricInfo) -> Shown:
     """What the interval shows; "not shown" too where the adjusted p is not below 0.05."""
     outcome = shown(effect, metric)
@@ -279,7 +275,7 @@ def _clauses(effects: DesignEffects, outcomes: Sequence[Shown]) -> str:
     metric, clauses = effects.metric, []
     for kind, verb in (("better", "improves"), ("worse", "worsens")):
         found = [p for p, outcome in zip(effects.parts, outcomes, strict=True) if outcome == kind]
-        sizes = [f"{_quoted(p.label)} ({signed_size(p.effect.difference, metric, effects.places)})" for p in found]
+        sizes = [f"{quoted(p.label)} ({signed_size(p.effect.difference, metric, effects.places)})" for p in found]
         if sizes:
             clauses.append(f"{metric.in_text} {verb} with {listed(sizes)}")
     return "; ".join(clauses)
@@ -295,7 +291,7 @@ def _interaction_answers(effects: DesignEffects) -> list[str]:
         if each.aliases:
             sentences.append(_shared_answer(each, metric, effects.places))
             continue
-        first, second = map(_quoted, each.labels)
+        first, second = map(quoted, each.labels)
         having, lacking = each.with_other[0], each.without_other[0]
         outcomes = shown(having, metric), shown(lacking, metric)
         numbers_text = (
@@ -318,7 +314,7 @@ def _interaction_answers(effects: DesignEffects) -> list[str]:
 
 
 def _shared_answer(each: Interaction, metric: MetricInfo, places: int) -> str:
-    pairs = " + ".join(" × ".join(map(_quoted, labels)) for labels in (each.labels, *each.aliases))
+    pairs = " + ".join(" × ".join(map(quoted, labels)) for labels in (each.labels, *each.aliases))
     measured = signed_size(each.effect.difference, metric, places)
     return sentence(
         f"in {metric.in_text}, the sum of the interactions {pairs} is shown ({measured}); which of them it is, this "

@@ -81,11 +81,11 @@ def judge(claims: Sequence[Claim], *, withdrawn: int = 0, looks: Sequence[int] =
         _for_looks(_p_values(better, claim), len(looks) + 1) if not _missing(claim) else None
         for better, claim in zip(improvements, claims, strict=True)
     ]
-    adjusted = holm([p for pair in [*p_values, *[None] * withdrawn] for p in (pair or (1.0, 1.0))])
+    adjusted = _holm_pairs([pair or (1.0, 1.0) for pair in p_values], withdrawn)
     family = len(claims) + withdrawn
     return [
-        _verdict(claim, better, pair and (adjusted[2 * index] or 0.0, adjusted[2 * index + 1] or 0.0), family, looks)
-        for index, (claim, better, pair) in enumerate(zip(claims, improvements, p_values, strict=True))
+        _verdict(claim, better, pair and corrected, family, looks)
+        for claim, better, pair, corrected in zip(claims, improvements, p_values, adjusted, strict=True)
     ]
 
 

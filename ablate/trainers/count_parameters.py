@@ -13,7 +13,7 @@ from typing import Any
 
 from ablate.study import InputError, Problem, components
 from ablate.study.resolve import lookup
-from ablate.trainers.matching import matching_value
+from ablate.trainers.matching import matching_value, with_setting
 
 PLACE = "settings.run.parameters"
 SIGNATURE = "def count(settings) -> int"
@@ -44,7 +44,7 @@ def _answer(request: Mapping[str, Any]) -> int:
     target = _count(function, other, path)
 
     def count(value: int) -> int:
-        return _count(function, with_setting(settings, by, value), path)
+        return _count(function, with_setting(settings, f"run.{by}", value), path)
 
     return matching_value(count, target, lookup(settings, by), f"run.{by}")
 
@@ -56,14 +56,6 @@ def _count(function: Callable[..., Any], settings: Mapping[str, Any], path: str)
     if type(answer) is not int or answer < 1:
         raise InputError(Problem("", PLACE, "must give a whole number of at least 1", repr(answer)[:100], path))
     return answer
-
-
-def with_setting(settings: Mapping[str, Any], path: str, value: int) -> dict[str, Any]:
-    """A copy of the settings with the one at a dotted path replaced."""
-    copy: dict[str, Any] = json.loads(json.dumps(settings))
-    *parents, last = path.split(".")
-    lookup({"": copy}, ".".join(["", *parents]))[last] = value
-    return copy
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ablate.study import InputError, Problem
+from ablate.study.resolve import replace
 from ablate.untrusted.wording import place
 
 TOLERANCE = 0.01  # a matched arm's count may differ by this share of the other arm's
@@ -44,6 +47,14 @@ def matching_value(
         rule = f"no {by} comes within {TOLERANCE:.0%} of {target:,} {of}"
         raise match_error(rule, hint=f"the nearest are {nearest_counts}", key=key)
     return best
+
+
+def with_setting(section: Mapping[str, Any], by: str, value: int) -> dict[str, Any]:
+    """A copy of a section with the setting at the dotted path `by`, which begins with the section's name, replaced."""
+    name = by.partition(".")[0]
+    settings: dict[str, dict[str, Any]] = {name: json.loads(json.dumps(section))}
+    replace(settings, by, value)
+    return settings[name]
 
 
 def match_error(rule: str, value: str = "", hint: str = "", *, key: str = "match_parameters") -> InputError:

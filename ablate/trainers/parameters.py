@@ -24,9 +24,9 @@ from ablate.trainers import child_process
 from ablate.trainers.child_process import POLL_S, Child
 from ablate.trainers.command_line import SCORES, base_environment, command_line
 from ablate.trainers.context import Context
-from ablate.trainers.count_parameters import PLACE, with_setting
+from ablate.trainers.count_parameters import PLACE
 from ablate.trainers.errors import RunFailed
-from ablate.trainers.matching import matching_value
+from ablate.trainers.matching import matching_value, with_setting
 from ablate.untrusted.wording import shown
 
 TIMEOUT_S = 600.0  # of one count, where `timeout_s` is not set
@@ -137,7 +137,7 @@ def matched_setting(spec: RunSpec, matched: RunSpec) -> dict[str, str]:
 
 
 def _with(spec: RunSpec, name: str, value: int) -> RunSpec:
-    return replace(spec, settings={**spec.settings, "run": with_setting(spec.settings["run"], name, value)})
+    return replace(spec, settings={**spec.settings, "run": with_setting(spec.settings["run"], f"run.{name}", value)})
 
 
 def _other(spec: RunSpec) -> RunSpec:

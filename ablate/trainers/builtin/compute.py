@@ -15,8 +15,9 @@ import torch
 
 from ablate.study import InputError, Problem, components
 from ablate.trainers.builtin import cost, trees
-from ablate.trainers.builtin.controls import search, with_setting
+from ablate.trainers.builtin.controls import search
 from ablate.trainers.contract import Fits, Tree
+from ablate.trainers.matching import with_setting
 from ablate.untrusted.wording import place
 
 KEY = "match_compute"

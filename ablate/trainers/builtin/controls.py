@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from ablate.study import InputError, Problem, components
-from ablate.study.resolve import lookup, replace
+from ablate.study.resolve import lookup
 from ablate.trainers.builtin.seeding import derive_seed
 from ablate.trainers.contract import Batch, Data, Split
-from ablate.trainers.matching import match_error, matching_value
+from ablate.trainers.matching import match_error, matching_value, with_setting
 from ablate.untrusted.wording import nearest, place
 
 
@@ -199,13 +199,6 @@ def parameter_count(section: Mapping[str, Any]) -> int:
         except Exception:  # a constructor that reads values needs real ones
             model = make()
     return sum(p.numel() for p in model.parameters())
-
-
-def with_setting(section: Mapping[str, Any], by: str, value: int) -> dict[str, Any]:
-    """A copy of the model section with the setting at the path `by`, which begins with `model.`, replaced."""
-    settings: dict[str, dict[str, Any]] = {"model": json.loads(json.dumps(section))}
-    replace(settings, by, value)
-    return settings["model"]
 
 
 def _unknown_names(
