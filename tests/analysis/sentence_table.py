@@ -612,8 +612,16 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "One seed has no interval: what another seed or {} would give is not known.": ("one seed", "three seeds"),
     "The intervals over seeds cover what changes from seed to seed.": ("better", "one seed"),
     "{} They do not cover {}.": ("better", "five clusters"),
-    "{} Those over seeds and clusters also cover other values of {} like these; nothing covers other cameras, "
-    "recordings or conditions than the data has.": ("five clusters", "three clusters"),
+    "Those over seeds and clusters also cover other values of {} like these.": (
+        "five clusters",
+        "four data sets, declared",
+    ),
+    "Those over seeds and data sets also cover other data sets, as far as these are like a random sample of them.": (
+        "four data sets, declared",
+        "five clusters",
+    ),
+    "{} Nothing covers other {} than the data has.": ("five clusters", "three clusters"),
+    "cameras, recordings or conditions": ("five clusters", "four data sets, declared"),
     "these tuned settings": ("tuned per arm", "tuned per seed"),
     "this tuning budget and space": ("tuned per seed", "tuned per arm"),
     "{}, this training length": ("toy", "command"),
