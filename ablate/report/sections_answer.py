@@ -78,7 +78,7 @@ def _matrix_words(analysis: Analysis) -> str:
         intervals += "; bold where the interval excludes 0"
     baseline = quoted(analysis.labels[analysis.baseline])
     return (
-        f"{_score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
+        f"{score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
         f"{overlap_words(analysis)}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
     )
 
@@ -106,8 +106,8 @@ def _tuned_once(analysis: Analysis) -> str:
     return f"Each arm was tuned once for all its seeds, so that differences are {FOR_SETTINGS}. "
 
 
-def _score_words(analysis: Analysis) -> str:
-    """What the scores of the matrix are; where runs are missing, not a mean over all seeds."""
+def score_words(analysis: Analysis) -> str:
+    """What the scores of a table are; where runs are missing, not a mean over all seeds."""
     if len(analysis.seeds) == 1:
         return "Scores are of one seed, without an interval"
     some = "the finished ones of " if analysis.gaps else ""

@@ -90,10 +90,11 @@ def controls(analysis: Analysis) -> list[Block]:
     findings = analysis.controls
     if not findings:
         return []
+    intervals = ", with 95 % intervals over seeds, bold where they exclude 0" if len(analysis.seeds) > 1 else ""
     words = (
         "Δ is the difference to the baseline. What remains of a gain beside its control, in the last column, is what "
-        "the control does not explain. Paired by seed, with 95 % intervals over seeds, bold where they exclude 0; "
-        "exploratory, unless a hypothesis above names it." + seeds_alone(analysis)
+        f"the control does not explain. Paired by seed{intervals}; exploratory, unless a hypothesis above names it."
+        + seeds_alone(analysis)
     )
     sentences = dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence)
     return [
@@ -129,9 +130,11 @@ def external(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = []
     for table in analysis.external:
         examples = f"{table.examples:,} examples. " if table.examples else ""
+        several = any(row.runs > 1 for row in table.rows)
+        scores = "means over seeds ± 95 % interval" if several else "scores of one seed, without an interval"
         words = (
-            f"{examples}The same trained networks on data that no part of the study has seen; means over seeds ± 95 % "
-            f"interval, Δ paired with the baseline, exploratory. {sentence(table.note) if table.note else ''}"
+            f"{examples}The same trained networks on data that no part of the study has seen; {scores}, Δ paired with "
+            f"the baseline, exploratory. {sentence(table.note) if table.note else ''}"
         )
         blocks += [Heading(f"On other data: {table.name}"), tables_claims.external(table), paragraph(words)]
     return blocks

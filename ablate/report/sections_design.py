@@ -39,6 +39,7 @@ INTERVALS = (
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes 0; p is "
     "adjusted by Holm over all effects of the metric in this section but the Shapley values."
 )
+ONE_SEED = " Differences are of one seed, without an interval."
 
 
 def design(analysis: Analysis, pictures: Pictures) -> list[Block]:
@@ -52,7 +53,8 @@ def design(analysis: Analysis, pictures: Pictures) -> list[Block]:
         if each.interactions:
             blocks.append(_interactions(each))
     first, pooled = analysis.design[0], OVER_DATA_SETS if analysis.across else ""
-    return [*blocks, paragraph(WORDS[first.kind] + _fraction(first) + pooled + INTERVALS)]
+    intervals = INTERVALS if len(analysis.seeds) > 1 else ONE_SEED
+    return [*blocks, paragraph(WORDS[first.kind] + _fraction(first) + pooled + intervals)]
 
 
 def _fraction(effects: DesignEffects) -> str:

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -399,9 +400,14 @@ def examples_vary(folder: Path) -> Results:
     return load(scores, frames=frames, folder=folder, cluster="subject")
 
 
-def printed_external(folder: Path) -> str:
+def first(seeds: int, build: Build) -> Build:
+    """The same study with its first seeds alone."""
+    return lambda folder: build(folder).first(seeds)
+
+
+def printed_external(folder: Path, runs: int = 5) -> str:
     """What `ablate evaluate` prints, and a table that is too wide for its terminal."""
-    results = external(100, 90)(folder)
+    results = external(100, 90, runs=runs)(folder)
     out = Console(file=io.StringIO(), width=60, color_system=None)
     wide = TextTable(("Arm", *(f"Metric {i}" for i in range(9))), ((Cell("Hybrid"), *[Cell("123.45 ± 6.78")] * 9),))
     terminal.print_table(out, wide, title="narrow")
@@ -596,6 +602,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "open": two(7.0),
     "alone": lambda folder: load({"existing": around(7.0)}),
     "better and worse": two_metrics(6.5, 58.0),
+    "better and worse, one seed": first(1, two_metrics(6.5, 58.0)),
     "better and open": two_metrics(6.5, 60.0),
     "one seed": two(seeds=1),
     "three seeds": two(seeds=3),
@@ -625,6 +632,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "withdrawn": amended(WITHDRAWN + "hybrid against existing in azimuth_mae_deg, margin 0.5"),
     "looked": amended("seeds 4, 5 added, after all others had finished"),
     **{f"{kind} {outcome}": control(kind, *values) for kind in CONTROLS for outcome, values in OUTCOMES.items()},
+    "wide better, one seed": first(1, control("wide", *OUTCOMES["better"])),
     "control unknown": lambda folder: load(
         {"existing": around(7.0), "hybrid": around(6.5, 1), "control": {}}, arms={"control": CONTROLS["wide"]}
     ),
@@ -702,7 +710,9 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "clusters without a spread": flat_clusters,
     "examples vary": examples_vary,
     "few examples": few_examples,
+    "few examples, one seed": first(1, few_examples),
     "printed": printed_external,
+    "printed, one seed": partial(printed_external, runs=1),
     "redrawn": redrawn(two()),
     "redrawn, declared": redrawn(two(hypotheses=[asked()])),
     "redrawn and tuned per seed": redrawn(tuned({"existing": RATES, "hybrid": RATES}, per="seed")),
@@ -788,6 +798,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "factorial, shown apart": lambda folder: design_results("factorial", interacting(2.0, -2.0, 1.0)),
     "factorial, apart": lambda folder: design_results("factorial", interacting(1.0, 0.0, 1.0)),
     "factorial, nothing": lambda folder: design_results("factorial", interacting(0.0, 0.0, 0.0)),
+    "factorial, one seed": first(1, lambda folder: design_results("factorial", synergy)),
     "a fraction of resolution 3": fraction(8),
     "a fraction of resolution 4": fraction(16),
     "a fraction of resolution 6": fraction(32),
@@ -795,6 +806,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "three data sets": lambda folder: dataset_results(everywhere),
     "three data sets, declared": lambda folder: dataset_results(everywhere, claim=True),
     "three data sets with a gap": lambda folder: dataset_results(everywhere, claim=True, skip=(("other@b", 3),)),
+    "three data sets, one seed": first(1, lambda folder: dataset_results(everywhere)),
     "four data sets": lambda folder: dataset_results(everywhere, "abcd"),
     "four data sets, declared": lambda folder: dataset_results(everywhere, "abcd", claim=True),
     "no seed on every data set": lambda folder: dataset_results(

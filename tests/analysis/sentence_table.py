@@ -530,8 +530,11 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "with intervals that are not corrected for their number, and without verdicts. ": ("better", "supported"),
     "Where the variance comes from": ("five clusters", "one cluster"),
     "Δ is the difference to the baseline. What remains of a gain beside its control, in the last column, is "
-    "what the control does not explain. Paired by seed, with 95 % intervals over seeds, bold where they exclude 0; "
-    "exploratory, unless a hypothesis above names it.": ("wide better", "better"),
+    "what the control does not explain. Paired by seed{}; exploratory, unless a hypothesis above names it.": (
+        "wide better",
+        "better",
+    ),
+    ", with 95 % intervals over seeds, bold where they exclude 0": ("wide better", "wide better, one seed"),
     "; the intervals over seeds elsewhere say what other seeds would show, for these people": (
         "four people",
         "five clusters",
@@ -539,8 +542,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Here the spread is that of people: a difference is averaged over seeds for each person of the {} data, "
     "every person counts the same, and the interval is over persons. It is about other people of this kind, "
     "for these trained networks{}. It carries no verdict.": ("four people", "better"),
-    "{}The same trained networks on data that no part of the study has seen; means over seeds ± 95 % interval, "
-    "Δ paired with the baseline, exploratory. {}": ("other data", "better"),
+    "{}The same trained networks on data that no part of the study has seen; {}, Δ paired with the "
+    "baseline, exploratory. {}": ("other data", "better"),
+    "means over seeds ± 95 % interval": ("other data", "other data, one run"),
+    "scores of one seed, without an interval": ("other data, one run", "other data"),
     "On other data: {}": ("other data", "better"),
     "Withdrawn after runs had finished, and still counted in the correction: {}.": ("withdrawn", "supported"),
     "Declared after runs had finished, so without a verdict: {}.": ("late", "supported"),
@@ -587,8 +592,9 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes "
     "0; p is adjusted by Holm over all effects of the metric in this section but the Shapley values.": (
         "added",
-        "better",
+        "factorial, one seed",
     ),
+    " Differences are of one seed, without an interval.": ("factorial, one seed", "factorial"),
     "What each part does": ("added", "better"),
     "{}: what each part does": ("added", "better"),
     "Share of the gain": ("factorial", "left out"),
@@ -660,14 +666,15 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Scores over the {}": ("better", "judged better"),
     "epochs of training": ("toy", "command"),
     "epochs or steps of a run": ("command", "better"),
-    "Mean over seeds; the band reaches from the lowest to the highest seed.": ("better", "judged better"),
-    "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level.": (
-        "along better",
-        "better",
-    ),
+    "Mean over seeds; the band reaches from the lowest to the highest seed.": ("better", "one seed"),
+    "{}; Δ is the paired difference to the baseline at the same level.": ("along better", "better"),
     "Predicted against true {}": ("toy of five arms", "toy"),
     "True and predicted {}": ("better", "judged better"),
-    "Shares of the {}, means over seeds ± 95 % interval; the picture has all seeds together.": ("few examples", "toy"),
+    "Shares of the {}, means over seeds ± 95 % interval; the picture has all seeds together.": (
+        "few examples",
+        "few examples, one seed",
+    ),
+    "Shares of the {}, of one seed.": ("few examples, one seed", "few examples"),
     "How tuning went": ("tuned per arm", "better"),
     "Every trial's score on validation, and the best so far": ("tuned per arm", "better"),
     "How settings and score went together": ("tuned per arm", "better"),
@@ -677,7 +684,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "The pictures show {}; the tables have every arm. ": ("toy of five arms", "toy"),
     "{}Bands and ± are 95 % intervals over seeds; a band that reaches past the frame is cut. Δ is the paired "
     "difference to {}. These tables look for where a difference comes from; their intervals are not corrected "
-    "for their number.": ("toy", "better"),
+    "for their number.": ("few examples", "few examples, one seed"),
+    "{}{}; Δ is the difference to {} with the same seed.": ("few examples, one seed", "few examples"),
     # report/tables_claims.py
     "Difference [{}95 % interval over seeds]": ("better", "judged better"),
     "Of all seeds": ("stopped at a look", "supported"),
@@ -717,8 +725,11 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Training time a run": ("better", "adopted"),
     # report/terminal.py
     "Failed or missing runs, which count as no number: {}": ("toy with gaps", "toy"),
-    "Mean ± 95 % interval over seeds. Δ: paired difference to {}. Exploratory. {}": ("printed", "other data"),
+    "Mean ± 95 % interval over seeds.": ("printed", "printed, one seed"),
+    "Of one seed.": ("printed, one seed", "printed"),
+    "{} Δ: paired difference to {}. Exploratory. {}": ("printed", "other data"),
     "Too wide for this terminal: {}": ("printed", "other data"),
+    "{} data, one seed. Δ: difference to {}.": ("better and worse, one seed", "better and worse"),
     "{} data, mean ± 95 % interval over seeds. Δ: paired difference to {} [95 % interval].": (
         "better and worse",
         "better",
@@ -760,13 +771,14 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "the study stops, {} of {} seeds are not needed": ("progress: stopped", "progress: the last"),
     "it was the last": ("progress: the last", "progress: stopped"),
     # report/sections_datasets.py
-    "Scores are means over seeds ± 95 % interval. Δ is the difference to {} on the same data set, paired by "
-    "seed, with its 95 % interval over seeds, bold where it excludes 0. Over these data sets: the mean of the "
-    "differences, every data set with the same weight, with the interval over seeds; it holds for these data "
-    "sets. Over seeds and data sets: the same mean, clustered by both, for other data sets like these": (
-        "three data sets",
+    "Δ is the difference to {} on the same data set, paired by seed": ("three data sets", "along better"),
+    "Over these data sets: the mean of the differences, every data set with the same weight": (
+        "three data sets, one seed",
         "along better",
     ),
+    ", with its 95 % interval over seeds, bold where it excludes 0": ("three data sets", "three data sets, one seed"),
+    ", with the interval over seeds; it holds for these data sets. Over seeds and data sets: the same mean, clustered "
+    "by both, for other data sets like these": ("three data sets", "three data sets, one seed"),
     "; with fewer than 4 data sets it is shown and carries no verdict": ("three data sets", "four data sets"),
     "Across data sets": ("three data sets", "along better"),
     "{} on every data set": ("three data sets", "along better"),
