@@ -32,6 +32,7 @@ from toy_scores import AZIMUTH, around, asked, load
 from ablate.analysis import results as tables
 from ablate.analysis import stopping
 from ablate.analysis.compare import arm_comparisons
+from ablate.analysis.fraction import fraction_words
 from ablate.analysis.power_plan import power_plan
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
@@ -593,6 +594,11 @@ def planned(
     return build
 
 
+def planned_fraction(arms: int) -> Callable[[Path], str]:
+    """What `ablate plan` says of the fraction."""
+    return lambda folder: "\n".join(fraction_words(fraction(arms)(folder).study))
+
+
 FLAT = (-0.5,) * 5
 MEDIAN = {"type": "median", "n_startup_trials": 1}
 RATES = [1e-3, 1.1e-3]  # of two trials, far from the edges of the space
@@ -842,6 +848,9 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "planned for little": planned(-0.5, -0.4, -0.6, difference=0.0),
     "planned without spread": planned(-0.5, -0.5, -0.5),
     "planned few": planned(seeds=3, claims=2),
+    "planned fraction of resolution 3": planned_fraction(8),
+    "planned fraction of resolution 4": planned_fraction(16),
+    "planned fraction of resolution 6": planned_fraction(32),
     "planned without a hypothesis": planned(claims=0),
     "planned redrawn": planned(-0.5, -0.4, -0.6, overlap=True),
 }

@@ -28,6 +28,7 @@ FILES = (
     "analysis/external.py",
     "analysis/factor.py",
     "analysis/failures.py",
+    "analysis/fraction.py",
     "analysis/numbers.py",
     "analysis/phrasing.py",
     "analysis/population.py",
@@ -599,6 +600,27 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{}: what each part does": ("added", "better"),
     "Share of the gain": ("factorial", "left out"),
     "; the whole gain is {}": ("factorial", "left out"),
+    # analysis/fraction.py
+    "main effects and interactions of two parts share their numbers with interactions of three parts or more alone": (
+        "planned fraction of resolution 6",
+        "planned fraction of resolution 4",
+    ),
+    "the factorial is a fraction of resolution {}, {} of {} arms: {}.": (
+        "planned fraction of resolution 3",
+        "factorial",
+    ),
+    "main effects share their numbers with no interaction of two parts": (
+        "planned fraction of resolution 4",
+        "planned fraction of resolution 3",
+    ),
+    "main effects share their numbers with interactions of two parts ({})": (
+        "planned fraction of resolution 3",
+        "planned fraction of resolution 4",
+    ),
+    "of some interactions of two parts only the sum can be told ({})": (
+        "planned fraction of resolution 4",
+        "planned fraction of resolution 6",
+    ),
     # report/sections_origin.py
     "{}, this budget of a run": ("command", "toy"),
     "No difference shown is not the same as no difference.": ("better", "judged better"),
