@@ -72,7 +72,7 @@ def _looks(analysis: Analysis) -> list[Block]:
         f"Planned before the first run: looks at {listed([str(row.seeds) for row in rows])} seeds, at most "
         f"{rows[-1].seeds}, with {NAMES[analysis.spending]} spending (Lan and DeMets 1983). At a look the study stops "
         "when every hypothesis is decided. The last two columns say how small the p of a one-sided t-test must be to "
-        "decide a hypothesis: while no other is decided, and when all others are (Holm). "
+        "decide a hypothesis: while no other is decided, and when all others are that can be (Holm). "
     )
     end = f"It stopped at the look at {taken[-1]} seeds. " if stopped else ""
     if stopped and analysis.beyond:
@@ -215,10 +215,10 @@ def _verdict_words(analysis: Analysis) -> str:
     if analysis.looks:
         return (
             f"Supported: at a planned look a one-sided t-test against {limit} had p ≤ {ALPHA:g} after correction "
-            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. "
-            "What a look has decided stays; what the last look has not decided is inconclusive. What is not in this "
-            "table is exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, "
-            "repeated ones for all looks of their row. "
+            f"for the looks and, by Holm, for both sides of {these}{gone}; refuted: the same test from the other side. "
+            f"{_kind_words(comparisons)}What a look has decided stays; what the last look has not decided is "
+            "inconclusive. What is not in this table is exploratory. Simultaneous intervals hold for all rows and "
+            "looks together in 95 % of studies, repeated ones for all looks of their row. "
         )
     return (
         f"Supported: a one-sided t-test against {limit} has p ≤ {ALPHA:g} after Holm's correction, over both sides "
