@@ -545,13 +545,15 @@ def progress(build: Build) -> Callable[[Path], str]:
     return said_of
 
 
-def asked_before(first: int, last: int, stopped: bool = False) -> Build:
-    """Seeds 1 to 6, in a store with another study that asked the same of other seeds."""
+def asked_before(first: int, last: int, stopped: bool = False, again: bool = False) -> Build:
+    """Seeds 1 to 6, in a store with another study that asked the same of other seeds, or with two."""
 
     def build(folder: Path) -> Results:
         store, more = MemoryTracker(), {"stopping": LOOKS, "seeds": list(range(first, first + 12))}
         earlier = {"hypotheses": [asked(0.2)], **more} if stopped else {}
         load(asked_scores(first, last), store=store, name="earlier", arms=DECAYED, **earlier)
+        if again:
+            load(asked_scores(first, last), store=store, name="earlier-too", arms=DECAYED)
         return load(asked_scores(1, 6), store=store, arms=DECAYED, hypotheses=[asked(0.2)])
 
     return build
@@ -834,9 +836,13 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "asked before": asked_before(11, 15),
     "asked before, some seeds": asked_before(4, 9),
     "asked before, the same seeds": asked_before(1, 6),
+    "asked twice before, the same seeds": asked_before(4, 9, again=True),
     "asked before, with looks": asked_before(11, 15, stopped=True),
     "asked before, the same seeds and looks": asked_before(1, 6, stopped=True),
     "folds": redrawn(two(), "fold"),
+    "redrawn, one run each": redrawn(
+        lambda folder: load({"existing": {1: 7.0}, "hybrid": {1: 6.5}}, seeds=list(range(1, 6)))
+    ),
     "redrawn, one seed": redrawn(two(seeds=1)),
     "judged better": judged(0.5, 0.6, 0.55, 0.45, 0.5),
     "judged by a margin": judged(0.5, 0.6, 0.55, 0.45, 0.5, margin=0.2),

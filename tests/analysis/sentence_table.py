@@ -249,6 +249,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ", taken from the full design": ("left out", "added"),
     ", added to the bare design": ("added", "left out"),
     "no part is shown to change {}{}": ("factorial, nothing", "factorial"),
+    "the 95 % intervals of the parts lie between {} and {}": ("factorial, nothing", "factorial, one seed"),
+    "no part has an interval": ("factorial, one seed", "factorial, nothing"),
     "with it {}; without it {}; the difference of the two {}": ("factorial", "factorial, nothing"),
     "{} helps only with {}, and harms without it": ("factorial, only together", "factorial"),
     "{} helps only without {}, and harms with it": ("factorial, only apart", "factorial"),
@@ -309,6 +311,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{} is undefined for every {}": ("undefined for people", "four people"),
     "{} left out for want of a value": ("undefined for one", "four people"),
     # analysis/power_plan.py
+    "{} against {} in {}, margin {}": ("planned", "planned without a hypothesis"),
     "seeds share training examples: {} of a pair's variance is added to the mean's": (
         "planned redrawn",
         "planned with a pilot",
@@ -474,7 +477,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "half of the correction by Nadeau and Bengio": ("folds", "redrawn"),
     "redraws the split": ("redrawn", "folds"),
     "the correction by Nadeau and Bengio": ("redrawn", "redrawn, one seed"),
-    "Every seed {}, so that training sets overlap; the intervals allow for it ({}), which makes them {} % wider. ": (
+    "{}, which makes them {} % wider. ": ("redrawn", "redrawn, one run each"),
+    "Every seed {}, so that training sets overlap; the intervals allow for it ({})": (
         "redrawn",
         "redrawn, one seed",
     ),
@@ -502,7 +506,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "fewer where clusters are of very unequal sizes).": ("three clusters", "clusters without examples"),
     " A verdict and its p use the wider of the two.": ("five clusters", "three clusters"),
     "Supported: at a planned look a one-sided t-test against {} had p ≤ {} after correction for the looks "
-    "and, by Holm, for both sides of {}; refuted: the same test from the other side. What a look has decided "
+    "and, by Holm, for both sides of {}{}; refuted: the same test from the other side. {}What a look has decided "
     "stays; what the last look has not decided is inconclusive. What is not in this table is exploratory. "
     "Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated ones for all "
     "looks of their row. ": ("stopped at a look", "supported"),
@@ -513,7 +517,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Planned before the first run: looks at {} seeds, at most {}, with {} spending (Lan and DeMets 1983). At "
     "a look the study stops when every hypothesis is decided. The last two columns say how small the p of a "
     "one-sided t-test must be to decide a hypothesis: while no other is decided, and when all others are "
-    "(Holm). ": ("stopped at a look", "supported"),
+    "that can be (Holm). ": ("stopped at a look", "supported"),
     "It stopped at the look at {} seeds. ": ("stopped at a look", "decided at the last look"),
     "{} of later seeds are in no table and in no claim. ": ("stopped at a look", "between looks"),
     "Repeated and simultaneous intervals and adjusted p values hold at all looks together, wherever the study "
@@ -758,7 +762,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     ),
     # report/terminal_compare.py
     "{} of one pair's variance is added to that of the mean": ("redrawn", "better"),
-    "seeds share training examples: {} (Nadeau and Bengio)": ("redrawn", "better"),
+    "seeds share training examples: {} ({})": ("redrawn", "better"),
     "{} (mean difference over its standard deviation)": ("better", "one seed"),
     "t {}{}; two-sided against 0, over seeds, not corrected": ("better", "one seed"),
     "exact; no {} pairs can have a smaller one": ("better", "open"),
@@ -780,7 +784,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " The p over {} is {} (one-sided, for the hypothesis; Stouffer's z weighted by the root of the pairs, "
     "over seeds alone and not corrected).": ("asked before", "asked before, with looks"),
     "The same question in another study of the store: {}.{}": ("asked before", "supported"),
-    ", without {} that {} also here": ("asked before, some seeds", "asked before"),
+    ", leaving out {} that {} has too": ("asked before, some seeds", "asked before"),
+    "this study or one named before it": ("asked twice before, the same seeds", "asked before, some seeds"),
     "no pair of runs": ("asked before, the same seeds", "asked before, some seeds"),
     " No p over all is told, for one of them stops by what its runs show.": (
         "asked before, with looks",
