@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from ablate.analysis import numbers
-from ablate.analysis.phrasing import counted
+from ablate.analysis.phrasing import counted, quoted
 from ablate.analysis.records import shared_training
 from ablate.analysis.statistics import ALPHA, paired
 from ablate.analysis.verdicts import MIN_SEEDS
@@ -173,7 +173,8 @@ def _head(plan: PowerPlan) -> list[str]:
 
 def _row(plan: PowerPlan, p: HypothesisPower) -> str:
     h = p.hypothesis
-    name = f"{h.arm} against {h.against}, {h.metric}, margin {numbers.with_unit(f'{h.margin:g}', p.unit)}"
+    margin = numbers.with_unit(f"{h.margin:g}", p.unit)
+    name = f"{quoted(h.arm)} against {quoted(h.against)} in {h.metric}, margin {margin}"
     return f"{name}: {'; '.join(part for part in (_spread(p), _reach(plan, p), _needed(p)) if part)}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.analysis.fraction import fraction_words
 from ablate.analysis.phrasing import counted
 from ablate.commands.stale import notes, stale
 from ablate.planning.outdated import outdated
@@ -40,9 +41,10 @@ def plan(
             build_all(loaded, workspace)
     shown, compared = _look(loaded, workspace, ("tune", "compare"))
     checked = CHECKED[loaded.study.trainer] if check else ""
-    words = [*tuning_words(loaded.study), *stopping_words(loaded.study), *shown.tuning]
+    study = loaded.study
+    words = [*tuning_words(study), *stopping_words(study), *fraction_words(study), *shown.tuning]
     shown = replace(shown, checked=checked, tuning=words)
-    return shown, power_plan(loaded.study, loaded.catalogue, compared, difference)
+    return shown, power_plan(study, loaded.catalogue, compared, difference)
 
 
 def tuning_words(study: Study) -> Iterator[str]:

@@ -7,7 +7,7 @@ import math
 from ablate.analysis.answer import FOR_SETTINGS
 from ablate.analysis.numbers import GAP
 from ablate.analysis.phrasing import quoted
-from ablate.analysis.records import SPLITS
+from ablate.analysis.records import SPLITS, correction_words
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import tables_results
 from ablate.report.blocks import Block, Heading, Link, Paragraph, Strong, bullets, paragraph
@@ -78,7 +78,7 @@ def _matrix_words(analysis: Analysis) -> str:
         intervals += "; bold where the interval excludes 0"
     baseline = quoted(analysis.labels[analysis.baseline])
     return (
-        f"{_score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
+        f"{score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
         f"{overlap_words(analysis)}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
     )
 
@@ -87,16 +87,16 @@ def overlap_words(analysis: Analysis) -> str:
     """What intervals allow for where seeds share training examples, and how much wider they are for it."""
     if not analysis.overlap or len(analysis.seeds) == 1:
         return ""
-    every, by = (
-        ("is a fold", "half of the correction by Nadeau and Bengio")
-        if analysis.folds
-        else ("redraws the split", "the correction by Nadeau and Bengio")
-    )
-    wider = math.sqrt(1 + len(analysis.seeds) * analysis.overlap) - 1
-    return (
-        f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by}), which makes them "
-        f"{100 * wider:.0f} % wider. "
-    )
+    every, by = "is a fold" if analysis.folds else "redraws the split", correction_words(folds=analysis.folds)
+    allowed = f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by})"
+    estimates = [
+        e for row in analysis.matrix for e in (*row.scores.values(), *(d.difference for d in row.effects.values()))
+    ]
+    wider = [100 * (math.sqrt(1 + n * analysis.overlap) - 1) for n in sorted({e.n for e in estimates if e.n > 1})]
+    if not wider:
+        return f"{allowed}. "
+    sizes = dict.fromkeys(f"{each:.0f}" for each in (wider[0], wider[-1]))
+    return f"{allowed}, which makes them {' to '.join(sizes)} % wider. "
 
 
 def _tuned_once(analysis: Analysis) -> str:
@@ -106,8 +106,8 @@ def _tuned_once(analysis: Analysis) -> str:
     return f"Each arm was tuned once for all its seeds, so that differences are {FOR_SETTINGS}. "
 
 
-def _score_words(analysis: Analysis) -> str:
-    """What the scores of the matrix are; where runs are missing, not a mean over all seeds."""
+def score_words(analysis: Analysis) -> str:
+    """What the scores of a table are; where runs are missing, not a mean over all seeds."""
     if len(analysis.seeds) == 1:
         return "Scores are of one seed, without an interval"
     some = "the finished ones of " if analysis.gaps else ""

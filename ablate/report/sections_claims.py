@@ -72,7 +72,7 @@ def _looks(analysis: Analysis) -> list[Block]:
         f"Planned before the first run: looks at {listed([str(row.seeds) for row in rows])} seeds, at most "
         f"{rows[-1].seeds}, with {NAMES[analysis.spending]} spending (Lan and DeMets 1983). At a look the study stops "
         "when every hypothesis is decided. The last two columns say how small the p of a one-sided t-test must be to "
-        "decide a hypothesis: while no other is decided, and when all others are (Holm). "
+        "decide a hypothesis: while no other is decided, and when all others are that can be (Holm). "
     )
     end = f"It stopped at the look at {taken[-1]} seeds. " if stopped else ""
     if stopped and analysis.beyond:
@@ -90,10 +90,11 @@ def controls(analysis: Analysis) -> list[Block]:
     findings = analysis.controls
     if not findings:
         return []
+    intervals = ", with 95 % intervals over seeds, bold where they exclude 0" if len(analysis.seeds) > 1 else ""
     words = (
         "Δ is the difference to the baseline. What remains of a gain beside its control, in the last column, is what "
-        "the control does not explain. Paired by seed, with 95 % intervals over seeds, bold where they exclude 0; "
-        "exploratory, unless a hypothesis above names it." + seeds_alone(analysis)
+        f"the control does not explain. Paired by seed{intervals}; exploratory, unless a hypothesis above names it."
+        + seeds_alone(analysis)
     )
     sentences = dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence)
     return [
@@ -129,9 +130,11 @@ def external(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = []
     for table in analysis.external:
         examples = f"{table.examples:,} examples. " if table.examples else ""
+        several = any(row.runs > 1 for row in table.rows)
+        scores = "means over seeds ± 95 % interval" if several else "scores of one seed, without an interval"
         words = (
-            f"{examples}The same trained networks on data that no part of the study has seen; means over seeds ± 95 % "
-            f"interval, Δ paired with the baseline, exploratory. {sentence(table.note) if table.note else ''}"
+            f"{examples}The same trained networks on data that no part of the study has seen; {scores}, Δ paired with "
+            f"the baseline, exploratory. {sentence(table.note) if table.note else ''}"
         )
         blocks += [Heading(f"On other data: {table.name}"), tables_claims.external(table), paragraph(words)]
     return blocks
@@ -212,10 +215,10 @@ def _verdict_words(analysis: Analysis) -> str:
     if analysis.looks:
         return (
             f"Supported: at a planned look a one-sided t-test against {limit} had p ≤ {ALPHA:g} after correction "
-            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. "
-            "What a look has decided stays; what the last look has not decided is inconclusive. What is not in this "
-            "table is exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, "
-            "repeated ones for all looks of their row. "
+            f"for the looks and, by Holm, for both sides of {these}{gone}; refuted: the same test from the other side. "
+            f"{_kind_words(comparisons)}What a look has decided stays; what the last look has not decided is "
+            "inconclusive. What is not in this table is exploratory. Simultaneous intervals hold for all rows and "
+            "looks together in 95 % of studies, repeated ones for all looks of their row. "
         )
     return (
         f"Supported: a one-sided t-test against {limit} has p ≤ {ALPHA:g} after Holm's correction, over both sides "

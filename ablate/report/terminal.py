@@ -47,9 +47,8 @@ def print_external(results: Results, name: str) -> None:
     """The report's table of one test on other data, with a caption that explains the numbers."""
     table = next(table for table in external_tables(results) if table.name == name)
     baseline, note = label(results, results.study.baseline), numbers.capital(table.note)
-    caption = (
-        f"Mean ± 95 % interval over seeds. Δ: paired difference to {quoted(baseline)}. Exploratory. {note}".strip()
-    )
+    scores = "Mean ± 95 % interval over seeds." if any(row.runs > 1 for row in table.rows) else "Of one seed."
+    caption = f"{scores} Δ: paired difference to {quoted(baseline)}. Exploratory. {note}".strip()
     examples = f", {table.examples:,} examples" if table.examples else ""
     print_table(Console(), tables_claims.external(table).table, title=f"{name}{examples}", caption=caption)
 
@@ -94,6 +93,8 @@ def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
 def _caption(analysis: Analysis) -> str:
     baseline = analysis.labels[analysis.baseline]
     data = numbers.capital(SPLITS[analysis.split])
+    if len(analysis.seeds) == 1:
+        return f"{data} data, one seed. Δ: difference to {quoted(baseline)}."
     return f"{data} data, mean ± 95 % interval over seeds. Δ: paired difference to {quoted(baseline)} [95 % interval]."
 
 

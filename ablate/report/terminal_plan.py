@@ -27,7 +27,8 @@ class ShownPlan:
     stale: Mapping[str, Code]  # by run id
     stale_notes: Sequence[str]  # the same in words
     checked: str = ""  # what `--check` has looked at
-    tuning: Sequence[str] = ()  # what tuning costs and buys, what looks were planned and taken, as whole sentences
+    # whole sentences: what tuning costs and buys, planned looks and those taken, what a fraction cannot tell apart
+    tuning: Sequence[str] = ()
     stopping: Mapping[str, Any] | None = None  # planned looks and what they decided; None where none are planned
 
 
