@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -282,22 +284,27 @@ def _command() -> str:
     return command_line(["ablate", *sys.argv[1:]])
 
 
-def _mount_subjects() -> None:
-    """Add the commands of the installed subjects. Where one cannot be imported, the other commands still work."""
+@cache
+def _commands() -> Callable[..., object]:
+    """All commands, those of the installed subjects too. Where one cannot be imported, the others still work.
+
+    Made once a process: a second `add_typer` of the same commands would keep them twice.
+    """
     for entry in sorted(entry_points(group="ablate.commands"), key=lambda e: e.name):
         try:
             app.add_typer(entry.load())
         except Exception as error:
             typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
+    return typer.main.get_command(app)
 
 
 def main() -> NoReturn:
     """The console script: known errors are printed as one message, without a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters, such as Δ
-    _mount_subjects()
+    commands = _commands()
     try:
-        app(standalone_mode=True)
+        commands(standalone_mode=True)
     except Exception as error:
         sys.exit(output.print_error(error))
     sys.exit(0)
