@@ -95,13 +95,14 @@ def run(
     with stdout_to_stderr():
         loaded = load(study, workspace, rehash=rehash)
         records = [] if smoke else workspace.reader().records(loaded.study.name)
-        cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, workspace, records, only, rerun)
-        at_most = loaded.study.stopping is not None and not smoke
+        to_do = None if smoke else runs.remaining(loaded, workspace, records, only, rerun)
+        cells, at_most = (to_do.runs, to_do.looks is not None) if to_do else (len(loaded.study.arms), False)
         with output.stop_message(), ProgressView(cells, at_most=at_most) as view:
-            if smoke:
+            if to_do is None:
                 outcome = runs.smoke(loaded, workspace, view)
             else:
-                outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
+                command = _command()
+                outcome = runs.run(loaded, workspace, view, records, to_do, only=only, rerun=rerun, command=command)
     output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json)
 
 

@@ -44,9 +44,9 @@ def run(
     workspace = workspace or Workspace()
     loaded = _load(study, train, workspace)
     records = workspace.reader().records(loaded.study.name)
-    most, at_most = runs.remaining(loaded, workspace, records, None), loaded.study.stopping is not None
-    with _script_not_imported(), ProgressView(most, at_most=at_most) as view:
-        return runs.run(loaded, workspace, view, records, command=_command(study, train))
+    to_do = runs.remaining(loaded, workspace, records, None)
+    with _script_not_imported(), ProgressView(to_do.runs, at_most=to_do.looks is not None) as view:
+        return runs.run(loaded, workspace, view, records, to_do, command=_command(study, train))
 
 
 def _load(

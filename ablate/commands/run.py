@@ -52,11 +52,22 @@ class Outcome:
         return self.failed == 0 and self.missing == 0
 
 
+@dataclass(frozen=True)
+class ToDo:
+    """What is left of a study: `runs` cells, or at most so many where it stops by itself; the study with the seeds that
+    it needs `now`, and what its looks have decided (`looks`)."""
+
+    runs: int
+    now: LoadedStudy
+    looks: Progress | None
+
+
 def run(
     loaded: LoadedStudy,
     workspace: Workspace,
     view: View,
     records: list[Record],
+    to_do: ToDo,
     *,
     only: list[str] | None = None,
     rerun: str | None = None,
@@ -64,8 +75,8 @@ def run(
 ) -> Outcome:
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
 
-    `records`: those of the study in the store. Where nothing has changed since the study was finished, nothing is
-    written.
+    `records`: those of the study in the store; `to_do`: what is left by them, see `remaining`. Where nothing has
+    changed since the study was finished, nothing is written.
 
     Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted after
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
@@ -74,18 +85,16 @@ def run(
     refuse_adopted(loaded, records)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
-    to_do = remaining(loaded, workspace, records, only, rerun)
-    if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
+    if not to_do.runs and not rerun and finished_marker.is_finished(loaded, workspace):
         _note_stale_runs(loaded, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
-        now, looks = at_look(loaded, workspace.reader(), records)
-        outcome = _outcome(now.plan(records))
+        outcome = _outcome(to_do.now.plan(records))
         found = results(study.name, workspace, records)
-        return replace(outcome, results=found, report=report, looks=looks)
+        return replace(outcome, results=found, report=report, looks=to_do.looks)
     stop = StopRequest()
     counted: dict[str, int] = {}
     with stop.handling_signals():
-        if to_do:
+        if to_do.runs:
             counted = build_all(loaded, workspace, count=True)
             workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
@@ -212,23 +221,22 @@ def _outcome(planned: plan.Plan) -> Outcome:
 
 def remaining(
     loaded: LoadedStudy, workspace: Workspace, records: list[Record], only: list[str] | None, rerun: str | None = None
-) -> int:
-    """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again.
+) -> ToDo:
+    """The chosen cells, tuning included, that are neither done nor failed, or are to be done again.
 
-    In a study with `[stopping]` the most that it may come to, if it needs any. Raises InputError for an `only` or
-    `rerun` that the study does not have, or does not need now.
+    Raises InputError for an `only` or `rerun` that the study does not have, or does not need now.
     """
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
     if rerun is not None:
         check_rerun(loaded.study, rerun, only or [])
     redone = _runs_to_redo(loaded, records, rerun, wanted) if rerun else set()
     kept = [r for r in records if r.run_id not in redone]
-    if loaded.study.stopping is not None:
-        now = at_look(loaded, workspace.reader(), kept)[0]
+    now, looks = at_look(loaded, workspace.reader(), kept)
+    if looks is not None:
         check_only(loaded.study, now.study, only or [], file=str(loaded.path))
         if not _unfinished(now, kept, wanted):
-            return 0
-    return _unfinished(loaded, kept, wanted)
+            return ToDo(0, now, looks)
+    return ToDo(_unfinished(loaded, kept, wanted), now, looks)
 
 
 def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> int:

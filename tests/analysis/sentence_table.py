@@ -67,7 +67,7 @@ FILES = (
 NO_SENTENCES = (
     *(
         f"report/{name}.py"
-        for name in ("__init__", "blocks", "build", "csv_records", "formats", "scales", "style", "tidy")
+        for name in ("__init__", "blocks", "build", "csv_records", "dot_plot", "formats", "scales", "style", "tidy")
     ),
     *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "terminal_plan")),
     *(f"report/figures_{name}.py" for name in ("cost", "density", "design", "dots", "factor", "lines", "tuning")),
