@@ -89,6 +89,7 @@ sys.exit(done.returncode)
 """
 
 
+@pytest.mark.long
 def test_a_driver_killed_before_it_has_recorded_what_the_command_trained(folder: Path) -> None:
     """The next attempt finds the finished network in {dir} and takes its scores."""
     (folder / "then_kill.py").write_text(KILLED_AFTER_TRAINING)

@@ -121,8 +121,14 @@ HEAVY = [
         in_file("out/all_results.json", val__accuracy="eval_accuracy", test__accuracy="predict_accuracy"),
     ),
 ]
+IN_EVERY_TEST_RUN = ("graph_network", "feature_groups", "hydra_application")
 ALL = [
-    *(pytest.param(example, id=example.folder) for example in LIGHT),
+    *(
+        pytest.param(
+            example, id=example.folder, marks=() if example.folder in IN_EVERY_TEST_RUN else (pytest.mark.long,)
+        )
+        for example in LIGHT
+    ),
     *(pytest.param(example, id=example.folder, marks=pytest.mark.examples) for example in HEAVY),
 ]
 
