@@ -595,10 +595,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "The effect is the full design minus the same design without the part.": ("left out", "added"),
     "The effect is the bare design with the part minus the bare design.": ("added", "left out"),
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes "
-    "0; p is adjusted by Holm over all effects of the metric in this section but the Shapley values.": (
-        "added",
-        "factorial, one seed",
-    ),
+    "0; p is adjusted by Holm over all effects of the metric in this section": ("added", "factorial, one seed"),
+    " but the Shapley values": ("factorial", "added"),
     " Differences are of one seed, without an interval.": ("factorial, one seed", "factorial"),
     "What each part does": ("added", "better"),
     "{}: what each part does": ("added", "better"),
