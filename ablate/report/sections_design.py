@@ -37,8 +37,9 @@ OVER_DATA_SETS = " A score is the mean over all data sets, every one with the sa
 NO_SHAPLEY = " A Shapley value would take every arm of the factorial."
 INTERVALS = (
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes 0; p is "
-    "adjusted by Holm over all effects of the metric in this section but the Shapley values."
+    "adjusted by Holm over all effects of the metric in this section"
 )
+NO_P = " but the Shapley values"
 ONE_SEED = " Differences are of one seed, without an interval."
 
 
@@ -53,7 +54,8 @@ def design(analysis: Analysis, pictures: Pictures) -> list[Block]:
         if each.interactions:
             blocks.append(_interactions(each))
     first, pooled = analysis.design[0], OVER_DATA_SETS if analysis.across else ""
-    intervals = INTERVALS if len(analysis.seeds) > 1 else ONE_SEED
+    no_p = NO_P if any(part.shapley is not None for part in first.parts) else ""
+    intervals = f"{INTERVALS}{no_p}." if len(analysis.seeds) > 1 else ONE_SEED
     return [*blocks, paragraph(WORDS[first.kind] + _fraction(first) + pooled + intervals)]
 
 

@@ -292,9 +292,11 @@ class Scheduler:
         if self.told_without_curve or any(points(result.history, metric)):
             return
         self.told_without_curve = True
+        how = "a function calls run.epoch, a command appends to {dir}/progress.jsonl"
+        if logs_to_mlflow(spec.settings):
+            how += ", also one that logs to MLflow, whose curve there is read after its end"
         self.view.note(
-            f"{spec.name} has reported no {metric} after whole epochs, so tuning.pruner prunes nothing: "
-            "a function calls run.epoch, a command appends to {dir}/progress.jsonl"
+            f"{spec.name} has reported no {metric} after whole epochs, so tuning.pruner prunes nothing: {how}"
         )
 
     def _worker_lost(self, cell: RunningCell) -> None:

@@ -12,13 +12,14 @@ from ablate.untrusted.wording import nearest, place
 
 def hypothesis_rules(study: Study) -> Iterator[Problem]:
     """Each compares two arms of the study, once, and has a margin where its kind needs one."""
+    everywhere = [n for n in dict.fromkeys(arm.family for arm in study.arms.values()) if study.over_datasets(n)]
+    known = [*everywhere, *study.arms]
     for index, hypothesis in enumerate(study.hypotheses):
-        for key in ("arm", "against"):
-            arm = getattr(hypothesis, key)
-            if arm not in study.arms and not study.over_datasets(arm):
-                location = place("hypotheses", index, key)
-                yield broken_rule(location, "is not an arm of this study", arm, nearest(arm, study.arms))
-        if study.over_datasets(hypothesis.arm) != study.over_datasets(hypothesis.against):
+        missing = [key for key in ("arm", "against") if getattr(hypothesis, key) not in known]
+        for key in missing:
+            arm, location = getattr(hypothesis, key), place("hypotheses", index, key)
+            yield broken_rule(location, "is not an arm of this study", arm, nearest(arm, known))
+        if not missing and study.over_datasets(hypothesis.arm) != study.over_datasets(hypothesis.against):
             rule = "must compare arms on one data set, or both on all of them"
             yield broken_rule(place("hypotheses", index), rule, f"{hypothesis.arm} against {hypothesis.against}")
         if hypothesis.arm == hypothesis.against:

@@ -40,8 +40,11 @@ def gallery_rules(study: Study) -> Iterator[Problem]:
 
 
 def given_rules(study: Study) -> Iterator[Problem]:
-    """A command gives no scores of single examples."""
+    """A command gives no scores of single examples, so that it has no conditions, densities, gallery or clusters."""
     for key in ("conditions", "densities", "gallery"):
         if study.trainer == "command" and getattr(study.report, key):
             rule = "needs scores of single examples, which a command does not give"
             yield Problem("", f"report.{key}", rule, "", "a function can give them")
+    if study.trainer == "command" and study.cluster:
+        rule = "names a column of scores of single examples, which a command does not give"
+        yield broken_rule("cluster", rule, study.cluster, "a function can give them")

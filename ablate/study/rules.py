@@ -370,7 +370,7 @@ _RULES = (
     Rule(_sections, ("settings",)),
     Rule(lambda study, _: declaration_rules(study), ("metric", "catalogue")),
     Rule(lambda study, _: study_rules(study), ("settings", "arms", "tuning", "metric", "catalogue", "vary")),
-    Rule(lambda study, _: given_rules(study), ("settings", "report")),
+    Rule(lambda study, _: given_rules(study), ("settings", "report", "cluster")),
     Rule(lambda study, _: likeness_rules(study), ("arms", "factor")),
     Rule(lambda study, _: arm_settings_rules(study), ("settings", "arms")),
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),

@@ -131,7 +131,8 @@ def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Prob
                 _drop(document, item.path)
             else:
                 broken.add(str(item.path[0]))
-        located += type_problems
+        told = {item.path for item in located}
+        located += [item for item in type_problems if item.path not in told]
     repaired = {k: v for k, v in document.items() if k not in broken}
     repaired |= {k: v for k, v in _PLACEHOLDERS.items() if k in broken}
     problems = [item.problem(file) for item in sorted(located)]

@@ -576,13 +576,18 @@ def judged(*gaps: float, margin: float = 0.0) -> Callable[[Path], str]:
 
 
 def planned(
-    *gaps: float, seeds: int = 5, difference: float | None = None, claims: int = 1, overlap: bool = False
+    *gaps: float,
+    seeds: int = 5,
+    difference: float | None = None,
+    claims: int = 1,
+    overlap: bool = False,
+    kind: str = "better",
 ) -> Callable[[Path], str]:
     """What `ablate plan` says; `gaps`: of the pairs that have finished."""
 
     def build(folder: Path) -> str:
         scores = {a: dict.fromkeys(range(1, seeds + 1), 7.0) for a in ("existing", "hybrid")}
-        hypotheses = [asked(0.1 * i) for i in range(claims)]
+        hypotheses = [asked(0.1 * (i + (kind != "better"))) | {"kind": kind} for i in range(claims)]
         study = load(scores, hypotheses=hypotheses, **({"vary": ["split"]} if overlap else {})).study
         counts = {"count/test_examples": 10.0, "count/train_examples": 40.0}
         compared = {
@@ -853,6 +858,8 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "planned with a pilot": planned(-0.5, -0.4, -0.6, difference=0.5),
     "planned for little": planned(-0.5, -0.4, -0.6, difference=0.0),
     "planned without spread": planned(-0.5, -0.5, -0.5),
+    "planned not worse": planned(kind="not_worse"),
+    "planned equivalence": planned(kind="equivalent"),
     "planned few": planned(seeds=3, claims=2),
     "planned fraction of resolution 3": planned_fraction(8),
     "planned fraction of resolution 4": planned_fraction(16),

@@ -311,14 +311,17 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{} is undefined for every {}": ("undefined for people", "four people"),
     "{} left out for want of a value": ("undefined for one", "four people"),
     # analysis/power_plan.py
-    "{} against {} in {}, margin {}": ("planned", "planned without a hypothesis"),
+    "{} against {} in {}{}, margin {}": ("planned", "planned without a hypothesis"),
     "seeds share training examples: {} of a pair's variance is added to the mean's": (
         "planned redrawn",
         "planned with a pilot",
     ),
     "differences of {} pairs have sd {}, upper 80 % confidence limit {}": ("planned with a pilot", "planned"),
     " for this limit": ("planned with a pilot", "planned"),
-    "80 % power{} when the true improvement is {} above or below the margin": ("planned", "planned few"),
+    "the power to show equivalence is not computed": ("planned equivalence", "planned"),
+    ", not worse": ("planned not worse", "planned"),
+    "minus the margin": ("planned not worse", "planned"),
+    "80 % power{} when the true improvement is {} above or below {}": ("planned", "planned few"),
     "no hypothesis is declared: the report will give intervals and no verdict": (
         "planned without a hypothesis",
         "planned",
@@ -334,7 +337,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "planned with a pilot",
     ),
     "no verdict with {} seeds": ("planned few", "planned"),
-    "an improvement of {} is too near the margin for any number of seeds": (
+    "an improvement of {} is too near {} for any number of seeds": (
         "planned for little",
         "planned with a pilot",
     ),
@@ -595,10 +598,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "The effect is the full design minus the same design without the part.": ("left out", "added"),
     "The effect is the bare design with the part minus the bare design.": ("added", "left out"),
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes "
-    "0; p is adjusted by Holm over all effects of the metric in this section but the Shapley values.": (
-        "added",
-        "factorial, one seed",
-    ),
+    "0; p is adjusted by Holm over all effects of the metric in this section": ("added", "factorial, one seed"),
+    " but the Shapley values": ("factorial", "added"),
     " Differences are of one seed, without an interval.": ("factorial, one seed", "factorial"),
     "What each part does": ("added", "better"),
     "{}: what each part does": ("added", "better"),

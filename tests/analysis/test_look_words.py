@@ -10,6 +10,7 @@ from toy_scores import AZIMUTH, asked, load
 
 from ablate.analysis.spending import looks_of
 from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.report import tables_claims
 from ablate.report.sections_claims import hypotheses
 from ablate.study.amend import ADDED, WITHDRAWN
 
@@ -49,3 +50,10 @@ def test_withdrawn_hypotheses_and_kinds_of_claims_are_told() -> None:
     assert "for both sides of these 2 hypotheses and of the 1 withdrawn; refuted" in text
     assert "“Not worse” is tested against minus the margin. “Equivalent” takes two one-sided tests" in text
     assert "withdrawn; refuted" not in str(hypotheses(looked(asked())))
+
+
+def test_all_that_is_spent_at_the_last_look_is_100_percent() -> None:
+    spent = [row[3].text for row in tables_claims.looks(looked(asked()).looks).table.rows]
+    assert spent[-1] == "100 %"
+    assert spent[0].endswith(" %")
+    assert float(spent[0][:-2]) < 90
