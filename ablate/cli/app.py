@@ -258,18 +258,26 @@ def evaluate(
         typer.echo(f"recorded as external/{test.name}/…; `ablate report {test.study}` shows it", err=True)
 
 
-@app.command(epilog="Example:  ablate ui --port 5001")
+@app.command(epilog="Example:  ablate ui mocap --port 5001")
 def ui(
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="Study file or name. Default: worked on last.")
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Open the MLflow UI of the store on 127.0.0.1. Ctrl-C ends it."""
+    """Open the MLflow UI of the store, on 127.0.0.1, at the comparison of a study's arms. Ctrl-C ends it.
+
+    The comparison is written into the store first where the study's runs have changed since. Of an MLflow server the
+    address of its page is printed.
+    """
     from ablate.commands import ui
     from ablate.scheduler.workspace import Workspace
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri)
-    ui.serve_ui(workspace, port, lambda text: typer.echo(text, err=True))
+    ui.serve_ui(workspace, port, lambda text: typer.echo(text, err=True), study=study, browser=browser)
 
 
 def _refuse(option: str, rule: str) -> NoReturn:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.commands import summary
 from ablate.commands.report import results, write_report
 from ablate.commands.stale import notes, stale
 from ablate.planning import plan
@@ -108,11 +109,19 @@ def run(
         if not outcome.done:
             return outcome
         store = finished_marker.store_state(workspace)
-        study_results = session.store_retry.call(lambda: results(study.name, workspace))
-        report = write_report(study_results, workspace, str(loaded.path))
+        records = session.store_retry.call(lambda: session.tracker.records(study.name))
+        study_results = session.store_retry.call(lambda: results(study.name, workspace, records))
+        written = write_report(study_results, workspace, str(loaded.path))
+        try:
+            with study_lock.hold(lock, study.name, command=command, store=uri):
+                unchanged = store == finished_marker.store_state(workspace)
+                session.store_retry.call(lambda: summary.publish(study_results, written, session.tracker, records))
+                store = finished_marker.store_state(workspace) if unchanged else store
+        except Exception as error:  # it is for looking at: results and report do not depend on it
+            view.note(f"what the MLflow UI shows of the study could not be updated: {error}")
         if not only:
             finished_marker.write(loaded, workspace, store)
-        return replace(outcome, results=study_results, report=report)
+        return replace(outcome, results=study_results, report=written.file)
 
 
 def _run_locked(

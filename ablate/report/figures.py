@@ -46,10 +46,15 @@ class Pictures:
         return [Picture(f"{name}.png", caption)] if name in self.names else []
 
 
+def marks_of(analysis: Analysis) -> style.Marks:
+    """The colour and marker of every arm, the same in all figures."""
+    # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
+    return style.Marks(list(dict.fromkeys([*figures_lines.drawn(analysis), *analysis.labels])))
+
+
 def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
     """Save the figures in `folder`. Figures without data are left out."""
-    # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
-    marks = style.Marks(list(dict.fromkeys([*figures_lines.drawn(analysis), *analysis.labels])))
+    marks = marks_of(analysis)
     with style.look():
         picture, note = draw_gallery(analysis, results)
         drawings = {

@@ -9,10 +9,14 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablate.study import InputError, Problem, RunReader, Tracker
 from ablate.trainers.gpu import gpu_count
 from ablate.untrusted import addresses
+
+if TYPE_CHECKING:
+    from ablate.tracking.mlflow.tracker import MlflowTracker
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Workspace:
 
         return self.tracker() if self.sqlite_file is None else LocalStore(self.sqlite_file)
 
-    def tracker(self) -> Tracker:
+    def tracker(self) -> MlflowTracker:
         """The store, created where it does not exist. Raises InputError when it cannot be reached or written."""
         from ablate.tracking.mlflow.tracker import MlflowTracker
 
