@@ -44,8 +44,7 @@ def run(
     workspace = workspace or Workspace()
     loaded = _load(study, train, workspace)
     records = workspace.reader().records(loaded.study.name)
-    most, at_most = runs.remaining(loaded, workspace, records, None), loaded.study.stopping is not None
-    with _script_not_imported(), ProgressView(most, at_most=at_most) as view:
+    with _script_not_imported(), ProgressView() as view:
         return runs.run(loaded, workspace, view, records, command=_command(study, train))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ablate.commands.report import results, write_report
 from ablate.commands.stale import notes, stale
 from ablate.planning import plan
+from ablate.planning.forecast import forecast
 from ablate.report.formats import FORMATS
 from ablate.scheduler import finished_marker, study_lock
 from ablate.scheduler.component_checks import build_all
@@ -18,6 +19,7 @@ from ablate.scheduler.loaded_study import LoadedStudy, refuse_adopted
 from ablate.scheduler.looks import at_look
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
+from ablate.scheduler.view import StudyView, View
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
 from ablate.study import InputError, Problem, Record, Study, Tracker
 from ablate.study.runs import logs_to_mlflow
@@ -27,7 +29,6 @@ from ablate.untrusted.wording import shown
 if TYPE_CHECKING:
     from ablate.analysis.results import Results
     from ablate.analysis.stopping import Progress
-    from ablate.scheduler.scheduler import View
 
 SMOKE_EXAMPLES = 64
 
@@ -55,7 +56,7 @@ class Outcome:
 def run(
     loaded: LoadedStudy,
     workspace: Workspace,
-    view: View,
+    view: StudyView,
     records: list[Record],
     *,
     only: list[str] | None = None,
@@ -74,7 +75,8 @@ def run(
     refuse_adopted(loaded, records)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
-    to_do = remaining(loaded, workspace, records, only, rerun)
+    to_do = left_to_do(loaded, workspace, records, only, rerun)
+    view.expect(study, to_do, at_most=study.stopping is not None, seconds=_forecast(loaded, workspace, to_do, records))
     if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
         _note_stale_runs(loaded, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
@@ -86,19 +88,22 @@ def run(
     counted: dict[str, int] = {}
     with stop.handling_signals():
         if to_do:
+            view.step("building the components of every arm")
             counted = build_all(loaded, workspace, count=True)
             workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
             from ablate.tuning import optuna
 
             optuna.check_storage(workspace.storage)
+        view.step("opening the store")
         session = Session(loaded, workspace, workspace.tracker(), view, stop, counted=counted)
         lock, uri = workspace.lock_file(study.name), workspace.tracking_uri
         with study_lock.hold(lock, study.name, command=command, store=uri, new=True):
-            outcome = _run_locked(session, wanted, only, rerun, command)
+            outcome = _run_locked(session, wanted, only, rerun, command, view)
         if not outcome.done:
             return outcome
         store = finished_marker.store_state(workspace)
+        view.step("writing the report")
         study_results = session.store_retry.call(lambda: results(study.name, workspace))
         report = write_report(study_results, workspace, str(loaded.path))
         if not only:
@@ -107,7 +112,12 @@ def run(
 
 
 def _run_locked(
-    session: Session, wanted: Callable[..., bool], only: list[str] | None, rerun: str | None, command: str
+    session: Session,
+    wanted: Callable[..., bool],
+    only: list[str] | None,
+    rerun: str | None,
+    command: str,
+    view: StudyView,
 ) -> Outcome:
     """The steps that need the study's lock: write its document, do its runs, measure latency."""
     loaded, store_retry, study = session.loaded, session.store_retry, session.loaded.study
@@ -134,6 +144,7 @@ def _run_locked(
     if looks is not None and looks.taken:
         session.view.note(looks.words)
     if not only:
+        view.step("measuring the latency of every arm")
         session.measure_latency(records)
     outcome = replace(_outcome(session.loaded.plan(records)), looks=looks)
     store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
@@ -141,11 +152,13 @@ def _run_locked(
     return outcome
 
 
-def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
+def smoke(loaded: LoadedStudy, workspace: Workspace, view: StudyView) -> Outcome:
     """Run every arm once, with little data, in a temporary folder: nothing is recorded."""
     stop = StopRequest()
     with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
         loaded = replace(loaded, study=_tiny(loaded.study, str(loaded.path)))
+        view.expect(loaded.study, loaded.plan([]).cells)
+        view.step("building the components of every arm")
         counted = build_all(loaded, workspace, count=True)
         device = resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
         scratch = replace(workspace, mlruns=Path(folder), tracking_uri=None, device=device, scheduler=None)
@@ -210,10 +223,10 @@ def _outcome(planned: plan.Plan) -> Outcome:
     return Outcome(done, failed, len(cells) - done - failed, errors)
 
 
-def remaining(
+def left_to_do(
     loaded: LoadedStudy, workspace: Workspace, records: list[Record], only: list[str] | None, rerun: str | None = None
-) -> int:
-    """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again.
+) -> list[plan.Cell]:
+    """The chosen cells, tuning included, that are neither done nor failed, or are to be done again.
 
     In a study with `[stopping]` the most that it may come to, if it needs any. Raises InputError for an `only` or
     `rerun` that the study does not have, or does not need now.
@@ -227,10 +240,18 @@ def remaining(
         now = at_look(loaded, workspace.reader(), kept)[0]
         check_only(loaded.study, now.study, only or [], file=str(loaded.path))
         if not _unfinished(now, kept, wanted):
-            return 0
+            return []
     return _unfinished(loaded, kept, wanted)
 
 
-def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> int:
+def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> list[plan.Cell]:
     cells = loaded.plan(records).cells
-    return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)
+    return [cell for cell in cells if wanted(cell) and cell.state not in ("done", "failed")]
+
+
+def _forecast(
+    loaded: LoadedStudy, workspace: Workspace, cells: Sequence[plan.Cell], records: Sequence[Record]
+) -> float | None:
+    """Seconds that these cells take with the workers that were asked for, by the finished runs; None: not known."""
+    seconds = forecast(loaded.study, cells, records).seconds
+    return None if seconds is None else seconds / (workspace.workers or 1)
