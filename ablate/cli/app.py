@@ -92,17 +92,14 @@ def run(
         _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
     workspace = Workspace(mlruns, reports, tracking_uri, data_root, device, workers, threads, storage=storage)
     workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
-    with stdout_to_stderr():
+    with stdout_to_stderr(), output.stop_message(), ProgressView() as view:
+        view.step(f"preparing {study}: reading the study, its data and what is done")
         loaded = load(study, workspace, rehash=rehash)
-        records = [] if smoke else workspace.reader().records(loaded.study.name)
-        to_do = None if smoke else runs.remaining(loaded, workspace, records, only, rerun)
-        cells, at_most = (to_do.runs, to_do.looks is not None) if to_do else (len(loaded.study.arms), False)
-        with output.stop_message(), ProgressView(cells, at_most=at_most) as view:
-            if to_do is None:
-                outcome = runs.smoke(loaded, workspace, view)
-            else:
-                command = _command()
-                outcome = runs.run(loaded, workspace, view, records, to_do, only=only, rerun=rerun, command=command)
+        if smoke:
+            outcome = runs.smoke(loaded, workspace, view)
+        else:
+            records = workspace.reader().records(loaded.study.name)
+            outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
     output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json)
 
 

@@ -44,9 +44,8 @@ def run(
     workspace = workspace or Workspace()
     loaded = _load(study, train, workspace)
     records = workspace.reader().records(loaded.study.name)
-    to_do = runs.remaining(loaded, workspace, records, None)
-    with _script_not_imported(), ProgressView(to_do.runs, at_most=to_do.looks is not None) as view:
-        return runs.run(loaded, workspace, view, records, to_do, command=_command(study, train))
+    with _script_not_imported(), ProgressView() as view:
+        return runs.run(loaded, workspace, view, records, command=_command(study, train))
 
 
 def _load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from ablate.commands import summary
 from ablate.commands.report import results, write_report
 from ablate.commands.stale import notes, stale
 from ablate.planning import plan
+from ablate.planning.forecast import forecast
 from ablate.report.formats import FORMATS
 from ablate.scheduler import finished_marker, study_lock
 from ablate.scheduler.component_checks import build_all
@@ -19,6 +20,7 @@ from ablate.scheduler.loaded_study import LoadedStudy, refuse_adopted
 from ablate.scheduler.looks import at_look
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
+from ablate.scheduler.view import StudyView, View
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
 from ablate.study import InputError, Problem, Record, Study, Tracker
 from ablate.study.runs import logs_to_mlflow
@@ -28,7 +30,6 @@ from ablate.untrusted.wording import shown
 if TYPE_CHECKING:
     from ablate.analysis.results import Results
     from ablate.analysis.stopping import Progress
-    from ablate.scheduler.scheduler import View
 
 SMOKE_EXAMPLES = 64
 
@@ -55,10 +56,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ToDo:
-    """What is left of a study: `runs` cells, or at most so many where it stops by itself; the study with the seeds that
-    it needs `now`, and what its looks have decided (`looks`)."""
+    """What is left of a study: `cells`, or at most those where it stops by itself; the study with the seeds that it
+    needs `now`, and what its looks have decided (`looks`)."""
 
-    runs: int
+    cells: list[plan.Cell]
     now: LoadedStudy
     looks: Progress | None
 
@@ -66,9 +67,8 @@ class ToDo:
 def run(
     loaded: LoadedStudy,
     workspace: Workspace,
-    view: View,
+    view: StudyView,
     records: list[Record],
-    to_do: ToDo,
     *,
     only: list[str] | None = None,
     rerun: str | None = None,
@@ -76,8 +76,8 @@ def run(
 ) -> Outcome:
     """Run what is missing, then measure latency and write the report. Resumable at any moment.
 
-    `records`: those of the study in the store; `to_do`: what is left by them, see `remaining`. Where nothing has
-    changed since the study was finished, nothing is written.
+    `records`: those of the study in the store. Where nothing has changed since the study was finished, nothing is
+    written.
 
     Raises InputError before anything is created when the study, its data or its components are wrong; Interrupted after
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
@@ -86,7 +86,10 @@ def run(
     refuse_adopted(loaded, records)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
-    if not to_do.runs and not rerun and finished_marker.is_finished(loaded, workspace):
+    to_do = left_to_do(loaded, workspace, records, only, rerun)
+    seconds = _forecast(loaded, workspace, to_do.cells, records)
+    view.expect(study, to_do.cells, at_most=to_do.looks is not None, seconds=seconds)
+    if not to_do.cells and not rerun and finished_marker.is_finished(loaded, workspace):
         _note_stale_runs(loaded, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
         outcome = _outcome(to_do.now.plan(records))
@@ -95,20 +98,23 @@ def run(
     stop = StopRequest()
     counted: dict[str, int] = {}
     with stop.handling_signals():
-        if to_do.runs:
+        if to_do.cells:
+            view.step("building the components of every arm")
             counted = build_all(loaded, workspace, count=True)
             workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
             from ablate.tuning import optuna
 
             optuna.check_storage(workspace.storage)
+        view.step("opening the store")
         session = Session(loaded, workspace, workspace.tracker(), view, stop, counted=counted)
         lock, uri = workspace.lock_file(study.name), workspace.tracking_uri
         with study_lock.hold(lock, study.name, command=command, store=uri, new=True):
-            outcome = _run_locked(session, wanted, only, rerun, command)
+            outcome = _run_locked(session, wanted, only, rerun, command, view)
         if not outcome.done:
             return outcome
         store = finished_marker.store_state(workspace)
+        view.step("writing the report")
         records = session.store_retry.call(lambda: session.tracker.records(study.name))
         study_results = session.store_retry.call(lambda: results(study.name, workspace, records))
         written = write_report(study_results, workspace, str(loaded.path))
@@ -125,7 +131,12 @@ def run(
 
 
 def _run_locked(
-    session: Session, wanted: Callable[..., bool], only: list[str] | None, rerun: str | None, command: str
+    session: Session,
+    wanted: Callable[..., bool],
+    only: list[str] | None,
+    rerun: str | None,
+    command: str,
+    view: StudyView,
 ) -> Outcome:
     """The steps that need the study's lock: write its document, do its runs, measure latency."""
     loaded, store_retry, study = session.loaded, session.store_retry, session.loaded.study
@@ -152,6 +163,7 @@ def _run_locked(
     if looks is not None and looks.taken:
         session.view.note(looks.words)
     if not only:
+        view.step("measuring the latency of every arm")
         session.measure_latency(records)
     outcome = replace(_outcome(session.loaded.plan(records)), looks=looks)
     store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
@@ -159,11 +171,13 @@ def _run_locked(
     return outcome
 
 
-def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
+def smoke(loaded: LoadedStudy, workspace: Workspace, view: StudyView) -> Outcome:
     """Run every arm once, with little data, in a temporary folder: nothing is recorded."""
     stop = StopRequest()
     with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
         loaded = replace(loaded, study=_tiny(loaded.study, str(loaded.path)))
+        view.expect(loaded.study, loaded.plan([]).cells)
+        view.step("building the components of every arm")
         counted = build_all(loaded, workspace, count=True)
         device = resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
         scratch = replace(workspace, mlruns=Path(folder), tracking_uri=None, device=device, scheduler=None)
@@ -228,7 +242,7 @@ def _outcome(planned: plan.Plan) -> Outcome:
     return Outcome(done, failed, len(cells) - done - failed, errors)
 
 
-def remaining(
+def left_to_do(
     loaded: LoadedStudy, workspace: Workspace, records: list[Record], only: list[str] | None, rerun: str | None = None
 ) -> ToDo:
     """The chosen cells, tuning included, that are neither done nor failed, or are to be done again.
@@ -244,10 +258,18 @@ def remaining(
     if looks is not None:
         check_only(loaded.study, now.study, only or [], file=str(loaded.path))
         if not _unfinished(now, kept, wanted):
-            return ToDo(0, now, looks)
+            return ToDo([], now, looks)
     return ToDo(_unfinished(loaded, kept, wanted), now, looks)
 
 
-def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> int:
+def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> list[plan.Cell]:
     cells = loaded.plan(records).cells
-    return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)
+    return [cell for cell in cells if wanted(cell) and cell.state not in ("done", "failed")]
+
+
+def _forecast(
+    loaded: LoadedStudy, workspace: Workspace, cells: Sequence[plan.Cell], records: Sequence[Record]
+) -> float | None:
+    """Seconds that these cells take with the workers that were asked for, by the finished runs; None: not known."""
+    seconds = forecast(loaded.study, cells, records).seconds
+    return None if seconds is None else seconds / (workspace.workers or 1)

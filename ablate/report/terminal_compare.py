@@ -24,7 +24,7 @@ SCORE_DIGITS = 4  # significant digits of a seed's score: enough to check a diff
 
 def print_comparisons(study: str, comparisons: Sequence[ArmComparison], console: Console | None = None) -> None:
     """For each metric: every seed's scores and difference, then the summary."""
-    console = console or Console()
+    console = console or terminal.new_console()
     first = comparisons[0]
     data = f"{SPLITS[first.metric.split]} data"
     title = f"{quoted(first.label)} against {quoted(first.against_label)}"

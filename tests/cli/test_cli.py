@@ -134,7 +134,7 @@ class TestInterruptions:
 
         before = project.records()
         again = cli("run", "linear.toml")
-        assert (again.code, again.err) == (0, "")
+        assert (again.code, again.err) == (0, "preparing linear.toml: reading the study, its data and what is done\n")
         assert project.records() == before
         assert project.results == finished.results
         for text in ("Does seeing the garden help?", "Garden too", "reports/linear/report.md"):
