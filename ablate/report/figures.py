@@ -48,8 +48,7 @@ class Pictures:
 
 def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
     """Save the figures in `folder`. Figures without data are left out."""
-    # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
-    marks = style.Marks(list(dict.fromkeys([*figures_lines.drawn(analysis), *analysis.labels])))
+    marks = marks_of(analysis)
     with style.look():
         picture, note = draw_gallery(analysis, results)
         drawings = {
@@ -73,6 +72,12 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
         for name, drawing in drawn.items():
             style.save(drawing, folder / f"{name}.png")
     return Pictures(list(drawn), note)
+
+
+def marks_of(analysis: Analysis) -> style.Marks:
+    """The colour and the marker of every arm in all figures of the study."""
+    # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
+    return style.Marks(list(dict.fromkeys([*figures_lines.drawn(analysis), *analysis.labels])))
 
 
 def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:

@@ -29,7 +29,7 @@ def print_results(results: Results, console: Console | None = None) -> None:
         console.print(escape(answer))
     for warning in analysis.warnings:
         console.print(f"[bold]Warning.[/bold] {escape(warning)}")
-    print_table(console, result_table(analysis), title=analysis.name, caption=_caption(analysis))
+    print_table(console, result_table(analysis), title=analysis.name, caption=caption(analysis))
     if analysis.gaps:
         console.print(f"Failed or missing runs, which count as no number: {len(analysis.gaps)}")
 
@@ -91,7 +91,8 @@ def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
     return shown
 
 
-def _caption(analysis: Analysis) -> str:
+def caption(analysis: Analysis) -> str:
+    """What the numbers of the matrix are."""
     baseline = analysis.labels[analysis.baseline]
     data = numbers.capital(SPLITS[analysis.split])
     return f"{data} data, mean ± 95 % interval over seeds. Δ: paired difference to {quoted(baseline)} [95 % interval]."
