@@ -1,4 +1,4 @@
-"""`ablate report`, `ablate compare` and `load_results`: they read the store only."""
+"""`ablate report` and `ablate compare`: they read the store only."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.report.formats import FORMATS
-from ablate.scheduler.loaded_study import study_name
 from ablate.scheduler.workspace import Workspace, check_folder, shown_path
 from ablate.study import InputError, Problem, Record
 from ablate.untrusted.wording import nearest, shown
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ablate.analysis.compare import ArmComparison
     from ablate.analysis.results import Results
     from ablate.report.build import Report
@@ -85,8 +82,3 @@ def results(name: str, workspace: Workspace, records: Sequence[Record] | None = 
 
     workspace.check_store_exists()
     return now(load(workspace.reader(), name, records=records, store=shown_path(workspace.mlruns)))
-
-
-def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:
-    """A row for each arm and seed of a study, given by name or by study file: status, run id and every score."""
-    return results(study_name(str(study)), workspace or Workspace()).frame()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import combinations
 
-from ablate.analysis.clusters import DATA_SET, OverClusters
+from ablate.analysis.clusters import DATA_SET
 from ablate.analysis.phrasing import counted, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
@@ -82,7 +82,8 @@ def _coverage(analysis: Analysis) -> list[str]:
     if len(analysis.seeds) == 1:
         return [f"One seed has no interval: what another seed or {_other_data(analysis)} would give is not known."]
     seeds = "The intervals over seeds cover what changes from seed to seed."
-    columns = dict.fromkeys(c.over_clusters.column for c in analysis.comparisons if _decides(c.over_clusters))
+    both = [c.over_clusters for c in analysis.comparisons]
+    columns = dict.fromkeys(over.column for over in both if over is not None and over.decides)
     if not columns:
         return [f"{seeds} They do not cover {_not_covered(analysis)}."]
     others = [
@@ -93,10 +94,6 @@ def _coverage(analysis: Analysis) -> list[str]:
     ]
     conditions = "cameras, recordings or conditions" if analysis.people else "conditions"
     return [f"{' '.join([seeds, *others])} Nothing covers other {conditions} than the data has."]
-
-
-def _decides(both: OverClusters | None) -> bool:
-    return both is not None and both.decides
 
 
 def _other_data(analysis: Analysis) -> str:

@@ -45,7 +45,7 @@ def print_results(results: Results, console: Console | None = None) -> None:
     else:
         for answer in analysis.answers:
             console.print(escape(answer))
-    print_table(console, result_table(analysis), title=analysis.name, caption=_caption(analysis))
+    print_table(console, result_table(analysis), title=analysis.name, caption=caption(analysis))
     if analysis.gaps:
         console.print(f"Failed or missing runs, which count as no number: {len(analysis.gaps)}")
     for warning in analysis.warnings:
@@ -132,7 +132,8 @@ def rich_table(table: TextTable, *, title: str, caption: str) -> Table:
     return shown
 
 
-def _caption(analysis: Analysis) -> str:
+def caption(analysis: Analysis) -> str:
+    """What the numbers of the matrix are."""
     baseline = analysis.labels[analysis.baseline]
     data = numbers.capital(SPLITS[analysis.split])
     if len(analysis.seeds) == 1:

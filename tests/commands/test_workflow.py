@@ -59,11 +59,23 @@ class TestResults:
             assert logged == {name: row[name] for name in logged}
             assert all(pd.isna(row[name]) for name in gaps if "/" in name)
 
+    def test_open_gives_the_same_and_the_matrix_in_results_csv(self, in_finished: Project) -> None:
+        opened = ablate.open("linear.toml", mlruns=in_finished.folder / "mlruns")
+        assert opened.results().equals(ablate.load_results("linear"))
+        written = pd.read_csv(in_finished.folder / "reports" / "linear" / "results.csv")
+        scores = written[written.metric == "test/absolute_error"].groupby("arm").score.mean()
+        for row in opened.effects().query("metric == 'absolute_error'").itertuples():
+            assert row.mean == pytest.approx(scores[row.arm], rel=1e-12)
+
     def test_a_study_that_is_not_there(self, in_finished: Project, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="there is no store here"):
             ablate.load_results("linear", Workspace(tmp_path))
         with pytest.raises(InputError, match="not in the store"):
             ablate.load_results("quadratic")
+        with pytest.raises(InputError, match="there is no store here"):
+            ablate.open("linear", mlruns=tmp_path)
+        with pytest.raises(InputError, match="not in the store"):
+            ablate.open("quadratic")
 
     def test_tuning_trials_record_no_test_score_anywhere(self, finished: Project, client: MlflowClient) -> None:
         trials = runs(client, "tags.`ablate.phase` = 'tune'")
