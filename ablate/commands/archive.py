@@ -77,7 +77,9 @@ def _restore_study(study: str, folder: Path, tracker: Tracker, workspace: Worksp
             stack.enter_context(_lock(study, workspace, "ablate restore"))
         except InputError as error:
             return f"{study}: left alone: {error.problems[0].rule}"
-        return f"{study}: {summary(deliver(study, folder, tracker, progress))} restored"
+        added = deliver(study, folder, tracker, progress)
+        _update_dashboard(study, tracker, workspace, progress.note)
+        return f"{study}: {summary(added)} restored"
 
 
 def export(name: str, workspace: Workspace, out: Path, progress: Progress) -> str:
@@ -113,8 +115,31 @@ def import_archive(file: Path, workspace: Workspace, progress: Progress) -> str:
     ):
         tracker = workspace.tracker()
         call(lambda: deliver(study, folder, tracker, show, runs))
+        if not workspace.tracking_uri:
+            _update_dashboard(study, tracker, workspace, progress.note)
     nothing = "" if runs else ": what the file holds is here already, or was discarded here"
     return f"{study}: {summary(runs)} imported{nothing}"
+
+
+def _update_dashboard(study: str, tracker: Tracker, workspace: Workspace, note: Callable[[str], None]) -> None:
+    """Copy the trials that a study came with to the database that optuna-dashboard reads."""
+    from ablate.planning.plan import plan_of_document
+    from ablate.study.document import checked
+    from ablate.untrusted.addresses import sqlite_address
+
+    document, records = tracker.document(study), tracker.records(study)
+    if document is None or not records:
+        return
+    try:
+        from ablate.tuning import optuna
+
+        parsed, facts = checked(document, study)
+        planned = plan_of_document(document, parsed, facts, records)
+        directions = {name: fact["direction"] for name, fact in facts.items()}
+        address = sqlite_address(workspace.optuna_db)
+        optuna.mirror(address, parsed, records, planned.digests.__getitem__, directions)
+    except Exception as error:  # the dashboard is a convenience; the runs are in the store
+        note(f"the Optuna dashboard's database could not be updated: {error}")
 
 
 def _collect_function(study: str, workspace: Workspace, progress: Progress) -> Collect:
