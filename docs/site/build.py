@@ -17,9 +17,8 @@ from pathlib import Path
 import reference
 
 ROOT = Path(__file__).resolve().parents[2]
-LINK = re.compile(r"(?<!\!)\[(?P<text>[^\]\[]*(?:`[^`]*`)?[^\]\[]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+LINK = re.compile(r"(?<![!`])\[(?P<text>[^\]\[]*(?:`[^`]*`)?[^\]\[]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 IMAGE = re.compile(r'(?:!\[[^\]]*\]\(|<img src=")(?P<target>[^)"\s]+)')
-CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 FIRST = ["README.md", "CHANGELOG.md", "examples/README.md", "docs/site/extra.css"]
 GENERATED = {
     "docs/reference/study-file.md": reference.study_file,
@@ -87,8 +86,8 @@ def page(name: str) -> tuple[str, list[str], list[str]]:
     for image in IMAGE.finditer(text):
         if not re.match(r"[a-z]+:", image["target"]):
             resolved(image["target"])
-    parts = re.split(r"(```.*?```)", text, flags=re.DOTALL)
-    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in parts), found, lost
+    fenced = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
+    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in fenced), found, lost
 
 
 def main(out: Path) -> int:
@@ -96,6 +95,11 @@ def main(out: Path) -> int:
     shutil.rmtree(out, ignore_errors=True)
     stage(out / "pages")
     shutil.copyfile(Path(__file__).with_name("zensical.toml"), out / "zensical.toml")
+    return render(out)
+
+
+def render(out: Path) -> int:
+    """Build the staged pages; returns the exit code."""
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", "zensical.toml"]
     return subprocess.run(command, cwd=out).returncode
 
