@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from dataclasses import replace
@@ -13,12 +12,25 @@ from typing import Annotated, NoReturn
 import typer
 
 from ablate.cli import adopted, init, output, store
+from ablate.cli.encoding import use_plain_signs
+from ablate.cli.help import with_summaries
 from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
+
+EXAMPLES = """\b
+Examples:
+  ablate run quick                               a small study, with its report
+  ablate init --command "python train.py --lr 1" a study file for your script
+  ablate plan study.toml --check                 is it right? what would run?
+  ablate run study.toml                          tunes, trains, records, reports
+  ablate status study.toml                       how far is it?
+  ablate compare study hybrid existing           two arms, seed by seed
+  ablate list                                    the studies of the store
+  ablate ui                                      the same runs in MLflow"""
 
 app = typer.Typer(
     name="ablate",
     help="Does the added part earn its parameters? Tuned, paired, tracked ablation studies.",
-    epilog="Start here:  ablate run quick",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -98,7 +110,7 @@ def run(
         else:
             records = workspace.reader().records(loaded.study.name)
             outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
-    output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json)
+    output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json, file=study)
 
 
 @app.command(epilog="Example:  ablate plan studies/quick.toml --check")
@@ -154,6 +166,23 @@ def status(
     output.print_plan(shown, as_json=as_json)
     if any(cell.state != "done" for cell in terminal_plan.cells(shown)):
         raise typer.Exit(output.EXIT_FAILED)
+
+
+@app.command("list", epilog="Example:  ablate list --mlruns ~/project/mlruns")
+def list_(mlruns: Store = Path("mlruns"), tracking_uri: Uri = None, as_json: Json = False) -> None:
+    """List the studies of a store: what they ask, how many runs are done or failed, and when they last changed."""
+    import shutil
+
+    from ablate.commands import studies
+    from ablate.report import terminal_list
+    from ablate.scheduler.workspace import Workspace
+
+    found = studies.studies(Workspace(mlruns, tracking_uri=tracking_uri))
+    if as_json:
+        typer.echo(json.dumps(terminal_list.document(found)))
+        return
+    for line in terminal_list.lines(found, shutil.get_terminal_size().columns):
+        typer.echo(line)
 
 
 @app.command(epilog="Example:  ablate report quick --format md,html")
@@ -250,7 +279,8 @@ def evaluate(
         typer.echo(json.dumps(test.plain()))
     else:
         terminal.print_external(test.results, test.name)
-        typer.echo(f"recorded as external/{test.name}/…; `ablate report {test.study}` shows it", err=True)
+        shows = workspace.suggest("report", test.study)
+        typer.echo(f"recorded as external/{test.name}/…; {shows} shows it", err=True)
 
 
 @app.command(epilog="Example:  ablate ui --port 5001")
@@ -291,11 +321,10 @@ def _mount_subjects() -> None:
 
 def main() -> NoReturn:
     """The console script: known errors are printed as one message, without a traceback."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters, such as Δ
+    use_plain_signs(sys.stdout, sys.stderr)
     _mount_subjects()
     try:
-        app(standalone_mode=True)
+        with_summaries(app)(standalone_mode=True)
     except Exception as error:
         sys.exit(output.print_error(error))
     sys.exit(0)
