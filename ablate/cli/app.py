@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ablate.cli import adopted, init, output, store
+from ablate.cli.encoding import use_plain_signs
+from ablate.cli.help import with_summaries
 from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
+
+EXAMPLES = """\b
+Examples:
+  ablate run quick                               a small study, with its report
+  ablate init --command "python train.py --lr 1" a study file for your script
+  ablate plan study.toml --check                 is it right? what would run?
+  ablate run study.toml                          tunes, trains, records, reports
+  ablate status study.toml                       how far is it?
+  ablate compare study hybrid existing           two arms, seed by seed
+  ablate list                                    the studies of the store
+  ablate ui                                      the same runs in MLflow"""
 
 app = typer.Typer(
     name="ablate",
     help="Does the added part earn its parameters? Tuned, paired, tracked ablation studies.",
-    epilog="Start here:  ablate run quick",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -100,7 +111,7 @@ def run(
         else:
             records = workspace.reader().records(loaded.study.name)
             outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
-    output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json)
+    output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json, file=study)
 
 
 @app.command(epilog="Example:  ablate plan studies/quick.toml --check")
@@ -156,6 +167,23 @@ def status(
     output.print_plan(shown, as_json=as_json)
     if any(cell.state != "done" for cell in terminal_plan.cells(shown)):
         raise typer.Exit(output.EXIT_FAILED)
+
+
+@app.command("list", epilog="Example:  ablate list --mlruns ~/project/mlruns")
+def list_(mlruns: Store = Path("mlruns"), tracking_uri: Uri = None, as_json: Json = False) -> None:
+    """List the studies of a store: what they ask, how many runs are done or failed, and when they last changed."""
+    import shutil
+
+    from ablate.commands import studies
+    from ablate.report import terminal_list
+    from ablate.scheduler.workspace import Workspace
+
+    found = studies.studies(Workspace(mlruns, tracking_uri=tracking_uri))
+    if as_json:
+        typer.echo(json.dumps(terminal_list.document(found)))
+        return
+    for line in terminal_list.lines(found, shutil.get_terminal_size().columns):
+        typer.echo(line)
 
 
 @app.command(epilog="Example:  ablate report quick --format md,html")
@@ -252,7 +280,8 @@ def evaluate(
         typer.echo(json.dumps(test.plain()))
     else:
         terminal.print_external(test.results, test.name)
-        typer.echo(f"recorded as external/{test.name}/…; `ablate report {test.study}` shows it", err=True)
+        shows = workspace.suggest("report", test.study)
+        typer.echo(f"recorded as external/{test.name}/…; {shows} shows it", err=True)
 
 
 @app.command(epilog="Example:  ablate ui mocap --port 5001")
@@ -291,7 +320,7 @@ def _command() -> str:
 
 
 @cache
-def _commands() -> Callable[..., object]:
+def _commands() -> Any:
     """All commands, those of the installed subjects too. Where one cannot be imported, the others still work.
 
     Made once a process: a second `add_typer` of the same commands would keep them twice.
@@ -301,13 +330,12 @@ def _commands() -> Callable[..., object]:
             app.add_typer(entry.load())
         except Exception as error:
             typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
-    return typer.main.get_command(app)
+    return with_summaries(app)
 
 
 def main() -> NoReturn:
     """The console script: known errors are printed as one message, without a traceback."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters, such as Δ
+    use_plain_signs(sys.stdout, sys.stderr)
     commands = _commands()
     try:
         commands(standalone_mode=True)

@@ -80,5 +80,8 @@ def results(name: str, workspace: Workspace, records: Sequence[Record] | None = 
     from ablate.analysis.results import load
     from ablate.analysis.stopping import now
 
-    workspace.check_store_exists()
-    return now(load(workspace.reader(), name, records=records, store=shown_path(workspace.mlruns)))
+    workspace.check_store_exists(name)
+    reader = workspace.reader()
+    if reader.document(name) is None:
+        raise InputError(workspace.unknown_study(name))
+    return now(load(reader, name, records=records, store=shown_path(workspace.mlruns)))

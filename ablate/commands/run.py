@@ -83,14 +83,14 @@ def run(
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
     """
     study = loaded.study
-    refuse_adopted(loaded, records)
+    refuse_adopted(loaded, workspace, records)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
     to_do = left_to_do(loaded, workspace, records, only, rerun)
     seconds = _forecast(loaded, workspace, to_do.cells, records)
     view.expect(study, to_do.cells, at_most=to_do.looks is not None, seconds=seconds)
     if not to_do.cells and not rerun and finished_marker.is_finished(loaded, workspace):
-        _note_stale_runs(loaded, records, view)
+        _note_stale_runs(loaded, workspace, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
         outcome = _outcome(to_do.now.plan(records))
         found = results(study.name, workspace, records)
@@ -147,7 +147,7 @@ def _run_locked(
         discarded = _runs_to_redo(loaded, records, rerun, wanted)
         store_retry.call(lambda: session.tracker.discard(sorted(discarded)))
         records = [record for record in records if record.run_id not in discarded]
-    _note_stale_runs(loaded, records, session.view)
+    _note_stale_runs(loaded, session.workspace, records, session.view)
     looks = session.to_look(loaded, records)
     if only:
         check_only(study, session.loaded.study, only, file=str(loaded.path))
@@ -229,8 +229,8 @@ def _runs_to_redo(loaded: LoadedStudy, records: list[Record], rerun: str, wanted
     return {r.run_id for r in records if r.run_id in named and wanted(r)}
 
 
-def _note_stale_runs(loaded: LoadedStudy, records: list[Record], view: View) -> None:
-    for note in notes(stale(loaded, records)):
+def _note_stale_runs(loaded: LoadedStudy, workspace: Workspace, records: list[Record], view: View) -> None:
+    for note in notes(stale(loaded, records), workspace.suggest("run", loaded.path, "--rerun", "stale")):
         view.note(note)
 
 
@@ -271,5 +271,7 @@ def _forecast(
     loaded: LoadedStudy, workspace: Workspace, cells: Sequence[plan.Cell], records: Sequence[Record]
 ) -> float | None:
     """Seconds that these cells take with the workers that were asked for, by the finished runs; None: not known."""
-    seconds = forecast(loaded.study, cells, records).seconds
+    if not (cells and records):
+        return None
+    seconds = forecast(loaded.study, cells, records, workspace.reader().times(loaded.study.name)).seconds
     return None if seconds is None else seconds / (workspace.workers or 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.planning.plan import Cell
@@ -31,10 +31,15 @@ def share(study: Study, phase: Phase) -> float:
     return of_trial / of_run if of_trial and isinstance(of_run, int | float) and of_run > 0 else 1.0
 
 
-def forecast(study: Study, cells: Sequence[Cell], records: Iterable[Record]) -> Forecast:
-    """The time of these cells: that of finished runs of the same arm and phase, else of others, by what they train."""
+def forecast(
+    study: Study, cells: Sequence[Cell], records: Iterable[Record], when: Mapping[str, tuple[int, int]]
+) -> Forecast:
+    """The time of these cells: that of finished runs of the same arm and phase, else of others, by what they train.
+
+    `when`: see `RunReader.times`.
+    """
     finished = [record for record in records if record.status == "FINISHED" and not record.pruned]
-    times = [(r.arm, r.phase, r.scores[TIME]) for r in finished if math.isfinite(r.scores.get(TIME, math.nan))]
+    times = [(r.arm, r.phase, taken) for r in finished if (taken := _seconds(r, *when.get(r.run_id, (0, 0))))]
     if not times:
         return Forecast(len(cells), None, 0)
 
@@ -47,3 +52,9 @@ def forecast(study: Study, cells: Sequence[Cell], records: Iterable[Record]) -> 
         return share(study, cell.phase) * sum(s / share(study, phase) for phase, s in others) / len(others)
 
     return Forecast(len(cells), sum(map(seconds, cells)), len(times))
+
+
+def _seconds(record: Record, began: int, ended: int) -> float:
+    """What the run took of a worker; a resumed one was also at work before it began here."""
+    own = record.scores.get(TIME, 0.0)
+    return max(0.0, (ended - began) / 1000, own if math.isfinite(own) else 0.0)

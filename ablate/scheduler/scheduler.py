@@ -275,7 +275,7 @@ class Scheduler:
         else:
             self.view.ended(cell.spec, result)
         if reason := result.provenance.get(UNLOADABLE):
-            self.view.note(f"{cell.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
+            self.view.note(f"{cell.spec.name}: {reason}; its scores count, and it cannot be tested on other data")
 
     def _tell_without_curve(self, spec: RunSpec, result: RunResult) -> None:
         """Tell, once, that a trial has reported no curve while it ran, by which it or another could be pruned."""

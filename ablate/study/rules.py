@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -40,6 +41,7 @@ NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
 )
 LONGEST = 64
+LIKE = 0.7  # of difflib ratios: `widht` is like `width`, `dropout` is not like `depth`
 RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
 COMMAND_WORDS = ("failed", "stale")  # `--rerun failed` and `ablate discard STUDY:failed` mean runs, not an arm
 LARGEST_SEED = 2**32 - 1  # numpy's limit
@@ -205,7 +207,7 @@ def arm_settings_rules(study: Study) -> Iterator[Problem]:
         base = _base_settings(study, name)
         if base is None:
             continue
-        problems = list(_changes(base, name, arm.set))
+        problems = list(_changes(study, base, name, arm.set))
         yield from problems
         if problems or set(study.settings) != set(sections_of(study.settings)):
             continue
@@ -241,7 +243,7 @@ def _base_settings(study: Study, arm: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Problem]:
+def _changes(study: Study, base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Problem]:
     """The problems of the paths and sections in an arm's `set`."""
     sections = {path: value for path, value in changes.items() if "." not in path}
     for path, value in sections.items():
@@ -270,8 +272,21 @@ def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> 
     existing = set(paths(settings))
     for path in changes:
         if path not in sections and path not in existing:
-            hint = nearest(path, existing)
+            hint = _hint(path, existing, study.settings)
             yield broken_rule(place("arms", name, "set", path), "no such setting", None, hint)
+
+
+def _hint(path: str, existing: Collection[str], written: Mapping[str, Any]) -> str:
+    """The nearest setting; where its section has none of a like name, that it is to be written there first.
+
+    `written`: the study's settings. A section that an arm replaces is another.
+    """
+    section, _, name = path.partition(".")
+    own = [other.removeprefix(f"{section}.") for other in existing if other.startswith(f"{section}.")]
+    is_written = set(paths({section: written.get(section, {})})) == {f"{section}.{other}" for other in own}
+    if not own or not is_written or "." in name or difflib.get_close_matches(name, own, cutoff=LIKE):
+        return nearest(path, existing)
+    return f"write {place(name)} = … in [settings.{section}] first, with the baseline's value"
 
 
 def resolved_arms(study: Study) -> dict[str, Settings]:
@@ -280,7 +295,7 @@ def resolved_arms(study: Study) -> dict[str, Settings]:
     for name, arm in study.arms.items():
         try:
             base = _base_settings(study, name)
-            if base is not None and not list(_changes(base, name, arm.set)):
+            if base is not None and not list(_changes(study, base, name, arm.set)):
                 resolved[name] = untuned_settings(study, name)
         except InputError:
             continue

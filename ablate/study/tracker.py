@@ -49,6 +49,9 @@ class RunReader(Protocol):
     def records(self, study: str) -> list[Record]:
         """Every run of the study that is not discarded, oldest first; tuning trials included."""
 
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        """When each of these runs began and ended, in ms since the epoch, by run id; the end is 0 while it runs."""
+
     def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
         """Run id and history of runs of one study, in any order, with one query to the store.
 

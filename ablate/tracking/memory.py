@@ -56,6 +56,9 @@ class MemoryTracker:
         runs = [run for run in self._runs.values() if run.study == study]
         return [run.record for run in sorted(runs, key=lambda run: run.started)]
 
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        return {run_id: (run.started, run.ended) for run_id, run in self._runs.items() if run.study == study}
+
     def sweep(self, study: str) -> int:
         running = [record.run_id for record in self.records(study) if record.status == "RUNNING"]
         for run_id in running:

@@ -69,7 +69,8 @@ NO_SENTENCES = (
         f"report/{name}.py"
         for name in ("__init__", "blocks", "build", "csv_records", "dot_plot", "formats", "scales", "style", "tidy")
     ),
-    *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "notebook", "terminal_plan")),
+    *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "notebook")),
+    *(f"report/{name}.py" for name in ("terminal_list", "terminal_plan")),
     *(f"report/figures_{name}.py" for name in ("cost", "density", "design", "dots", "factor", "lines", "tuning")),
     *(f"analysis/{name}.py" for name in ("__init__", "look_rows", "spending")),
 )

@@ -19,7 +19,6 @@ from test_function_study import copied
 from toy_project import GONE_S, PATIENCE_S, Project
 
 from ablate.analysis import results as tables
-from ablate.analysis.effects import score
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 ARMS = {"plain": "plain", "dropout": "With dropout", "short": "Half the budget"}
@@ -113,9 +112,7 @@ def lines(page: Page) -> list[Mapping[str, Any]]:
     return [line for chart in json.loads(charts) for line in chart]
 
 
-def test_the_link_lands_on_the_arms_with_their_metrics_and_bands(
-    project: Project, page: Page, tmp_path: Path
-) -> None:
+def test_the_link_lands_on_the_arms_with_their_metrics_and_bands(project: Project, page: Page, tmp_path: Path) -> None:
     server, link = serving(project, "--no-browser")
     page.open(link)
     seen: list[Mapping[str, Any]] = []

@@ -102,6 +102,9 @@ class MlflowTracker:
     def records(self, study: str) -> list[Record]:
         return self._source.records(study)
 
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        return self._source.times(study)
+
     def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
         return self._source.histories(study, run_ids)
 
