@@ -59,6 +59,7 @@ def test_it_stops_at_the_look_that_decides(case: str) -> None:
     assert f"{len(found.study.arms)} finished runs of later seeds are in no table and in no claim." in page
     assert ("## What each part does" in page) == (now.study.design is not None)
     assert ("## Across data sets" in page) == ("datasets" in made_by)
+    assert "use the wider of the two" not in page  # two data sets give no verdict on others
 
 
 @pytest.mark.parametrize(
