@@ -244,7 +244,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Exploratory, p by Holm over all {}: ": ("added", "better"),
     "main effects and interactions": ("factorial", "added"),
     "with this correction no part is shown to change {}{}": ("left out, by its interval alone", "left out"),
-    "{}; each by its interval alone, {}": ("left out, by its interval alone", "left out"),
+    "{}; each by its interval alone, {}{}": ("left out, by its interval alone", "left out"),
     ", averaged over the arms with and without the other parts": ("factorial", "left out"),
     ", taken from the full design": ("left out", "added"),
     ", added to the bare design": ("added", "left out"),
