@@ -256,13 +256,20 @@ def _parts_answer(effects: DesignEffects) -> str:
     }[effects.kind]  # fmt: skip
     corrected = _clauses(effects, [_convincing(p.effect, p.p_adjusted, metric) for p in effects.parts])
     if corrected:
-        return _exploratory(effects) + sentence(f"{corrected}{over}")
+        return _exploratory(effects) + sentence(f"{corrected}{over}{_shared(effects)}")
     alone = _clauses(effects, [shown(p.effect, metric) for p in effects.parts])
     if alone:
         nothing = f"with this correction no part is shown to change {metric.in_text}{over}"
-        return _exploratory(effects) + sentence(f"{nothing}; each by its interval alone, {alone}")
+        return _exploratory(effects) + sentence(f"{nothing}; each by its interval alone, {alone}{_shared(effects)}")
     nothing = f"no part is shown to change {metric.in_text}{over}"
     return _exploratory(effects) + sentence(f"{nothing}; {_all_intervals(effects)}")
+
+
+def _shared(effects: DesignEffects) -> str:
+    """That a main effect of this fraction may be an interaction's; nothing where none shares its number with one."""
+    if not any(p.aliases for p in effects.parts):
+        return ""
+    return "; in this fraction such a number may also come from interactions of two parts, which the table names"
 
 
 def _all_intervals(effects: DesignEffects) -> str:

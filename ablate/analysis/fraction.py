@@ -15,11 +15,11 @@ OF_THREE = (
 
 def fraction_words(study: Study) -> list[str]:
     """What a fraction cannot tell apart, for a study that has not run yet; nothing for other designs."""
-    found = study.design
-    if found is None or found[1].arms is None:
+    design = study.design[1] if study.design is not None else None
+    if design is None or design.arms is None:
         return []
-    design, count = found[1], len(found[1].parts)
-    words = defining_words(count, found[1].arms)
+    count = len(design.parts)
+    words = defining_words(count, design.arms)
     shared = [OF_THREE] if resolution(words) > 4 else [*_shared_main_effects(design), *_shared_interactions(design)]
     return [
         f"the factorial is a fraction of resolution {ROMAN[resolution(words)]}, {design.arms} of {2**count:,} arms: "

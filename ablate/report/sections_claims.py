@@ -34,8 +34,9 @@ VARIANCE_WORDS = (
 DATA_SET_WORDS = (
     "For arms on all data sets together the clusters are the data sets, as a random sample of others (two crossed "
     "random factors; t with the smaller count less one degrees of freedom); the share of examples is what differs from "
-    "data set to data set and seed to seed at once. A verdict and its p use the wider of the two intervals."
+    "data set to data set and seed to seed at once."
 )
+WIDER = " A verdict and its p use the wider of the two."
 EXPLORATORY_WORDS = (
     "The study declares no hypothesis. Every arm is compared with its baseline in every metric: exploratory, with "
     "intervals that are not corrected for their number, and without verdicts. "
@@ -174,7 +175,6 @@ def _cluster_words(analysis: Analysis) -> str:
             f"These intervals are over seeds alone: the study names no `cluster` of {SPLITS[analysis.split]} examples, "
             f"so that they say nothing of other {SPLITS[analysis.split]} examples."
         )
-    columns = dict.fromkeys(each.column for each in known)
     with_interval = [each for each in known if each.column != DATA_SET and each.interval is not None]
     of_examples = with_interval[0].column if with_interval else ""
     words = (
@@ -183,9 +183,11 @@ def _cluster_words(analysis: Analysis) -> str:
         "and fewer where clusters are of very unequal sizes)."
     )
     if any(each.decides for each in with_interval):
-        words += " A verdict and its p use the wider of the two."
+        words += WIDER
+    on_sets = [each for each in known if each.column == DATA_SET]
+    of_sets = DATA_SET_WORDS + (WIDER if any(each.decides for each in on_sets) else "")
     notes = dict.fromkeys(each.note for each in known if each.note)
-    told = [*([words] if of_examples else ()), *([DATA_SET_WORDS] if DATA_SET in columns else ())]
+    told = [*([words] if of_examples else ()), *([of_sets] if on_sets else ())]
     return " ".join([*told, *(sentence(note) for note in notes)])
 
 

@@ -245,11 +245,15 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Exploratory, p by Holm over all {}: ": ("added", "better"),
     "main effects and interactions": ("factorial", "added"),
     "with this correction no part is shown to change {}{}": ("left out, by its interval alone", "left out"),
-    "{}; each by its interval alone, {}": ("left out, by its interval alone", "left out"),
+    "{}; each by its interval alone, {}{}": ("left out, by its interval alone", "left out"),
     ", averaged over the arms with and without the other parts": ("factorial", "left out"),
     ", taken from the full design": ("left out", "added"),
     ", added to the bare design": ("added", "left out"),
     "no part is shown to change {}{}": ("factorial, nothing", "factorial"),
+    "; in this fraction such a number may also come from interactions of two parts, which the table names": (
+        "a fraction of resolution 3",
+        "a fraction of resolution 4",
+    ),
     "the 95 % intervals of the parts lie between {} and {}": ("factorial, nothing", "factorial, one seed"),
     "no part has an interval": ("factorial, one seed", "factorial, nothing"),
     "with it {}; without it {}; the difference of the two {}": ("factorial", "factorial, nothing"),
@@ -516,8 +520,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "looks of their row. ": ("stopped at a look", "supported"),
     "For arms on all data sets together the clusters are the data sets, as a random sample of others (two "
     "crossed random factors; t with the smaller count less one degrees of freedom); the share of examples is "
-    "what differs from data set to data set and seed to seed at once. A verdict and its p use the wider of "
-    "the two intervals.": ("four data sets, declared", "five clusters"),
+    "what differs from data set to data set and seed to seed at once.": ("four data sets, declared", "five clusters"),
     "Planned before the first run: looks at {} seeds, at most {}, with {} spending (Lan and DeMets 1983). At "
     "a look the study stops when every hypothesis is decided. The last two columns say how small the p of a "
     "one-sided t-test must be to decide a hypothesis: while no other is decided, and when all others are "
@@ -776,9 +779,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{}: that {} is better than {}{} in {} ({} is better)": ("judged better", "better"),
     "declared     {}: nothing here shows that the claim came before the results": ("judged better", "better"),
     # analysis/across.py
-    "with an interval that includes 0 on {}": ("one of two data sets", "three data sets"),
+    "; it is {}": ("three data sets", "baseline on data sets"),
+    "; the interval includes 0 on {}": ("one of two data sets", "three data sets"),
     "every data set": ("answer on three data sets", "answer on one of two data sets"),
-    "in {}, “{}” minus “{}” is {} over these data sets": ("three data sets", "baseline on data sets"),
+    "in {}, {} minus {} over these data sets is {}": ("three data sets", "baseline on data sets"),
     ", too few to speak of others": ("three data sets", "four data sets"),
     "Exploratory, every interval by itself: ": ("three data sets", "better"),
     "on {} there is nothing to compare": ("baseline on data sets", "three data sets"),

@@ -14,9 +14,12 @@ from ablate.study import Arm, Study
 from ablate.study.datasets import expand_datasets
 from ablate.study.design import expand_design
 
-PARTS = {"parts": {part: {"set": {f"run.{part}": True}} for part in "pq"}}
-ARMS = {"baseline": "plain", "arms": {"plain": {}, "p": {"set": {"run.p": True}}, "q": {"set": {"run.q": True}}}}
-DATA = {"datasets": {d: {"set": {"run.data": d}} for d in "ab"}}
+PARTS: dict[str, Any] = {"parts": {part: {"set": {f"run.{part}": True}} for part in "pq"}}
+ARMS: dict[str, Any] = {
+    "baseline": "plain",
+    "arms": {"plain": {}, "p": {"set": {"run.p": True}}, "q": {"set": {"run.q": True}}},
+}
+DATA: dict[str, Any] = {"datasets": {d: {"set": {"run.data": d}} for d in "ab"}}
 Pair = tuple[str, str]
 
 
@@ -37,7 +40,7 @@ def looked(claims: Sequence[Pair], skip: tuple[tuple[str, int], ...] = (), **mad
     return stored_results(study, loss, skip)
 
 
-DECIDED = {
+DECIDED: dict[str, Any] = {
     "add_one_in": (("with-p", "bare"), {"add_one_in": PARTS}),
     "leave_one_out": (("full", "without-p"), {"leave_one_out": PARTS}),
     "factorial": (("p+q", "q"), {"factorial": PARTS}),
@@ -59,6 +62,7 @@ def test_it_stops_at_the_look_that_decides(case: str) -> None:
     assert f"{len(found.study.arms)} finished runs of later seeds are in no table and in no claim." in page
     assert ("## What each part does" in page) == (now.study.design is not None)
     assert ("## Across data sets" in page) == ("datasets" in made_by)
+    assert "use the wider of the two" not in page  # two data sets give no verdict on others
 
 
 @pytest.mark.parametrize(
