@@ -28,13 +28,13 @@ STUDY, STATE = "toy", "s1"
 
 
 @pytest.fixture
-def tracker(mlruns: Path) -> MlflowTracker:
+def tracker(mlruns: Path, tmp_path: Path) -> MlflowTracker:
     """A store with two arms of two seeds each, and a tuning run."""
     tracker = MlflowTracker(None, mlruns)
     tracker.open(STUDY, toy.DOCUMENT)
     for arm in ("plain", "hybrid"):
         for seed in (1, 2):
-            toy.run(tracker, toy.spec(STUDY, arm, seed))
+            toy.run(tracker, toy.spec(STUDY, arm, seed), toy.artifacts(tmp_path / f"{arm}{seed}", seed))
     toy.run(tracker, toy.trial(STUDY, 0))
     tracker.close(STUDY, finished=True)
     return tracker
@@ -176,12 +176,25 @@ class TestWhatAPlainClientFinds:
         assert sorted(run.info.run_name for run in found) == ["Hybrid", "Plain"]
         found = client(tracker).search_runs([experiment.experiment_id], seeds["searchFilter"])
         assert len(found) == 4
-        drawn = [
-            key for card in arms["compareRunCharts"] for key in card.get("selectedMetricKeys", [card["metricKey"]])
-        ]
+        cards = [card for card in arms["compareRunCharts"] if not card["deleted"]]
+        drawn = [key for card in cards for key in card.get("selectedMetricKeys", [card["metricKey"]])]
         assert drawn == ["interval/error", "test/error", "val/error", "val/error low", "val/error high"]
         sections = {section["uuid"] for section in arms["compareRunSections"]}
         assert {card["metricSectionId"] for card in arms["compareRunCharts"]} == sections
+
+    def test_models_are_named_and_those_of_the_baseline_and_the_best_arm_marked(
+        self, tracker: MlflowTracker, summary: StudySummary
+    ) -> None:
+        def marked(tag: str) -> list[str]:
+            found = client(tracker).search_logged_models([experiment.experiment_id], f"tags.`ablate.{tag}` = 'yes'")
+            return [model.name for model in found]
+
+        experiment = client(tracker).get_experiment_by_name(STUDY)
+        models = client(tracker).search_logged_models([experiment.experiment_id])
+        assert sorted(model.name for model in models) == ["hybrid-seed1", "hybrid-seed2", "plain-seed1", "plain-seed2"]
+        assert (marked("baseline"), marked("best")) == (["plain-seed1"], ["hybrid-seed1"])
+        tracker.publish(replace(summary, best="plain"), STATE)
+        assert (marked("baseline"), marked("best")) == (["plain-seed1"], ["plain-seed1"])
 
 
 class TestNoReaderOfRunsSeesIt:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.utils import validation
 
@@ -30,6 +31,7 @@ PUBLISHED, STATE = "ablate.summary", "ablate.summary_of"  # tags of the study's 
 FORMAT = 1  # of what is written for a summary: another one replaces it
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI then shows the experiment as model training
 NOTE = "mlflow.note.content"
+BASELINE, BEST = "ablate.baseline", "ablate.best"  # tags of two models
 VERDICT = "verdict/"  # prefix of the tags that hold the outcome of a hypothesis
 TAG_LIMIT = int(getattr(validation, "MAX_EXPERIMENT_TAG_VAL_LENGTH", 5000))  # characters, of an experiment's tags
 
@@ -59,7 +61,8 @@ class SummaryWriter:
             self._write_arm(arm, 0 if arm.yardstick else next(positions), verdicts)
         self._write_files(self.parent, summary.files.items())
         self._tag_experiment(summary, verdicts)
-        self._discard(old)
+        self._tag_models(summary)
+        discard(self.writer.client, old)
         self._delete_old_verdicts(tags, verdicts)
         self.writer.client.log_batch(self.parent, tags=run_tags({**verdicts, PUBLISHED: content, STATE: state}))
         return True
@@ -110,13 +113,41 @@ class SummaryWriter:
             if present.get(key) != value:
                 client.set_experiment_tag(experiment_id, key, value)
 
-    def _discard(self, runs: Iterable[Run]) -> None:
-        for run in runs:
-            self.writer.client.delete_run(run.info.run_id)
+    def _tag_models(self, summary: StudySummary) -> None:
+        """Mark the models of the baseline and of the best arm, of their first seeds that have one.
+
+        By tags, not as versions of a registered model with aliases: those keep an address of their own, which would be
+        wrong after a store has moved, and a name that everybody shares; and they outlive the runs.
+        """
+        client = self.writer.client
+        for tag, name in ((BASELINE, summary.baseline), (BEST, summary.best)):
+            marked = client.search_logged_models([self.experiment_id], f"tags.`{tag}` = 'yes'")
+            wanted = next((self._model(arm) for arm in summary.arms if arm.arm == name), None)
+            for model in marked:
+                if model.model_id != wanted:
+                    client.delete_logged_model_tag(model.model_id, tag)
+            if wanted and wanted not in [model.model_id for model in marked]:
+                client.set_logged_model_tags(wanted, {tag: "yes"})
+
+    def _model(self, arm: ArmSummary) -> str | None:
+        """The id of the model of the arm's first finished seed."""
+        if not arm.runs:
+            return None
+        outputs = self.reader.client.get_run(next(iter(arm.runs.values()))).outputs
+        model = self.reader.model(outputs.model_outputs[0].model_id) if outputs and outputs.model_outputs else None
+        return str(model.model_id) if model else None
 
     def _delete_old_verdicts(self, tags: Mapping[str, str], verdicts: Mapping[str, str]) -> None:
         for key in (key for key in tags if key.startswith(VERDICT) and key not in verdicts):
             self.writer.client.delete_tag(self.parent, key)
+
+
+def discard(client: MlflowClient, runs: Iterable[Run]) -> None:
+    """Delete the runs of arms; in a list of deleted runs none must look running."""
+    for run in runs:
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
+        client.delete_run(run.info.run_id)
 
 
 def _points(arm: ArmSummary, position: int, now_ms: int) -> Iterator[Metric]:

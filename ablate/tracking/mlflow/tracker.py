@@ -38,7 +38,7 @@ from ablate.tracking.mlflow.schema import (
     settings_params,
 )
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
-from ablate.tracking.mlflow.summary_writer import STATE, SummaryWriter
+from ablate.tracking.mlflow.summary_writer import STATE, SummaryWriter, discard
 from ablate.tracking.record_format import (
     DOCUMENT,
     FAILURES,
@@ -159,10 +159,10 @@ class MlflowTracker:
         for run in own:
             self._writer.delete_models(experiment_id, run.info.run_id)
             self.kill(run.info.run_id)
-        for run in running:
-            # a second run of the study (the answer to the first request was lost), or a half-written summary
-            if run not in own and run.info.run_id != parent:
+        for run in running:  # a second run of the study: the answer to the first request was lost
+            if run.data.tags.get(ROLE) == "study" and run.info.run_id != parent:
                 self.client.delete_run(run.info.run_id)
+        discard(self.client, [run for run in running if run.data.tags.get(ROLE) == "arm"])  # half-written
         return len(own)
 
     def start(self, spec: RunSpec, failures: int = 0) -> str:

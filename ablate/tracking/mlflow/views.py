@@ -55,23 +55,25 @@ def _arms_view(summary: StudySummary) -> dict[str, Any]:
     """The arm runs that are no yardsticks, best first."""
     primary, direction = next(iter(summary.shown.items()))
     columns = [key + end for key in summary.shown for end in ("", LOW, HIGH)]
-    intervals = [
-        _line("intervals", f"{_name(key)}: mean and 95 % interval", [INTERVAL + _name(key)], points=True)
-        for key in summary.shown
+    intervals = [_line("intervals", [INTERVAL + _name(key)], points=True) for key in summary.shown]
+    bars = [_bar("means", key) for key in summary.shown]
+    curves = [_line("curves", [key, key + LOW, key + HIGH]) for key in summary.curves]
+    sections = [("intervals", "Scores with 95 % interval"), ("means", "Mean scores")]
+    sections += [("curves", "Learning curves with 95 % interval")] if curves else []
+    # The UI adds a chart of every metric that has none, unless there was one that a person has removed.
+    removed = [
+        _bar("means", key + end, deleted=True) for key in (*summary.shown, *summary.curves) for end in (LOW, HIGH)
     ]
-    bars = [_bar("means", f"{_name(key)}: mean over seeds", key) for key in summary.shown]
-    curves = [_line("curves", f"{key}: mean and 95 % interval", [key, key + LOW, key + HIGH]) for key in summary.curves]
-    sections = [("intervals", "Scores with their 95 % intervals"), ("means", "Mean scores")]
-    sections += [("curves", "Learning curves: mean and ends of the 95 % interval")] if curves else []
-    return _state(FILTER, f"metrics.`{primary}`", direction, columns, [*intervals, *bars, *curves], sections)
+    charts = [*intervals, *bars, *curves, *removed]
+    return _state(FILTER, f"metrics.`{primary}`", direction, columns, charts, sections)
 
 
 def _seeds_view(summary: StudySummary) -> dict[str, Any]:
     """The runs of the seeds; a group an arm shows the mean, and a curve the range over seeds."""
     primary, direction = next(iter(summary.shown.items()))
-    bars = [_bar("means", _name(key), key) for key in summary.shown]
-    curves = [_line("curves", key, [key]) for key in summary.curves]
-    sections = [("means", "Mean scores"), ("curves", "Learning curves: mean and range")]
+    bars = [_bar("means", key) for key in summary.shown]
+    curves = [_line("curves", [key]) for key in summary.curves]
+    sections = [("means", "Mean scores"), ("curves", "Learning curves: mean and range of the seeds")]
     search = f"tags.`{ROLE}` = 'run' AND tags.`ablate.phase` = 'compare'"
     state = _state(search, f"metrics.`{primary}`", direction, list(summary.shown), [*bars, *curves], sections)
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "arm"}]}
@@ -113,18 +115,18 @@ def _name(key: str) -> str:
     return key.partition("/")[2] or key
 
 
-def _card(kind: str, section: str, title: str, key: str) -> dict[str, Any]:
-    common = {"type": kind, "metricSectionId": section, "uuid": f"{section}/{key}", "displayName": title}
-    return {**common, "metricKey": key, "runsCountToCompare": 100, "deleted": False, "isGenerated": False}
+def _card(kind: str, section: str, key: str, *, deleted: bool = False) -> dict[str, Any]:
+    common = {"type": kind, "metricSectionId": section, "uuid": f"{section}/{key}", "metricKey": key}
+    return {**common, "runsCountToCompare": 100, "deleted": deleted, "isGenerated": False}
 
 
-def _bar(section: str, title: str, key: str) -> dict[str, Any]:
-    return _card("BAR", section, title, key)
+def _bar(section: str, key: str, *, deleted: bool = False) -> dict[str, Any]:
+    return _card("BAR", section, key, deleted=deleted)
 
 
-def _line(section: str, title: str, keys: Sequence[str], *, points: bool = False) -> dict[str, Any]:
+def _line(section: str, keys: Sequence[str], *, points: bool = False) -> dict[str, Any]:
     return {
-        **_card("LINE", section, title, keys[0]),
+        **_card("LINE", section, keys[0]),
         "selectedMetricKeys": list(keys),
         "scaleType": "linear",
         "xAxisKey": "step",
