@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ablate.analysis.example_tables import Columns
     from ablate.analysis.records import MetricInfo
     from ablate.analysis.results import Results
     from ablate.analysis.study_analysis import Analysis
@@ -348,11 +349,13 @@ def _first(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return table[[*there, *table.columns.difference(there, sort=False)]]
 
 
-def _with_run(columns: Any, arm: str, seed: int) -> pd.DataFrame:
+def _with_run(columns: Columns, arm: str, seed: int) -> pd.DataFrame:
+    """The examples of a run, whose own columns of these names are called `…_of_example`."""
     import pandas as pd
 
-    table: pd.DataFrame = pd.DataFrame(columns)
-    first: list[tuple[str, Any]] = [("arm", arm), ("seed", seed), ("example", range(len(table)))]
-    for position, (name, values) in enumerate(first):
-        table.insert(position, name, values, allow_duplicates=True)
+    own = {f"{name}_of_example" if name in EXAMPLE_COLUMNS else name: values for name, values in columns.items()}
+    table = pd.DataFrame(own)
+    run: dict[str, Any] = {"arm": arm, "seed": seed, "example": range(len(table))}
+    for position, name in enumerate(EXAMPLE_COLUMNS):
+        table.insert(position, name, run[name])
     return table

@@ -46,6 +46,7 @@ LIMITS = {
     "minItems": "at least {} of them",
     "minProperties": "at least {} of them",
 }
+PLURAL = {"table": "tables", "whole number": "whole numbers", "number": "numbers"}
 TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
 # The public names by what they are for; together they are all of `ablate.__all__`.
@@ -135,7 +136,7 @@ def _one_type(part: Mapping[str, Any]) -> str:
         return ", ".join(f"`{json.dumps(value)}`" for value in part.get("enum", [part.get("const")]))
     if part.get("type") == "array":
         items = _type(part["items"])
-        return "list of tables" if items == "table" else f"list of {items}"
+        return f"list of {PLURAL.get(items, items)}"
     if part.get("type") == "object":
         values = part.get("additionalProperties")
         if not isinstance(values, Mapping):

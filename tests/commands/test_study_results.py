@@ -106,6 +106,15 @@ def test_examples_have_a_row_for_each_run_and_example(opened: StudyResults, toy:
     assert set(opened.examples(seed=3).arm) == {"existing", "hybrid"}
 
 
+def test_a_column_of_the_examples_may_be_called_seed(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, seeds=(1, 2))
+    results = load(toy.store(), "toy")
+    file = tmp_path / "hybrid-2" / "scores.parquet"
+    pd.read_parquet(file).assign(seed=7).to_parquet(file, index=False)
+    examples = StudyResults(results).examples("hybrid", 2)
+    assert (set(examples.seed), set(examples.seed_of_example)) == ({2}, {7})
+
+
 def test_an_arm_or_a_seed_that_the_study_does_not_have(opened: StudyResults) -> None:
     with pytest.raises(InputError, match=r"toy: arm: no arm of this study .*did you mean 'hybrid'"):
         opened.examples("hybird")

@@ -13,9 +13,11 @@ Other blocks of console and of Python are run in order, in one folder a page. `<
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -130,6 +132,18 @@ def started(once: Callable[..., Path], initialised_store: Path) -> Project:
     return Project(once("get-started", begin))
 
 
+def test_the_script_and_the_study_of_the_first_page_are_whole(tmp_path: Path) -> None:
+    for block in blocks(DOCS / "get-started.md"):
+        if block.mark.startswith("file: "):
+            (tmp_path / block.mark.removeprefix("file: ")).write_text(block.text, encoding="utf-8")
+    study = study_file.load(tmp_path / "momentum.toml")
+    assert (study.trainer, list(study.arms)) == ("command", ["plain", "momentum"])
+    for options in ((), ("--momentum=0.9", "--lr=0.01", "--seed=3")):
+        subprocess.run([sys.executable, "train.py", *options], cwd=tmp_path, check=True)
+        assert json.loads((tmp_path / "scores.json").read_text()).keys() == {"val_error", "test_error"}
+
+
+@pytest.mark.long
 def test_get_started_ends_with_a_report_and_a_figure(started: Project) -> None:
     report = (started.folder / "reports" / "momentum" / "report.md").read_text(encoding="utf-8")
     assert "Does momentum lower the error?" in report
@@ -141,6 +155,7 @@ def test_get_started_ends_with_a_report_and_a_figure(started: Project) -> None:
     assert f"{runs * study.tuning.trials} for tuning, {runs} for the comparison" in page
 
 
+@pytest.mark.long
 def test_how_to_goes_on_from_there(started: Project) -> None:
     names = follow(DOCS / "how-to.md", started)
     assert len(names["effects"]) == 1
