@@ -184,7 +184,8 @@ class TestTimedSteps:
         assert steps > 1
         assert timing.training_seconds(spec(), context, torch.device("cpu")) == 2.0 * steps * 3
         assert next(ticks) == 100 + 2 * timing.EPOCHS
-        assert not (context.work.exists() or context.logs.exists())
+        assert not context.work.exists()
+        assert not context.logs.exists()
 
     def test_a_model_that_fits_itself_has_no_steps(self, context: Context) -> None:
         fitted = spec(model={"factory": "linear_toy.components:MeanPrice"})
