@@ -160,7 +160,7 @@ def put_models(root: Path, studies: Mapping[str, Path], wanted: Mapping[str, Col
         reason = f": {error.problems[0]}"
     else:
         reason = ": the snapshot does not hold them"
-    return f"{absent} models are absent{reason}; `ablate restore` adds them once they are available" if absent else ""
+    return f"{absent} models are absent{reason}; the same command adds them once they are available" if absent else ""
 
 
 def _move_model(source: Path, target: Path) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -16,6 +17,9 @@ from ablate.cli import adopted, init, output, store
 from ablate.cli.encoding import use_plain_signs
 from ablate.cli.help import with_summaries
 from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
+
+if TYPE_CHECKING:
+    from ablate.scheduler.loaded_study import LoadedStudy
 
 EXAMPLES = """\b
 Examples:
@@ -110,7 +114,7 @@ def run(
             outcome = runs.smoke(loaded, workspace, view)
         else:
             records = workspace.reader().records(loaded.study.name)
-            outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
+            outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command(loaded))
     output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json, file=study)
 
 
@@ -312,11 +316,15 @@ def _refuse(option: str, rule: str) -> NoReturn:
     raise InputError(Problem(option, "", rule))
 
 
-def _command() -> str:
-    """The command that the person typed, without passwords."""
+def _command(loaded: LoadedStudy) -> str:
+    """The command that the person typed, without passwords; with the folder of the data where a variable named it."""
     from ablate.untrusted.addresses import command_line
 
-    return command_line(["ablate", *sys.argv[1:]])
+    words, folder = ["ablate", *sys.argv[1:]], os.environ.get("ABLATE_DATA")
+    reads_file = loaded.study.trainer == "built-in" and any(loaded.digests.values())
+    if folder and reads_file and not any(word.partition("=")[0] == "--data-root" for word in words):
+        words += ["--data-root", folder]
+    return command_line(words)
 
 
 @cache

@@ -16,6 +16,7 @@ from ablate.planning.outdated import outdated
 from ablate.planning.plan import Plan
 from ablate.planning.trials import tuned_arms
 from ablate.report.terminal_plan import ShownPlan
+from ablate.scheduler import timed_steps
 from ablate.scheduler.component_checks import CHECKED, build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load, load_stored_study, refuse_adopted
 from ablate.scheduler.looks import at_look
@@ -39,10 +40,13 @@ def plan(
     from ablate.analysis.power_plan import power_plan
 
     loaded = load(path, workspace, imports=check, rehash=rehash)
+    timed: float | None = None
     if check:
         with StopRequest().handling_signals():
             build_all(loaded, workspace)
-    shown, compared = _look(loaded, workspace, ("tune", "compare"))
+            if not workspace.reader().records(loaded.study.name):
+                timed = timed_steps.seconds(loaded, workspace, loaded.plan([]).cells)
+    shown, compared = _look(loaded, workspace, ("tune", "compare"), timed)
     checked = CHECKED[loaded.study.trainer] if check else ""
     study = loaded.study
     words = [*tuning_words(study), *stopping_words(study), *fraction_words(study), *shown.tuning]
@@ -99,9 +103,12 @@ def status(path: Path, workspace: Workspace, *, rehash: bool = False) -> ShownPl
     return _look(load(path, workspace, imports=False, rehash=rehash), workspace, ("compare",))[0]
 
 
-def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) -> tuple[ShownPlan, Compared]:
+def _look(
+    loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase], timed: float | None = None
+) -> tuple[ShownPlan, Compared]:
     """The plan, and how the study file, its data and its code differ from what the store holds.
 
+    `timed`: seconds that the whole study trains, by timed steps; None where they were not measured.
     Raises InputError when the study's document in the store is damaged.
     """
     from ablate.locking import file_lock
@@ -117,7 +124,7 @@ def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) ->
         planned = now.plan(records)
     else:  # a RUNNING record is left from an `ablate run` that was killed
         planned = now.plan(replace(r, status="KILLED") if r.status == "RUNNING" else r for r in records)
-    extra["left"] = _left(loaded, workspace, planned, records)
+    extra["left"] = _left(loaded, workspace, planned, records, timed)
     extra["next"] = [] if process else list(_next(loaded, workspace, planned))
     stored = load_stored_study(loaded.study.name, workspace, records)
     if stored is None:
@@ -139,13 +146,18 @@ def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) ->
     return shown, stored.plan.compared
 
 
-def _left(loaded: LoadedStudy, workspace: Workspace, planned: Plan, records: Sequence[Record]) -> str:
+def _left(
+    loaded: LoadedStudy, workspace: Workspace, planned: Plan, records: Sequence[Record], timed: float | None
+) -> str:
     """How many runs are left, how long they take and what disk they need, by the finished ones; "" for none."""
     cells = [cell for cell in planned.cells if cell.state not in ("done", "failed")]
     if not cells:
         return ""
     times = workspace.reader().times(loaded.study.name) if records else {}
     ahead, runs = forecast(loaded.study, cells, records, times), counted(len(cells), "run")
+    if ahead.seconds is None and timed:
+        training = _time(replace(ahead, seconds=timed), loaded, workspace)
+        return f"{runs}, {training} of training alone, by timed steps of each arm"
     if ahead.seconds is None:
         return f"{runs}; how long they take is known once one is finished"
     text = f"{runs}, {_time(ahead, loaded, workspace)}, by {counted(ahead.measured, 'finished run')}"

@@ -7,27 +7,28 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from ablate.analysis import numbers
-from ablate.analysis.answer import Comparison
+from ablate.analysis.answer import FOR_SETTINGS, Comparison
 from ablate.analysis.costs import label
 from ablate.analysis.external import external_tables
-from ablate.analysis.phrasing import margin_text, quoted
+from ablate.analysis.phrasing import counted, margin_text, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.analysis.verdicts import DECLARED
 from ablate.report import tables_claims, tables_results
 from ablate.report.tables import Cell, TextTable
 
-BADGES: Mapping[str, str] = {
-    "supported": "bold black on green",
-    "refuted": "bold white on red",
-    "inconclusive": "bold black on yellow",
-    "no verdict": "reverse",
+BADGES: Mapping[str, Style] = {
+    "supported": Style(color="black", bgcolor="green", bold=True),
+    "refuted": Style(color="white", bgcolor="red", bold=True),
+    "inconclusive": Style(color="black", bgcolor="yellow", bold=True),
+    "no verdict": Style(reverse=True),
 }
-THAN: Mapping[str, str] = {"better": "better than", "not_worse": "not worse than", "equivalent": "equivalent to"}
 
 
 def new_console() -> Console:
@@ -53,27 +54,36 @@ def print_results(results: Results, console: Console | None = None) -> None:
 
 
 def badges(comparisons: Sequence[Comparison]) -> Table:
-    """Two lines for each hypothesis: its verdict, claim and difference; and the reason."""
+    """A badge and a claim with its difference for each hypothesis; why there is no verdict, where there is none."""
     shown = Table.grid(padding=(0, 1))
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
-    width = max((len(c.verdict) for c in comparisons), default=0)
-    for c in (c for c in comparisons if not c.exploratory):
-        badge = Text(f" {c.verdict.upper():<{width}} ", style=BADGES.get(c.verdict, ""))
-        shown.add_row(badge, Text(_claim(c), style="bold"))
-        shown.add_row("", Text(c.reason, style="dim"))
+    declared = [c for c in comparisons if not c.exploratory]
+    width = max((len(c.verdict) for c in declared), default=0)
+    for c in declared:
+        badge = Text(f" {c.verdict.upper():<{width}} ", style=BADGES[c.verdict])
+        shown.add_row(badge, _claim(c))
+        if c.verdict == "no verdict":
+            shown.add_row("", Text(c.reason, style="dim"))
+    judged = [c for c in declared if c.verdict != "no verdict"]
+    for note in (FOR_SETTINGS, DECLARED):
+        if judged and all(c.reason.endswith(note) for c in judged):
+            shown.add_row("", Text(numbers.capital(note), style="dim"))
     return shown
 
 
-def _claim(c: Comparison) -> str:
-    """`“Hybrid” better than “Existing” in azimuth error: −0.41° [−0.72, −0.10]`."""
-    margin = f" by {margin_text(c.margin, c.metric)}" if c.margin and c.kind == "better" else ""
-    within = f" within {margin_text(c.margin, c.metric)}" if c.margin and c.kind != "better" else ""
+def _claim(c: Comparison) -> Text:
+    """`“Hybrid” better than “Existing” in azimuth error: −0.41° [−0.72, −0.10], p 0.012, 7 seeds`."""
+    by = "by more than" if c.kind == "better" else "within"
+    margin = f" {by} {margin_text(c.margin, c.metric)}" if c.margin else ""
     unit = numbers.unit_text(c.metric.unit, spaced=True)
     gap = c.deciding
     value = f"{numbers.signed(gap.mean, c.places)}{unit} {numbers.interval(gap, c.places)}".rstrip()
-    claim = f"{quoted(c.label)} {THAN[c.kind]} {quoted(c.against_label)} in {c.metric.in_text}{margin}{within}"
-    return f"{claim}: {value}"
+    p = "" if c.p_adjusted is None else f", p {numbers.p_value(c.p_adjusted)}"
+    over = c.claim.decided_over if gap is not c.effect.difference else ""
+    than = f"{tables_claims.KINDS[c.kind]} {'to' if c.kind == 'equivalent' else 'than'}"
+    claim = f"{quoted(c.label)} {than} {quoted(c.against_label)} in {c.metric.in_text}{margin}"
+    return Text.assemble((f"{claim}: ", "bold"), f"{value}{p}, {over or counted(gap.n, 'seed')}")
 
 
 def result_table(analysis: Analysis) -> TextTable:

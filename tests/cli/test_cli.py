@@ -124,6 +124,9 @@ class TestBeforeAnythingRan:
             "left        10 runs; how long they take is known once one is finished",
         ]
         assert "next: `ablate plan linear.toml --check` builds every component" in answer.err
+        checked = cli("plan", "linear.toml", "--check")
+        assert re.search(r"left +10 runs, about \d+ s with \d+ workers? of training alone,", checked.out)
+        assert "of each arm" in checked.out
         assert "next: `ablate run linear.toml` starts the study" in answer.err
         status = cli("status", "linear.toml")
         assert status.code == 1
@@ -139,6 +142,27 @@ class TestBeforeAnythingRan:
 
 
 class TestInterruptions:
+    def test_a_second_ctrl_c_ends_it_at_once(self, project: Project, initialised_store: Path) -> None:
+        project.store(initialised_store)
+        hang = "\n\ndef hang(scale):\n    def loss(output, targets):\n        open('hangs', 'w').close()\n"
+        hang += "        import time\n        time.sleep(1000)\n    return loss\n"
+        components = project.folder / "linear_toy" / "components.py"
+        components.write_text(components.read_text(encoding="utf-8") + hang, encoding="utf-8")
+        project.edit(("components:squared", "components:hang"))
+        driver = project.start("run", "linear.toml", "--workers", "1")
+        wait_until((project.folder / "hangs").exists)
+        os.kill(driver.pid, signal.SIGINT)
+        assert driver.stderr is not None
+        said = ""
+        while "stopping the runs" not in said:
+            said = driver.stderr.readline()
+            assert said
+        os.kill(driver.pid, signal.SIGINT)
+        stopped = finish(driver)
+        assert stopped.returncode == 130
+        assert "the same command goes on from them" in stopped.stderr
+        assert group_members(driver.pid) == []
+
     def test_stopped_by_ctrl_c_it_goes_on_to_the_same_bytes(
         self, project: Project, finished: Project, initialised_store: Path, cli: Cli
     ) -> None:

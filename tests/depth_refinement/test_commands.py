@@ -277,7 +277,10 @@ class TestPredict:
                 ],
             ),
             ({"visibility": np.zeros((2, 17))}, ["the same number of poses (got pose_2d 3, pose_3d 3, visibility 2)"]),
-            ({"pose_3d": np.full((3, 17, 3), np.nan)}, ["pose_3d: must be finite", "(0, 0, 0)"]),
+            (
+                {"pose_3d": np.full((3, 17, 3), np.nan)},
+                ["pose_3d: must be finite", "(0, 0, 0)", "not detected the visibility 0"],
+            ),
             ({"pose_3d": np.full((3, 17, 3), 1e200)}, ["must give finite predictions"]),
             ({"pose_3d": np.zeros((3, 17, 3), dtype=complex)}, ["pose_3d: must hold numbers (got complex128)"]),
             ({"visibility": np.full((3, 17), "yes")}, ["visibility: must hold numbers"]),
