@@ -162,7 +162,7 @@ def status(
 def report(
     study: StudyName,
     formats: Annotated[
-        str, typer.Option("--format", metavar="md,html,tex,csv,json", help="Formats, with commas between.")
+        str, typer.Option("--format", metavar="md,html,tex,csv,json,png,svg,pdf", help="Formats, with commas between.")
     ] = "md",
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
