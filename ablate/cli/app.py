@@ -194,7 +194,7 @@ def list_(mlruns: Store = Path("mlruns"), tracking_uri: Uri = None, as_json: Jso
 def report(
     study: StudyName,
     formats: Annotated[
-        str, typer.Option("--format", metavar="md,html,tex,csv,json", help="Formats, with commas between.")
+        str, typer.Option("--format", metavar="md,html,tex,csv,json,png,svg,pdf", help="Formats, with commas between.")
     ] = "md",
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,

@@ -9,7 +9,7 @@ from ablate.analysis import numbers
 from ablate.analysis.phrasing import quoted
 from ablate.analysis.statistics import Estimate
 from ablate.analysis.study_analysis import Analysis, MatrixRow
-from ablate.report import dot_plot, scales, style
+from ablate.report import dot_plot, scales, style, svg
 from ablate.report.tables import named
 
 PANEL_IN = 0.62
@@ -28,8 +28,11 @@ def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
         estimates = [row.scores[metric.name] for row in rows]
         focus = [e for e, row in zip(estimates, rows, strict=True) if row.arm in analysis.focus]
         scale = scales.limits(focus, estimates, include_zero=False)
+        places = numbers.decimals_for(
+            (e for e, row in zip(estimates, rows, strict=True) if not row.reference), coarse=True
+        )
         for y, row, each in zip(positions, rows, estimates, strict=True):
-            _dot(panel, y, row, each, marks, scale)
+            _dot(panel, y, row, each, numbers.score(each, places), marks, scale)
         dot_plot.frame(panel, (labels, positions, height), scale, title=named(metric))
     return drawing
 
@@ -52,11 +55,12 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
         panel.axvline(0, color="black", linewidth=0.8, zorder=1)
         for y, row in zip(positions, rows, strict=True):
             effect = row.effects[metric.name]
-            inside = [v for v in effect.by_seed.values() if scale[0] <= v <= scale[1]]
-            panel.scatter(
-                inside, [y + SEEDS_IN] * len(inside), s=7, color=marks.colour(row.arm), alpha=0.6, linewidths=0
-            )
-            _dot(panel, y, row, effect.difference, marks, scale, sign=True)
+            inside = {seed: v for seed, v in effect.by_seed.items() if scale[0] <= v <= scale[1]}
+            places = analysis.places[metric.name]
+            tips = [f"{row.label}, seed {seed}: {numbers.signed(v, places)}" for seed, v in inside.items()]
+            panel.scatter(list(inside.values()), [y + SEEDS_IN] * len(inside), s=7, color=marks.colour(row.arm),
+                          alpha=0.6, linewidths=0, gid=svg.tag(arm=marks.family(row.arm), tips=tips))  # fmt: skip
+            _dot(panel, y, row, effect.difference, numbers.difference(effect.difference, places), marks, scale)
         better = "left" if metric.direction == "lower" else "right"
         title = f"{named(metric)} minus\nthat of {quoted(baseline)}{level} ({better} is better)"
         dot_plot.frame(panel, (labels, positions, height), scale, title=title)
@@ -68,35 +72,36 @@ def _dot(
     y: float,
     row: MatrixRow,
     each: Estimate,
+    text: str,
     marks: style.Marks,
     scale: tuple[float, float],
-    *,
-    sign: bool = False,
 ) -> None:
+    """Mean and interval, which `text` says; beyond the scale the text itself."""
+    gid = svg.tag(arm=marks.family(row.arm), tip=f"{row.label}: {text}")
     colour = style.GREY if row.reference else marks.colour(row.arm)
     if each.mean is None:
         panel.annotate("no finished run", (0.5, y), xycoords=("axes fraction", "data"), color=style.GREY,
                        ha="center", va="center", fontsize=6.5)  # fmt: skip
     elif not scale[0] <= each.mean <= scale[1]:
-        _off_scale(panel, y, each.mean, colour, scale, sign=sign)
+        _off_scale(panel, y, each.mean, text, scale, gid)
     else:
         if each.low is not None and each.high is not None:
-            panel.plot([each.low, each.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+            panel.plot([each.low, each.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt", gid=gid)
         panel.plot(each.mean, y, marker=marks.marker(row.arm), markersize=5, color=colour, linestyle="none",
-                   markerfacecolor="white" if row.reference else colour)  # fmt: skip
+                   markerfacecolor="white" if row.reference else colour, gid=gid)  # fmt: skip
 
 
-def _off_scale(panel: Axes, y: float, value: float, colour: str, scale: tuple[float, float], *, sign: bool) -> None:
-    """The number with an arrow at the edge, so that an arm far from the others does not compress the scale."""
+def _off_scale(panel: Axes, y: float, value: float, text: str, scale: tuple[float, float], gid: str) -> None:
+    """The numbers with an arrow at the edge, so that an arm far from the others does not compress the scale."""
     right = value > scale[1]
-    text = numbers.signed(value, 1) if sign else numbers.number(value, 1)
     panel.annotate(
         f"{text} →" if right else f"← {text}",
         (0.99 if right else 0.01, y),
         xycoords=("axes fraction", "data"),
         ha="right" if right else "left",
         va="center",
-        color=colour,
-        fontsize=7,
+        color=style.GREY,
+        fontsize=6.5,
+        gid=gid,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},  # hides lines behind the number
     )

@@ -9,6 +9,7 @@ from ablate.analysis.answer import Comparison
 from ablate.analysis.clusters import DATA_SET
 from ablate.analysis.phrasing import counted, listed, quoted, sentence
 from ablate.analysis.records import SPLITS
+from ablate.analysis.short_answer import answered_pairs
 from ablate.analysis.spending import NAMES
 from ablate.analysis.statistics import ALPHA
 from ablate.analysis.study_analysis import Analysis
@@ -53,6 +54,7 @@ def hypotheses(analysis: Analysis) -> list[Block]:
     heading = Heading("Hypotheses" if analysis.declared else "Exploratory comparisons")
     return [
         heading,
+        *(paragraph(text) for text in analysis.answers[: answered_pairs(analysis)]),
         tables_claims.comparisons(comparisons, repeated=bool(analysis.looks)),
         paragraph(words + _p_words(comparisons)),
         paragraph(_cluster_words(analysis)),

@@ -90,7 +90,9 @@ def result_table(analysis: Analysis) -> TextTable:
     """The report's first table without its columns of words (other than the arm) and of runs."""
     table = tables_results.matrix(analysis).table
     columns = [
-        i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables_results.SEEDS
+        i
+        for i in range(len(table.header))
+        if i == 0 or not (table.is_word(i) or table.header[i] == tables_results.SEEDS)
     ]
     return _select(table, columns)
 

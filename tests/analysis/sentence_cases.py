@@ -40,7 +40,20 @@ from ablate.commands.judge import judge_file
 from ablate.planning.plan import compare_spec
 from ablate.planning.trials import trial_specs
 from ablate.report import figures, terminal, terminal_compare
-from ablate.report.blocks import Block, Bullets, Code, Heading, Link, Listing, Paragraph, Picture, Span, Strong, Table
+from ablate.report.blocks import (
+    Badge,
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    Link,
+    Listing,
+    Paragraph,
+    Picture,
+    Span,
+    Strong,
+    Table,
+)
 from ablate.report.outline import outline
 from ablate.report.tables import Cell, TextTable
 from ablate.study import Metric, Record, RunResult, Study
@@ -98,7 +111,9 @@ def of_block(block: Block) -> list[str]:
 
 
 def of_spans(spans: Sequence[Span]) -> str:
-    return "".join(s if isinstance(s, str) else s.text for s in spans if isinstance(s, str | Strong | Code | Link))
+    return "".join(
+        s if isinstance(s, str) else s.text for s in spans if isinstance(s, str | Strong | Badge | Code | Link)
+    )
 
 
 # --- two arms -------------------------------------------------------------------------------------------------------
@@ -632,6 +647,9 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "undecided margin": two(hypotheses=[asked(0.5)]),
     "three hypotheses": borderline,
     "too few pairs": two(seeds=4, hypotheses=[asked()]),
+    "accuracy, declared": two_metrics(6.5, 70.0, hypotheses=[asked() | {"metric": "accuracy"}]),
+    "two pairs": two(seeds=2, hypotheses=[asked()]),
+    "undecided, widely": differing(-0.5, 0.3, -0.6, 0.2, -0.4, hypotheses=[asked()]),
     "one pair": two(seeds=1, hypotheses=[asked()]),
     "no pair, declared": lambda folder: load({"existing": around(7.0), "hybrid": {}}, hypotheses=[asked()]),
     "no spread, declared": differing(*FLAT, hypotheses=[asked()]),
@@ -708,6 +726,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "five clusters": people(5, cluster="subject", hypotheses=[asked()]),
     "five clusters, exploratory": people(5, cluster="subject"),
     "five clusters and a control": clusters_and_a_control,
+    "five clusters at the margin": people(5, cluster="subject", hypotheses=[asked(0.55)]),
     "three clusters": people(3, cluster="subject", hypotheses=[asked()]),
     "one cluster": people(1, cluster="subject", hypotheses=[asked()]),
     "clusters without examples": examples(None, cluster="subject"),
@@ -731,6 +750,9 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "redrawn and tuned per seed": redrawn(tuned({"existing": RATES, "hybrid": RATES}, per="seed")),
     "redrawn clusters": redrawn(people(5, cluster="subject", hypotheses=[asked()])),
     "toy": toy(),
+    "signs without a font": lambda folder: of_results(two()(folder), replace(EVERY_PICTURE, undrawn=("基线",))),
+    "toy, too few seeds": toy(hypotheses=[{"arm": "hybrid", "against": "existing", "metric": AZIMUTH}]),
+    "toy of a smaller arm": toy(hypotheses=[{"arm": "existing", "against": "hybrid", "metric": AZIMUTH}]),
     "toy with gaps": toy(skip=[("elepose", 3)], fail=[("hybrid", 2)]),
     "toy of five arms": toy(
         arms={

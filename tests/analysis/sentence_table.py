@@ -37,6 +37,7 @@ FILES = (
     "analysis/records.py",
     "analysis/results.py",
     "analysis/same_question.py",
+    "analysis/short_answer.py",
     "analysis/statistics.py",
     "analysis/stopping.py",
     "analysis/study_analysis.py",
@@ -67,7 +68,18 @@ FILES = (
 NO_SENTENCES = (
     *(
         f"report/{name}.py"
-        for name in ("__init__", "blocks", "build", "csv_records", "dot_plot", "formats", "scales", "style", "tidy")
+        for name in (
+            "__init__",
+            "blocks",
+            "build",
+            "csv_records",
+            "dot_plot",
+            "formats",
+            "scales",
+            "style",
+            "svg",
+            "tidy",
+        )
     ),
     *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "notebook")),
     *(f"report/{name}.py" for name in ("terminal_list", "terminal_plan")),
@@ -79,6 +91,44 @@ ELSEWHERE: Mapping[str, str] = {
     "Latency of one example (ms)": "the label of an axis of the figure of costs",
 }
 SENTENCES: Mapping[str, tuple[str, str]] = {
+    # analysis/short_answer.py
+    "too few seeds": ("too few pairs", "supported"),
+    "{} is better than {}": ("supported", "not worse"),
+    "{} is worse than {} by less than {}, if at all,": ("not worse", "supported"),
+    "{} differs from {} by less than {}": ("equivalent", "supported"),
+    "The study is not finished: run it again{}, and what is missing is done.": ("toy with gaps", "toy"),
+    ", up to its look at {} seeds": ("between looks", "stopped at a look"),
+    "Nothing was declared, so nothing is decided: to decide what these differences suggest, declare it as a "
+    "hypothesis of another study, with other seeds, before its runs.": ("better", "supported"),
+    "Every hypothesis is decided.": ("supported", "undecided"),
+    "The last planned look is taken: what it left open stays open in this study.": (
+        "decided at the last look",
+        "stopped at a look",
+    ),
+    "{}{} would decide {} with a power of {} %, if the true difference is the measured one (an estimate from {} "
+    "seeds).": ("too few pairs", "two pairs"),
+    " of every arm, about {} of training,": ("toy, too few seeds", "too few pairs"),
+    "{}, {} in all, are the fewest that can decide {}.": ("two pairs", "too few pairs"),
+    "More than {} seeds would be needed to decide {}, as far as these runs tell.": ("undecided", "too few pairs"),
+    "No number of seeds would decide {}, if the true difference is the measured one: {} differ too much for that.": (
+        "five clusters at the margin",
+        "five clusters",
+    ),
+    # report/sections_answer.py, the first screen
+    "Does it earn its parameters?": ("toy, too few seeds", "toy of a smaller arm"),
+    "What it costs": ("toy of a smaller arm", "toy, too few seeds"),
+    "Each difference{} is paired by seed and has {}. Verdicts are {}, corrected for the number of hypotheses.": (
+        "supported",
+        "better",
+    ),
+    "the wider of the 95 % intervals over seeds and over seeds and clusters": ("five clusters", "supported"),
+    "below 0 is better": ("supported", "accuracy, declared"),
+    "above 0 is better": ("accuracy, declared", "supported"),
+    "No font that is installed here has every sign of {}: in figures they are boxes.": ("signs without a font", "toy"),
+    ", as 1 in 20 does by chance where there is no difference": ("better", "supported"),
+    "Every arm at every level: the table": ("along alone", "toy"),
+    "yardsticks that an arm is not better than": ("behind a yardstick", "supported"),
+    "{} of {} without a result": ("toy with gaps", "toy"),
     # analysis/answer.py
     "for these tuned settings": ("tuned per arm", "tuned per seed"),
     "{} and this data": ("better", "judged better"),
@@ -389,14 +439,16 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     # analysis/two_way.py
     "no variation over seeds and clusters": ("clusters without a spread", "five clusters, exploratory"),
     # analysis/verdicts.py
-    "the arms have no subject in common with {}: their scores are of different people": (
+    "the arms have no subject in common": ("people of each arm its own", "undefined for one"),
+    "{} with {}: their scores are of different people": (
         "people of each arm its own",
         "undefined for one",
     ),
     "not decided at {} seeds; the next look is at {}": ("between looks", "stopped at a look"),
     "at the look at {} seeds": ("stopped at a look", "between looks"),
     "at the last look, at {} seeds": ("decided at the last look", "stopped at a look"),
-    "declared after runs had finished: no verdict, though it counts in the correction": ("late", "supported"),
+    "declared after runs had finished": ("late", "supported"),
+    "{}: no verdict, though it counts in the correction": ("late", "supported"),
     "{}: a verdict needs at least {}": ("too few pairs", "supported"),
     "the same difference at every seed: without variation there is no test": ("no spread, declared", "supported"),
     ", corrected for {} earlier {}": ("looked", "supported"),

@@ -24,6 +24,7 @@ from ablate.report.tables import Cell, TextTable
 
 PATIENCE_S = 600  # a busy machine takes ten times as long as an idle one
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+MAIN = '<main id="report">'
 HOSTILE = '<script>document.title="owned"</script><img src="http://example.invalid/x.png">'
 
 # Runs in the page: sorts by a click, reports what it sees as JSON.
@@ -42,7 +43,8 @@ for (const key of ["ascending", "descending", "again"]) {
   seen.states.push(header.getAttribute("aria-sort"));
 }
 seen.scripts = document.scripts.length;
-seen.images = Array.from(document.images, (image) => [image.src.slice(0, 15), image.naturalWidth]);
+const charts = Array.from(document.querySelectorAll("svg.chart"));
+seen.images = charts.map((one) => [one.getAttribute("aria-label"), one.clientWidth]);
 seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 seen.folded = document.querySelectorAll("details").length;
 document.body.dataset.seen = JSON.stringify(seen);
@@ -118,8 +120,8 @@ class TestInABrowser:
         # what the study says is text
         assert observed["title"] == "toy"
         assert observed["scripts"] == 2  # the page's and the probe
-        assert {start for start, _ in observed["images"]} == {"data:image/png;"}
-        assert all(width > 0 for _, width in observed["images"])
+        assert len(observed["images"]) > 5
+        assert all(label and width > 0 for label, width in observed["images"])
 
     def test_the_page_fits_a_narrow_screen(self, browser: str, page: str, tmp_path: Path) -> None:
         assert seen(browser, page, tmp_path, width=500)[0]["wide"] == 0  # the narrowest window that Chromium opens
@@ -127,10 +129,10 @@ class TestInABrowser:
     def test_the_policy_stops_what_escaping_might_miss_and_the_log_would_tell(
         self, browser: str, page: str, tmp_path: Path
     ) -> None:
-        observed, fetched = seen(browser, page.replace("<main>", f"<main>{HOSTILE}", 1), tmp_path)
+        observed, fetched = seen(browser, page.replace(MAIN, f"{MAIN}{HOSTILE}", 1), tmp_path)
         assert observed["title"] == "toy"
         assert fetched == []
-        open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace("<main>", HOSTILE, 1)
+        open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace(MAIN, HOSTILE, 1)
         (tmp_path / "open.html").write_text(open_, encoding="utf-8")
         shown, fetched = dom(browser, tmp_path / "open.html")
         assert "<title>owned</title>" in shown
@@ -138,7 +140,8 @@ class TestInABrowser:
 
 
 def test_the_page_names_no_address_and_has_every_table(page: str) -> None:
-    assert "http" not in re.sub(r"http-equiv|http://example\.invalid", "", page)
+    words = r"<text.*?</text>|<title>.*?</title>"  # of figures, which break the label into lines
+    assert "http" not in re.sub(rf"http-equiv|http://example\.invalid|{words}", "", page, flags=re.DOTALL)
     assert page.count("<table") == page.count("</table>") > 5
     assert "loss is not finite | epoch 3" in page
     assert markupsafe.escape(HOSTILE) in page
@@ -176,8 +179,9 @@ def test_headings_are_targets_and_folded_tables_have_their_caption(tmp_path: Pat
     table = TextTable(("Arm", "Score"), ((Cell("a & b"), Cell("1 ± 2 [0, 1]")),))
     blocks = [Heading("Runs <i>", 2), Table("t", table, "A > b", folded=True), paragraph("x", serious=True)]
     text = html.render(blocks, "t", tmp_path)
+    assert '<a href="#runs-i">Runs &lt;i&gt;</a>' in text
     assert '<h2 id="runs-i">Runs &lt;i&gt;</h2>' in text
     assert "<details><summary>A &gt; b</summary>" in text
-    assert '<td class="word" data-sort="a &amp; b">a &amp; b</td>' in text
+    assert '<th scope="row" class="word" data-sort="a &amp; b">a &amp; b</th>' in text
     assert ">1\u00a0±\u00a02 [0,\u00a01]</td>" in text  # a number keeps together; its interval may stand below
     assert '<p class="serious">x' in text
