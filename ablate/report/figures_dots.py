@@ -17,6 +17,7 @@ from ablate.report.tables import named
 
 ROW_IN, LINE_IN, PANEL_IN = 0.25, 0.125, 0.62
 SEEDS_IN = 0.1  # the seeds' dots are this far below their mean
+BY_CHANCE = "95 % intervals; where there is no difference, 1 in 20 lies beside 0 by chance"
 WRAP = 21  # characters of a label on one line
 
 
@@ -46,7 +47,7 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
     if not rows:
         return None
     positions, height = _positions(rows, SEEDS_IN)
-    drawing, panels = style.panels(len(analysis.metrics), row_in=PANEL_IN + 0.1 + height)
+    drawing, panels = style.panels(len(analysis.metrics), base_in=0.15, row_in=PANEL_IN + 0.1 + height)
     baseline = analysis.labels[analysis.baseline]
     same = "data set" if analysis.across else "level"
     level = f", same {same}" if len(set(analysis.baselines.values())) > 1 else ""
@@ -66,6 +67,8 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
         better = "left" if metric.direction == "lower" else "right"
         title = f"{named(metric)} minus\nthat of {quoted(baseline)}{level} ({better} is better)"
         _finish(panel, rows, positions, height, scale, title=title)
+    if any(e.difference.excludes_zero for row in rows for e in row.effects.values()):
+        drawing.supxlabel(BY_CHANCE, fontsize=6.0, color=style.GREY)
     return drawing
 
 
