@@ -1,6 +1,7 @@
 # Two commands on a fresh machine with Python >= 3.11 and make:
 #   make study   environment, quick study, report
 #   make test    environment, lint, types, layers, tests
+# make docs builds the documentation as a site.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,12 +12,14 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := true
 
-.PHONY: study test test-long test-examples lint benchmarks clean
+.PHONY: study test test-long test-examples lint docs benchmarks clean
 
 study: $(STAMP)
 	$(BIN)/ablate run studies/quick.toml
 
+# Bytecode of the package first: where PYTHONDONTWRITEBYTECODE is set, each of hundreds of processes would compile it.
 test: lint
+	$(BIN)/python -m compileall -q ablate
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not long and not examples"
 
 test-long: $(STAMP)
@@ -31,6 +34,11 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in build/site/html: it opens from there without a server and loads nothing from elsewhere.
+docs: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/site/build.py build/site
 
 benchmarks: $(STAMP)
 	$(BIN)/python benchmarks/train_step.py

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ablate.cli.from_python import run as run
     from ablate.cli.progress import ProgressView as ProgressView
-    from ablate.commands.report import load_results as load_results
+    from ablate.commands.study_results import Plots as Plots
+    from ablate.commands.study_results import StudyResults as StudyResults
+    from ablate.commands.study_results import load_results as load_results
+    from ablate.commands.study_results import open as open
     from ablate.executors.local import usable_cores as usable_cores
     from ablate.scheduler.workspace import Workspace as Workspace
     from ablate.scheduler.workspace import check_file as check_file
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "cli.from_python": ["run"],
     "cli.progress": ["ProgressView"],
-    "commands.report": ["load_results"],
+    "commands.study_results": ["Plots", "StudyResults", "load_results", "open"],
     "executors.local": ["usable_cores"],
     "scheduler.workspace": ["Workspace", "check_file", "check_folder", "resolve_device"],
     "study": ["Frozen", "Metric", "RunSpec", "Study", "TrainingSettings"],

@@ -133,7 +133,7 @@ def opened(root: Path) -> Iterator[dict[str, Path]]:
     Needs no network and no account. Raises InputError when there is no snapshot, or it is incomplete or damaged.
     """
     if not (root / ARCHIVES.file).is_file():
-        hint = "`ablate snapshot <study>` makes one"
+        hint = "restore works in the folder that mlruns.dvc is in"
         raise InputError(Problem(str(root), ARCHIVES.file, "no snapshot here", nearest=hint))
     with tempfile.TemporaryDirectory(prefix="ablate-restore-") as scratch:
         archives = Path(scratch, "archives")

@@ -16,6 +16,8 @@ from ablate.study.components import IMPORT_PATH
 from ablate.untrusted.wording import shown
 
 if TYPE_CHECKING:
+    from ablate.cli.notebook_progress import NotebookView
+    from ablate.cli.progress import ProgressView
     from ablate.commands.run import Outcome
     from ablate.scheduler.loaded_study import LoadedStudy
     from ablate.scheduler.workspace import Workspace
@@ -27,26 +29,48 @@ def run(
     train: Callable[..., Any] | None = None,
     workspace: Workspace | None = None,
 ) -> Outcome:
-    """Run what is missing of a study and write its report, as the command `ablate run` does; progress goes to stderr.
+    """Run what is missing of a study and write its report, as the command `ablate run` does.
 
-    `study`: a study file, a Study, or the content of a study file as a mapping. `train(settings, run)`: the function
-    that trains, in place of the setting `function`. Every run calls it in a process of its own, to which it is sent
-    with what it refers to. `workspace`: where results are stored and what they run on; default: the working folder.
+    Progress goes to stderr; in a notebook it is one output of the cell, updated in place.
 
-    Returns the outcome: counts of runs, `errors` by run, `results`, and `report`, the path of the report. Raises
-    InputError before anything is created where the study is wrong or the function cannot be sent, and
-    KeyboardInterrupt after Ctrl-C: the same call goes on from there.
+    Parameters
+    ----------
+    study
+        A study file, a Study, or the content of a study file as a mapping.
+    train
+        `train(settings, run)`, the function that trains, in place of the setting `function`: see
+        `docs/function.md`. Every run calls it in a process of its own, to which it is sent with what it refers to.
+    workspace
+        Where results are stored and what they run on. Default: the working folder.
+
+    Returns
+    -------
+    Outcome
+        `done`, `failed` and `missing`: counts of runs; `errors` by name of the run; `results`; and `report`, the path
+        of the report. `ablate.open` has the results as tables and figures.
+
+    Raises
+    ------
+    InputError
+        Before anything is created, where the study is wrong or the function cannot be sent.
+    KeyboardInterrupt
+        After Ctrl-C, or the stop button of a notebook: the same call goes on from there.
     """
-    from ablate.cli.progress import ProgressView
     from ablate.commands import run as runs
     from ablate.scheduler.workspace import Workspace
 
     workspace = workspace or Workspace()
     loaded = _load(study, train, workspace)
     records = workspace.reader().records(loaded.study.name)
-    most, at_most = runs.remaining(loaded, workspace, records, None), loaded.study.stopping is not None
-    with _script_not_imported(), ProgressView(most, at_most=at_most) as view:
+    with _script_not_imported(), _view() as view:
         return runs.run(loaded, workspace, view, records, command=_command(study, train))
+
+
+def _view() -> ProgressView | NotebookView:
+    from ablate.cli.notebook_progress import NotebookView, in_notebook
+    from ablate.cli.progress import ProgressView
+
+    return NotebookView() if in_notebook() else ProgressView()
 
 
 def _load(

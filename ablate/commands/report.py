@@ -1,4 +1,4 @@
-"""`ablate report`, `ablate compare` and `load_results`: they read the store only."""
+"""`ablate report` and `ablate compare`: they read the store only."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.report.formats import FORMATS
-from ablate.scheduler.loaded_study import study_name
 from ablate.scheduler.workspace import Workspace, check_folder, shown_path
 from ablate.study import InputError, Problem, Record
 from ablate.untrusted.wording import nearest, shown
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ablate.analysis.compare import ArmComparison
     from ablate.analysis.results import Results
+    from ablate.report.build import Report
 
 
 def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) -> list[Path]:
@@ -29,7 +27,7 @@ def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) ->
         rule = "is no format of a report" if unknown else "must name a format"
         raise InputError(Problem("--format", "", rule, ", ".join(map(shown, unknown)), f"valid: {', '.join(FORMATS)}"))
     check_folder("--reports", workspace.reports)
-    folder = write_report(results(name, workspace), workspace, formats=formats).parent
+    folder = write_report(results(name, workspace), workspace, formats=formats).folder
     return [folder / FORMATS[name] for name in formats]
 
 
@@ -62,13 +60,13 @@ def compare(
 
 def write_report(
     study_results: Results, workspace: Workspace, study_file: str = "", formats: Sequence[str] = ("md",)
-) -> Path:
-    """Write `reports/<study>/`; returns its main file. Raises InputError when it cannot be written."""
-    from ablate.report.build import build
+) -> Report:
+    """Write `reports/<study>/`. Raises InputError when it cannot be written."""
+    from ablate.report import build
 
     folder = workspace.reports / study_results.document["study"]["name"]
     try:
-        return build(study_results, folder, study_file=study_file, formats=formats)
+        return build.write(study_results, folder, study_file=study_file, formats=formats)
     except OSError as error:
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
@@ -82,10 +80,8 @@ def results(name: str, workspace: Workspace, records: Sequence[Record] | None = 
     from ablate.analysis.results import load
     from ablate.analysis.stopping import now
 
-    workspace.check_store_exists()
-    return now(load(workspace.reader(), name, records=records, store=shown_path(workspace.mlruns)))
-
-
-def load_results(study: str | Path, workspace: Workspace | None = None) -> pd.DataFrame:
-    """A row for each arm and seed of a study, given by name or by study file: status, run id and every score."""
-    return results(study_name(str(study)), workspace or Workspace()).frame()
+    workspace.check_store_exists(name)
+    reader = workspace.reader()
+    if reader.document(name) is None:
+        raise InputError(workspace.unknown_study(name))
+    return now(load(reader, name, records=records, store=shown_path(workspace.mlruns)))

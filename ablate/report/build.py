@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.analysis.results import Results, write_csv
@@ -16,8 +17,27 @@ from ablate.report.formats import FORMATS, LONG
 from ablate.report.outline import outline
 
 
+@dataclass(frozen=True)
+class Report:
+    """A report that was written to `folder`: what it says, as numbers and as a page, and its main file."""
+
+    analysis: Analysis
+    page: Sequence[Block]
+    folder: Path
+    file: Path
+
+    def html(self) -> str:
+        """The page as HTML with its figures, whether or not it was among the formats."""
+        return html.render(self.page, self.analysis.name, self.folder / "figures")
+
+
 def build(results: Results, out_dir: Path, *, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:
-    """Write the report, `results.csv`, `timings.csv` and `figures/` into `out_dir`; gives the path of the first format.
+    """`write`, for who wants the path of the first format alone."""
+    return write(results, out_dir, study_file=study_file, formats=formats).file
+
+
+def write(results: Results, out_dir: Path, *, study_file: str = "", formats: Sequence[str] = ("md",)) -> Report:
+    """Write the report, `results.csv`, `timings.csv` and `figures/` into `out_dir`. The first format is the main file.
 
     `formats` are keys of FORMATS. The same store gives the same bytes. Everything is written to a temporary folder
     beside `out_dir` first, so that a report that fails leaves the old one unchanged. Other files in `out_dir` stay.
@@ -35,7 +55,7 @@ def build(results: Results, out_dir: Path, *, study_file: str = "", formats: Seq
         for name in formats:
             _write(name, page, analysis, fresh, pictures)
         _replace(fresh, out_dir)
-    return out_dir / FORMATS[formats[0]]
+    return Report(analysis, page, out_dir, out_dir / FORMATS[formats[0]])
 
 
 def _kinds(formats: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from ablate.analysis import numbers
 from ablate.analysis.answer import FOR_SETTINGS
 from ablate.analysis.numbers import GAP
 from ablate.analysis.phrasing import counted, listed, quoted
-from ablate.analysis.records import SPLITS
+from ablate.analysis.records import SPLITS, correction_words
 from ablate.analysis.short_answer import answered_pairs, costs, next_steps, scope, short_verdicts
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import tables_claims, tables_results
@@ -156,7 +156,7 @@ def _matrix_words(analysis: Analysis) -> str:
         intervals += "; bold where the interval excludes 0, as 1 in 20 does by chance where there is no difference"
     baseline = quoted(analysis.labels[analysis.baseline])
     return (
-        f"{_score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
+        f"{score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
         f"{overlap_words(analysis)}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
     )
 
@@ -165,16 +165,16 @@ def overlap_words(analysis: Analysis) -> str:
     """What intervals allow for where seeds share training examples, and how much wider they are for it."""
     if not analysis.overlap or len(analysis.seeds) == 1:
         return ""
-    every, by = (
-        ("is a fold", "half of the correction by Nadeau and Bengio")
-        if analysis.folds
-        else ("redraws the split", "the correction by Nadeau and Bengio")
-    )
-    wider = math.sqrt(1 + len(analysis.seeds) * analysis.overlap) - 1
-    return (
-        f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by}), which makes them "
-        f"{100 * wider:.0f} % wider. "
-    )
+    every, by = "is a fold" if analysis.folds else "redraws the split", correction_words(folds=analysis.folds)
+    allowed = f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by})"
+    estimates = [
+        e for row in analysis.matrix for e in (*row.scores.values(), *(d.difference for d in row.effects.values()))
+    ]
+    wider = [100 * (math.sqrt(1 + n * analysis.overlap) - 1) for n in sorted({e.n for e in estimates if e.n > 1})]
+    if not wider:
+        return f"{allowed}. "
+    sizes = dict.fromkeys(f"{each:.0f}" for each in (wider[0], wider[-1]))
+    return f"{allowed}, which makes them {' to '.join(sizes)} % wider. "
 
 
 def _tuned_once(analysis: Analysis) -> str:
@@ -184,8 +184,8 @@ def _tuned_once(analysis: Analysis) -> str:
     return f"Each arm was tuned once for all its seeds, so that differences are {FOR_SETTINGS}. "
 
 
-def _score_words(analysis: Analysis) -> str:
-    """What the scores of the matrix are; where runs are missing, not a mean over all seeds."""
+def score_words(analysis: Analysis) -> str:
+    """What the scores of a table are; where runs are missing, not a mean over all seeds."""
     if len(analysis.seeds) == 1:
         return "Scores are of one seed, without an interval"
     some = "the finished ones of " if analysis.gaps else ""

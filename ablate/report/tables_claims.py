@@ -132,11 +132,16 @@ def looks(rows: Sequence[LookRow]) -> Table:
         ("Seeds", [str(row.seeds) for row in rows]),
         ("Decided here", ["; ".join(row.decided) or ("nothing" if row.taken else "not taken") for row in rows]),
         ("Of all seeds", [f"{100 * row.share:.0f} %" for row in rows]),
-        ("Of the 5 % spent", [f"{100 * row.spent:.2g} %" if row.spent < 1 else "100 %" for row in rows]),
+        ("Of the 5 % spent", [_spent(row) for row in rows]),
         ("p for the first", [f"{row.first_level:.2g}" for row in rows]),
         ("p for the last", [f"{row.last_level:.2g}" for row in rows]),
     ]
     return Table("looks", text_table(columns, words=2), records=[flat(row) for row in rows])
+
+
+def _spent(row: LookRow) -> str:
+    percent = 100 * row.spent
+    return f"{percent:.2g} %" if percent < 99.5 else "100 %"
 
 
 def variance_shares(rows: Sequence[Comparison]) -> Table | None:

@@ -28,11 +28,26 @@ def write_tables(blocks: Iterable[Block], folder: Path) -> None:
     """
     folder.mkdir(exist_ok=True)
     for block in blocks:
-        if isinstance(block, Table):
-            records = block.records or _texts(block.table)
-            _write_csv(folder / f"{block.name}.csv", records, without_records=block.table.header)
-        elif isinstance(block, Picture) and block.records:
-            _write_csv(folder / f"{block.name}.csv", block.records)
+        if isinstance(block, Table) or (isinstance(block, Picture) and block.records):
+            _write_csv(folder / f"{block.name}.csv", *records(block))
+
+
+def records(block: Table | Picture) -> tuple[list[str], Sequence[Record]]:
+    """The columns and the rows of a table, or of what a picture shows, for programs: one fact a row, tidy.
+
+    A table without records of its own has its text.
+    """
+    rows = block.records if isinstance(block, Picture) else block.records or _texts(block.table)
+    without_rows = block.table.header if isinstance(block, Table) else ()
+    return list(dict.fromkeys(name for row in rows for name in row)) or list(without_rows), rows
+
+
+def frame(block: Table | Picture) -> pd.DataFrame:
+    """The table that `write_tables` writes for this block. A missing value is NaN, or None among texts."""
+    columns, rows = records(block)
+    table = pd.DataFrame([[row.get(column) for column in columns] for row in rows], columns=columns)
+    empty = table.columns[table.isna().all()] if len(table) else ()
+    return table.astype(dict.fromkeys(empty, float))
 
 
 def document(analysis: Analysis) -> str:
@@ -77,8 +92,7 @@ def _texts(table: TextTable) -> list[Record]:
     return [dict(zip(table.header, (cell.text for cell in row), strict=True)) for row in table.rows]
 
 
-def _write_csv(path: Path, records: Sequence[Record], without_records: Sequence[str] = ()) -> None:
-    names = list(dict.fromkeys(name for record in records for name in record)) or without_records
+def _write_csv(path: Path, names: Sequence[str], records: Sequence[Record]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()

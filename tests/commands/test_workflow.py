@@ -59,11 +59,23 @@ class TestResults:
             assert logged == {name: row[name] for name in logged}
             assert all(pd.isna(row[name]) for name in gaps if "/" in name)
 
+    def test_open_gives_the_same_and_the_matrix_in_results_csv(self, in_finished: Project) -> None:
+        opened = ablate.open("linear.toml", mlruns=in_finished.folder / "mlruns")
+        assert opened.results().equals(ablate.load_results("linear"))
+        written = pd.read_csv(in_finished.folder / "reports" / "linear" / "results.csv")
+        scores = written[written.metric == "test/absolute_error"].groupby("arm").score.mean()
+        for row in opened.effects().query("metric == 'absolute_error'").itertuples():
+            assert row.mean == pytest.approx(scores[row.arm], rel=1e-12)
+
     def test_a_study_that_is_not_there(self, in_finished: Project, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="there is no store here"):
             ablate.load_results("linear", Workspace(tmp_path))
         with pytest.raises(InputError, match="not in the store"):
             ablate.load_results("quadratic")
+        with pytest.raises(InputError, match="there is no store here"):
+            ablate.open("linear", mlruns=tmp_path)
+        with pytest.raises(InputError, match="not in the store"):
+            ablate.open("quadratic")
 
     def test_tuning_trials_record_no_test_score_anywhere(self, finished: Project, client: MlflowClient) -> None:
         trials = runs(client, "tags.`ablate.phase` = 'tune'")
@@ -155,14 +167,19 @@ def test_what_is_asked_for_is_done_and_done_again(
 
     project.edit(("self.linear(self.dropout(", "1.5 * self.linear(self.dropout("), file="linear_toy/components.py")
     status = cli("status", "linear.toml")
-    assert "6 finished runs were made by other source code; --rerun stale does them again" in status.err
+    assert (
+        "6 finished runs were made by other source code; `ablate run linear.toml --rerun stale` does them again"
+        in status.err
+    )
     asked = cli("plan", "linear.toml", "--json")
     ids = {record.run_id for record in project.records()}
     assert {run["run_id"]: run["code"] for run in as_json(asked.out)["stale"]} == dict.fromkeys(ids, "changed")
     project.edit(("seeds = [1, 2]", "seeds = [1, 2, 3]"))
     done, said = run("--only", "plain")
     assert done == {"plain-3"}
-    assert "6 finished runs were made by other source code; --rerun stale does them again" in said
+    assert (
+        "6 finished runs were made by other source code; `ablate run linear.toml --rerun stale` does them again" in said
+    )
     done, said = run("--rerun", "stale")
     assert done == {f"{arm}-{seed}" for arm in ("plain", "garden", "mean") for seed in (1, 2, 3)} - {"plain-3"}
     assert len(project.records()) == 9

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +83,20 @@ class TestTrackerContract:
         assert (record.status, record.trial, record.overrides, record.error) == ("FINISHED", None, {}, "")
         assert record.provenance == toy.PROVENANCE
         assert record.scores == {"train/loss": 1 / 3, **toy.SCORES, **toy.TIMINGS}
+
+    def test_tells_when_runs_began_and_ended(self, opened: Tracker, study: str) -> None:
+        assert opened.times(study) == {}
+        before = time.time_ns() // 10**6
+        first, second = toy.spec(study, "hybrid", 3), toy.spec(study, "hybrid", 4)
+        ended, running = opened.start(first), opened.start(second)
+        opened.finish(ended, first, toy.finished(first))
+        after = time.time_ns() // 10**6 + 2  # two runs never begin at the same moment
+        times = opened.times(study)
+        assert times.keys() == {ended, running}  # and not the study's own run
+        assert before <= times[ended][0] <= times[ended][1] <= after
+        assert before <= times[running][0] <= after
+        assert times[running][1] == 0
+        assert opened.times("another") == {}
 
     def test_a_curve_is_what_was_logged_and_a_final_score_does_not_bend_it(self, opened: Tracker, study: str) -> None:
         spec = toy.spec(study)

@@ -1,0 +1,140 @@
+"""How the MLflow UI shows a study: the state of its runs page, kept as tags of the experiment, and the page's address.
+
+The UI opens such a state by the key in the address, as it does for a view that a person has shared. The names of its
+fields are those of MLflow's `ExperimentPageUIState` and `ExperimentPageSearchFacetsState`. Imports no mlflow.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from ablate.study import Direction
+from ablate.study.summary import StudySummary
+from ablate.tracking.record_format import ROLE, YARDSTICK
+
+COMPARISON = "ablate-comparison"  # the view that `ablate ui` opens; its value is read by every MLflow 3
+NAMED = {"ablate-arms": "Arms: mean and 95 % interval", "ablate-seeds": "Every seed, grouped by arm"}  # in its menu
+TAG = "mlflow.sharedViewState."
+LOW, HIGH, INTERVAL = " low", " high", "interval/"  # no metric of a study has a space in its name
+FILTER = f"tags.`{ROLE}` = 'arm' AND tags.`{YARDSTICK}` = 'no'"
+
+
+def page(experiment_id: str, *, view: bool, charts: bool = True) -> str:
+    """The address of a study's runs in the UI, below that of the server; `view`: with its comparison."""
+    query = {"workflowType": "machine_learning", "compareRunsMode": "CHART" if charts else "TABLE"}
+    if view:
+        query["viewStateShareKey"] = COMPARISON
+    return f"/#/experiments/{quote(experiment_id)}/runs?{urlencode(query)}"
+
+
+def run_page(experiment_id: str, run_id: str, file: str = "") -> str:
+    """The address of a run, or of one of its files, in the UI."""
+    return f"#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}" + (f"/artifacts/{quote(file)}" if file else "")
+
+
+def view_tags(summary: StudySummary) -> dict[str, str]:
+    """The tags of the experiment that hold its views. The same summary gives the same tags."""
+    arms, seeds = _packed(_arms_view(summary)), _packed(_seeds_view(summary))
+    named = {
+        key: json.dumps({"name": name, "createdAt": 0, "state": state})
+        for (key, name), state in zip(NAMED.items(), (arms, seeds), strict=True)
+    }
+    return {f"{TAG}{key}": value for key, value in {COMPARISON: arms, **named}.items()}
+
+
+def _packed(state: dict[str, Any]) -> str:
+    return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+
+
+def _arms_view(summary: StudySummary) -> dict[str, Any]:
+    """The arm runs that are no yardsticks, best first."""
+    primary, direction = next(iter(summary.shown.items()))
+    columns = [key + end for key in summary.shown for end in ("", LOW, HIGH)]
+    intervals = [
+        _line("intervals", f"{_name(key)}: mean and 95 % interval", [INTERVAL + _name(key)], points=True)
+        for key in summary.shown
+    ]
+    bars = [_bar("means", f"{_name(key)}: mean over seeds", key) for key in summary.shown]
+    curves = [_line("curves", f"{key}: mean and 95 % interval", [key, key + LOW, key + HIGH]) for key in summary.curves]
+    sections = [("intervals", "Scores with their 95 % intervals"), ("means", "Mean scores")]
+    sections += [("curves", "Learning curves: mean and ends of the 95 % interval")] if curves else []
+    return _state(FILTER, f"metrics.`{primary}`", direction, columns, [*intervals, *bars, *curves], sections)
+
+
+def _seeds_view(summary: StudySummary) -> dict[str, Any]:
+    """The runs of the seeds; a group an arm shows the mean, and a curve the range over seeds."""
+    primary, direction = next(iter(summary.shown.items()))
+    bars = [_bar("means", _name(key), key) for key in summary.shown]
+    curves = [_line("curves", key, [key]) for key in summary.curves]
+    sections = [("means", "Mean scores"), ("curves", "Learning curves: mean and range")]
+    search = f"tags.`{ROLE}` = 'run' AND tags.`ablate.phase` = 'compare'"
+    state = _state(search, f"metrics.`{primary}`", direction, list(summary.shown), [*bars, *curves], sections)
+    group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "arm"}]}
+    return {**state, "groupBy": group}
+
+
+def _state(
+    search: str,
+    order: str,
+    direction: Direction,
+    metrics: Sequence[str],
+    charts: Sequence[dict[str, Any]],
+    sections: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    return {
+        "searchFilter": search,
+        "orderByKey": order,
+        "orderByAsc": direction == "lower",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [f"metrics.`{name}`" for name in metrics],
+        "compareRunCharts": list(charts),
+        "compareRunSections": [
+            {"uuid": key, "name": name, "display": True, "isReordered": True, "columns": 2, "cardHeight": 360}
+            for key, name in sections
+        ],
+        "isAccordionReordered": True,  # else the UI sorts the sections by name
+        "runsHiddenMode": "SHOW_ALL",
+        "groupBy": None,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+    }
+
+
+def _name(key: str) -> str:
+    """The name of a metric without its split."""
+    return key.partition("/")[2] or key
+
+
+def _card(kind: str, section: str, title: str, key: str) -> dict[str, Any]:
+    common = {"type": kind, "metricSectionId": section, "uuid": f"{section}/{key}", "displayName": title}
+    return {**common, "metricKey": key, "runsCountToCompare": 100, "deleted": False, "isGenerated": False}
+
+
+def _bar(section: str, title: str, key: str) -> dict[str, Any]:
+    return _card("BAR", section, title, key)
+
+
+def _line(section: str, title: str, keys: Sequence[str], *, points: bool = False) -> dict[str, Any]:
+    return {
+        **_card("LINE", section, title, keys[0]),
+        "selectedMetricKeys": list(keys),
+        "scaleType": "linear",
+        "xAxisKey": "step",
+        "yAxisKey": "metric",
+        "xAxisScaleType": "linear",
+        "selectedXAxisMetricKey": "",
+        "lineSmoothness": 0,
+        "displayPoints": points,
+        "range": {},
+        "yAxisExpressions": [],
+        "useGlobalXaxisKey": False,
+        "useGlobalLineSmoothing": False,
+    }
