@@ -26,12 +26,18 @@ BADGES = {
 }
 OTHER_BADGE = ("#ececea", "#45453f")
 LEFT, RIGHT, LINE = 0.04, 0.96, 0.047  # in shares of the card
-TALL = {"axes.titlesize": 14.0, "axes.labelsize": 12.0, "xtick.labelsize": 12.0, "ytick.labelsize": 13.0}
+SETTINGS = {
+    "figure.constrained_layout.use": False,
+    "axes.titlesize": 14.0,
+    "axes.labelsize": 12.0,
+    "xtick.labelsize": 12.0,
+    "ytick.labelsize": 13.0,
+}
 
 
 def save(analysis: Analysis, marks: style.Marks, path: Path) -> None:
     """The card as a PNG of 1920 × 1080 pixels."""
-    with style.look(), style.larger(TALL):
+    with style.look(more=SETTINGS):
         style.save(card(analysis, marks), path.with_suffix(""), dots_per_in=DOTS_PER_IN)
 
 
@@ -40,7 +46,7 @@ def card(analysis: Analysis, marks: style.Marks) -> Figure:
 
     At most eight arms, those of the answer first, two metrics and four hypotheses; what is left out is counted.
     """
-    drawing = Figure(figsize=SIZE_IN, layout="none")
+    drawing = Figure(figsize=SIZE_IN)
     y = _question(drawing, analysis)
     y = _claims(drawing, analysis, y - 0.02)
     rows = _rows(analysis)

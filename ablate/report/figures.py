@@ -94,7 +94,7 @@ def marks_of(analysis: Analysis) -> style.Marks:
     return style.Marks(list(dict.fromkeys([*(row.arm for row in rows), *analysis.labels])))
 
 
-def _cycle(analysis: Analysis) -> Cycler:
+def _cycle(analysis: Analysis) -> Cycler[str, str]:
     """Colours and marks of the arms that a gallery draws, in its order."""
     marks, arms = marks_of(analysis), figures_lines.drawn(analysis)
     return cycler(color=[marks.colour(arm) for arm in arms], marker=[marks.marker(arm) for arm in arms])

@@ -19,7 +19,7 @@ from ablate.report.tables import named
 PANEL_IN, LINE_IN = 1.85, 0.1
 NEAR = 0.03  # of either axis: marks closer than this hide each other, unless the later one is a larger, hollow one
 SAME = 0.01  # costs that span less than this on a log scale look the same, and the axis gets more room
-SIZES = (5.0, 7.5, 10.0, 12.5)  # points: of a mark, and of those around it
+SIZES = (5.0, 7.0, 9.0, 11.0)  # points: of a mark, and of those around it
 NO_PARAMETERS = "none"  # tick label of 0 parameters, for which a logarithmic axis has no position
 PER_LINE = 60
 

@@ -14,6 +14,7 @@ from ablate.report.tables import named
 
 PANEL_IN = 0.62
 SEEDS_IN = 0.1  # the seeds' dots are this far below their mean
+BY_CHANCE = "95 % intervals; where there is no difference, 1 in 20 lies beside 0 by chance"
 
 
 def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:
@@ -44,7 +45,7 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
         return None
     labels = [row.label for row in rows]
     positions, height = dot_plot.positions(labels, SEEDS_IN)
-    drawing, panels = style.panels(len(analysis.metrics), row_in=PANEL_IN + 0.1 + height)
+    drawing, panels = style.panels(len(analysis.metrics), base_in=0.15, row_in=PANEL_IN + 0.1 + height)
     baseline = analysis.labels[analysis.baseline]
     same = "data set" if analysis.across else "level"
     level = f", same {same}" if len(set(analysis.baselines.values())) > 1 else ""
@@ -64,6 +65,8 @@ def differences(analysis: Analysis, marks: style.Marks) -> Figure | None:
         better = "left" if metric.direction == "lower" else "right"
         title = f"{named(metric)} minus\nthat of {quoted(baseline)}{level} ({better} is better)"
         dot_plot.frame(panel, (labels, positions, height), scale, title=title)
+    if any(e.difference.excludes_zero for row in rows for e in row.effects.values()):
+        drawing.supxlabel(BY_CHANCE, fontsize=6.0, color=style.GREY)
     return drawing
 
 

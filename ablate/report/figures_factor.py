@@ -17,6 +17,7 @@ from ablate.analysis.statistics import Estimate
 from ablate.report import scales, style, svg
 from ablate.report.tables import named
 
+ROOM_ABOVE = 0.2  # of the axis, for the names of what is off the scale
 LINE_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)))
 
 
@@ -79,7 +80,8 @@ def _scores(
             _level(panel, line, index)
         elif line.score.mean is not None:
             absent.append(f"{line.label} {measure(line.score.mean, curve.metric, curve.score_places)}")
-    panel.set_ylim(*limits)
+    low, high = limits
+    panel.set_ylim(low, high + (ROOM_ABOVE * (high - low) if absent else 0.0))
     _finish(panel, named(curve.metric))
     if absent:
         panel.annotate(style.wrap(f"off the scale: {', '.join(absent)}", 60), (0, 1), xycoords="axes fraction",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,7 +79,8 @@ def _for_paper(blocks: Iterable[Block]) -> list[Block]:
     """The blocks that a paper has room for: text of the first screen, few tables and figures of the sections named."""
     kept: list[Block] = []
     title, rows, pictures = "", 0, 0
-    for block in blocks:
+    page = list(blocks)
+    for block, following in zip_longest(page, page[1:]):
         if isinstance(block, Heading) and block.level > 1:
             title = block.text
         elif isinstance(block, Table):
@@ -89,6 +92,10 @@ def _for_paper(blocks: Iterable[Block]) -> list[Block]:
             if block.file.partition(".")[0].startswith(PAPER_PICTURES) and pictures < MOST_PICTURES:
                 kept.append(block)
                 pictures += 1
+        elif isinstance(block, Paragraph) and not title:
+            spans = tuple(span for span in block.spans if not isinstance(span, Link))  # to a section that is left out
+            if not isinstance(following, Table) or len(spans) > 1:  # else the heading of a table, which has a caption
+                kept.append(replace(block, spans=spans))
         elif not title:
             kept.append(block)
     return kept
@@ -147,6 +154,8 @@ def _block(block: Block) -> str:
             return _heading(title, level)
         case Paragraph(content):
             return _spans(content)
+        case Bullets(items, plain=True):
+            return "\n\n".join(_spans(item) for item in items)
         case Bullets(items):
             lines = [f"\\item {{}}{_spans(item)}" for item in items]
             return "\n".join(["\\begin{itemize}", *lines, "\\end{itemize}"])

@@ -153,9 +153,7 @@ def _matrix_words(analysis: Analysis) -> str:
     level = " at the same level" if analysis.factor else " on the same data set" if analysis.across else ""
     intervals = ", with its 95 % interval over seeds" if len(analysis.seeds) > 1 else ""
     if any(e.difference.excludes_zero for row in analysis.matrix for e in row.effects.values()):
-        intervals += "; bold where the interval excludes 0"
-    if "bold" in intervals and not analysis.declared:
-        intervals += ", as 1 in 20 does by chance where there is no difference"
+        intervals += "; bold where the interval excludes 0, as 1 in 20 does by chance where there is no difference"
     baseline = quoted(analysis.labels[analysis.baseline])
     return (
         f"{score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "

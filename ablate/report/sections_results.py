@@ -86,8 +86,8 @@ def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
     label = analysis.factor[0].label
     blocks: list[Block] = [Heading(f"Along {numbers.in_text(label)}")]
     for curve in analysis.factor:
-        picture = pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {numbers.in_text(label)}")
-        blocks += [*picture, tables_figures.factor(curve)]
+        blocks += pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {numbers.in_text(label)}")
+    blocks += [tables_figures.factor(curve) for curve in analysis.factor]
     words = f"{score_words(analysis)}; Δ is the paired difference to the baseline at the same level."
     return [*blocks, paragraph(words + seeds_alone(analysis))]
 

@@ -79,22 +79,17 @@ _slide: ContextVar[bool] = ContextVar("slide", default=False)
 
 
 @contextmanager
-def look(*, slide: bool = False) -> Iterator[None]:
+def look(*, slide: bool = False, more: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Context in which figures are made and saved: matplotlib's defaults and RC, never a user's matplotlibrc.
 
-    `slide`: figures have a slide's width instead of a column's.
+    `slide`: figures have a slide's width instead of a column's. `more`: further settings of matplotlib.
     """
     token = _slide.set(slide)
     try:
-        with matplotlib.style.context(["default", RC | {"font.family": _fonts()}]):
+        with matplotlib.style.context(["default", RC | {"font.family": _fonts()} | dict(more or {})]):
             yield
     finally:
         _slide.reset(token)
-
-
-def larger(sizes: Mapping[str, float]) -> Any:
-    """Context in which texts have these sizes, in points."""
-    return matplotlib.rc_context(dict(sizes))
 
 
 def _fonts() -> list[str]:

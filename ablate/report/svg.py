@@ -90,15 +90,18 @@ def _short(element: ElementTree.Element) -> None:
     for key in GEOMETRY:
         value = element.get(key)
         if value is not None:
-            decimals = 4 if key == "transform" else 2
-            element.set(
-                key,
-                NUMBER.sub(
-                    lambda m, n=decimals: f"{float(m[0]):.{n}f}".rstrip("0").rstrip("."), " ".join(value.split())
-                ),
-            )
+            shorter = _rounded_4 if key == "transform" else _rounded_2
+            element.set(key, NUMBER.sub(shorter, " ".join(value.split())))
     if (element.get("transform") or "").startswith("rotate(-0 "):
         del element.attrib["transform"]
+
+
+def _rounded_2(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def _rounded_4(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.4f}".rstrip("0").rstrip(".")
 
 
 def _tagged(element: ElementTree.Element, facts: Mapping[str, object]) -> None:

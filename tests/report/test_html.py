@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,31 @@ document.body.dataset.seen = JSON.stringify(seen);
 """
 
 
+CHECK = """
+document.querySelectorAll("details").forEach((one) => { one.open = true; });
+axe.run({ exclude: [["svg"]] }, { runOnly: ["wcag2a", "wcag2aa"], resultTypes: ["violations"] }).then((found) => {
+  const serious = found.violations.filter((one) => ["serious", "critical"].includes(one.impact));
+  const told = serious.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html.slice(0, 200))]);
+  document.body.dataset.seen = JSON.stringify(told);
+});
+"""
+CLICK = """
+const of = (name) => Array.from(document.querySelectorAll(".chart .mark")).filter((one) => one.dataset.arm === name);
+const visible = (name) => of(name).filter((one) => getComputedStyle(one).display !== "none").length;
+const paper = () => getComputedStyle(document.body).backgroundColor;
+const tips = Array.from(document.querySelectorAll(".chart [data-tip]"), (one) => one.dataset.tip);
+const state = { marks: of("elepose").length, before: visible("elepose"), tips, themes: [paper()] };
+const press = document.querySelector('.arms [data-of="elepose"]');
+press.click();
+state.after = visible("elepose");
+state.others = visible("hybrid");
+state.pressed = press.getAttribute("aria-pressed");
+document.querySelector(".theme").click();
+state.themes.push(paper());
+document.body.dataset.seen = JSON.stringify(state);
+"""
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     arms = {**ARMS, "hybrid": {**ARMS["hybrid"], "label": f"Hybrid {HOSTILE}"}}
@@ -67,10 +92,10 @@ def browser() -> str:
     return path
 
 
-def dom(browser: str, page: Path, *, width: int = 1280) -> tuple[str, list[str]]:
+def dom(browser: str, page: Path, *, width: int = 1280, options: Sequence[str] = ()) -> tuple[str, list[str]]:
     """The page's DOM after its scripts have run, and the addresses that it asked for."""
     log = page.with_suffix(".netlog")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    options = [*options, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},900", f"--log-net-log={log}"]
     command = [browser, *options, f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", page.as_uri()]
@@ -125,6 +150,31 @@ class TestInABrowser:
 
     def test_the_page_fits_a_narrow_screen(self, browser: str, page: str, tmp_path: Path) -> None:
         assert seen(browser, page, tmp_path, width=500)[0]["wide"] == 0  # the narrowest window that Chromium opens
+
+    def test_axe_finds_nothing_serious_in_light_and_dark(self, browser: str, page: str, tmp_path: Path) -> None:
+        """Contrast, landmarks, names and roles, by axe-core (WCAG 2 A and AA), with everything unfolded."""
+        axe = pytest.importorskip("axe_core_python")
+        library = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8").replace("</script>", "")
+        for theme in ("light", "dark"):
+            themed = page.replace('<html lang="en">', f'<html lang="en" data-theme="{theme}">')
+            path = tmp_path / f"{theme}.html"
+            path.write_text(allowed(themed, library + CHECK), encoding="utf-8")
+            [found] = re.findall(
+                r'<body data-seen="([^"]*)"', dom(browser, path, options=["--virtual-time-budget=30000"])[0]
+            )
+            assert json.loads(unescape(found)) == []
+
+    def test_an_arm_is_hidden_by_its_button_and_values_are_said(self, browser: str, page: str, tmp_path: Path) -> None:
+        path = tmp_path / "report.html"
+        path.write_text(allowed(page, CLICK), encoding="utf-8")
+        [found] = re.findall(r'<body data-seen="([^"]*)"', dom(browser, path)[0])
+        seen = json.loads(unescape(found))
+        assert seen["before"] == seen["marks"] > 0
+        assert seen["after"] == 0
+        assert seen["others"] > 0
+        assert seen["pressed"] == "false"
+        assert any(tip.startswith("ElePose only, seed 1: +") for tip in seen["tips"])
+        assert seen["themes"] == ["rgb(255, 255, 255)", "rgb(22, 24, 28)"]
 
     def test_the_policy_stops_what_escaping_might_miss_and_the_log_would_tell(
         self, browser: str, page: str, tmp_path: Path

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from toy_results import Toy
@@ -73,6 +74,21 @@ def test_gaps_are_listed_with_their_reason_and_pipes_are_escaped(folder: Path) -
     text = (folder / "report.md").read_text()
     assert r"| Hybrid | 2 | failed | loss is not finite \| epoch 3 |" in text
     assert "| ElePose only | 3 | missing | – |" in text
+
+
+def test_figures_are_vectors_too_and_a_card_is_a_picture_for_talks(folder: Path) -> None:
+    names = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert {path.stem for path in (folder / "figures").glob("*.svg")} == names
+    assert {path.stem for path in (folder / "figures").glob("*.pdf")} == names
+    slides = folder / "figures" / "slides"
+    assert {path.suffix for path in slides.iterdir()} == {".svg", ".pdf"}
+    assert {path.stem for path in slides.iterdir()} == names - {"gallery"}
+    widths = [
+        ElementTree.parse(part / "differences.svg").getroot().get("width") for part in (folder / "figures", slides)
+    ]
+    assert widths == ["244.8pt", "504pt"]  # 3.4 in of a column, 7 in of a slide
+    header = (folder / "card.png").read_bytes()[16:24]
+    assert (int.from_bytes(header[:4]), int.from_bytes(header[4:])) == (1920, 1080)
 
 
 def test_parameters_and_budget_are_tables(folder: Path) -> None:
