@@ -118,5 +118,5 @@ def _update(study: str, workspace: Workspace, tracker: MlflowTracker, notify: Ca
             found = results(study, workspace, records)
             report = write_report(found, replace(workspace, reports=Path(scratch)))
             publish(found, report, tracker, records)
-    except InputError as error:  # for example while an `ablate run` of it is at work: the runs are shown all the same
-        notify(f"the comparison of {study} is not up to date: {error.problems[0]}")
+    except Exception as error:  # for example while an `ablate run` of it is at work: the runs are shown all the same
+        notify(f"the comparison of {study} is not up to date: {error}")

@@ -167,7 +167,8 @@ class TestWhatAPlainClientFinds:
         tags = experiment.tags
         assert tags["mlflow.experimentKind"] == "custom_model_development"
         assert tags["verdict/hybrid/plain/error"] == "supported"
-        page = f"#/experiments/{experiment.experiment_id}/runs/{study.info.run_id}/artifacts/report.html"
+        run = f"#/experiments/{experiment.experiment_id}/runs/{study.info.run_id}"
+        page = f"{run}/artifacts/report.html?workflowType=machine_learning"
         assert tags["mlflow.note.content"] == f"Does it **help**?\n\n[The whole report]({page})\n"
         arms, seeds = view(tags, "ablate-arms"), view(tags, "ablate-seeds")
         assert view(tags, "ablate-comparison") == arms

@@ -281,7 +281,7 @@ class TestWhatAPlainClientSees:
         inputs = np.random.default_rng(rows).normal(size=(rows, 17, 6)).astype(np.float32)
         with torch.inference_mode():
             expected = toy.linear(5)(torch.from_numpy(inputs)).numpy()
-        for address in (f"models:/{output.model_id}", f"runs:/{run_id}/model"):
+        for address in (f"models:/{output.model_id}", f"runs:/{run_id}/hybrid-seed5"):
             np.testing.assert_array_equal(mlflow.pyfunc.load_model(address).predict(inputs), expected)
 
     def test_the_model_is_listed_with_its_scores_and_holds_no_pickle(
@@ -289,7 +289,7 @@ class TestWhatAPlainClientSees:
     ) -> None:
         experiment = plain.get_experiment_by_name("toy")
         (model,) = plain.search_logged_models([experiment.experiment_id])
-        assert (model.name, model.source_run_id, model.status) == ("model", run_id, "READY")
+        assert (model.name, model.source_run_id, model.status) == ("hybrid-seed5", run_id, "READY")
         assert model.tags["ablate.arm"] == "hybrid"
         assert {metric.key: metric.value for metric in model.metrics} == {**toy.SCORES, **toy.TIMINGS}
         folder = store / "artifacts" / "toy" / "models" / model.model_id / "artifacts"
@@ -310,7 +310,7 @@ class TestWhatAPlainClientSees:
 
     @loads_models
     def test_refuses_an_input_of_another_shape(self, plain: MlflowClient, run_id: str) -> None:
-        model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+        model = mlflow.pyfunc.load_model(f"runs:/{run_id}/hybrid-seed5")
         with pytest.raises(mlflow.MlflowException, match="schema"):
             model.predict(np.zeros((2, 16, 6), np.float32))
 

@@ -34,7 +34,8 @@ def page(experiment_id: str, *, view: bool, charts: bool = True) -> str:
 
 def run_page(experiment_id: str, run_id: str, file: str = "") -> str:
     """The address of a run, or of one of its files, in the UI."""
-    return f"#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}" + (f"/artifacts/{quote(file)}" if file else "")
+    place = f"{quote(run_id)}/artifacts/{quote(file)}" if file else quote(run_id)
+    return f"#/experiments/{quote(experiment_id)}/runs/{place}?workflowType=machine_learning"
 
 
 def view_tags(summary: StudySummary) -> dict[str, str]:
@@ -55,16 +56,19 @@ def _arms_view(summary: StudySummary) -> dict[str, Any]:
     """The arm runs that are no yardsticks, best first."""
     primary, direction = next(iter(summary.shown.items()))
     columns = [key + end for key in summary.shown for end in ("", LOW, HIGH)]
-    intervals = [_line("intervals", [INTERVAL + _name(key)], points=True) for key in summary.shown]
-    bars = [_bar("means", key) for key in summary.shown]
+    scores = [
+        card
+        for key in summary.shown
+        for card in (_line("scores", [INTERVAL + _name(key)], points=True), _bar("scores", key))
+    ]
     curves = [_line("curves", [key, key + LOW, key + HIGH]) for key in summary.curves]
-    sections = [("intervals", "Scores with 95 % interval"), ("means", "Mean scores")]
+    sections = [("scores", "Scores: 95 % intervals and means")]
     sections += [("curves", "Learning curves with 95 % interval")] if curves else []
     # The UI adds a chart of every metric that has none, unless there was one that a person has removed.
     removed = [
-        _bar("means", key + end, deleted=True) for key in (*summary.shown, *summary.curves) for end in (LOW, HIGH)
+        _bar("scores", key + end, deleted=True) for key in (*summary.shown, *summary.curves) for end in (LOW, HIGH)
     ]
-    charts = [*intervals, *bars, *curves, *removed]
+    charts = [*scores, *curves, *removed]
     return _state(FILTER, f"metrics.`{primary}`", direction, columns, charts, sections)
 
 
@@ -97,6 +101,7 @@ def _state(
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": [f"metrics.`{name}`" for name in metrics],
+        "columnWidths": {f"metrics.`{name}`": 40 + 8 * len(name) for name in metrics},  # in pixels
         "compareRunCharts": list(charts),
         "compareRunSections": [
             {"uuid": key, "name": name, "display": True, "isReordered": True, "columns": 2, "cardHeight": 360}
