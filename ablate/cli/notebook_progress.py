@@ -10,15 +10,12 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ablate.study import RunResult, RunSpec, printable
-
-if TYPE_CHECKING:
-    from ablate.planning.plan import Cell
-    from ablate.study import Study
+from ablate.cli.progress import clock
+from ablate.planning.plan import Cell
+from ablate.study import RunResult, RunSpec, Study, printable
 
 UPDATE_SECONDS = 0.25  # between two updates by epochs
 LINES = 20  # notes and failed runs that are shown; the report and the logs have all
@@ -30,11 +27,13 @@ def in_notebook() -> bool:
 
 
 class NotebookView:
-    """Implements the scheduler's StudyView. Use as a context manager around the runs."""
+    """Implements the scheduler's View. Use as a context manager around the runs."""
 
-    def __init__(self) -> None:
-        self.at_most, self.step_text = "", ""
-        self.total, self.done, self.failed = 0, 0, 0
+    def __init__(self, total: int = 0, *, at_most: bool = False) -> None:
+        """`at_most`: the study may stop before so many runs are done."""
+        self.at_most = "at most " if at_most else ""
+        self.total, self.done, self.failed = total, 0, 0
+        self.text = ""  # what goes on outside of the runs, or how long it takes
         self.running: dict[str, str] = {}  # name → what it last reported
         self.lines: list[str] = []
         self._updated = 0.0
@@ -50,17 +49,21 @@ class NotebookView:
 
     def __exit__(self, *exception: object) -> None:
         self.running.clear()
-        self.step("")
+        self.text = ""
+        self._update()
 
     def step(self, text: str) -> None:
-        self.step_text = text
+        """Show what goes on outside of the runs."""
+        self.text = text
         self._update()
 
     def expect(
         self, study: Study, cells: Sequence[Cell], *, at_most: bool = False, seconds: float | None = None
     ) -> None:
-        self.at_most, self.total = "at most " if at_most else "", len(cells)
-        self._update()
+        """What is to be done. `seconds`: how long it takes, by earlier runs of the study."""
+        self.at_most = "at most " if at_most else ""
+        self.total = len(cells)
+        self.step(f"about {clock(seconds)}" if seconds else "")
 
     def started(self, spec: RunSpec) -> None:
         self.running[spec.name] = "starting"
@@ -92,9 +95,9 @@ class NotebookView:
     def _shown(self) -> dict[str, str]:
         """The output of the cell, for notebooks and for programs that show only text."""
         failed = f", {self.failed} failed" if self.failed else ""
-        count = f"{self.done} of {self.at_most}{self.total} runs done{failed}"
+        text = f"; {self.text}" if self.text else ""
+        count = f"{self.done} of {self.at_most}{self.total} runs done{failed}{text}"
         running = [f"{name}: {last}" for name, last in self.running.items()]
-        step = [self.step_text] if self.step_text and not running else []
-        lines = [printable(line) for line in (*running, *step, *self.lines[-LINES:])]
+        lines = [printable(line) for line in (*running, *self.lines[-LINES:])]
         bar = f'<progress value="{self.done}" max="{max(self.total, 1)}"></progress> {escape(count)}'
         return {"text/plain": "\n".join([count, *lines]), "text/html": "<br>\n".join([bar, *map(escape, lines)])}
