@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  ablate run quick                               a small study, with its report
+  ablate run quick                               a small study and its report
   ablate init --command "python train.py --lr 1" a study file for your script
   ablate plan study.toml --check                 is it right? what would run?
-  ablate run study.toml                          tunes, trains, records, reports
+  ablate run study.toml                          tunes, trains and reports
   ablate status study.toml                       how far is it?
   ablate compare study hybrid existing           two arms, seed by seed
   ablate list                                    the studies of the store

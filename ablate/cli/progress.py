@@ -103,7 +103,8 @@ class ProgressView:
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
         if self.first_started is not None and self.total > 1:
-            self._print(f"{self._count_done()} in {clock(time.monotonic() - self.first_started)}")
+            duration = clock(time.monotonic() - self.first_started)
+            self._print(f"{self.done} of {self.at_most}{self.total} runs in {duration}{self._failed()}")
 
     def step(self, text: str) -> None:
         """Show what goes on outside of the runs, such as the building of components. In a log only the first."""
@@ -177,7 +178,7 @@ class ProgressView:
         if not lines and self.step_text:
             running = [Text(printable(self.step_text), style="dim", overflow="ellipsis", no_wrap=True)]
         left = self._left()
-        words = self._count_done() + (f"  {left} left" if left else "")
+        words = f"{self.done} of {self.at_most}{self.total} runs{self._failed()}" + (f"  {left} left" if left else "")
         bar = Table.grid(padding=(0, 2), expand=True)
         bar.add_column(ratio=1)
         bar.add_column(no_wrap=True)
@@ -224,9 +225,8 @@ class ProgressView:
     def _count(self) -> str:
         return f"[{self.done:>{len(str(self.total))}}/{self.total}]"
 
-    def _count_done(self) -> str:
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.done} of {self.at_most}{self.total} runs{failed}"
+    def _failed(self) -> str:
+        return f", {self.failed} failed" if self.failed else ""
 
     def _to_do(self) -> str:
         return f"{self.at_most}{self.total} {'run' if self.total == 1 else 'runs'} to do"

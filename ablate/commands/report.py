@@ -82,6 +82,9 @@ def results(name: str, workspace: Workspace, records: Sequence[Record] | None = 
 
     workspace.check_store_exists(name)
     reader = workspace.reader()
-    if reader.document(name) is None:
-        raise InputError(workspace.unknown_study(name))
-    return now(load(reader, name, records=records, store=shown_path(workspace.mlruns)))
+    try:
+        return now(load(reader, name, records=records, store=shown_path(workspace.mlruns)))
+    except InputError:
+        if reader.document(name) is None:
+            raise InputError(workspace.unknown_study(name)) from None
+        raise

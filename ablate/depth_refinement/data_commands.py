@@ -20,7 +20,7 @@ Examples:
 IMPORT_EXAMPLES = """\b
 Examples:
   ablate data import bvh ~/cmu --out cmu.npz --subject-from prefix
-  ablate data import openpose json.tar.gz --calibration Calib.toml --out walk.npz"""
+  ablate data import openpose json.tar.gz --calibration C.toml --out walk.npz"""
 
 app = typer.Typer(
     help="Bring motion capture in and look at it.", epilog=EXAMPLES, no_args_is_help=True, rich_markup_mode=None

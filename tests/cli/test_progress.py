@@ -82,7 +82,7 @@ class TestPlainLines:
             "[2/2]  hybrid-seed2  FAILED: [red]no[/red] loss",
             "look",
             "\\x1b]0;title\\x07 \\u202e",
-            "2 of 2 runs, 1 failed in 0:00",
+            "2 of 2 runs in 0:00, 1 failed",
         ]
 
     def test_a_reason_of_megabytes_is_cut(self, view: ProgressView, out: io.StringIO) -> None:
