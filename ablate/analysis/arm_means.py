@@ -37,7 +37,8 @@ def curve_keys(results: Results) -> tuple[str, ...]:
 def curve_means(results: Results, arm: str) -> dict[str, dict[int, Ends]]:
     """The curves of an arm, key → epoch → mean and interval over the seeds that have the epoch."""
     rows = results.curves
-    of_arm = rows[(rows.arm == arm) & rows.metric.isin(curve_keys(results)) & np.isfinite(rows.score)]
+    scores = rows.score.astype(float)  # without any curve they are objects
+    of_arm = rows[(rows.arm == arm) & rows.metric.isin(curve_keys(results)) & np.isfinite(scores)]
     table = of_arm.groupby(["metric", "epoch"], sort=True).score.agg(["mean", "std", "count"])
     curves: dict[str, dict[int, Ends]] = {}
     for key in of_arm.metric.unique():

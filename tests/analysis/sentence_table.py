@@ -72,6 +72,7 @@ NO_SENTENCES = (
             "__init__",
             "blocks",
             "build",
+            "card",
             "csv_records",
             "dot_plot",
             "formats",
@@ -84,7 +85,7 @@ NO_SENTENCES = (
     *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "notebook")),
     *(f"report/{name}.py" for name in ("terminal_list", "terminal_plan")),
     *(f"report/figures_{name}.py" for name in ("cost", "density", "design", "dots", "factor", "lines", "tuning")),
-    *(f"analysis/{name}.py" for name in ("__init__", "look_rows", "spending")),
+    *(f"analysis/{name}.py" for name in ("__init__", "arm_means", "look_rows", "spending")),
 )
 # Texts of three words that no page has, with where they are.
 ELSEWHERE: Mapping[str, str] = {
@@ -495,7 +496,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "tuned per arm",
     ),
     "Runs of the same components were made by different code ({}); differences between them may be the code's. "
-    "`ablate run --rerun stale` makes them alike.": ("other code", "one code"),
+    "Doing the stale runs again (`--rerun stale`) makes them alike.": ("other code", "one code"),
     "Whether runs of the same components were made by the same code cannot be told: digests of their code were "
     "taken in different ways ({}).": ("unknown code", "other code"),
     "1 seed: there is no interval, no verdict, and no telling a difference from chance.": ("one seed", "three seeds"),

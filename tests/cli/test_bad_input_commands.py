@@ -151,7 +151,7 @@ def test_a_report_that_cannot_be_written(store: Path, cli: Cli, monkeypatch: pyt
     def full(*_: object, **__: object) -> Path:
         raise OSError(28, "No space left on device", "reports")
 
-    monkeypatch.setattr(build, "build", full)
+    monkeypatch.setattr(build, "write", full)
     answer = cli("report", "linear")
     assert answer.code == 2
     assert "--reports: cannot be written (got [Errno 28] No space left on device: 'reports')" in answer.err

@@ -227,7 +227,7 @@ class TestFailures:
         reason = "the training loss is not finite in epoch 1; a lower learning_rate may help"
         assert (told["done"], told["failed"]) == (4, 2)
         assert told["errors"] == {"garden-seed1": reason, "garden-seed2": reason}
-        assert f"failed: garden-seed1: {reason}" in answer.err
+        assert f"failed: garden-seed1, garden-seed2: {reason}" in answer.err
         assert f"garden-seed2 failed: {reason}; try 2 of 2" in answer.err
         logs = [path.read_text() for path in project.folder.glob("mlruns/artifacts/linear/*/artifacts/run.log")]
         assert sum(f"NonFiniteLoss: {reason}" in log for log in logs) == 4  # with the two that were tried again

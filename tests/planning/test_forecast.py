@@ -17,7 +17,9 @@ STUDY = {
     "baseline": "plain",
     "seeds": [1, 2],
     "metric": {"loss": {"direction": "lower"}},
-    "settings": {"run": {"command": ["python", "train.py", "--lr={lr}", "--n={budget}"], "lr": 0.1, "budget": 8}},
+    "settings": {
+        "run": {"command": ["python", "train.py", "--lr={lr}", "--n={budget}", "--out={out}"], "lr": 0.1, "budget": 8}
+    },
     "arms": {"plain": {}, "wide": {"set": {"run.lr": 0.2}}},
 }
 

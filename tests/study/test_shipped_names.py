@@ -47,7 +47,10 @@ def test_a_folder_of_that_name_is_no_study() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("quik", "quik: no such file, and no study of this name comes with ablate; did you mean 'quick'?"),
+        (
+            "quik",
+            "quik: no such file, and no study of this name comes with ablate; did you mean 'quick', which comes with ablate?",
+        ),
         ("mine", "mine: no such file, and no study of this name comes with ablate; did you mean 'mine.toml'?"),
         ("../quick", "../quick: no such file"),
         ("quick.toml", "quick.toml: no such file"),

@@ -76,7 +76,7 @@ def test_every_problem_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.M
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "quick.toml").touch()
     path = tmp_path / "quik.toml"
-    assert problem(path) == f"{path}: no such file; did you mean 'quick.toml'?"
+    assert problem(path) == f"{path}: no such file; did you mean '{path.with_name('quick.toml')}'?"
     nowhere = tmp_path / "no" / "study.toml"
     assert problem(nowhere) == f"{nowhere}: no such file"
     name = tmp_path / "other"
