@@ -49,7 +49,8 @@ def test_a_folder_of_that_name_is_no_study() -> None:
     [
         (
             "quik",
-            "quik: no such file, and no study of this name comes with ablate; did you mean 'quick', which comes with ablate?",
+            "quik: no such file, and no study of this name comes with ablate; "
+            "did you mean 'quick', which comes with ablate?",
         ),
         ("mine", "mine: no such file, and no study of this name comes with ablate; did you mean 'mine.toml'?"),
         ("../quick", "../quick: no such file"),
