@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 ARM_FIGURES = ("differences.png", "matrix.png", "learning_curves.png")  # of a report; every arm run has a copy
 READING = """\
-Each row of the comparison is an arm: its score is the mean over the arm's seeds, `… low` and `… high` are the ends of
-its 95 % interval. The charts `interval/…` draw both: one line an arm, from end to end, with a dot at the mean. An arm's
-run has the runs of its seeds below it, and files of its own. Two intervals that overlap may still belong to a clear
-difference, for arms share their seeds: the differences above are paired by seed. The run of the study has the whole
-report, `report.html`."""
+Each row of the comparison is an arm: its score is the mean over the arm's seeds, `… lower` and `… upper` are the ends
+of its 95 % interval. The charts `interval/…` draw both: one line an arm, from end to end, with a dot at the mean. An
+arm's run has the runs of its seeds below it, and files of its own. Two intervals that overlap may still belong to a
+clear difference, for arms share their seeds: the differences above are paired by seed. The run of the study has the
+whole report, `report.html`."""
 
 
 def publish(results: Results, report: Report, tracker: Tracker, records: list[Record]) -> bool:

@@ -33,6 +33,14 @@ def states(cli: Cli) -> dict[tuple[str, int], str]:
     return {(cell["arm"], cell["seed"]): cell["state"] for cell in cells}
 
 
+def trials(mlruns: Path) -> list[tuple[str, int, str, float]]:
+    """Study, number, state and value of every trial that optuna-dashboard shows."""
+    query = """SELECT study_name, number, state, value FROM trials JOIN studies USING (study_id)
+        LEFT JOIN trial_values USING (trial_id) ORDER BY 1, 2"""
+    with closing(sqlite3.connect(mlruns / "optuna.db")) as database:
+        return database.execute(query).fetchall()
+
+
 class TestExport:
     def test_the_report_of_an_imported_study_has_the_same_bytes(
         self, project: Project, zipped: Path, finished: Project, cli: Cli
@@ -42,6 +50,7 @@ class TestExport:
         assert set(states(cli).values()) == {"done"}
         assert cli("report", "linear").code == 0
         assert project.results == finished.results
+        assert trials(Path("mlruns")) == trials(finished.folder / "mlruns") != []
 
     def test_it_says_what_it_wrote_and_refuses_what_it_cannot(self, mine: Project, cli: Cli) -> None:
         answer = cli("export", "linear.toml", "out.zip")

@@ -123,7 +123,7 @@ class Line(NamedTuple):
 def test_the_link_lands_on_the_arms_with_their_metrics_and_bands(project: Project, page: Page, tmp_path: Path) -> None:
     server, link = serving(project, "--no-browser")
     page.open(link)
-    curves = ("val/loss", "val/loss low", "val/loss high")
+    curves = ("val/loss", "val/loss lower", "val/loss upper")
     wanted = {(arm, metric) for arm in ARMS.values() for metric in ("interval/loss", *curves)}
     page.wait(lambda page: wanted <= lines(page).keys(), seconds=PATIENCE_S, picture=picture(tmp_path, "not-seen"))
     drawn, text = lines(page), page.text()
@@ -147,7 +147,7 @@ def test_the_link_lands_on_the_arms_with_their_metrics_and_bands(project: Projec
         assert len({drawn[label, metric].colour for label in ARMS.values()}) == 3
     # the same arms as a table, with the ends of the intervals as columns
     page.open(link.replace("=CHART", "=TABLE"))
-    columns = ("test/loss", "test/loss low", "test/loss high")
+    columns = ("test/loss", "test/loss lower", "test/loss upper")
     page.wait(lambda page: all(name in page.text() for name in (*ARMS.values(), *columns)), seconds=PATIENCE_S)
     page.screenshot(picture(tmp_path, "table"))
     ended(server)

@@ -122,17 +122,17 @@ class TestWhatAPlainClientFinds:
         assert hybrid.data.params == {"arm": "hybrid"}
         assert hybrid.data.metrics == {
             "test/error": 0.5,
-            "test/error low": 0.25,
-            "test/error high": 0.75,
+            "test/error lower": 0.25,
+            "test/error upper": 0.75,
             "interval/error": 0.5,
             "cost/parameters": 21.0,
             "val/error": 0.75,
-            "val/error low": 0.5,
-            "val/error high": 1.0,
+            "val/error lower": 0.5,
+            "val/error upper": 1.0,
         }
         assert list(constant.data.metrics) == ["test/error"]
         found = client(tracker)
-        curve = found.get_metric_history(hybrid.info.run_id, "val/error high")
+        curve = found.get_metric_history(hybrid.info.run_id, "val/error upper")
         assert [(point.step, point.value) for point in curve] == [(1, 1.5), (2, 1.0)]
         interval = found.get_metric_history(hybrid.info.run_id, "interval/error")
         assert sorted((p.timestamp, p.step, p.value) for p in interval) == [
@@ -172,14 +172,14 @@ class TestWhatAPlainClientFinds:
         assert tags["mlflow.note.content"] == f"Does it **help**?\n\n[The whole report]({page})\n"
         arms, seeds = view(tags, "ablate-arms"), view(tags, "ablate-seeds")
         assert view(tags, "ablate-comparison") == arms
-        assert arms["selectedColumns"] == [f"metrics.`test/error{end}`" for end in ("", " low", " high")]
+        assert arms["selectedColumns"] == [f"metrics.`test/error{end}`" for end in ("", " lower", " upper")]
         found = client(tracker).search_runs([experiment.experiment_id], arms["searchFilter"])
         assert sorted(run.info.run_name for run in found) == ["Hybrid", "Plain"]
         found = client(tracker).search_runs([experiment.experiment_id], seeds["searchFilter"])
         assert len(found) == 4
         cards = [card for card in arms["compareRunCharts"] if not card["deleted"]]
         drawn = [key for card in cards for key in card.get("selectedMetricKeys", [card["metricKey"]])]
-        assert drawn == ["interval/error", "test/error", "val/error", "val/error low", "val/error high"]
+        assert drawn == ["interval/error", "test/error", "val/error", "val/error lower", "val/error upper"]
         sections = {section["uuid"] for section in arms["compareRunSections"]}
         assert {card["metricSectionId"] for card in arms["compareRunCharts"]} == sections
 
@@ -244,7 +244,7 @@ class TestOnceAndAgain:
         assert tracker.publish(changed, "s2")
         arms = runs(tracker, "arm")
         assert [run.info.run_name for run in arms] == ["Plain", "Hybrid"]
-        assert arms[1].data.metrics["test/error high"] == 0.5
+        assert arms[1].data.metrics["test/error upper"] == 0.5
         assert {run.data.tags["mlflow.parentRunId"] for run in runs(tracker, "run")} == {
             run.info.run_id for run in (*arms, *runs(tracker, "study"))
         }

@@ -20,7 +20,7 @@ from ablate.tracking.record_format import ROLE, YARDSTICK
 COMPARISON = "ablate-comparison"  # the view that `ablate ui` opens; its value is read by every MLflow 3
 NAMED = {"ablate-arms": "Arms: mean and 95 % interval", "ablate-seeds": "Every seed, grouped by arm"}  # in its menu
 TAG = "mlflow.sharedViewState."
-LOW, HIGH, INTERVAL = " low", " high", "interval/"  # no metric of a study has a space in its name
+LOW, HIGH, INTERVAL = " lower", " upper", "interval/"  # no metric of a study has a space in its name
 FILTER = f"tags.`{ROLE}` = 'arm' AND tags.`{YARDSTICK}` = 'no'"
 
 
@@ -62,7 +62,7 @@ def _arms_view(summary: StudySummary) -> dict[str, Any]:
         for card in (_line("scores", [INTERVAL + _name(key)], points=True), _bar("scores", key))
     ]
     curves = [_line("curves", [key, key + LOW, key + HIGH]) for key in summary.curves]
-    sections = [("scores", "Scores: 95 % intervals and means")]
+    sections = [("scores", "Scores, 95 % intervals")]
     sections += [("curves", "Learning curves with 95 % interval")] if curves else []
     # The UI adds a chart of every metric that has none, unless there was one that a person has removed.
     removed = [
@@ -101,7 +101,6 @@ def _state(
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": [f"metrics.`{name}`" for name in metrics],
-        "columnWidths": {f"metrics.`{name}`": 40 + 8 * len(name) for name in metrics},  # in pixels
         "compareRunCharts": list(charts),
         "compareRunSections": [
             {"uuid": key, "name": name, "display": True, "isReordered": True, "columns": 2, "cardHeight": 360}
