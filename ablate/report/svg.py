@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 DRAWN = (f"{{{SVG}}}use", f"{{{SVG}}}path")
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
+NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # characters that XML cannot hold
 GEOMETRY = ("d", "x", "y", "width", "height", "points", "transform")
 FONT = "'DejaVu Sans', Verdana, sans-serif"  # the second has the widths of the first
 ElementTree.register_namespace("", SVG)
@@ -27,7 +28,7 @@ def tag(*, arm: str = "", tip: str = "", tips: Sequence[str] = (), legend: bool 
 
 def clean(text: str) -> str:
     """The SVG without what nothing refers to. What an artist was tagged with becomes `data-arm` and `title`."""
-    root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", text))
+    root = ElementTree.fromstring(NO_XML.sub("\ufffd", re.sub(r"<!DOCTYPE[^>]*>", "", text)))
     used = set(re.findall(r"""(?:url\(#|href=["']#)([^)"']+)""", text))
     for parent in list(root.iter()):
         for child in list(parent):
@@ -127,5 +128,5 @@ def _outside_defs(element: ElementTree.Element) -> Iterator[ElementTree.Element]
 
 def _title(element: ElementTree.Element, text: str) -> None:
     title = ElementTree.Element(f"{{{SVG}}}title")
-    title.text = text
+    title.text = NO_XML.sub("\ufffd", text)
     element.insert(0, title)

@@ -181,12 +181,16 @@ class TestAdopt:
         assert (answer.code, json.loads(answer.out)) == (0, expected)
         page = (folder / "reports/t/report.md").read_text()
         first = page[: page.index("| Arm |")]
-        assert "**By these adopted results, it is supported that “B” improves on “A” in score" in first
-        assert "**Adopted:** these scores were computed elsewhere and read from t.csv; no run was made here." in first
+        assert "- **Supported:** “B” is better than “A” in score: " in first
+        assert "Verdicts are by these adopted results" in first
+        assert "**Beware:** adopted. [In full](#warnings)" in page[: page.index("| **A** |")]
+        assert "By these adopted results, it is supported that “B” improves on “A” in score" in page
+        warning = page.partition("## Warnings")[2].partition("\n## ")[0]
+        assert "**Adopted:** these scores were computed elsewhere and read from t.csv; no run was made here." in warning
         for word in ("the same tuning and training budget", "the same data in the same order"):
-            assert word in first
+            assert word in warning
         for word in ("nothing was chosen by looking at the data", "the hypotheses were made before the results"):
-            assert word in first
+            assert word in warning
         assert "declared: owner's word" in page
         for claims_more in (
             "tuned settings",

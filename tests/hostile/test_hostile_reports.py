@@ -62,7 +62,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A saying, and the folder of a report in every format."""
     folder = tmp_path_factory.mktemp(request.param)
     found = results(folder / "runs", SAYINGS[request.param])
-    return request.param, build.build(found, folder / "toy", formats=("md", "html", "tex", "csv", "json")).parent
+    return request.param, build.build(found, folder / "toy", formats=tuple(build.FORMATS)).parent
 
 
 class Elements(HTMLParser):
@@ -108,6 +108,7 @@ def test_no_format_has_a_control_character(page: tuple[str, Path]) -> None:
         "report.md",
         "report.html",
         "report.tex",
+        "report_long.tex",
         "report.json",
         *(f"tables/{n}.csv" for n in ("matrix", "gaps")),
     ):
