@@ -17,7 +17,9 @@ export DVC_NO_ANALYTICS := true
 study: $(STAMP)
 	$(BIN)/ablate run studies/quick.toml
 
+# Bytecode of the package first: where PYTHONDONTWRITEBYTECODE is set, each of hundreds of processes would compile it.
 test: lint
+	$(BIN)/python -m compileall -q ablate
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not long and not examples"
 
 test-long: $(STAMP)

@@ -1,6 +1,6 @@
 # Question:    How often does the tool call a difference between an arm and its twin when the two are tuned apart?
 # Command:     python benchmarks/aa_tuned_apart.py FOLDER [--pairs 200] [--per seed]
-# Cost:        40 s a pair with two workers on 2 CPU cores that are shared with other work, so two hours for 200 pairs
+# Cost:        8 s a pair with two workers on 2 quiet CPU cores, so half an hour for 200 pairs
 # Expectation: with a tuning for every seed a claim in 5 % of the pairs, ±3 points (95 % interval, 200 pairs); with
 #              --per arm in more
 """An A/A experiment through the whole tool: real studies, real processes, a real store; the truth is no difference.

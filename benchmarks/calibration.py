@@ -16,14 +16,13 @@ distributions are those of the paired differences; of two arms that are skewed a
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
+import calibration_options
 import numpy as np
 
 from ablate.analysis.statistics import ALPHA, Effect, paired
@@ -158,15 +157,10 @@ def table(cells: list[Cell], overlaps: list[Overlap]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=4000, help="simulated studies a cell")
-    parser.add_argument("--quick", action="store_true", help="300 studies, 5 and 10 seeds: no evidence")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    studies, counts = (300, (5, 10)) if options.quick else (options.studies, SEEDS)
-    if studies < 1:
-        parser.error("--studies must be at least 1")
+    options = calibration_options.parse(
+        __doc__, studies=4000, of="cell", few=300, quick=", 5 and 10 seeds", as_json=True
+    )
+    studies, counts = options.studies, (5, 10) if options.quick else SEEDS
     started = time.perf_counter()
     cells = [simulate(shape, n, studies, options.seed) for shape in SHAPES for n in counts]
     overlaps = [simulate_overlap(n, studies, options.seed) for n in counts]
@@ -177,8 +171,7 @@ def main() -> None:
     else:
         print("\n".join(table(cells, overlaps)))
         print(f"\n{studies} studies a cell, {len(MARGINS)} hypotheses each, {time.perf_counter() - started:.0f} s")
-        print("\n".join(failures) or "every gate holds")
-    sys.exit(1 if failures else 0)
+    calibration_options.end(failures, quiet=options.json)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ A difference is an effect of the seed, one of the cluster, one of both together 
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import calibration_options
 import numpy as np
 
 from ablate.analysis import two_way
@@ -124,14 +123,8 @@ def false_claims(kind: ClaimKind, seeds: int, studies: int, seed: int = 0) -> tu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000, help="simulated studies a row")
-    parser.add_argument("--quick", action="store_true", help="200 studies: no evidence")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    studies = 200 if options.quick else options.studies
-    if studies < 1:
-        parser.error("--studies must be at least 1")
+    options = calibration_options.parse(__doc__, studies=2000, of="row", few=200, quick="")
+    studies = options.studies
     failures = []
     print(
         "| Seeds | Clusters | sd of seeds | sd of clusters | Seeds alone | Two-way | The wider | Usual variance |\n"
@@ -153,8 +146,8 @@ def main() -> None:
             wrong = false_claims(kind, seeds, studies, options.seed)
             failures += [f"{kind}, {seeds} seeds: {wrong}"] * (sum(wrong) > limit)
             print(f"| {kind} | {seeds} | {100 * wrong[0]:.1f} % | {100 * wrong[1]:.1f} % |")
-    print("\n" + ("\n".join(failures) or "every gate holds"))
-    sys.exit(1 if failures else 0)
+    print()
+    calibration_options.end(failures)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,11 @@ residual variance of all arms instead of each pair's own.
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import calibration_options
 import numpy as np
 from scipy import special
 
@@ -212,20 +211,14 @@ def _percent(*shares: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=4000, help="simulated studies a row")
-    parser.add_argument("--quick", action="store_true", help="200 studies: no evidence")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    studies = 200 if options.quick else options.studies
-    if studies < 1:
-        parser.error("--studies must be at least 1")
+    options = calibration_options.parse(__doc__, studies=4000, of="row", few=200, quick="")
+    studies = options.studies
     failures = []
     for line, failure in rows(studies, options.seed):
         print(line, flush=True)
         failures += [failure] if failure else []
-    print("\n" + ("\n".join(failures) or "every gate holds"))
-    sys.exit(1 if failures else 0)
+    print()
+    calibration_options.end(failures)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ seeds and one look finds with a power of 80 %.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -24,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+import calibration_options
 import numpy as np
 
 from ablate.analysis.power_plan import detectable
@@ -177,15 +177,10 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=4000, help="simulated studies a row, and as many with a gain")
-    parser.add_argument("--quick", action="store_true", help="200 studies, the first designs: no evidence")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if options.studies < 1:
-        parser.error("--studies must be at least 1")
-    studies, designs = (200, DESIGNS[:2]) if options.quick else (options.studies, DESIGNS)
+    options = calibration_options.parse(
+        __doc__, studies=4000, of="row, and as many with a gain", few=200, quick=", the first designs", as_json=True
+    )
+    studies, designs = options.studies, DESIGNS[:2] if options.quick else DESIGNS
     started = time.perf_counter()
     rows = []
     for design in designs:
@@ -198,8 +193,7 @@ def main() -> None:
     else:
         print("\n".join(table(rows)))
         print(f"\n{studies} studies a row, {time.perf_counter() - started:.0f} s")
-        print("\n".join(failures) or "every gate holds")
-    sys.exit(1 if failures else 0)
+    calibration_options.end(failures, quiet=options.json)
 
 
 if __name__ == "__main__":

@@ -28,14 +28,13 @@ the noise is half as large again, and goes on with the best third.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+import calibration_options
 import numpy as np
 from scipy import special, stats
 
@@ -305,15 +304,8 @@ def tables(cells: Sequence[Cell], bias: Sequence[Shifted]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=4000, help="simulated studies a way and curvature")
-    parser.add_argument("--quick", action="store_true", help="300 studies: no evidence")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    studies = 300 if options.quick else options.studies
-    if studies < 1:
-        parser.error("--studies must be at least 1")
+    options = calibration_options.parse(__doc__, studies=4000, of="way and curvature", few=300, quick="", as_json=True)
+    studies = options.studies
     started = time.perf_counter()
     cells = [c for way in WAYS for curvature in CURVATURES for c in simulate(way, curvature, studies, options.seed)]
     bias = [shifted(way, curvature, studies, options.seed) for way in WAYS for curvature in CURVATURES]
@@ -328,8 +320,7 @@ def main() -> None:
     else:
         print("\n".join(tables(cells, bias)))
         print(f"\n{studies} studies a way and curvature, {time.perf_counter() - started:.0f} s")
-        print("\n".join(failures) or "every gate holds")
-    sys.exit(1 if failures else 0)
+    calibration_options.end(failures, quiet=options.json)
 
 
 if __name__ == "__main__":

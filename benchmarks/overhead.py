@@ -1,6 +1,6 @@
 """What tracking, tuning, checkpoints and the process pool add to bare training, on a study's own runs.
 
-    python benchmarks/overhead.py studies/mocap.toml --data-root ~/data
+    python benchmarks/overhead.py studies/quick.toml --trials 3 --seeds 5
     python benchmarks/overhead.py examples/reinforcement_learning/study.toml --trials 3 --seeds 7
     python benchmarks/overhead.py tests/function/dropout.toml --trials 2 --seeds 7
 
@@ -143,7 +143,7 @@ def main() -> None:
     from ablate.scheduler.workspace import Workspace
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, nargs="?", default=Path("studies/mocap.toml"))
+    parser.add_argument("study", type=Path, nargs="?", default=Path("studies/quick.toml"))
     parser.add_argument("--data-root", type=Path, help="default: $ABLATE_DATA, or beside the study")
     parser.add_argument("--arm", help="default: the baseline")
     parser.add_argument("--trials", type=int, default=1)

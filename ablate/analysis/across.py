@@ -8,7 +8,7 @@ from ablate.analysis import numbers
 from ablate.analysis.clusters import OverClusters, over_clusters
 from ablate.analysis.costs import label, level_label
 from ablate.analysis.effects import effect, score
-from ablate.analysis.phrasing import counted, listed, sentence, shown, signed_size
+from ablate.analysis.phrasing import counted, listed, quoted, sentence, shown, signed_size
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
@@ -100,16 +100,17 @@ def _row_answer(table: DatasetTable, row: DatasetRow) -> str:
     assert row.pooled is not None
     baseline = next(each.label for each in table.rows if each.baseline)
     outcomes = [shown(each, table.metric) for each in row.effects]
-    wordings = {"better": "better on {}", "worse": "worse on {}", "not shown": "with an interval that includes 0 on {}"}
-    clauses = []
-    for kind, wording in wordings.items():
-        on = [name for name, found in zip(table.labels, outcomes, strict=True) if found == kind]
-        every = len(on) == len(outcomes) > 1
-        if on:
-            clauses.append(wording.format("every data set" if every else listed(on)))
+    sets = {
+        kind: "every data set" if len(on) == len(outcomes) > 1 else listed(on)
+        for kind in ("better", "worse", "not shown")
+        if (on := [name for name, found in zip(table.labels, outcomes, strict=True) if found == kind])
+    }
+    clauses = [f"{kind} on {sets[kind]}" for kind in ("better", "worse") if kind in sets]
     measured = signed_size(row.pooled.difference, table.metric, table.places)
     each = f"; it is {listed(clauses)}" if clauses else ""
-    text = f"in {table.metric.in_text}, “{row.label}” minus “{baseline}” is {measured} over these data sets"
+    if "not shown" in sets:
+        each += f"; the interval includes 0 on {sets['not shown']}"
+    text = f"in {table.metric.in_text}, {quoted(row.label)} minus {quoted(baseline)} over these data sets is {measured}"
     return sentence(f"{text}{_others(table, row)}{each}")
 
 

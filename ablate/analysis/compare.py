@@ -51,6 +51,7 @@ class ArmComparison:
     elsewhere: SameQuestion | None = None  # of a declared one: None where no other study of the store asks the same
     kind: ClaimKind = "better"  # of the hypothesis
     score_places: int = 0  # decimals of mean scores
+    folds: bool = False  # every seed is a fold
 
     @property
     def declared(self) -> bool:
@@ -94,6 +95,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         elsewhere=found.elsewhere,
         kind=found.kind,
         score_places=found.score_places,
+        folds="fold" in results.study.vary,
     )
 
 

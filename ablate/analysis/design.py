@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ablate.analysis import numbers
 from ablate.analysis.effects import difference
-from ablate.analysis.phrasing import Shown, listed, quoted, sentence, shown, signed_size
+from ablate.analysis.phrasing import Shown, end_text, listed, quoted, sentence, shown, signed_size
 from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import ALPHA, Effect, holm
@@ -256,12 +256,30 @@ def _parts_answer(effects: DesignEffects) -> str:
     }[effects.kind]  # fmt: skip
     corrected = _clauses(effects, [_convincing(p.effect, p.p_adjusted, metric) for p in effects.parts])
     if corrected:
-        return _exploratory(effects) + sentence(f"{corrected}{over}")
+        return _exploratory(effects) + sentence(f"{corrected}{over}{_shared(effects)}")
     alone = _clauses(effects, [shown(p.effect, metric) for p in effects.parts])
     if alone:
         nothing = f"with this correction no part is shown to change {metric.in_text}{over}"
-        return _exploratory(effects) + sentence(f"{nothing}; each by its interval alone, {alone}")
-    return _exploratory(effects) + sentence(f"no part is shown to change {metric.in_text}{over}")
+        return _exploratory(effects) + sentence(f"{nothing}; each by its interval alone, {alone}{_shared(effects)}")
+    nothing = f"no part is shown to change {metric.in_text}{over}"
+    return _exploratory(effects) + sentence(f"{nothing}; {_all_intervals(effects)}")
+
+
+def _shared(effects: DesignEffects) -> str:
+    """That a main effect of this fraction may be an interaction's; nothing where none shares its number with one."""
+    if not any(p.aliases for p in effects.parts):
+        return ""
+    return "; in this fraction such a number may also come from interactions of two parts, which the table names"
+
+
+def _all_intervals(effects: DesignEffects) -> str:
+    """From where to where the intervals of all parts reach."""
+    gaps = [p.effect.difference for p in effects.parts]
+    ends = [end for gap in gaps for end in (gap.low, gap.high) if end is not None]
+    if not ends:
+        return "no part has an interval"
+    low, high = (end_text(value, effects.metric, effects.places) for value in (min(ends), max(ends)))
+    return f"the 95 % intervals of the parts lie between {low} and {high}"
 
 
 def _exploratory(effects: DesignEffects) -> str:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablate.analysis.answer import Comparison
+from ablate.analysis.phrasing import quoted
 from ablate.analysis.results import Results
 from ablate.analysis.spending import looks_of
 from ablate.analysis.statistics import ALPHA
+from ablate.study.amend import history_of
 
 
 @dataclass(frozen=True)
 class LookRow:
     """One planned look. The levels are the largest one-sided p values of the t-test that decide a hypothesis while no
-    other is decided, and when all others are (Holm); `spent`: the share of 5 % that is used up by then."""
+    other is decided, and when all others are that can be: neither withdrawn nor late ones, which stay in the family
+    (Holm); `spent`: the share of 5 % that is used up by then."""
 
     seeds: int
     share: float  # of the seeds at the last look
@@ -30,8 +33,10 @@ def look_rows(results: Results, comparisons: Sequence[Comparison]) -> tuple[Look
     looks = looks_of(results.study)
     if looks is None:
         return ()
-    family = max((c.family for c in comparisons), default=1)
-    columns = (looks.seeds, looks.spent(ALPHA), looks.levels(ALPHA / (2 * family)), looks.levels(ALPHA / (family + 1)))
+    late = len(history_of(results.document, results.study).late)
+    family, others = max((c.family for c in comparisons), default=1), max(0, len(comparisons) - late - 1)
+    first, last = looks.levels(ALPHA / (2 * family)), looks.levels(ALPHA / (2 * family - others))
+    columns = (looks.seeds, looks.spent(ALPHA), first, last)
     return tuple(
         LookRow(
             seeds,
@@ -47,4 +52,4 @@ def look_rows(results: Results, comparisons: Sequence[Comparison]) -> tuple[Look
 
 
 def _words(c: Comparison) -> str:
-    return f"{c.label} against {c.against_label} in {c.metric.in_text}: {c.verdict}"
+    return f"{quoted(c.label)} against {quoted(c.against_label)} in {c.metric.in_text}: {c.verdict}"

@@ -10,36 +10,41 @@ from ablate.analysis.statistics import ALPHA, EXACT_PAIRS, Effect, Estimate
 GAP = "–"  # stands for a missing number in every format
 MINUS = "−"
 MAX_DECIMALS = 6
+# Columns whose numbers are all below the first, or of which any is above the second, are written with powers of ten.
+SMALL, LARGE = 1e-4, 1e7
+MOST_DIGITS = 6  # after the point of a number with a power of ten
 
 
 def decimals_for(estimates: Iterable[Estimate], *, coarse: bool = False) -> int:
     """Decimals for a column: enough for two significant digits of the median half width of the intervals.
 
     Without any interval, enough for three significant digits of the largest mean. `coarse`: one digit for a half width
-    whose leading digits are above 3.5, as physicists round.
+    whose leading digits are above 3.5, as physicists round. The result is above MAX_DECIMALS or below 0 where `number`
+    has to write powers of ten: 11 for 1.4e-09 ± 0.2e-09, −11 for 1.4e+13 ± 0.2e+13.
     """
     listed = list(estimates)
     widths = sorted(e.half_width for e in listed if e.half_width)
+    largest = max([*(abs(e.mean) for e in listed if e.mean), *widths], default=1.0)
     if widths:
         width = widths[(len(widths) - 1) // 2]
         power = math.floor(math.log10(width))
-        return _clip((0 if coarse and width > 3.5 * 10**power else 1) - power)
-    largest = max((abs(e.mean) for e in listed if e.mean), default=1.0)
-    return _clip(2 - math.floor(math.log10(largest)))
+        return _clip((0 if coarse and width > 3.5 * 10.0**power else 1) - power, largest)
+    return _clip(2 - math.floor(math.log10(largest)), largest)
 
 
 def number(value: float | None, decimals: int) -> str:
-    """`7.10`, `−0.41`, or the gap."""
+    """`7.10`, `−0.41`, or the gap; with more than MAX_DECIMALS or fewer than 0 decimals `1.39e-09`."""
     if value is None or not math.isfinite(value):
         return GAP
-    text = f"{abs(value):.{decimals}f}"
+    plain = 0 <= decimals <= MAX_DECIMALS
+    text = f"{abs(value):.{decimals}f}" if plain else _power_of_ten(abs(value), decimals)
     return text if value >= 0 or float(text) == 0 else MINUS + text
 
 
 def signed(value: float | None, decimals: int) -> str:
     """`+0.41`, `−0.41`, `0.00`, or the gap."""
     text = number(value, decimals)
-    return text if text in (GAP, f"{0:.{decimals}f}") or text.startswith(MINUS) else f"+{text}"
+    return text if text in (GAP, number(0.0, decimals)) or text.startswith(MINUS) else f"+{text}"
 
 
 def end(value: float | None, decimals: int) -> str:
@@ -52,7 +57,7 @@ def end(value: float | None, decimals: int) -> str:
     if not value or text == GAP or float(text.replace(MINUS, "-")) != 0:
         return text
     needed = -math.floor(math.log10(abs(value)))
-    return number(value, needed) if needed <= MAX_DECIMALS else f"{value:.0e}".replace("-", MINUS)
+    return number(value, needed)
 
 
 def signed_end(value: float | None, decimals: int) -> str:
@@ -97,10 +102,10 @@ def difference(estimate: Estimate, decimals: int) -> str:
 
 
 def count(value: float | None) -> str:
-    """`812`, `54.3k`, `2.2M`, `1.3G`, or the gap."""
+    """`812`, `54.3k`, `2.2M`, `1.3G`, `1.8T`, or the gap."""
     if value is None or not math.isfinite(value):
         return GAP
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.99995 * size:  # 999 999 rounds to 1.0M, not to 1000.0k
             return number(value / size, 1) + letter
     return number(value, 0)
@@ -113,8 +118,9 @@ def signed_count(value: float | None) -> str:
 
 
 def capital(text: str) -> str:
-    """The text with a capital first letter; the rest stays as it is."""
-    return text[:1].upper() + text[1:]
+    """The text with a capital first letter; one whose first word is a name, such as `nnU-Net`, stays as it is."""
+    first = text.partition(" ")[0]
+    return text if any(sign.isupper() or sign.isdigit() for sign in first) else text[:1].upper() + text[1:]
 
 
 def in_text(label: str) -> str:
@@ -153,5 +159,22 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.1f} min" if value >= 90 else f"{value:.1f} s"
 
 
-def _clip(decimals: int) -> int:
+def milliseconds(value: float | None) -> str:
+    """`1.25 ms`, `0.0071 ms`, or the gap."""
+    if value is None or not math.isfinite(value):
+        return GAP
+    return f"{value:.2g} ms" if value < 0.1 else f"{number(value, 2)} ms"
+
+
+def _clip(decimals: int, largest: float) -> int:
+    """Decimals of a column whose largest number this is."""
+    if 0 < largest < SMALL or largest >= LARGE:
+        return decimals
     return max(0, min(MAX_DECIMALS, decimals))
+
+
+def _power_of_ten(value: float, decimals: int) -> str:
+    if value == 0:
+        return "0"
+    digits = math.floor(math.log10(value)) + decimals
+    return f"{value:.{max(0, min(MOST_DIGITS, digits))}e}"

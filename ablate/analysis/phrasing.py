@@ -72,8 +72,8 @@ def ends_text(gap: Estimate, metric: MetricInfo, decimals: int) -> str:
         return numbers.GAP
     low, high = ends
     if low * high > 0:
-        return " to ".join(_end(value, metric, decimals) for value in sorted((abs(low), abs(high))))
-    return f"from {_end(high, metric, decimals)} better to {_end(-low, metric, decimals)} worse"
+        return " to ".join(end_text(value, metric, decimals) for value in sorted((abs(low), abs(high))))
+    return f"from {end_text(high, metric, decimals)} better to {end_text(-low, metric, decimals)} worse"
 
 
 def includes(gap: Estimate, metric: MetricInfo, margin: float | None) -> str:
@@ -95,7 +95,7 @@ def signed_size(gap: Estimate, metric: MetricInfo, decimals: int, of: str = "see
         return f"{mean}, {counted(gap.n, of)}, no interval"
     if gap.low == gap.high:
         return f"{mean}, the same at {counted(gap.n, of)}, no spread to judge it by"
-    ends = " to ".join(_end(value, metric, decimals) for value in (gap.low, gap.high))
+    ends = " to ".join(end_text(value, metric, decimals) for value in (gap.low, gap.high))
     return f"{mean}, 95 % interval {ends}, {counted(gap.n, of)}"
 
 
@@ -129,5 +129,6 @@ def sentence(text: str) -> str:
     return f"{numbers.capital(text)}."
 
 
-def _end(value: float, metric: MetricInfo, decimals: int) -> str:
+def end_text(value: float, metric: MetricInfo, decimals: int) -> str:
+    """An end of an interval with its unit."""
     return numbers.with_unit(numbers.end(value, decimals), metric.unit)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from ablate.analysis import numbers
-from ablate.analysis.phrasing import counted
+from ablate.analysis.phrasing import counted, quoted
 from ablate.analysis.records import shared_training
 from ablate.analysis.statistics import ALPHA, paired
 from ablate.analysis.verdicts import MIN_SEEDS
@@ -31,7 +31,9 @@ class HypothesisPower:
     pairs: int  # finished runs of both arms with the same seed
     sd: float | None  # of their differences
     sd_limit: float | None  # its upper limit, which the other numbers are computed from: see `upper_limit`
-    detectable: float | None  # distance of the true improvement from the margin; None: no verdict with these seeds
+    # distance of the true improvement from the margin, for `not_worse` from minus the margin; None: no verdict with
+    # these seeds, and for equivalence, whose power is not computed
+    detectable: float | None
     difference: float | None  # the true improvement that `--difference` gives
     seeds_needed: int | None  # for that improvement; None: none was given, no pilot, or no number of seeds is enough
 
@@ -81,12 +83,18 @@ def power_plan(
     for h in study.hypotheses:
         pairs, sd = _pilot(study, compared, h)
         limit = None if sd is None else upper_limit(sd, pairs)
-        reach = None if sd == 0 else detectable(1.0 if limit is None else limit, seeds, family, overlap=overlap)
-        needed = None
-        if limit and difference is not None:
-            needed = seeds_needed(limit, difference - h.margin, family, overlap=overlap)
+        reach = needed = None
+        if sd != 0 and h.kind != "equivalent":
+            reach = detectable(1.0 if limit is None else limit, seeds, family, overlap=overlap)
+        if limit and difference is not None and h.kind != "equivalent":
+            needed = seeds_needed(limit, difference - _limit(h), family, overlap=overlap)
         rows.append(HypothesisPower(h, metrics[h.metric].unit, pairs, sd, limit, reach, difference, needed))
     return PowerPlan(seeds, family, smallest_p(seeds, family), overlap, tuple(rows))
+
+
+def _limit(h: Hypothesis) -> float:
+    """What the improvement is tested against; equivalence is tested against both sides, and has no one limit."""
+    return -h.margin if h.kind == "not_worse" else h.margin
 
 
 def _pilot(study: Study, compared: Mapping[tuple[str, int], Record], h: Hypothesis) -> tuple[int, float | None]:
@@ -173,7 +181,9 @@ def _head(plan: PowerPlan) -> list[str]:
 
 def _row(plan: PowerPlan, p: HypothesisPower) -> str:
     h = p.hypothesis
-    name = f"{h.arm} against {h.against}, {h.metric}, margin {numbers.with_unit(f'{h.margin:g}', p.unit)}"
+    margin = numbers.with_unit(f"{h.margin:g}", p.unit)
+    kind = {"better": "", "not_worse": ", not worse", "equivalent": ", equivalent"}[h.kind]
+    name = f"{quoted(h.arm)} against {quoted(h.against)} in {h.metric}{kind}, margin {margin}"
     return f"{name}: {'; '.join(part for part in (_spread(p), _reach(plan, p), _needed(p)) if part)}"
 
 
@@ -189,18 +199,24 @@ def _spread(p: HypothesisPower) -> str:
 def _reach(plan: PowerPlan, p: HypothesisPower) -> str:
     if p.sd == 0:
         return ""
+    if p.hypothesis.kind == "equivalent" and plan.seeds >= MIN_SEEDS:
+        return "the power to show equivalence is not computed"
     if p.detectable is None:
         return f"no verdict with {plan.seeds} seeds"
     size = f"{p.detectable:.2f} sd" if p.sd is None else numbers.with_unit(f"{p.detectable:.3g}", p.unit)
     spread = "" if p.sd is None else " for this limit"
-    return f"80 % power{spread} when the true improvement is {size} above or below the margin"
+    return f"80 % power{spread} when the true improvement is {size} above or below {_margin(p)}"
+
+
+def _margin(p: HypothesisPower) -> str:
+    return "minus the margin" if p.hypothesis.kind == "not_worse" else "the margin"
 
 
 def _needed(p: HypothesisPower) -> str:
-    if p.difference is None or not p.sd:
+    if p.difference is None or not p.sd or p.hypothesis.kind == "equivalent":
         return ""
     size = numbers.with_unit(f"{p.difference:g}", p.unit)
-    outcome = "supported" if p.difference > p.hypothesis.margin else "refuted"
+    outcome = "supported" if p.difference > _limit(p.hypothesis) else "refuted"
     if p.seeds_needed is None:
-        return f"an improvement of {size} is too near the margin for any number of seeds"
+        return f"an improvement of {size} is too near {_margin(p)} for any number of seeds"
     return f"an improvement of {size} would be {outcome} with {p.seeds_needed} seeds"

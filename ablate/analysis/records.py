@@ -76,6 +76,11 @@ def shared_training(study: Study, done: Sequence[Record]) -> float | None:
     return share * float(np.mean(ratios)) if ratios else None
 
 
+def correction_words(*, folds: bool) -> str:
+    """What intervals over seeds allow for where training sets overlap; `folds`: every seed is a fold."""
+    return "half of the correction by Nadeau and Bengio" if folds else "the correction by Nadeau and Bengio"
+
+
 def training_seconds(scores: Mapping[str, float]) -> float | None:
     """Training time that a run reports: `time/train_s`, else `time/total_s`."""
     return next((scores[key] for key in TRAINING_SECONDS if key in scores), None)

@@ -160,7 +160,7 @@ def _same_metric(results: Results, other: Results, metric: str) -> bool:
 
 
 def _sentence(metric: MetricInfo, others: list[Elsewhere], p: float | None, studies: int) -> str:
-    told = [_told(each, metric) for each in others]
+    told = [_told(each, metric, first=each is others[0]) for each in others]
     over_all = (
         f" The p over {'both' if studies == 2 else f'all {studies}'} is {numbers.p_value(p)} (one-sided, for the "
         "hypothesis; Stouffer's z weighted by the root of the pairs, over seeds alone and not corrected)."
@@ -170,8 +170,9 @@ def _sentence(metric: MetricInfo, others: list[Elsewhere], p: float | None, stud
     return f"The same question in another study of the store: {listed(told)}.{over_all}"
 
 
-def _told(each: Elsewhere, metric: MetricInfo) -> str:
+def _told(each: Elsewhere, metric: MetricInfo, *, first: bool) -> str:
     gap = each.effect.difference
-    without = f", without {counted(each.shared, 'seed')} that {'is' if each.shared == 1 else 'are'} also here"
+    here = "this study" if first else "this study or one named before it"
+    without = f", leaving out {counted(each.shared, 'seed')} that {here} has too"
     found = signed_size(gap, metric, numbers.decimals_for([gap])) if gap.n else "no pair of runs"
     return f"{each.study} ({found}{without if each.shared else ''})"

@@ -22,6 +22,8 @@ from ablate.study import ClaimKind, Direction
 Outcome = Literal["supported", "refuted", "inconclusive", "no verdict"]
 OWNERS_WORD = "owner's word"  # who says that a claim about adopted results was made before them
 DECLARED = f"declared: {OWNERS_WORD}"
+LATE = "declared after runs had finished"  # how the reasons begin of a claim that seeds cannot decide: this …
+DISJOINT = "the arms have no subject in common"  # … and this
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,9 @@ def _missing(claim: Claim) -> str:
     """Why there can be no verdict, in words; empty when there can be one."""
     seeds = claim.effect.difference
     if claim.late:
-        return "declared after runs had finished: no verdict, though it counts in the correction"
+        return f"{LATE}: no verdict, though it counts in the correction"
     if claim.disjoint:
-        return f"the arms have no subject in common with {_seeds(claim.disjoint)}: their scores are of different people"
+        return f"{DISJOINT} with {_seeds(claim.disjoint)}: their scores are of different people"
     if seeds.n == 0:
         return "no seed has a score of both arms"
     if seeds.n < MIN_SEEDS:

@@ -133,7 +133,7 @@ def opened(root: Path) -> Iterator[dict[str, Path]]:
     Needs no network and no account. Raises InputError when there is no snapshot, or it is incomplete or damaged.
     """
     if not (root / ARCHIVES.file).is_file():
-        hint = "`ablate snapshot <study>` makes one"
+        hint = "restore works in the folder that mlruns.dvc is in"
         raise InputError(Problem(str(root), ARCHIVES.file, "no snapshot here", nearest=hint))
     with tempfile.TemporaryDirectory(prefix="ablate-restore-") as scratch:
         archives = Path(scratch, "archives")
@@ -160,7 +160,7 @@ def put_models(root: Path, studies: Mapping[str, Path], wanted: Mapping[str, Col
         reason = f": {error.problems[0]}"
     else:
         reason = ": the snapshot does not hold them"
-    return f"{absent} models are absent{reason}; `ablate restore` adds them once they are available" if absent else ""
+    return f"{absent} models are absent{reason}; the same command adds them once they are available" if absent else ""
 
 
 def _move_model(source: Path, target: Path) -> bool:

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from ablate.archive import bundle
 from ablate.study import SCHEMA, InputError, Problem
+from ablate.untrusted.wording import nearest_file
 
 MANIFEST = "manifest.json"
 FORMAT, OLD_FORMAT = 2, 1
@@ -99,7 +100,7 @@ def unpack(file: Path, folder: Path) -> str:
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise
         if isinstance(error, FileNotFoundError):
-            raise _refused(file, "", "no such file") from None
+            raise InputError(Problem(str(file), "", "no such file", nearest=nearest_file(file))) from None
         raise _refused(file, "", "cannot be read as an exported study", error) from None
     bundle.check(folder, study)
     return study

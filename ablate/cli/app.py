@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import sys
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from ablate.cli import adopted, init, output, store
+from ablate.cli.encoding import use_plain_signs
+from ablate.cli.help import with_summaries
 from ablate.cli.options import DataRoot, Device, Json, Rehash, Reports, Storage, Store, StudyFile, StudyName, Trust, Uri
+
+if TYPE_CHECKING:
+    from ablate.scheduler.loaded_study import LoadedStudy
+
+EXAMPLES = """\b
+Examples:
+  ablate run quick                               a small study and its report
+  ablate init --command "python train.py --lr 1" a study file for your script
+  ablate plan study.toml --check                 is it right? what would run?
+  ablate run study.toml                          tunes, trains and reports
+  ablate status study.toml                       how far is it?
+  ablate compare study hybrid existing           two arms, seed by seed
+  ablate list                                    the studies of the store
+  ablate ui                                      the same runs in MLflow"""
 
 app = typer.Typer(
     name="ablate",
     help="Does the added part earn its parameters? Tuned, paired, tracked ablation studies.",
-    epilog="Start here:  ablate run quick",
+    epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -90,17 +107,15 @@ def run(
         _refuse("--smoke", "goes through every arm and records nothing: leave out --only and --rerun")
     workspace = Workspace(mlruns, reports, tracking_uri, data_root, device, workers, threads, storage=storage)
     workspace = replace(workspace, stall_after=stall_after, patience_s=patience, scheduler=scheduler)
-    with stdout_to_stderr():
+    with stdout_to_stderr(), output.stop_message(), ProgressView() as view:
+        view.step(f"preparing {study}: reading the study, its data and what is done")
         loaded = load(study, workspace, rehash=rehash)
-        records = [] if smoke else workspace.reader().records(loaded.study.name)
-        cells = len(loaded.study.arms) if smoke else runs.remaining(loaded, workspace, records, only, rerun)
-        at_most = loaded.study.stopping is not None and not smoke
-        with output.stop_message(), ProgressView(cells, at_most=at_most) as view:
-            if smoke:
-                outcome = runs.smoke(loaded, workspace, view)
-            else:
-                outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command())
-    output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json)
+        if smoke:
+            outcome = runs.smoke(loaded, workspace, view)
+        else:
+            records = workspace.reader().records(loaded.study.name)
+            outcome = runs.run(loaded, workspace, view, records, only=only, rerun=rerun, command=_command(loaded))
+    output.print_outcome(outcome, None if smoke else loaded.study.name, workspace, as_json=as_json, file=study)
 
 
 @app.command(epilog="Example:  ablate plan studies/quick.toml --check")
@@ -158,11 +173,28 @@ def status(
         raise typer.Exit(output.EXIT_FAILED)
 
 
+@app.command("list", epilog="Example:  ablate list --mlruns ~/project/mlruns")
+def list_(mlruns: Store = Path("mlruns"), tracking_uri: Uri = None, as_json: Json = False) -> None:
+    """List the studies of a store: what they ask, how many runs are done or failed, and when they last changed."""
+    import shutil
+
+    from ablate.commands import studies
+    from ablate.report import terminal_list
+    from ablate.scheduler.workspace import Workspace
+
+    found = studies.studies(Workspace(mlruns, tracking_uri=tracking_uri))
+    if as_json:
+        typer.echo(json.dumps(terminal_list.document(found)))
+        return
+    for line in terminal_list.lines(found, shutil.get_terminal_size().columns):
+        typer.echo(line)
+
+
 @app.command(epilog="Example:  ablate report quick --format md,html")
 def report(
     study: StudyName,
     formats: Annotated[
-        str, typer.Option("--format", metavar="md,html,tex,csv,json", help="Formats, with commas between.")
+        str, typer.Option("--format", metavar="md,html,tex,csv,json,png,svg,pdf", help="Formats, with commas between.")
     ] = "md",
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
@@ -252,21 +284,30 @@ def evaluate(
         typer.echo(json.dumps(test.plain()))
     else:
         terminal.print_external(test.results, test.name)
-        typer.echo(f"recorded as external/{test.name}/…; `ablate report {test.study}` shows it", err=True)
+        shows = workspace.suggest("report", test.study)
+        typer.echo(f"recorded as external/{test.name}/…; {shows} shows it", err=True)
 
 
-@app.command(epilog="Example:  ablate ui --port 5001")
+@app.command(epilog="Example:  ablate ui mocap --port 5001")
 def ui(
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="Study file or name. Default: worked on last.")
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     mlruns: Store = Path("mlruns"),
     tracking_uri: Uri = None,
 ) -> None:
-    """Open the MLflow UI of the store on 127.0.0.1. Ctrl-C ends it."""
+    """Open the MLflow UI of the store, on 127.0.0.1, at the comparison of a study's arms. Ctrl-C ends it.
+
+    The comparison is written into the store first where the study's runs have changed since. Of an MLflow server the
+    address of its page is printed.
+    """
     from ablate.commands import ui
     from ablate.scheduler.workspace import Workspace
 
     workspace = Workspace(mlruns, tracking_uri=tracking_uri)
-    ui.serve_ui(workspace, port, lambda text: typer.echo(text, err=True))
+    ui.serve_ui(workspace, port, lambda text: typer.echo(text, err=True), study=study, browser=browser)
 
 
 def _refuse(option: str, rule: str) -> NoReturn:
@@ -275,29 +316,37 @@ def _refuse(option: str, rule: str) -> NoReturn:
     raise InputError(Problem(option, "", rule))
 
 
-def _command() -> str:
-    """The command that the person typed, without passwords."""
+def _command(loaded: LoadedStudy) -> str:
+    """The command that the person typed, without passwords; with the folder of the data where a variable named it."""
     from ablate.untrusted.addresses import command_line
 
-    return command_line(["ablate", *sys.argv[1:]])
+    words, folder = ["ablate", *sys.argv[1:]], os.environ.get("ABLATE_DATA")
+    reads_file = loaded.study.trainer == "built-in" and any(loaded.digests.values())
+    if folder and reads_file and not any(word.partition("=")[0] == "--data-root" for word in words):
+        words += ["--data-root", folder]
+    return command_line(words)
 
 
-def _mount_subjects() -> None:
-    """Add the commands of the installed subjects. Where one cannot be imported, the other commands still work."""
+@cache
+def _commands() -> Any:
+    """All commands, those of the installed subjects too. Where one cannot be imported, the others still work.
+
+    Made once a process: a second `add_typer` of the same commands would keep them twice.
+    """
     for entry in sorted(entry_points(group="ablate.commands"), key=lambda e: e.name):
         try:
             app.add_typer(entry.load())
         except Exception as error:
             typer.echo(f"commands of {entry.name} are not available: {error}", err=True)
+    return with_summaries(app)
 
 
 def main() -> NoReturn:
     """The console script: known errors are printed as one message, without a traceback."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may lack characters, such as Δ
-    _mount_subjects()
+    use_plain_signs(sys.stdout, sys.stderr)
+    commands = _commands()
     try:
-        app(standalone_mode=True)
+        commands(standalone_mode=True)
     except Exception as error:
         sys.exit(output.print_error(error))
     sys.exit(0)

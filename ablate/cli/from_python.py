@@ -62,16 +62,15 @@ def run(
     workspace = workspace or Workspace()
     loaded = _load(study, train, workspace)
     records = workspace.reader().records(loaded.study.name)
-    most, at_most = runs.remaining(loaded, workspace, records, None), loaded.study.stopping is not None
-    with _script_not_imported(), _view(most, at_most=at_most) as view:
+    with _script_not_imported(), _view() as view:
         return runs.run(loaded, workspace, view, records, command=_command(study, train))
 
 
-def _view(total: int, *, at_most: bool) -> ProgressView | NotebookView:
+def _view() -> ProgressView | NotebookView:
     from ablate.cli.notebook_progress import NotebookView, in_notebook
     from ablate.cli.progress import ProgressView
 
-    return NotebookView(total, at_most=at_most) if in_notebook() else ProgressView(total, at_most=at_most)
+    return NotebookView() if in_notebook() else ProgressView()
 
 
 def _load(

@@ -30,6 +30,7 @@ def init(
     """
     from ablate.commands import init as starting
     from ablate.study import InputError, Problem
+    from ablate.untrusted.addresses import command_line
 
     given = [value for value in (command, function, pose or None) if value is not None]
     if len(given) != 1:
@@ -41,4 +42,5 @@ def init(
     else:
         name = starting.for_pose(out)
     typer.echo(out)
-    typer.echo(f"the study {name}; next: read its comments, then `ablate plan {out} --check`", err=True)
+    check = command_line(["ablate", "plan", str(out), "--check"])
+    typer.echo(f"the study {name}; next: read its comments, then `{check}`", err=True)

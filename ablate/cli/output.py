@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from ablate.report.terminal_plan import ShownPlan
     from ablate.scheduler.workspace import Workspace
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_FAILED, EXIT_USAGE, EXIT_AT_ONCE = 1, 2, 130
+REASON_CHARACTERS = 1000  # of why runs failed: the store and `--json` have all of it
 
 
 @contextmanager
@@ -28,19 +31,23 @@ def stop_message() -> Iterator[None]:
     except (RetryTimeout, KeyboardInterrupt) as error:
         typer.echo(f"stopped: {str(error) or 'Ctrl-C'}", err=True)
         typer.echo("finished runs and checkpoints are kept: the same command goes on from them", err=True)
-        raise typer.Exit(EXIT_FAILED) from None
+        raise typer.Exit(EXIT_AT_ONCE if getattr(error, "at_once", False) else EXIT_FAILED) from None
 
 
-def print_outcome(outcome: Outcome, study: str | None, workspace: Workspace, *, as_json: bool) -> None:
-    """Print the outcome, and exit with 1 where a run failed. `study`: None for a smoke pass, which has no store."""
+def print_outcome(
+    outcome: Outcome, study: str | None, workspace: Workspace, *, as_json: bool, file: Path | None = None
+) -> None:
+    """Print the outcome, and exit with 1 where a run failed.
+
+    `study`: None for a smoke pass, which has no store. `file`: the study's, of one that can be run.
+    """
     from ablate.scheduler.workspace import shown_path
 
-    for name, reason in outcome.errors.items():
-        typer.echo(f"failed: {name}: {reason}", err=True)
+    for line in _failures(outcome.errors):
+        typer.echo(line, err=True)
     if outcome.errors and study:
-        typer.echo(
-            f"logs in {shown_path(workspace.mlruns / 'logs' / study)}; `--rerun failed` does these runs again", err=True
-        )
+        again = f"; {workspace.suggest('run', file, '--rerun', 'failed')} does them again" if file else ""
+        typer.echo(f"logs in {shown_path(workspace.mlruns / 'logs' / study)}{again}", err=True)
     if as_json:
         document: dict[str, object] = {"done": outcome.done, "failed": outcome.failed, "missing": outcome.missing}
         document |= {} if outcome.looks is None else {"stopping": outcome.looks.document()}
@@ -58,18 +65,24 @@ def print_outcome(outcome: Outcome, study: str | None, workspace: Workspace, *, 
         raise typer.Exit(EXIT_FAILED)
 
 
+def _failures(errors: Mapping[str, str]) -> Iterator[str]:
+    """Which runs failed, those of one reason together, and why."""
+    from ablate.study import printable
+    from ablate.untrusted.wording import cut, listing
+
+    runs: dict[str, list[str]] = {}
+    for name, reason in errors.items():
+        runs.setdefault(reason, []).append(name)
+    for reason, names in runs.items():
+        yield f"failed: {listing(names)}: {cut(printable(reason), REASON_CHARACTERS)}"
+
+
 def _mlflow_ui(workspace: Workspace) -> str:
     """The address of the MLflow UI, or the command that starts it."""
-    from ablate.scheduler.workspace import shown_path
-    from ablate.untrusted.addresses import command_line, redacted
+    from ablate.untrusted.addresses import redacted
 
     uri = workspace.tracking_uri
-    if uri and uri.startswith("http"):
-        return redacted(uri)
-    mlruns = shown_path(workspace.mlruns)
-    options = [] if mlruns == "mlruns" else ["--mlruns", mlruns]
-    options += ["--tracking-uri", uri] if uri else []
-    return command_line(["ablate", "ui", *options])
+    return redacted(uri) if uri and uri.startswith("http") else workspace.suggest("ui").strip("`")
 
 
 def print_plan(shown: ShownPlan, power: PowerPlan | None = None, *, as_json: bool) -> None:
@@ -80,7 +93,7 @@ def print_plan(shown: ShownPlan, power: PowerPlan | None = None, *, as_json: boo
         power_document = {} if power is None else {"power": power.document()}
         typer.echo(json.dumps(terminal_plan.document(shown) | power_document))
         return
-    for line in terminal_plan.lines(shown):
+    for line in terminal_plan.lines(shown, shutil.get_terminal_size().columns):
         typer.echo(line)
     for line in terminal_plan.notes(shown):
         typer.echo(line, err=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.archive.bundle import write_table
+from ablate.commands import summary
 from ablate.commands.report import results, write_report
 from ablate.commands.run import Outcome
 from ablate.planning.plan import plan_of_document
@@ -119,10 +120,12 @@ def adopt(
     lock, uri = workspace.lock_file(study.name), workspace.tracking_uri
     with study_lock.hold(lock, study.name, command=command, store=uri, new=True):
         changed = _record(tracker, source, study, scores, document, replace=replace)
-    found = results(study.name, workspace)
-    report = workspace.reports / study.name / FORMATS["md"]
-    if changed or not report.is_file():
-        report = write_report(found, workspace)
+        records = tracker.records(study.name)
+        found = results(study.name, workspace, records)
+        report = workspace.reports / study.name / FORMATS["md"]
+        if changed or not report.is_file():
+            written = write_report(found, workspace)
+            summary.publish(found, written, tracker, records)
     done = len(found.done())
     return Outcome(done, 0, len(found.runs) - done, {}, found, report)
 

@@ -14,8 +14,8 @@ from ablate.archive.bundle import Added, summary
 from ablate.archive.collect import collect
 from ablate.archive.deliver import absent_models, deliver
 from ablate.scheduler.workspace import Workspace, shown_path
-from ablate.study import InputError, Problem, Record, StoreUnavailable, Tracker
-from ablate.untrusted.addresses import redacted
+from ablate.study import InputError, Problem, Record, StoreUnavailable, Tracker, shipped
+from ablate.untrusted.addresses import command_line, redacted
 from ablate.untrusted.wording import nearest, shown
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def _restore_study(study: str, folder: Path, tracker: Tracker, workspace: Worksp
             stack.enter_context(_lock(study, workspace, "ablate restore"))
         except InputError as error:
             return f"{study}: left alone: {error.problems[0].rule}"
-        return f"{study}: {summary(deliver(study, folder, tracker, progress))} restored"
+        added = deliver(study, folder, tracker, progress)
+        _update_dashboard(study, tracker, workspace, progress.note)
+        return f"{study}: {summary(added)} restored"
 
 
 def export(name: str, workspace: Workspace, out: Path, progress: Progress) -> str:
@@ -93,7 +95,9 @@ def export(name: str, workspace: Workspace, out: Path, progress: Progress) -> st
         runs = _collect_function(name, workspace, progress)(folder)
         pack(name, folder, out)
     size = out.stat().st_size / 1e6
-    return f"{name}: {summary(runs)} in {out} ({size:.1f} MB); `ablate import` reads it"
+    return (
+        f"{name}: {summary(runs)} in {out} ({size:.1f} MB); `{command_line(['ablate', 'import', str(out)])}` reads it"
+    )
 
 
 def import_archive(file: Path, workspace: Workspace, progress: Progress) -> str:
@@ -113,8 +117,31 @@ def import_archive(file: Path, workspace: Workspace, progress: Progress) -> str:
     ):
         tracker = workspace.tracker()
         call(lambda: deliver(study, folder, tracker, show, runs))
+        if not workspace.tracking_uri:
+            _update_dashboard(study, tracker, workspace, progress.note)
     nothing = "" if runs else ": what the file holds is here already, or was discarded here"
     return f"{study}: {summary(runs)} imported{nothing}"
+
+
+def _update_dashboard(study: str, tracker: Tracker, workspace: Workspace, note: Callable[[str], None]) -> None:
+    """Copy the trials that a study came with to the database that optuna-dashboard reads."""
+    from ablate.planning.plan import plan_of_document
+    from ablate.study.document import checked
+    from ablate.untrusted.addresses import sqlite_address
+
+    document, records = tracker.document(study), tracker.records(study)
+    if document is None or not records:
+        return
+    try:
+        from ablate.tuning import optuna
+
+        parsed, facts = checked(document, study)
+        planned = plan_of_document(document, parsed, facts, records)
+        directions = {name: fact["direction"] for name, fact in facts.items()}
+        address = sqlite_address(workspace.optuna_db)
+        optuna.mirror(address, parsed, records, planned.digests.__getitem__, directions)
+    except Exception as error:  # the dashboard is a convenience; the runs are in the store
+        note(f"the Optuna dashboard's database could not be updated: {error}")
 
 
 def _collect_function(study: str, workspace: Workspace, progress: Progress) -> Collect:
@@ -134,7 +161,7 @@ def _check_has_runs(study: str, workspace: Workspace, *statuses: str) -> None:
     """Raise InputError where the store has no run of the study with one of these statuses."""
     if not any(record.status in statuses for record in _study_records(study, workspace)):
         how = "finished" if statuses == ("FINISHED",) else "ended"
-        hint = "`ablate run` it first"
+        hint = f"{workspace.suggest('run', shipped.file_of(study) or f'{study}.toml')} does"
         raise InputError(Problem(_shown_store(workspace), study, f"no run of this study has {how}", nearest=hint))
 
 
@@ -244,11 +271,10 @@ def _all_records(workspace: Workspace) -> dict[str, list[Record]]:
 
 def _study_records(study: str, workspace: Workspace) -> list[Record]:
     """The study's records. Raises InputError when the store does not have the study."""
-    workspace.check_store_exists()
+    workspace.check_store_exists(study)
     reader = workspace.reader()
-    studies = reader.studies()
-    if study not in studies:
-        raise InputError(Problem(_shown_store(workspace), "study", "not in the store", study, nearest(study, studies)))
+    if study not in reader.studies():
+        raise InputError(workspace.unknown_study(study))
     return reader.records(study)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.commands import report
 from ablate.scheduler.workspace import Workspace, resolve_device
-from ablate.study import InputError, Metric, Problem, components, study_file, trust
+from ablate.study import InputError, Metric, Problem, components, shipped, study_file, trust
 from ablate.study.catalogue import catalogue_of
 from ablate.study.resolve import resolve
 from ablate.trainers.errors import RunFailed
@@ -90,7 +90,7 @@ def evaluate(
     scorer = _Scorer(results, workspace, folder, existing_file or file.resolve(), factory)
     done = results.done()
     run_ids = {(arm, seed): run_id for arm, seed, run_id in zip(done.arm, done.seed, done.run_id, strict=True)}
-    models, without_model = _models(results, run_ids)
+    models, without_model = _models(results, run_ids, workspace, shipped.file_of(study))
     scores: dict[ArmSeed, dict[str, float]] = {}
     for count, ((arm, seed), path) in enumerate(models.items()):
         progress(count, len(models), f"{arm} seed {seed}")
@@ -260,24 +260,29 @@ def reader(own: str, file: Path) -> str | None:
     return None
 
 
-def _models(results: Results, runs: Collection[ArmSeed]) -> tuple[dict[ArmSeed, Path], list[str]]:
+def _models(
+    results: Results, runs: Collection[ArmSeed], workspace: Workspace, file: Path | None
+) -> tuple[dict[ArmSeed, Path], list[str]]:
     """The models of these finished runs, and why those without one cannot be scored.
 
-    Raises InputError where no run has a model.
+    Raises InputError where no run has a model. `file`: the study's, for what to do then.
     """
     from ablate.trainers.provenance import UNLOADABLE
 
     name = results.study.name
     if not runs:
-        raise InputError(Problem(name, "", "no finished run to evaluate", nearest="`ablate run` first"))
+        first = f"first {workspace.suggest('run', file)}" if file else "run its study file first"
+        raise InputError(Problem(name, "", "no finished run to evaluate", nearest=first))
     models = {run: path for run in runs if (path := results.artifact(*run, "model"))}
     # of a network that could not be loaded again when it was recorded the reason is known
     reasons = {run: results.provenance[run].get(UNLOADABLE) for run in runs if run not in models}
     notes = [f"{arm} seed {seed} could not be scored: {reason}" for (arm, seed), reason in reasons.items() if reason]
     if not models:
         rule = "no finished run kept its model, so none can be evaluated"
-        hint = Problem(name, "", rule, nearest="`ablate run --rerun`")
-        raise InputError(hint, *(Problem(name, "", note) for note in notes))
+        again = "its study file has to be run again, with --rerun and an arm"
+        if file:
+            again = f"{workspace.suggest('run', file, '--rerun', next(iter(runs))[0])} trains an arm again"
+        raise InputError(Problem(name, "", rule, nearest=again), *(Problem(name, "", note) for note in notes))
     if unknown := len(reasons) - len(notes):
         notes.append(f"{unknown} finished runs kept no model and could not be scored")
     return models, notes

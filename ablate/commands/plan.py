@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.analysis.fraction import fraction_words
 from ablate.analysis.phrasing import counted
 from ablate.commands.stale import notes, stale
+from ablate.planning.forecast import Forecast, forecast
 from ablate.planning.outdated import outdated
+from ablate.planning.plan import Plan
 from ablate.planning.trials import tuned_arms
 from ablate.report.terminal_plan import ShownPlan
+from ablate.scheduler import timed_steps
 from ablate.scheduler.component_checks import CHECKED, build_all
 from ablate.scheduler.loaded_study import LoadedStudy, load, load_stored_study, refuse_adopted
 from ablate.scheduler.looks import at_look
@@ -35,14 +40,21 @@ def plan(
     from ablate.analysis.power_plan import power_plan
 
     loaded = load(path, workspace, imports=check, rehash=rehash)
+    timed: float | None = None
     if check:
         with StopRequest().handling_signals():
             build_all(loaded, workspace)
-    shown, compared = _look(loaded, workspace, ("tune", "compare"))
+            if not workspace.reader().records(loaded.study.name):
+                timed = timed_steps.seconds(loaded, workspace, loaded.plan([]).cells)
+    shown, compared = _look(loaded, workspace, ("tune", "compare"), timed)
     checked = CHECKED[loaded.study.trainer] if check else ""
-    words = [*tuning_words(loaded.study), *stopping_words(loaded.study), *shown.tuning]
+    study = loaded.study
+    words = [*tuning_words(study), *stopping_words(study), *fraction_words(study), *shown.tuning]
+    if not check:
+        command = workspace.suggest("plan", path, "--check")
+        shown = replace(shown, next=[f"{command} builds every component", *shown.next])
     shown = replace(shown, checked=checked, tuning=words)
-    return shown, power_plan(loaded.study, loaded.catalogue, compared, difference)
+    return shown, power_plan(study, loaded.catalogue, compared, difference)
 
 
 def tuning_words(study: Study) -> Iterator[str]:
@@ -91,16 +103,19 @@ def status(path: Path, workspace: Workspace, *, rehash: bool = False) -> ShownPl
     return _look(load(path, workspace, imports=False, rehash=rehash), workspace, ("compare",))[0]
 
 
-def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) -> tuple[ShownPlan, Compared]:
+def _look(
+    loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase], timed: float | None = None
+) -> tuple[ShownPlan, Compared]:
     """The plan, and how the study file, its data and its code differ from what the store holds.
 
+    `timed`: seconds that the whole study trains, by timed steps; None where they were not measured.
     Raises InputError when the study's document in the store is damaged.
     """
     from ablate.locking import file_lock
 
     reader = workspace.reader()
     records = reader.records(loaded.study.name)
-    refuse_adopted(loaded, records)
+    refuse_adopted(loaded, workspace, records)
     now, looks = at_look(loaded, reader, records)
     state = () if looks is None else tuple(looks.lines())
     extra: dict[str, Any] = {} if looks is None else {"tuning": state, "stopping": looks.document()}
@@ -109,6 +124,8 @@ def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) ->
         planned = now.plan(records)
     else:  # a RUNNING record is left from an `ablate run` that was killed
         planned = now.plan(replace(r, status="KILLED") if r.status == "RUNNING" else r for r in records)
+    extra["left"] = _left(loaded, workspace, planned, records, timed)
+    extra["next"] = [] if process else list(_next(loaded, workspace, planned))
     stored = load_stored_study(loaded.study.name, workspace, records)
     if stored is None:
         return ShownPlan(planned, [], [], phases, process, {}, [], **extra), {}
@@ -116,5 +133,77 @@ def _look(loaded: LoadedStudy, workspace: Workspace, phases: Sequence[Phase]) ->
     outdated_runs = outdated(planned, records, lambda r: edits.get(r.arm, ()) if r.run_id in counted else ())
     differences = amend.edited(stored.study, loaded.study) + amend.other_data(stored.plan.digests, loaded.digests)
     codes = stale(loaded, records)
-    shown = ShownPlan(planned, outdated_runs, differences, phases, process, codes, list(notes(codes)), **extra)
+    shown = ShownPlan(
+        planned,
+        outdated_runs,
+        differences,
+        phases,
+        process,
+        codes,
+        list(notes(codes, workspace.suggest("run", loaded.path, "--rerun", "stale"))),
+        **extra,
+    )
     return shown, stored.plan.compared
+
+
+def _left(
+    loaded: LoadedStudy, workspace: Workspace, planned: Plan, records: Sequence[Record], timed: float | None
+) -> str:
+    """How many runs are left, how long they take and what disk they need, by the finished ones; "" for none."""
+    cells = [cell for cell in planned.cells if cell.state not in ("done", "failed")]
+    if not cells:
+        return ""
+    times = workspace.reader().times(loaded.study.name) if records else {}
+    ahead, runs = forecast(loaded.study, cells, records, times), counted(len(cells), "run")
+    if ahead.seconds is None and timed:
+        training = _time(replace(ahead, seconds=timed), loaded, workspace)
+        return f"{runs}, {training} of training alone, by timed steps of each arm"
+    if ahead.seconds is None:
+        return f"{runs}; how long they take is known once one is finished"
+    text = f"{runs}, {_time(ahead, loaded, workspace)}, by {counted(ahead.measured, 'finished run')}"
+    size = _bytes_of_a_run(loaded, workspace, records)
+    return f"{text}; about {_megabytes(size * len(cells))} of disk" if size else text
+
+
+def _time(ahead: Forecast, loaded: LoadedStudy, workspace: Workspace) -> str:
+    """`about 4 min with 2 workers`."""
+    from ablate.executors.local import default_workers
+    from ablate.trainers.gpu import gpu_count
+
+    threads = 1 if "training" not in loaded.study.settings else int(loaded.study.settings["training"].get("threads", 1))
+    on_gpu = loaded.study.trainer == "built-in" and gpu_count() > 0
+    workers = min(default_workers(threads, "cuda" if on_gpu else "cpu"), ahead.runs)
+    return f"about {_duration((ahead.seconds or 0.0) / workers)} with {counted(workers, 'worker')}"
+
+
+def _next(loaded: LoadedStudy, workspace: Workspace, planned: Plan) -> Iterator[str]:
+    """The command that goes on with the study, and what it does."""
+    states = [cell.state for cell in planned.cells if cell.phase == "compare"]
+    if any(state not in ("done", "failed") for state in states):
+        goes_on = "goes on" if any(cell.record for cell in planned.cells) else "starts the study"
+        yield f"{workspace.suggest('run', loaded.path)} {goes_on}"
+    elif "failed" in states:
+        yield f"{workspace.suggest('run', loaded.path, '--rerun', 'failed')} does the failed runs again"
+    else:
+        yield f"{workspace.suggest('report', loaded.study.name)} writes the report"
+
+
+def _bytes_of_a_run(loaded: LoadedStudy, workspace: Workspace, records: Sequence[Record]) -> float:
+    """Mean size of the files of a finished run and its model in the local store; 0 where there are none."""
+    finished = sum(record.status == "FINISHED" for record in records)
+    folder = workspace.mlruns / "artifacts" / loaded.study.name
+    if workspace.tracking_uri or not finished:
+        return 0.0
+    files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sum(file.lstat().st_size for file in files if not file.is_symlink()) / finished
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
+
+
+def _duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`: as precise as a forecast is."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{round(seconds / 60)} min"

@@ -14,6 +14,7 @@ from ablate.untrusted.wording import nearest, shown
 if TYPE_CHECKING:
     from ablate.analysis.compare import ArmComparison
     from ablate.analysis.results import Results
+    from ablate.report.build import Report
 
 
 def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) -> list[Path]:
@@ -26,7 +27,7 @@ def report(name: str, workspace: Workspace, formats: Sequence[str] = ("md",)) ->
         rule = "is no format of a report" if unknown else "must name a format"
         raise InputError(Problem("--format", "", rule, ", ".join(map(shown, unknown)), f"valid: {', '.join(FORMATS)}"))
     check_folder("--reports", workspace.reports)
-    folder = write_report(results(name, workspace), workspace, formats=formats).parent
+    folder = write_report(results(name, workspace), workspace, formats=formats).folder
     return [folder / FORMATS[name] for name in formats]
 
 
@@ -59,13 +60,13 @@ def compare(
 
 def write_report(
     study_results: Results, workspace: Workspace, study_file: str = "", formats: Sequence[str] = ("md",)
-) -> Path:
-    """Write `reports/<study>/`; returns its main file. Raises InputError when it cannot be written."""
-    from ablate.report.build import build
+) -> Report:
+    """Write `reports/<study>/`. Raises InputError when it cannot be written."""
+    from ablate.report import build
 
     folder = workspace.reports / study_results.document["study"]["name"]
     try:
-        return build(study_results, folder, study_file=study_file, formats=formats)
+        return build.write(study_results, folder, study_file=study_file, formats=formats)
     except OSError as error:
         raise InputError(Problem("--reports", "", "cannot be written", str(error))) from None
 
@@ -79,5 +80,11 @@ def results(name: str, workspace: Workspace, records: Sequence[Record] | None = 
     from ablate.analysis.results import load
     from ablate.analysis.stopping import now
 
-    workspace.check_store_exists()
-    return now(load(workspace.reader(), name, records=records, store=shown_path(workspace.mlruns)))
+    workspace.check_store_exists(name)
+    reader = workspace.reader()
+    try:
+        return now(load(reader, name, records=records, store=shown_path(workspace.mlruns)))
+    except InputError:
+        if reader.document(name) is None:
+            raise InputError(workspace.unknown_study(name)) from None
+        raise

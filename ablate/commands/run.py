@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablate.commands import summary
 from ablate.commands.report import results, write_report
 from ablate.commands.stale import notes, stale
 from ablate.planning import plan
+from ablate.planning.forecast import forecast
 from ablate.report.formats import FORMATS
 from ablate.scheduler import finished_marker, study_lock
 from ablate.scheduler.component_checks import build_all
@@ -18,6 +20,7 @@ from ablate.scheduler.loaded_study import LoadedStudy, refuse_adopted
 from ablate.scheduler.looks import at_look
 from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
+from ablate.scheduler.view import StudyView, View
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
 from ablate.study import InputError, Problem, Record, Study, Tracker
 from ablate.study.runs import logs_to_mlflow
@@ -27,7 +30,6 @@ from ablate.untrusted.wording import shown
 if TYPE_CHECKING:
     from ablate.analysis.results import Results
     from ablate.analysis.stopping import Progress
-    from ablate.scheduler.scheduler import View
 
 SMOKE_EXAMPLES = 64
 
@@ -52,10 +54,20 @@ class Outcome:
         return self.failed == 0 and self.missing == 0
 
 
+@dataclass(frozen=True)
+class ToDo:
+    """What is left of a study: `cells`, or at most those where it stops by itself; the study with the seeds that it
+    needs `now`, and what its looks have decided (`looks`)."""
+
+    cells: list[plan.Cell]
+    now: LoadedStudy
+    looks: Progress | None
+
+
 def run(
     loaded: LoadedStudy,
     workspace: Workspace,
-    view: View,
+    view: StudyView,
     records: list[Record],
     *,
     only: list[str] | None = None,
@@ -71,43 +83,60 @@ def run(
     a signal to stop, and RetryTimeout when the store or the working folder stay unusable.
     """
     study = loaded.study
-    refuse_adopted(loaded, records)
+    refuse_adopted(loaded, workspace, records)
     wanted = plan.selector(study, only or [], file=str(loaded.path))
     check_folder("--reports", workspace.reports)
-    to_do = remaining(loaded, workspace, records, only, rerun)
-    if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
-        _note_stale_runs(loaded, records, view)
+    to_do = left_to_do(loaded, workspace, records, only, rerun)
+    seconds = _forecast(loaded, workspace, to_do.cells, records)
+    view.expect(study, to_do.cells, at_most=to_do.looks is not None, seconds=seconds)
+    if not to_do.cells and not rerun and finished_marker.is_finished(loaded, workspace):
+        _note_stale_runs(loaded, workspace, records, view)
         report = workspace.reports / study.name / FORMATS["md"]
-        now, looks = at_look(loaded, workspace.reader(), records)
-        outcome = _outcome(now.plan(records))
+        outcome = _outcome(to_do.now.plan(records))
         found = results(study.name, workspace, records)
-        return replace(outcome, results=found, report=report, looks=looks)
+        return replace(outcome, results=found, report=report, looks=to_do.looks)
     stop = StopRequest()
     counted: dict[str, int] = {}
     with stop.handling_signals():
-        if to_do:
+        if to_do.cells:
+            view.step("building the components of every arm")
             counted = build_all(loaded, workspace, count=True)
             workspace = replace(workspace, device=device_of(loaded, workspace, view))
         if workspace.storage:
             from ablate.tuning import optuna
 
             optuna.check_storage(workspace.storage)
+        view.step("opening the store")
         session = Session(loaded, workspace, workspace.tracker(), view, stop, counted=counted)
         lock, uri = workspace.lock_file(study.name), workspace.tracking_uri
         with study_lock.hold(lock, study.name, command=command, store=uri, new=True):
-            outcome = _run_locked(session, wanted, only, rerun, command)
+            outcome = _run_locked(session, wanted, only, rerun, command, view)
         if not outcome.done:
             return outcome
         store = finished_marker.store_state(workspace)
-        study_results = session.store_retry.call(lambda: results(study.name, workspace))
-        report = write_report(study_results, workspace, str(loaded.path))
+        view.step("writing the report")
+        records = session.store_retry.call(lambda: session.tracker.records(study.name))
+        study_results = session.store_retry.call(lambda: results(study.name, workspace, records))
+        written = write_report(study_results, workspace, str(loaded.path))
+        try:
+            with study_lock.hold(lock, study.name, command=command, store=uri):
+                unchanged = store == finished_marker.store_state(workspace)
+                session.store_retry.call(lambda: summary.publish(study_results, written, session.tracker, records))
+                store = finished_marker.store_state(workspace) if unchanged else store
+        except Exception as error:  # it is for looking at: results and report do not depend on it
+            view.note(f"what the MLflow UI shows of the study could not be updated: {error}")
         if not only:
             finished_marker.write(loaded, workspace, store)
-        return replace(outcome, results=study_results, report=report)
+        return replace(outcome, results=study_results, report=written.file)
 
 
 def _run_locked(
-    session: Session, wanted: Callable[..., bool], only: list[str] | None, rerun: str | None, command: str
+    session: Session,
+    wanted: Callable[..., bool],
+    only: list[str] | None,
+    rerun: str | None,
+    command: str,
+    view: StudyView,
 ) -> Outcome:
     """The steps that need the study's lock: write its document, do its runs, measure latency."""
     loaded, store_retry, study = session.loaded, session.store_retry, session.loaded.study
@@ -118,7 +147,7 @@ def _run_locked(
         discarded = _runs_to_redo(loaded, records, rerun, wanted)
         store_retry.call(lambda: session.tracker.discard(sorted(discarded)))
         records = [record for record in records if record.run_id not in discarded]
-    _note_stale_runs(loaded, records, session.view)
+    _note_stale_runs(loaded, session.workspace, records, session.view)
     looks = session.to_look(loaded, records)
     if only:
         check_only(study, session.loaded.study, only, file=str(loaded.path))
@@ -134,6 +163,7 @@ def _run_locked(
     if looks is not None and looks.taken:
         session.view.note(looks.words)
     if not only:
+        view.step("measuring the latency of every arm")
         session.measure_latency(records)
     outcome = replace(_outcome(session.loaded.plan(records)), looks=looks)
     store_retry.call(lambda: session.tracker.close(study.name, finished=outcome.complete))
@@ -141,11 +171,13 @@ def _run_locked(
     return outcome
 
 
-def smoke(loaded: LoadedStudy, workspace: Workspace, view: View) -> Outcome:
+def smoke(loaded: LoadedStudy, workspace: Workspace, view: StudyView) -> Outcome:
     """Run every arm once, with little data, in a temporary folder: nothing is recorded."""
     stop = StopRequest()
     with stop.handling_signals(), tempfile.TemporaryDirectory() as folder:
         loaded = replace(loaded, study=_tiny(loaded.study, str(loaded.path)))
+        view.expect(loaded.study, loaded.plan([]).cells)
+        view.step("building the components of every arm")
         counted = build_all(loaded, workspace, count=True)
         device = resolve_device(workspace.device, with_torch=loaded.study.trainer == "built-in")
         scratch = replace(workspace, mlruns=Path(folder), tracking_uri=None, device=device, scheduler=None)
@@ -197,8 +229,8 @@ def _runs_to_redo(loaded: LoadedStudy, records: list[Record], rerun: str, wanted
     return {r.run_id for r in records if r.run_id in named and wanted(r)}
 
 
-def _note_stale_runs(loaded: LoadedStudy, records: list[Record], view: View) -> None:
-    for note in notes(stale(loaded, records)):
+def _note_stale_runs(loaded: LoadedStudy, workspace: Workspace, records: list[Record], view: View) -> None:
+    for note in notes(stale(loaded, records), workspace.suggest("run", loaded.path, "--rerun", "stale")):
         view.note(note)
 
 
@@ -210,27 +242,36 @@ def _outcome(planned: plan.Plan) -> Outcome:
     return Outcome(done, failed, len(cells) - done - failed, errors)
 
 
-def remaining(
+def left_to_do(
     loaded: LoadedStudy, workspace: Workspace, records: list[Record], only: list[str] | None, rerun: str | None = None
-) -> int:
-    """The number of chosen cells, tuning included, that are neither done nor failed, or are to be done again.
+) -> ToDo:
+    """The chosen cells, tuning included, that are neither done nor failed, or are to be done again.
 
-    In a study with `[stopping]` the most that it may come to, if it needs any. Raises InputError for an `only` or
-    `rerun` that the study does not have, or does not need now.
+    Raises InputError for an `only` or `rerun` that the study does not have, or does not need now.
     """
     wanted = plan.selector(loaded.study, only or [], file=str(loaded.path))
     if rerun is not None:
         check_rerun(loaded.study, rerun, only or [])
     redone = _runs_to_redo(loaded, records, rerun, wanted) if rerun else set()
     kept = [r for r in records if r.run_id not in redone]
-    if loaded.study.stopping is not None:
-        now = at_look(loaded, workspace.reader(), kept)[0]
+    now, looks = at_look(loaded, workspace.reader(), kept)
+    if looks is not None:
         check_only(loaded.study, now.study, only or [], file=str(loaded.path))
         if not _unfinished(now, kept, wanted):
-            return 0
-    return _unfinished(loaded, kept, wanted)
+            return ToDo([], now, looks)
+    return ToDo(_unfinished(loaded, kept, wanted), now, looks)
 
 
-def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> int:
+def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[plan.Cell], bool]) -> list[plan.Cell]:
     cells = loaded.plan(records).cells
-    return sum(wanted(cell) and cell.state not in ("done", "failed") for cell in cells)
+    return [cell for cell in cells if wanted(cell) and cell.state not in ("done", "failed")]
+
+
+def _forecast(
+    loaded: LoadedStudy, workspace: Workspace, cells: Sequence[plan.Cell], records: Sequence[Record]
+) -> float | None:
+    """Seconds that these cells take with the workers that were asked for, by the finished runs; None: not known."""
+    if not (cells and records):
+        return None
+    seconds = forecast(loaded.study, cells, records, workspace.reader().times(loaded.study.name)).seconds
+    return None if seconds is None else seconds / (workspace.workers or 1)

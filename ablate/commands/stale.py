@@ -32,11 +32,11 @@ def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:
     return {run_id: code for run_id, code in codes.items() if code != "same"}
 
 
-def notes(stale_runs: Mapping[str, Code]) -> Iterator[str]:
-    """How many runs are stale, and of how many it cannot be told."""
+def notes(stale_runs: Mapping[str, Code], again: str) -> Iterator[str]:
+    """How many runs are stale, and of how many it cannot be told. `again`: the command that does them again."""
     codes = list(stale_runs.values())
     if changed := codes.count("changed"):
-        yield f"{changed} finished runs were made by other source code; --rerun stale does them again"
+        yield f"{changed} finished runs were made by other source code; {again} does them again"
     if unknown := codes.count("unknown"):
         yield (
             f"of {unknown} finished runs it cannot be told whether the source code has changed since: "

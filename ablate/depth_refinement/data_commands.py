@@ -12,9 +12,24 @@ if TYPE_CHECKING:
     from ablate.depth_refinement.sources.importing import Import
     from ablate.depth_refinement.sources.openpose import Imported
 
-app = typer.Typer(help="Bring motion capture in and look at it.", no_args_is_help=True, rich_markup_mode=None)
+EXAMPLES = """\b
+Examples:
+  ablate data import bvh ~/cmu --out cmu.npz --subject-from prefix
+  ablate data inspect cmu.npz --out cmu.png
+  ablate data prepare walk.npz --out poses.npz"""
+IMPORT_EXAMPLES = """\b
+Examples:
+  ablate data import bvh ~/cmu --out cmu.npz --subject-from prefix
+  ablate data import openpose json.tar.gz --calibration C.toml --out walk.npz"""
+
+app = typer.Typer(
+    help="Bring motion capture in and look at it.", epilog=EXAMPLES, no_args_is_help=True, rich_markup_mode=None
+)
 import_app = typer.Typer(
-    help="Convert recordings to the poses that studies read.", no_args_is_help=True, rich_markup_mode=None
+    help="Convert recordings to the poses that studies read.",
+    epilog=IMPORT_EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(import_app, name="import")
 
@@ -136,6 +151,26 @@ def inspect(
         inspection.draw(poses, out, count=count, seed=seed)
         typer.echo(f"picture in {out}", err=True)
     typer.echo(json.dumps(inspected.plain(), indent=2) if as_json else inspection.text(inspected))
+
+
+@app.command(epilog="Example:  ablate data prepare walk.npz --out poses.npz && ablate predict run1 poses.npz")
+def prepare(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.npz", help="A recording, or motion capture.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="POSES.npz", help="File to write.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace POSES.npz.")] = False,
+) -> None:
+    """Write the input of `ablate predict`: 2D, 3D and visibility of every picture.
+
+    Of a recording that `data import openpose` wrote: its detections, and a 3D estimate with simulated errors. Of motion
+    capture: one simulated view of each pose. An undetected joint gets visibility 0 and the place of the next joint
+    towards the trunk. The true angles are stored beside them, for comparison.
+    """
+    from ablate.depth_refinement import preparing
+
+    count = preparing.prepare(file, out, overwrite=overwrite)
+    typer.echo(f"{count} poses in {out}", err=True)
 
 
 def _import_table(done: Import) -> str:

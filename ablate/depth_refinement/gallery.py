@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablate.depth_refinement.gallery_extremes import draw_extremes, has_extremes
-from ablate.depth_refinement.stick_figure import COLOURS, MARKS, MIDDLE, TRUTH, WIDTH_IN, bare, image
+from ablate.depth_refinement.stick_figure import MIDDLE, TRUTH, WIDTH_IN, bare, image, mark_of
 
 MAX_ROWS = 4
 LABEL_CHARACTERS = 26
@@ -89,8 +89,9 @@ def _ray(axis: Axes, x: float, y: float, *, label: str) -> None:
 
 
 def _guess(axis: Axes, direction: tuple[float, float], radius: float, number: int, label: str) -> None:
-    axis.plot(radius * direction[0], radius * direction[1], linestyle="none", marker=MARKS[number % len(MARKS)],
-              markersize=4.2, color=COLOURS[number % len(COLOURS)], markeredgecolor="white", markeredgewidth=0.4,
+    colour, mark = mark_of(number)
+    axis.plot(radius * direction[0], radius * direction[1], linestyle="none", marker=mark,
+              markersize=4.2, color=colour, markeredgecolor="white", markeredgewidth=0.4,
               zorder=4, label=label)  # fmt: skip
 
 

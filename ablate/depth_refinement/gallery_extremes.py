@@ -13,14 +13,13 @@ from matplotlib.lines import Line2D
 
 from ablate.depth_refinement.skeleton import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
 from ablate.depth_refinement.stick_figure import (
-    COLOURS,
     LIGHT,
-    MARKS,
     MIDDLE,
     TRUTH,
     WIDTH_IN,
     bare,
     image,
+    mark_of,
     stick_figure,
 )
 
@@ -117,7 +116,7 @@ def _scene(axis: Axes, pose: np.ndarray, true: tuple[float, float], guess: tuple
     floor = float(body[:, 1].min())
     _floor(axis, view, floor)
     stick_figure(axis, body @ view, zorder=3)
-    predicted_colour, predicted_mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+    predicted_colour, predicted_mark = mark_of(number)
     for angles, colour, mark in ((true, TRUTH, "*"), (guess, predicted_colour, predicted_mark)):
         camera = REACH_M * towards(*angles)
         foot = np.array([camera[0], floor, camera[2]])
@@ -146,7 +145,7 @@ def _legend(part: Any, arms: int) -> None:
     handles: Sequence[Line2D] = [
         Line2D([], [], color=TRUTH, marker="*", markersize=6, linewidth=0.8, label="true camera"),
         *(
-            Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKS[i % len(MARKS)], markersize=4, linewidth=0.8,
+            Line2D([], [], color=mark_of(i)[0], marker=mark_of(i)[1], markersize=4, linewidth=0.8,
                    label="predicted" if i == arms - 1 else "")
             for i in range(arms)
         ),

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ablate import InputError, Problem
 from ablate.depth_refinement.skeleton import INDEX
 from ablate.depth_refinement.sources import mocap
-from ablate.depth_refinement.sources.poses import SPLIT_NAMES, PoseSet
+from ablate.depth_refinement.sources import recording as layout
+from ablate.depth_refinement.sources.poses import SPLIT_NAMES, TEST, PoseSet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,15 +60,29 @@ class Inspection:
     lean_deg: dict[str, float]  # p5, p50, p95, p99 over poses
     leaning_over_30_deg: float
     facing_ill_defined: float
+    frames: int | None = None  # of a recording, with those whose 3D is not whole; None of motion capture
+    cameras: tuple[Camera, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON; of motion capture without what a recording has."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera of a recording. `detected`: the share of joints that the detector has found."""
+
+    name: str
+    detected: float
 
 
 def inspect(file: Path) -> tuple[Inspection, PoseSet]:
-    """Read and measure a pose file. Raises InputError as `mocap.read` does."""
-    poses = mocap.read(file)
+    """Read and measure a file of motion capture or a recording; of a recording the frames with a whole 3D pose.
+
+    Raises InputError as `mocap.read` and `recording.read` do.
+    """
+    measured = layout.read(file) if layout.is_recording(file) else None
+    poses = mocap.read(file) if measured is None else _triangulated(measured, file)
     stature = mocap.measured_stature(poses.joints).astype(np.float64)
     lean, level = lean_and_level(poses)
     subjects = _groups(poses, stature, poses.subject_id, poses.subject_names)
@@ -83,7 +98,28 @@ def inspect(file: Path) -> tuple[Inspection, PoseSet]:
         lean_deg={f"p{q}": float(np.percentile(lean, q)) for q in _LEAN_PERCENTILES},
         leaning_over_30_deg=float((lean > 30).mean()),
         facing_ill_defined=float(((lean > ILL_DEFINED_LEAN_DEG) | (level < _ILL_DEFINED_LEVEL)).mean()),
+        frames=None if measured is None else len(measured.joints3d),
+        cameras=() if measured is None else _cameras(measured),
     ), poses
+
+
+def _cameras(measured: layout.Recording) -> tuple[Camera, ...]:
+    found = (measured.confidence > 0).mean(axis=(0, 2))
+    return tuple(Camera(name, float(share)) for name, share in zip(measured.rig.names, found, strict=True))
+
+
+def _triangulated(measured: layout.Recording, file: Path) -> PoseSet:
+    """The whole 3D poses of a recording, +Y up, as one person's test poses. Raises InputError where there is none."""
+    from ablate.depth_refinement.recording import upright
+
+    joints = layout.complete_heads(measured.joints3d)
+    joints = joints[np.isfinite(joints).all((1, 2))] @ upright(measured.world_up).T
+    if not len(joints):
+        raise InputError(Problem(str(file), "joints3d", "no frame has a whole triangulated pose"))
+    one = np.zeros(len(joints), np.int64)
+    return PoseSet(
+        joints.astype(np.float32), one, one, np.full(len(joints), TEST, np.int8), ("person",), ("recording",)
+    )
 
 
 def lean_and_level(poses: PoseSet) -> tuple[Array, Array]:
@@ -123,6 +159,7 @@ def text(inspection: Inspection, *, max_subjects: int = 30) -> str:
     lines = [
         f"{inspection.file}: {inspection.poses:,} poses, {len(inspection.subjects)} subjects, "
         f"{len(inspection.clips)} clips",
+        *_recording_lines(inspection),
         "",
         f"{'split':<10}{'poses':>9}{'subjects':>10}{'clips':>7}{'stature':>10}",
         *(f"{g.name:<10}{g.poses:>9,}{g.subjects:>10}{g.clips:>7}{g.stature_m:>8.2f} m" for g in inspection.splits),
@@ -142,6 +179,17 @@ def text(inspection: Inspection, *, max_subjects: int = 30) -> str:
         f"digest          {inspection.digest[:16]}",
     ]
     return "\n".join(lines)
+
+
+def _recording_lines(inspection: Inspection) -> list[str]:
+    if inspection.frames is None:
+        return []
+    width = max(10, *(len(camera.name) + 2 for camera in inspection.cameras))
+    whole = (
+        f"a recording of {inspection.frames:,} frames, {inspection.poses / inspection.frames:.1%} with a whole 3D pose"
+    )
+    cameras = [f"{camera.name:<{width}}{camera.detected:>15.1%}" for camera in inspection.cameras]
+    return [whole, "", f"{'camera':<{width}}{'joints detected':>15}", *cameras]
 
 
 def _subject_lines(subjects: tuple[Group, ...], max_subjects: int) -> list[str]:

@@ -109,7 +109,13 @@ def read_poses(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     return pose_2d, pose_3d, visibility
 
 
-def _problem(array: np.ndarray | None, shape: tuple[int, ...]) -> tuple[str, str] | None:
+UNDETECTED = (
+    "give a joint that was not detected the visibility 0 and, in pose_2d and pose_3d, the place of the next joint "
+    "towards the trunk; ablate data prepare does so with a recording"
+)
+
+
+def _problem(array: np.ndarray | None, shape: tuple[int, ...]) -> tuple[str, ...] | None:
     wanted = f"must have the shape ({', '.join(['n', *map(str, shape)])}), n at least 1"
     if array is None:
         return wanted, "missing"
@@ -118,7 +124,8 @@ def _problem(array: np.ndarray | None, shape: tuple[int, ...]) -> tuple[str, str
     if array.dtype.kind not in "fiu":
         return "must hold numbers", str(array.dtype)
     if not np.isfinite(array).all():
-        return "must be finite", f"first bad value at {tuple(map(int, np.argwhere(~np.isfinite(array))[0]))}"
+        first = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+        return "must be finite", f"first bad value at {first}", UNDETECTED
     return None
 
 

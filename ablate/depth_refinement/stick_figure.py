@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 
 from ablate.depth_refinement.skeleton import (
@@ -23,6 +24,13 @@ MARKS = ("o", "s", "D", "^", "v", "P")
 TRUTH, LEFT, RIGHT, MIDDLE, LIGHT = "black", "#222222", "#8A8A8A", "#6E6E6E", "#BBBBBB"
 LEFT_JOINTS = {i for bone in BONES for i in bone if i % 2 == 1}  # COCO: odd joints are the subject's left
 FACE = ((NOSE, L_EAR), (NOSE, R_EAR))
+
+
+def mark_of(number: int) -> tuple[str, str]:
+    """Colour and mark of the arm with this number, counted from 0: as in the report's other figures, if it says."""
+    cycle = rcParams["axes.prop_cycle"].by_key()
+    colours, marks = (cycle["color"], cycle["marker"]) if "marker" in cycle else (COLOURS, MARKS)
+    return colours[number % len(colours)], marks[number % len(marks)]
 
 
 def stick_figure(axis: Axes, points: np.ndarray, *, zorder: float = 2) -> None:

@@ -16,6 +16,9 @@ from ablate.study import Direction, InputError, Record, RunSpec, Scalar, Study, 
 from ablate.study.catalogue import catalogue_of
 from ablate.study.resolve import Settings, resolve, scalars
 from ablate.study.space_rules import contains
+from ablate.untrusted.wording import cut
+
+REASON_CHARACTERS = 500  # of a trial's failure that the failure of a tuning repeats
 
 
 class TuningFailed(Exception):
@@ -198,10 +201,17 @@ def best(outcomes: Sequence[TrialOutcome], direction: Direction) -> dict[str, Sc
             raise TuningFailed(f"{pruned} of {len(outcomes)} tuning trials were pruned{others}")
         undefined = f"the tuning metric is undefined (NaN) in {len(outcomes) - failed} of {len(outcomes)} tuning trials"
         others = " and the others failed" if failed else ""
-        raise TuningFailed(
-            f"all {len(outcomes)} tuning trials failed" if failed == len(outcomes) else undefined + others
-        )
+        if failed == len(outcomes):
+            raise TuningFailed(f"all {failed} tuning trials failed{_first_reason(outcomes)}")
+        raise TuningFailed(undefined + others)
     return dict(min(valued, key=lambda v: v[:2])[2].overrides)
+
+
+def _first_reason(outcomes: Sequence[TrialOutcome]) -> str:
+    """Why the first failed run of these trials failed, to follow a sentence; "" where it is not known."""
+    errors = (r.error for outcome in outcomes for r in outcome.records if r is not None and r.status == "FAILED")
+    error = next(filter(None, errors), "")
+    return f"; the first: {cut(error, REASON_CHARACTERS)}" if error else ""
 
 
 def tuning_done(study: Study, outcomes: Sequence[TrialOutcome]) -> bool:

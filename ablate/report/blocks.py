@@ -20,6 +20,13 @@ class Strong:
 
 
 @dataclass(frozen=True)
+class Badge:
+    """The outcome of a hypothesis: one of `short_answer.Badge`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Code:
     """Words set as code."""
 
@@ -34,7 +41,7 @@ class Link:
     href: str
 
 
-Span = str | Strong | Code | Link  # all hold plain text: each format escapes it
+Span = str | Strong | Badge | Code | Link  # all hold plain text: each format escapes it
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,10 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A bulleted list; every item is a line of spans."""
+    """A list; every item is a line of spans. `plain`: without a sign before each, where a badge is one already."""
 
     items: tuple[tuple[Span, ...], ...]
+    plain: bool = False
 
 
 @dataclass(frozen=True)

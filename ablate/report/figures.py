@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from cycler import Cycler, cycler
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ablate.analysis.results import Results
@@ -40,20 +42,28 @@ class Pictures:
 
     names: Collection[str] = ()
     note: str = ""
+    undrawn: Sequence[str] = ()  # labels with signs that no font can draw
+    arms: Sequence[tuple[str, str, int]] = ()  # name, label and number of its colour, of each arm of the study
 
     def show(self, name: str, caption: str) -> list[Block]:
         """The picture; no block where it was not drawn."""
         return [Picture(f"{name}.png", caption)] if name in self.names else []
 
 
-def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
-    """Save the figures in `folder`. Figures without data are left out."""
+def draw(
+    analysis: Analysis, results: Results, folder: Path, kinds: Sequence[str] = ("png",), *, slide: bool = False
+) -> Pictures:
+    """Save the figures in `folder`, each as a file of every kind. Figures without data are left out.
+
+    `slide`: at a slide's width, without the gallery, which has a width of its own.
+    """
     marks = marks_of(analysis)
-    with style.look():
-        picture, note = draw_gallery(analysis, results)
+    with style.look(slide=slide):
+        picture, note = (None, "") if slide else draw_gallery(analysis, results)
+        sweep = bool(analysis.factor)  # which its curves show, where a row for each level would not be read
         drawings = {
-            "matrix": figures_dots.matrix(analysis, marks),
-            "differences": figures_dots.differences(analysis, marks),
+            "matrix": None if sweep else figures_dots.matrix(analysis, marks),
+            "differences": None if sweep else figures_dots.differences(analysis, marks),
             "learning_curves": figures_lines.learning_curves(analysis, marks),
             "cost": figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks),
             "tuning": figures_tuning.history(analysis.tuning, marks) if analysis.tuning else None,
@@ -65,19 +75,29 @@ def draw(analysis: Analysis, results: Results, folder: Path) -> Pictures:
         for table in analysis.densities:
             drawings[f"density_{table.column}"] = figures_density.density(table, figures_lines.drawn(analysis))
         for curve in analysis.factor:
-            drawings[f"factor_{curve.metric.name}"] = figures_factor.factor(curve)
+            drawings[f"factor_{curve.metric.name}"] = figures_factor.factor(curve, marks)
         for effects in analysis.design:
             drawings[f"design_{effects.metric.name}"] = figures_design.design(effects)
         drawn = {name: drawing for name, drawing in drawings.items() if drawing is not None}
         for name, drawing in drawn.items():
-            style.save(drawing, folder / f"{name}.png")
-    return Pictures(list(drawn), note)
+            style.save(drawing, folder / name, kinds)
+        undrawn = style.without_glyphs([*analysis.labels.values(), *(m.short for m in analysis.metrics)])
+    rows = [row for row in analysis.matrix if not row.reference]
+    arms = {row.arm.partition("@")[0]: (row.label.partition(" @ ")[0], marks.number(row.arm)) for row in rows}
+    return Pictures(list(drawn), note, undrawn, [(name, *facts) for name, facts in arms.items()])
 
 
 def marks_of(analysis: Analysis) -> style.Marks:
-    """The colour and the marker of every arm in all figures of the study."""
-    # a gallery gives its i-th arm the i-th mark of the palette, so the arms that it draws come first
-    return style.Marks(list(dict.fromkeys([*figures_lines.drawn(analysis), *analysis.labels])))
+    """The marks of the study's arms: trained arms first, in the order of the study file, whatever is drawn of them."""
+    order = {arm: place for place, arm in enumerate(analysis.labels)}
+    rows = sorted(analysis.matrix, key=lambda row: (row.reference, order.get(row.arm, len(order))))
+    return style.Marks(list(dict.fromkeys([*(row.arm for row in rows), *analysis.labels])))
+
+
+def _cycle(analysis: Analysis) -> Cycler[str, str]:
+    """Colours and marks of the arms that a gallery draws, in its order."""
+    marks, arms = marks_of(analysis), figures_lines.drawn(analysis)
+    return cycler(color=[marks.colour(arm) for arm in arms], marker=[marks.marker(arm) for arm in arms])
 
 
 def examples_of(results: Results, arm: str) -> dict[str, np.ndarray] | None:
@@ -105,6 +125,7 @@ def draw_gallery(analysis: Analysis, results: Results) -> tuple[Figure | None, s
     except (InputError, ImportError, AttributeError) as error:
         return None, f"The gallery `{name}` could not be loaded: {error}"
     try:
-        return gallery(kept_examples), ""
+        with rc_context({"axes.prop_cycle": _cycle(analysis)}):
+            return gallery(kept_examples), ""
     except Exception as error:  # the gallery is user code, and the arrays may not be what it expects
         return None, f"The gallery `{name}` could not be drawn: {type(error).__name__}: {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,19 +13,22 @@ from ablate.analysis import numbers
 from ablate.analysis.costs import COSTS, CostPoint
 from ablate.analysis.phrasing import measure
 from ablate.analysis.records import MetricInfo
-from ablate.report import scales, style
+from ablate.report import scales, style, svg
 from ablate.report.tables import named
 
 PANEL_IN, LINE_IN = 1.85, 0.1
-NEAR = 0.018  # of the axis: marks at nearly the same height are at least this far apart
+NEAR = 0.03  # of either axis: marks closer than this hide each other, unless the later one is a larger, hollow one
 SAME = 0.01  # costs that span less than this on a log scale look the same, and the axis gets more room
-TALL = 0.12  # of the axis: marks closer than this are at nearly the same height
+SIZES = (5.0, 7.0, 9.0, 11.0)  # points: of a mark, and of those around it
 NO_PARAMETERS = "none"  # tick label of 0 parameters, for which a logarithmic axis has no position
 PER_LINE = 60
 
 
 def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) -> Figure | None:
-    """One panel for each cost, on a logarithmic axis: mean over seeds with its 95 % interval. References are hollow."""
+    """One panel for each cost, on a logarithmic axis: mean over seeds with its 95 % interval, where it was measured.
+
+    A mark on another is a larger, hollow one around it. References are grey.
+    """
     near = [point.scores[metric.name] for point in points if not point.reference]
     limits = scales.limits(near, [point.scores[metric.name] for point in points], include_zero=False)
     inside = [p for p in points if limits[0] <= _mean(p, metric) <= limits[1]]
@@ -36,11 +39,20 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) ->
     for panel, key in zip(panels, shown, strict=True):
         _panel(panel, key, inside, metric, limits[1] - limits[0], marks)
         panel.set_ylim(*limits)
-    outside = [f"{p.label} {measure(_mean(p, metric), metric, 1)}" for p in points if p not in inside]
+    outside = [_beyond(p, metric) for p in points if p not in inside]
     if outside:
         drawing.supxlabel(style.wrap(f"Off the scale: {', '.join(outside)}", PER_LINE), fontsize=6.5, color=style.GREY)
     style.legend_above(drawing, *panels)
     return drawing
+
+
+def _beyond(point: CostPoint, metric: MetricInfo) -> str:
+    """What the figure has no room for: of an arm with its interval."""
+    score = point.scores[metric.name]
+    if point.reference or score.half_width is None:
+        return f"{point.label} {measure(_mean(point, metric), metric, 1)}"
+    places = numbers.decimals_for([score], coarse=True)
+    return f"{point.label} {numbers.with_unit(numbers.score(score, places), metric.unit)}"
 
 
 def _mean(point: CostPoint, metric: MetricInfo) -> float:
@@ -55,41 +67,30 @@ def _panel(
     above_zero = [value for value in costs.values() if value]
     zero_position = min(above_zero) / 2.5 if above_zero and 0 in costs.values() else None
     positions = {arm: position for arm, value in costs.items() if (position := value or zero_position)}
-    drawn = _beside(positions, {point.arm: _mean(point, metric) for point in points}, span)
+    reach = max(math.log(max(positions.values()) / min(positions.values())), SAME)
+    shown: list[tuple[float, float]] = []
     for point in points:
-        if point.arm in drawn:
-            _mark(panel, drawn[point.arm], point, metric, marks)
-    _scale(panel, list(drawn.values()), zero_position)
+        if point.arm in positions:
+            here = math.log(positions[point.arm]) / reach, _mean(point, metric) / span
+            around = sum(max(abs(here[0] - x), abs(here[1] - y)) < NEAR for x, y in shown)
+            shown.append(here)
+            _mark(panel, positions[point.arm], point, metric, marks, around)
+    _scale(panel, list(positions.values()), zero_position)
     panel.set_xlabel(COSTS[key])
     panel.set_title(named(metric), loc="left")
 
 
-def _beside(positions: Mapping[str, float], heights: Mapping[str, float], span: float) -> dict[str, float]:
-    """Moves marks apart that would hide each other: a control often costs exactly as much as its arm."""
-    reach = math.log(max(positions.values()) / min(positions.values()))
-    step = NEAR * (reach if reach > SAME else 1.0)
-    groups: list[list[str]] = []
-    for arm in sorted(positions, key=lambda arm: positions[arm]):
-        for group in groups:
-            near = math.log(positions[arm] / positions[group[0]]) < step
-            if near and any(abs(heights[arm] - heights[other]) < TALL * span for other in group):
-                group.append(arm)
-                break
-        else:
-            groups.append([arm])
-    return {
-        arm: positions[arm] * math.exp(step * (index - (len(group) - 1) / 2))
-        for group in groups
-        for index, arm in enumerate(group)
-    }
-
-
-def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: style.Marks) -> None:
+def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: style.Marks, around: int) -> None:
+    """`around`: how many marks are there already."""
     score, colour = point.scores[metric.name], style.GREY if point.reference else marks.colour(point.arm)
+    places = numbers.decimals_for([score], coarse=True)
+    gid = svg.tag(arm=marks.family(point.arm), tip=f"{point.label}: {numbers.score(score, places)}")
     if score.low is not None and score.high is not None:
-        panel.plot([x, x], [score.low, score.high], color=colour, linewidth=1.2, solid_capstyle="butt", zorder=2)
-    panel.plot(x, _mean(point, metric), marker=marks.marker(point.arm), color=colour, markersize=5, linestyle="none",
-               markerfacecolor="white" if point.reference else colour, label=point.label, zorder=3)  # fmt: skip
+        panel.plot([x, x], [score.low, score.high], color=colour, linewidth=1.2, solid_capstyle="butt", zorder=2,
+                   gid=gid)  # fmt: skip
+    panel.plot(x, _mean(point, metric), marker=marks.marker(point.arm), color=colour, linestyle="none", zorder=3,
+               markersize=SIZES[min(around, len(SIZES) - 1)], label=point.label, gid=gid,
+               markerfacecolor="none" if around else "white" if point.reference else colour)  # fmt: skip
 
 
 def _scale(panel: Axes, positions: Sequence[float], zero_position: float | None) -> None:
@@ -98,7 +99,9 @@ def _scale(panel: Axes, positions: Sequence[float], zero_position: float | None)
     panel.set_xscale("log")
     panel.set_xlim(low / room, high * room)
     decades = math.log10(high / low) if high > low else 0.0
-    decades_ticks = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12).tick_values(low, high)
+    decades_ticks = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12).tick_values(
+        low / room, high * room
+    )
     ticks = [t for t in decades_ticks if (zero_position or 0.0) * 1.6 < t and low / room <= t <= high * room]
     texts = [numbers.count(t) if t >= 1000 else f"{t:g}" for t in ticks]
     if zero_position:

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablate.analysis.design import DesignEffects
-from ablate.analysis.statistics import Effect, Estimate
-from ablate.report import scales, style
+from ablate.analysis.statistics import Effect
+from ablate.report import dot_plot, scales, style
 from ablate.report.tables import named
 
-ROW_IN, LINE_IN, GAP_IN = 0.24, 0.125, 0.12
 SEEDS_IN = 0.08  # the seeds' dots are this far below their mean
 WRAP = 24  # characters of a label on one line
 MOST_PAIRS = 15  # interactions in one figure; the table has them all
@@ -34,20 +33,16 @@ def design(effects: DesignEffects) -> Figure | None:
     rows = [row for row in _rows(effects) if row.effect.difference.n]
     if not rows:
         return None
-    positions, height = _positions(rows)
+    labels, groups = [row.label for row in rows], [index for index, row in enumerate(rows) if row.first and index]
+    positions, height = dot_plot.positions(labels, SEEDS_IN, gaps=groups, wrap=WRAP)
     drawing, (panel,) = style.panels(1, row_in=0.75 + height)
-    scale = scales.limits([_hull(row.effect) for row in rows], [], include_zero=True)
+    scale = scales.limits([dot_plot.hull(row.effect) for row in rows], [], include_zero=True)
     panel.axvline(0, color="black", linewidth=0.8, zorder=1)
     for y, row in zip(positions, rows, strict=True):
         _draw(panel, y, row)
-    panel.set_xlim(*scale)
-    panel.set_ylim(height, 0)
-    panel.set_yticks(positions, [style.wrap(row.label, WRAP) for row in rows])
-    panel.tick_params(axis="y", length=0)
-    style.grid(panel, "x")
-    panel.locator_params(axis="x", nbins=6)
     better = "left" if effects.metric.direction == "lower" else "right"
-    panel.set_title(f"{named(effects.metric)}, change by a part\n(to the {better} is better)", loc="left")
+    title = f"{named(effects.metric)}, change by a part\n(to the {better} is better)"
+    dot_plot.frame(panel, (labels, positions, height), scale, title=title, wrap=WRAP)
     _legend(drawing, effects, rows)
     return drawing
 
@@ -59,13 +54,6 @@ def _rows(effects: DesignEffects) -> list[_Row]:
     pairs = [each for each in effects.interactions if len(each.parts) == 2][:MOST_PAIRS]
     together = [_Row(each.name, each.effect, PAIR, index == 0) for index, each in enumerate(pairs)]
     return [*mains, *shapley, *together]
-
-
-def _hull(effect: Effect) -> Estimate:
-    """The difference with an interval that is widened to include every seed."""
-    gap, values = effect.difference, list(effect.by_seed.values())
-    ends = [v for v in (gap.low, gap.high) if v is not None] + values
-    return Estimate(gap.mean, min(ends, default=None), max(ends, default=None), gap.n)
 
 
 def _draw(panel: Axes, y: float, row: _Row) -> None:
@@ -85,15 +73,3 @@ def _legend(drawing: Figure, effects: DesignEffects, rows: Sequence[_Row]) -> No
     if len(used) > 1:
         handles = [Line2D([], [], marker=m, color=c, linestyle="none", markersize=4.5) for m, c in used]
         drawing.legend(handles, [names[mark] for mark in used], loc="outside upper center", ncols=3, columnspacing=1.0)
-
-
-def _positions(rows: Sequence[_Row]) -> tuple[list[float], float]:
-    """Position of each row and total height, in inches."""
-    positions, top = [], 0.0
-    for index, row in enumerate(rows):
-        lines = style.wrap(row.label, WRAP).count("\n") + 1
-        height = max(ROW_IN, LINE_IN * lines + 0.05) + SEEDS_IN / 2
-        top += GAP_IN if row.first and index else 0.0
-        positions.append(top + (height - SEEDS_IN / 2) / 2)
-        top += height
-    return positions, top

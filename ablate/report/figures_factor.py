@@ -14,39 +14,36 @@ from ablate.analysis import numbers
 from ablate.analysis.factor import FactorCurve, FactorLine, FactorSeries
 from ablate.analysis.phrasing import measure, quoted
 from ablate.analysis.statistics import Estimate
-from ablate.report import scales, style
+from ablate.report import scales, style, svg
 from ablate.report.tables import named
 
-DODGE = 0.012  # of the axis: distance between intervals at the same level
+ROOM_ABOVE = 0.2  # of the axis, for the names of what is off the scale
 LINE_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)))
 
 
-def factor(curve: FactorCurve) -> Figure | None:
-    """Above: a line for each family with 95 % intervals, horizontal lines for other arms. Below: differences."""
+def factor(curve: FactorCurve, marks: style.Marks | None = None) -> Figure | None:
+    """Above: a line for each family with its 95 % interval as a band, horizontal lines for other arms. Below:
+    differences.
+
+    `marks`: those of the study's arms; default: of the families alone.
+    """
     with_scores = [each for each in curve.series if any(e.n for e in each.scores)]
     series = sorted(with_scores, key=lambda each: each.reference)
     if not series or series[0].reference:
         return None
-    marks = style.Marks([each.family for each in curve.series])
+    marks = marks or style.Marks([each.family for each in curve.series])
     compared = [each for each in series if not each.reference and any(e.difference.n for e in each.effects)]
     entries = len(series) + len(curve.lines)
     drawing, panels = style.panels(
         2 if compared else 1, base_in=0.9 + 0.14 * math.ceil(entries / 2), row_in=1.35, sharex=True
     )
     x, logarithmic = _positions(curve)
-    _scores(panels[0], curve, series, _dodged(x, logarithmic, len(series)), marks)
+    _scores(panels[0], curve, series, x, marks)
     if compared:
-        _differences(panels[1], curve, compared, _dodged(x, logarithmic, len(compared)), marks)
+        _differences(panels[1], curve, compared, x, marks)
     _axis(panels[-1], curve, x, logarithmic=logarithmic)
     style.legend_above(drawing, panels[0])
     return drawing
-
-
-def _dodged(x: np.ndarray, logarithmic: bool, count: int) -> list[np.ndarray]:
-    """Shifted positions for each of `count` series around the levels, on a linear or a logarithmic axis."""
-    centre = np.log(x) if logarithmic else x
-    moved = [centre + (index - (count - 1) / 2) * DODGE * float(np.ptp(centre)) for index in range(count)]
-    return [np.exp(each) for each in moved] if logarithmic else moved
 
 
 def _positions(curve: FactorCurve) -> tuple[np.ndarray, bool]:
@@ -63,7 +60,7 @@ def _scores(
     panel: Axes,
     curve: FactorCurve,
     series: Sequence[FactorSeries],
-    positions: Sequence[np.ndarray],
+    x: np.ndarray,
     marks: style.Marks,
 ) -> None:
     """The arms set the limits of the axis; references outside them are named with their values."""
@@ -71,10 +68,10 @@ def _scores(
     arms = [e for each in series if not each.reference for e in each.scores]
     limits = scales.limits(arms, others, include_zero=False)
     absent = []
-    for x, each in zip(positions, series, strict=True):
+    for each in series:
         means = [e.mean for e in each.scores if e.mean is not None]
         if not each.reference or (limits[0] <= min(means) and max(means) <= limits[1]):
-            _line(panel, x, each.scores, each, marks)
+            _line(panel, curve, x, each.scores, each, marks, curve.score_places)
         else:
             ends = dict.fromkeys(numbers.number(m, curve.score_places) for m in (means[0], means[-1]))
             absent.append(f"{each.label} {numbers.with_unit(' to '.join(ends), curve.metric.unit)}")
@@ -83,7 +80,8 @@ def _scores(
             _level(panel, line, index)
         elif line.score.mean is not None:
             absent.append(f"{line.label} {measure(line.score.mean, curve.metric, curve.score_places)}")
-    panel.set_ylim(*limits)
+    low, high = limits
+    panel.set_ylim(low, high + (ROOM_ABOVE * (high - low) if absent else 0.0))
     _finish(panel, named(curve.metric))
     if absent:
         panel.annotate(style.wrap(f"off the scale: {', '.join(absent)}", 60), (0, 1), xycoords="axes fraction",
@@ -94,12 +92,12 @@ def _differences(
     panel: Axes,
     curve: FactorCurve,
     series: Sequence[FactorSeries],
-    positions: Sequence[np.ndarray],
+    x: np.ndarray,
     marks: style.Marks,
 ) -> None:
     panel.axhline(0, color="black", linewidth=0.8, zorder=1)
-    for x, each in zip(positions, series, strict=True):
-        _line(panel, x, [e.difference for e in each.effects], each, marks)
+    for each in series:
+        _line(panel, curve, x, [e.difference for e in each.effects], each, marks, curve.places, sign=True)
     labels = [s.label for s in curve.series if s.baseline] + [line.label for line in curve.lines if line.baseline]
     baseline = quoted(labels[0]) if labels else "the baseline"
     better = "below" if curve.metric.direction == "lower" else "above"
@@ -107,10 +105,31 @@ def _differences(
     _finish(panel, style.wrap(f"Difference to {baseline}{unit}; {better} 0 is better", 54))
 
 
-def _line(panel: Axes, x: np.ndarray, estimates: Sequence[Estimate], each: FactorSeries, marks: style.Marks) -> None:
+def _line(
+    panel: Axes,
+    curve: FactorCurve,
+    x: np.ndarray,
+    estimates: Sequence[Estimate],
+    each: FactorSeries,
+    marks: style.Marks,
+    places: int,
+    *,
+    sign: bool = False,
+) -> None:
+    """A hollow mark at each level, so that one on another is seen; a band for the intervals."""
     mean, low, high = scales.band(estimates)
-    panel.vlines(x, low, high, color=marks.colour(each.family), linewidth=1.2, zorder=2)
-    panel.plot(x, mean, **marks.line(each.family), markersize=4, linewidth=1.1, label=each.label, zorder=3)
+    colour = style.GREY if each.reference else marks.colour(each.family)
+    gid = svg.tag(arm=each.family)
+    panel.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=1.5, gid=gid)
+    panel.vlines(x, low, high, color=colour, linewidth=0.8, zorder=2, gid=gid)
+    texts = [
+        numbers.difference(e, places) if sign else numbers.score(e, places) for e in estimates if e.mean is not None
+    ]
+    levels = [text for text, e in zip(curve.level_labels, estimates, strict=True) if e.mean is not None]
+    tips = [f"{each.label}, {level}: {text}" for level, text in zip(levels, texts, strict=True)]
+    line = marks.line(each.family) | {"color": colour}
+    panel.plot(x, mean, **line, markersize=4.5, markerfacecolor="none", linewidth=1.1, label=each.label, zorder=3,
+               gid=svg.tag(arm=each.family, tips=["", *tips]))  # fmt: skip
 
 
 def _level(panel: Axes, line: FactorLine, index: int) -> None:

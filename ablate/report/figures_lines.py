@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from ablate.analysis import numbers
 from ablate.analysis.conditions import ConditionTable
 from ablate.analysis.study_analysis import Analysis
-from ablate.report import scales, style
+from ablate.report import scales, style, svg
 from ablate.report.tables import named
 
 MAX_LINES = 4  # more are hard to distinguish; the tables have every arm
@@ -83,7 +83,7 @@ def by_condition(tables: Sequence[ConditionTable], analysis: Analysis, marks: st
             _dots(axis, table, panel, analysis, marks)
         else:
             for arm, band in panel.items():
-                _line(axis, np.array(table.bins.centres), band, arm, analysis, marks)
+                _line(axis, np.array(table.bins.centres), band, arm, table, analysis, marks)
         low, high = _limits(list(panel.values()))
         axis.set_ylim(0 if round_ else low, high)
         if round_:
@@ -101,9 +101,10 @@ def _round_panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _curve(axis: Axes, table: pd.DataFrame, arm: str, label: str, marks: style.Marks) -> None:
-    axis.fill_between(table.epoch, table.low, table.high, color=marks.colour(arm), alpha=0.18, linewidth=0)
+    gid = svg.tag(arm=marks.family(arm), tip=label)
+    axis.fill_between(table.epoch, table.low, table.high, color=marks.colour(arm), alpha=0.18, linewidth=0, gid=gid)
     axis.plot(table.epoch, table["mean"], **marks.line(arm), linewidth=1.3, label=label, markersize=3,
-              markevery=max(1, len(table) // 6))  # fmt: skip
+              markevery=max(1, len(table) // 6), gid=gid)  # fmt: skip
 
 
 def _limits(bands: Sequence[Band]) -> tuple[float, float]:
@@ -125,7 +126,8 @@ def _dots(axis: Axes, table: ConditionTable, bands: Mapping[str, Band], analysis
     for index, (arm, (mean, low, high)) in enumerate(bands.items()):
         x = np.array(table.bins.centres) + DODGE * (index - (len(bands) - 1) / 2) / len(bands)
         axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none",
-                      elinewidth=0.9, marker=marks.marker(arm), markersize=3, label=analysis.labels[arm])  # fmt: skip
+                      elinewidth=0.9, marker=marks.marker(arm), markersize=3, label=analysis.labels[arm],
+                      gid=svg.tag(arm=marks.family(arm)))  # fmt: skip
 
 
 def _round_lines(
@@ -135,13 +137,20 @@ def _round_lines(
     angle = 2 * np.pi * np.array(table.bins.centres) / (table.bins.period or 1.0)
     for arm, band in bands.items():
         mean, low, high = (np.append(values, values[0]) for values in band)
-        _line(axis, np.append(angle, 2 * np.pi), (mean, np.maximum(low, 0.0), high), arm, analysis, marks)
+        _line(axis, np.append(angle, 2 * np.pi), (mean, np.maximum(low, 0.0), high), arm, table, analysis, marks)
 
 
-def _line(axis: Axes, x: np.ndarray, band: Band, arm: str, analysis: Analysis, marks: style.Marks) -> None:
+def _line(
+    axis: Axes, x: np.ndarray, band: Band, arm: str, table: ConditionTable, analysis: Analysis, marks: style.Marks
+) -> None:
     mean, low, high = band
-    axis.fill_between(x, low, high, color=marks.colour(arm), alpha=0.18, linewidth=0)
-    axis.plot(x, mean, **marks.line(arm), linewidth=1.3, markersize=3, label=analysis.labels[arm])
+    axis.fill_between(x, low, high, color=marks.colour(arm), alpha=0.18, linewidth=0,
+                      gid=svg.tag(arm=marks.family(arm)))  # fmt: skip
+    bins = zip(table.bins.labels, table.scores[arm], strict=True)
+    places = numbers.decimals_for(table.scores[arm], coarse=True)
+    tips = [f"{analysis.labels[arm]}, {name}: {numbers.score(e, places)}" for name, e in bins if e.mean is not None]
+    axis.plot(x, mean, **marks.line(arm), linewidth=1.3, markersize=3, label=analysis.labels[arm],
+              gid=svg.tag(arm=marks.family(arm), tips=["", *tips]))  # fmt: skip
 
 
 def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:

@@ -1,14 +1,17 @@
-"""Blocks as a LaTeX document for pdflatex, every table a file to \\input."""
+"""Blocks as LaTeX for pdflatex, every table a file to \\input: a short paper in two columns, and all of the report."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from ablate.report.blocks import (
+    Badge,
     Block,
     Bullets,
     Code,
@@ -33,6 +36,16 @@ LINE, LANDSCAPE = 105, 145
 WRAP, WRAP_FEW, WRAP_NARROW = 26, 64, 18  # width of a column of words: usual, in a table of few columns, in a wide one
 HEADER = 10  # smallest width of a header
 PIECE = 16  # characters between two possible breaks of a long word
+COLUMN = 55  # characters of a column of two
+# Of the paper: its tables with their captions, its pictures, and how much of both fits on four pages.
+PAPER_TABLES = {
+    "earns": "Differences beside the costs that they add.",
+    "matrix": "Scores of every arm, and differences to the baseline.",
+    "comparisons": "Hypotheses and their verdicts.",
+    "controls": "Controls: what remains of a gain beside each.",
+}
+PAPER_PICTURES = ("differences", "factor_", "design_", "cost", "learning_curves")
+PAPER_ROWS, MOST_PICTURES = 60, 6
 LONG = 45  # a table with more rows does not fit on a page
 
 
@@ -48,9 +61,53 @@ FITTED = "}}\\ifdim\\dimexpr\\ht0+\\dp0\\relax>0.85\\vsize\\resizebox*{!}{0.85\\
 
 def render(blocks: Iterable[Block]) -> str:
     """The document; its tables are `tables/<name>.tex`, its pictures `figures/<file>`."""
-    preamble = files("ablate.report").joinpath("templates", "preamble.tex").read_text(encoding="utf-8")
-    body = "\n\n".join(_block(block) for block in blocks)
-    return f"{preamble}\n\\begin{{document}}\n\n{body}\n\n\\end{{document}}\n"
+    return _document("preamble.tex", (_block(block) for block in blocks))
+
+
+def paper(blocks: Iterable[Block]) -> str:
+    """The first screen, and the tables and figures of what is claimed, in two columns on at most four pages."""
+    return _document("paper.tex", (_paper_block(block) for block in _for_paper(blocks)))
+
+
+def _document(preamble: str, body: Iterable[str]) -> str:
+    start = files("ablate.report").joinpath("templates", preamble).read_text(encoding="utf-8")
+    text = "\n\n".join(body)
+    return f"{start}\n\\begin{{document}}\n\n{text}\n\n\\end{{document}}\n"
+
+
+def _for_paper(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks that a paper has room for: text of the first screen, few tables and figures of the sections named."""
+    kept: list[Block] = []
+    title, rows, pictures = "", 0, 0
+    page = list(blocks)
+    for block, following in zip_longest(page, page[1:]):
+        if isinstance(block, Heading) and block.level > 1:
+            title = block.text
+        elif isinstance(block, Table):
+            length = len(block.table.rows) + 2
+            if block.name in PAPER_TABLES and rows + length <= PAPER_ROWS:
+                kept.append(block)
+                rows += length
+        elif isinstance(block, Picture):
+            if block.file.partition(".")[0].startswith(PAPER_PICTURES) and pictures < MOST_PICTURES:
+                kept.append(block)
+                pictures += 1
+        elif isinstance(block, Paragraph) and not title:
+            spans = tuple(span for span in block.spans if not isinstance(span, Link))  # to a section that is left out
+            if not isinstance(following, Table) or len(spans) > 1:  # else the heading of a table, which has a caption
+                kept.append(replace(block, spans=spans))
+        elif not title:
+            kept.append(block)
+    return kept
+
+
+def _paper_block(block: Block) -> str:
+    if not isinstance(block, Table):
+        return _block(block)
+    star = "*" if width(block.table) > COLUMN else ""
+    caption = PAPER_TABLES[block.name]
+    source = f"\\input{{tables/{block.name}}}"
+    return f"\\begin{{table{star}}}[tbp]\\centering\\small\n\\caption{{{caption}}}\n{source}\n\\end{{table{star}}}"
 
 
 def write_tables(blocks: Iterable[Block], folder: Path) -> None:
@@ -64,7 +121,7 @@ def write_tables(blocks: Iterable[Block], folder: Path) -> None:
 def tabular(table: TextTable) -> str:
     """A booktabs table, shrunk where it is wider than the line; of many rows, a longtable."""
     shape = _shape(table)
-    sides = "".join("l" if column < table.words else "r" for column in range(len(table.header)))
+    sides = "".join("l" if table.is_word(column) else "r" for column in range(len(table.header)))
     columns = range(len(table.header))
     head = _row([_lines(_header_lines(table, i, shape), "b", sides[i]) for i in columns])
     rows = [
@@ -97,13 +154,15 @@ def _block(block: Block) -> str:
             return _heading(title, level)
         case Paragraph(content):
             return _spans(content)
+        case Bullets(items, plain=True):
+            return "\n\n".join(_spans(item) for item in items)
         case Bullets(items):
             lines = [f"\\item {{}}{_spans(item)}" for item in items]
             return "\n".join(["\\begin{itemize}", *lines, "\\end{itemize}"])
         case Table():
             return _table(block)
         case Picture(file, caption):
-            return f"\\drawing{{figures/{file}}}{{{escape(caption)}}}"
+            return f"\\drawing{{figures/{file.removesuffix('.png')}.pdf}}{{{escape(caption)}}}"
         case Listing(text):
             lines = [escape(line) for line in text.splitlines()]
             return "\\begin{quote}\\ttfamily\\raggedright\n" + "\\\\\n".join(lines) + "\n\\end{quote}"
@@ -131,6 +190,8 @@ def _span(span: Span) -> str:
     match span:
         case Strong(words):
             return f"\\textbf{{{escape(words)}}}"
+        case Badge(words):
+            return f"\\badge{{{escape(words)}}}"
         case Code(words):
             return f"\\texttt{{{_breakable(words)}}}"
         case Link(words, href):
@@ -177,7 +238,7 @@ def _width(table: TextTable, shape: _Shape) -> int:
 
 def _cell_lines(table: TextTable, column: int, text: str, shape: _Shape) -> list[str]:
     """Words are wrapped. Numbers are not, but an interval may move below its mean."""
-    if column < table.words:
+    if table.is_word(column):
         return textwrap.wrap(text, shape.words) or [""]
     return text.replace(" [", "\n[").split("\n") if shape.stacked else [text]
 

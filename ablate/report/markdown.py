@@ -6,7 +6,21 @@ import html
 import re
 from collections.abc import Iterable
 
-from ablate.report.blocks import Block, Bullets, Code, Heading, Link, Listing, Paragraph, Picture, Span, Strong, Table
+from ablate.analysis import numbers
+from ablate.report.blocks import (
+    Badge,
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    Link,
+    Listing,
+    Paragraph,
+    Picture,
+    Span,
+    Strong,
+    Table,
+)
 from ablate.report.tables import Cell, TextTable
 
 # Characters that are markup anywhere, _ where it is not inside a word, ] where it would close a link.
@@ -26,7 +40,7 @@ def text(value: object) -> str:
 
 def table(shown: TextTable) -> str:
     """A GitHub table."""
-    rule = ["---" if column < shown.words else "---:" for column in range(len(shown.header))]
+    rule = ["---" if shown.is_word(column) else "---:" for column in range(len(shown.header))]
     lines = [[text(name) for name in shown.header], rule, *([_cell(cell) for cell in row] for row in shown.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -63,6 +77,8 @@ def _span(span: Span) -> str:
     match span:
         case Strong(words):
             return f"**{text(words)}**"
+        case Badge(words):
+            return f"**{text(numbers.capital(words))}:**"
         case Code(words):
             return _code(" ".join(words.split()))
         case Link(words, href):

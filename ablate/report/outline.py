@@ -21,10 +21,10 @@ def outline(analysis: Analysis, results: Results, pictures: Pictures, *, study_f
     trained = results.study.trainer != "adopted"  # of other scores neither parameters nor budget are known
     blocks = [
         *sections_answer.answer(analysis),
-        *sections_answer.warnings(analysis),
         *sections_results.factor(analysis, pictures),  # shorter than the matrix, which has a row a level
         *sections_datasets.across(analysis),  # and so is this, which has a row an arm on each data set
         *sections_answer.matrix(analysis, pictures),
+        *sections_answer.warnings(analysis),
         *sections_design.design(analysis, pictures),
         *sections_claims.hypotheses(analysis),
         *sections_claims.controls(analysis),

@@ -1,27 +1,97 @@
-"""The first screen: question, answer, warnings, matrix. Computes nothing."""
+"""The first screen: question, verdicts, costs, next step, matrix; then warnings. Computes nothing."""
 
 from __future__ import annotations
 
 import math
+import re
 
+from ablate.analysis import numbers
 from ablate.analysis.answer import FOR_SETTINGS
 from ablate.analysis.numbers import GAP
-from ablate.analysis.phrasing import quoted
-from ablate.analysis.records import SPLITS
+from ablate.analysis.phrasing import counted, listed, quoted
+from ablate.analysis.records import SPLITS, correction_words
+from ablate.analysis.short_answer import answered_pairs, costs, next_steps, scope, short_verdicts
 from ablate.analysis.study_analysis import Analysis
-from ablate.report import tables_results
-from ablate.report.blocks import Block, Heading, Link, Paragraph, Strong, bullets, paragraph
+from ablate.report import tables_claims, tables_results
+from ablate.report.blocks import Badge, Block, Bullets, Heading, Link, Paragraph, Strong, bullets, paragraph
 from ablate.report.figures import Pictures
 
 GAPS_TITLE, GAPS_ANCHOR = "Runs without a result", "#runs-without-a-result"
+WARNINGS_TITLE, WARNINGS_ANCHOR = "Warnings", "#warnings"
 TOPIC = 20  # a warning that has a colon within this many characters is set in bold up to the colon
+LONGEST_TOPIC = 70  # characters of a warning on the first screen
+EARNS = "Does it earn its parameters?"
+COSTS = "What it costs"  # where no arm of the answer has more parameters than the other
 
 
 def answer(analysis: Analysis) -> list[Block]:
-    """Title, question, the answer in one sentence, and a line for every other pair of arms."""
-    first, *others = analysis.answers
-    question, answer = paragraph(analysis.question), paragraph(Strong(first))
-    return [Heading(analysis.name, 1), question, answer, *bullets(others)]
+    """Title, question, a line for each hypothesis, what a gain costs, what to do next, and what to beware of.
+
+    Without a hypothesis the answer is a sentence, and a line for every other pair of arms, level or part.
+    """
+    return [Heading(analysis.name, 1), paragraph(analysis.question), *verdicts(analysis), *_earns(analysis),
+            *_next(analysis), *_beware(analysis)]  # fmt: skip
+
+
+def verdicts(analysis: Analysis) -> list[Block]:
+    """A line for each hypothesis: badge, claim, difference; then the answers of other kinds; see `answer`."""
+    lines = short_verdicts(analysis)
+    answers = list(analysis.answers[answered_pairs(analysis) :])
+    if not lines:
+        first, *others = answers
+        return [paragraph(Strong(first)), *bullets(others)]
+    items = tuple((Badge(v.badge), f" {v.claim}: ", Strong(v.difference), f", {v.over}") for v in lines)
+    return [Bullets(items, plain=True), paragraph(_verdict_words(analysis)), *bullets(answers)]
+
+
+def _verdict_words(analysis: Analysis) -> str:
+    """What the differences of the verdicts are, and what the verdicts hold for."""
+    lines = short_verdicts(analysis)
+    both = any(v.comparison.deciding is not v.comparison.effect.difference for v in lines)
+    intervals = (
+        "the wider of the 95 % intervals over seeds and over seeds and clusters" if both else "its 95 % interval"
+    )
+    better = {"lower": "below 0 is better", "higher": "above 0 is better"}
+    directions = list(dict.fromkeys(better[v.comparison.metric.direction] for v in lines))
+    sign = f" ({directions[0]})" if len(directions) == 1 else ""
+    return (
+        f"Each difference{sign} is paired by seed and has {intervals}. Verdicts are {scope(analysis)}, corrected for "
+        "the number of hypotheses."
+    )
+
+
+def _earns(analysis: Analysis) -> list[Block]:
+    """The differences of the answer beside the costs that they add."""
+    rows = costs(analysis)
+    if not rows:
+        return []
+    more = any(row.parameters and row.parameters[0] > row.parameters[1] for row in rows)
+    return [paragraph(Strong(EARNS if more else COSTS)), tables_claims.costs_of_gains(rows, analysis)]
+
+
+def _next(analysis: Analysis) -> list[Block]:
+    steps = next_steps(analysis)
+    return [paragraph(Strong("Next:"), f" {' '.join(steps)}")] if steps else []
+
+
+def _beware(analysis: Analysis) -> list[Block]:
+    """A line with the topics of the warnings, which stand below the matrix in full."""
+    topics = [_topic(text) for text in analysis.warnings]
+    if analysis.behind:
+        topics.append("yardsticks that an arm is not better than")
+    if analysis.gaps:
+        topics.append(
+            f"{counted(len(analysis.gaps), 'run')} of {len(analysis.seeds) * len(analysis.matrix)} without a result"
+        )
+    if not topics:
+        return []
+    return [paragraph(Strong("Beware:"), f" {'; '.join(topics)}. ", Link("In full", WARNINGS_ANCHOR), serious=True)]
+
+
+def _topic(warning: str) -> str:
+    """The beginning of a warning: up to its first colon, bracket, comma or stop."""
+    topic = re.split(r"[:(,;]| \(|\. ", warning.rstrip("."), maxsplit=1)[0].strip()
+    return numbers.in_text(topic if len(topic) <= LONGEST_TOPIC else f"{topic[:LONGEST_TOPIC].rpartition(' ')[0]} …")
 
 
 def warnings(analysis: Analysis) -> list[Block]:
@@ -34,7 +104,7 @@ def warnings(analysis: Analysis) -> list[Block]:
         words = f" {len(analysis.gaps)} of {expected} runs failed or are missing; they count as no number. "
         link = Link("Which and why", GAPS_ANCHOR)
         paragraphs.append(paragraph(Strong("Incomplete:"), words, link, ".", serious=True))
-    return list(paragraphs)
+    return [Heading(WARNINGS_TITLE), *paragraphs] if paragraphs else []
 
 
 def matrix(analysis: Analysis, pictures: Pictures) -> list[Block]:
@@ -45,7 +115,15 @@ def matrix(analysis: Analysis, pictures: Pictures) -> list[Block]:
         *promises(analysis),
         *pictures.show("matrix", "Mean and interval of every arm in every metric"),
         *pictures.show("differences", "Difference of every arm to the baseline, every seed a dot"),
+        *_without_glyphs(pictures),
     ]
+
+
+def _without_glyphs(pictures: Pictures) -> list[Block]:
+    if not pictures.undrawn:
+        return []
+    labels = listed([quoted(label) for label in pictures.undrawn])
+    return [paragraph(f"No font that is installed here has every sign of {labels}: in figures they are boxes.")]
 
 
 def promises(analysis: Analysis) -> list[Block]:
@@ -75,10 +153,10 @@ def _matrix_words(analysis: Analysis) -> str:
     level = " at the same level" if analysis.factor else " on the same data set" if analysis.across else ""
     intervals = ", with its 95 % interval over seeds" if len(analysis.seeds) > 1 else ""
     if any(e.difference.excludes_zero for row in analysis.matrix for e in row.effects.values()):
-        intervals += "; bold where the interval excludes 0"
+        intervals += "; bold where the interval excludes 0, as 1 in 20 does by chance where there is no difference"
     baseline = quoted(analysis.labels[analysis.baseline])
     return (
-        f"{_score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
+        f"{score_words(analysis)}{examples}. Δ is the difference to {baseline}{level}, paired by seed{intervals}. "
         f"{overlap_words(analysis)}{_tuned_once(analysis)}{yardsticks}{GAP} means no number."
     )
 
@@ -87,16 +165,16 @@ def overlap_words(analysis: Analysis) -> str:
     """What intervals allow for where seeds share training examples, and how much wider they are for it."""
     if not analysis.overlap or len(analysis.seeds) == 1:
         return ""
-    every, by = (
-        ("is a fold", "half of the correction by Nadeau and Bengio")
-        if analysis.folds
-        else ("redraws the split", "the correction by Nadeau and Bengio")
-    )
-    wider = math.sqrt(1 + len(analysis.seeds) * analysis.overlap) - 1
-    return (
-        f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by}), which makes them "
-        f"{100 * wider:.0f} % wider. "
-    )
+    every, by = "is a fold" if analysis.folds else "redraws the split", correction_words(folds=analysis.folds)
+    allowed = f"Every seed {every}, so that training sets overlap; the intervals allow for it ({by})"
+    estimates = [
+        e for row in analysis.matrix for e in (*row.scores.values(), *(d.difference for d in row.effects.values()))
+    ]
+    wider = [100 * (math.sqrt(1 + n * analysis.overlap) - 1) for n in sorted({e.n for e in estimates if e.n > 1})]
+    if not wider:
+        return f"{allowed}. "
+    sizes = dict.fromkeys(f"{each:.0f}" for each in (wider[0], wider[-1]))
+    return f"{allowed}, which makes them {' to '.join(sizes)} % wider. "
 
 
 def _tuned_once(analysis: Analysis) -> str:
@@ -106,8 +184,8 @@ def _tuned_once(analysis: Analysis) -> str:
     return f"Each arm was tuned once for all its seeds, so that differences are {FOR_SETTINGS}. "
 
 
-def _score_words(analysis: Analysis) -> str:
-    """What the scores of the matrix are; where runs are missing, not a mean over all seeds."""
+def score_words(analysis: Analysis) -> str:
+    """What the scores of a table are; where runs are missing, not a mean over all seeds."""
     if len(analysis.seeds) == 1:
         return "Scores are of one seed, without an interval"
     some = "the finished ones of " if analysis.gaps else ""

@@ -9,6 +9,7 @@ from ablate.analysis.answer import Comparison
 from ablate.analysis.clusters import DATA_SET
 from ablate.analysis.phrasing import counted, listed, quoted, sentence
 from ablate.analysis.records import SPLITS
+from ablate.analysis.short_answer import answered_pairs
 from ablate.analysis.spending import NAMES
 from ablate.analysis.statistics import ALPHA
 from ablate.analysis.study_analysis import Analysis
@@ -34,8 +35,9 @@ VARIANCE_WORDS = (
 DATA_SET_WORDS = (
     "For arms on all data sets together the clusters are the data sets, as a random sample of others (two crossed "
     "random factors; t with the smaller count less one degrees of freedom); the share of examples is what differs from "
-    "data set to data set and seed to seed at once. A verdict and its p use the wider of the two intervals."
+    "data set to data set and seed to seed at once."
 )
+WIDER = " A verdict and its p use the wider of the two."
 EXPLORATORY_WORDS = (
     "The study declares no hypothesis. Every arm is compared with its baseline in every metric: exploratory, with "
     "intervals that are not corrected for their number, and without verdicts. "
@@ -52,6 +54,7 @@ def hypotheses(analysis: Analysis) -> list[Block]:
     heading = Heading("Hypotheses" if analysis.declared else "Exploratory comparisons")
     return [
         heading,
+        *(paragraph(text) for text in analysis.answers[: answered_pairs(analysis)]),
         tables_claims.comparisons(comparisons, repeated=bool(analysis.looks)),
         paragraph(words + _p_words(comparisons)),
         paragraph(_cluster_words(analysis)),
@@ -72,7 +75,7 @@ def _looks(analysis: Analysis) -> list[Block]:
         f"Planned before the first run: looks at {listed([str(row.seeds) for row in rows])} seeds, at most "
         f"{rows[-1].seeds}, with {NAMES[analysis.spending]} spending (Lan and DeMets 1983). At a look the study stops "
         "when every hypothesis is decided. The last two columns say how small the p of a one-sided t-test must be to "
-        "decide a hypothesis: while no other is decided, and when all others are (Holm). "
+        "decide a hypothesis: while no other is decided, and when all others are that can be (Holm). "
     )
     end = f"It stopped at the look at {taken[-1]} seeds. " if stopped else ""
     if stopped and analysis.beyond:
@@ -90,10 +93,11 @@ def controls(analysis: Analysis) -> list[Block]:
     findings = analysis.controls
     if not findings:
         return []
+    intervals = ", with 95 % intervals over seeds, bold where they exclude 0" if len(analysis.seeds) > 1 else ""
     words = (
         "Δ is the difference to the baseline. What remains of a gain beside its control, in the last column, is what "
-        "the control does not explain. Paired by seed, with 95 % intervals over seeds, bold where they exclude 0; "
-        "exploratory, unless a hypothesis above names it." + seeds_alone(analysis)
+        f"the control does not explain. Paired by seed{intervals}; exploratory, unless a hypothesis above names it."
+        + seeds_alone(analysis)
     )
     sentences = dict.fromkeys(row.sentence for finding in findings for row in finding.rows if row.sentence)
     return [
@@ -129,9 +133,11 @@ def external(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = []
     for table in analysis.external:
         examples = f"{table.examples:,} examples. " if table.examples else ""
+        several = any(row.runs > 1 for row in table.rows)
+        scores = "means over seeds ± 95 % interval" if several else "scores of one seed, without an interval"
         words = (
-            f"{examples}The same trained networks on data that no part of the study has seen; means over seeds ± 95 % "
-            f"interval, Δ paired with the baseline, exploratory. {sentence(table.note) if table.note else ''}"
+            f"{examples}The same trained networks on data that no part of the study has seen; {scores}, Δ paired with "
+            f"the baseline, exploratory. {sentence(table.note) if table.note else ''}"
         )
         blocks += [Heading(f"On other data: {table.name}"), tables_claims.external(table), paragraph(words)]
     return blocks
@@ -171,7 +177,6 @@ def _cluster_words(analysis: Analysis) -> str:
             f"These intervals are over seeds alone: the study names no `cluster` of {SPLITS[analysis.split]} examples, "
             f"so that they say nothing of other {SPLITS[analysis.split]} examples."
         )
-    columns = dict.fromkeys(each.column for each in known)
     with_interval = [each for each in known if each.column != DATA_SET and each.interval is not None]
     of_examples = with_interval[0].column if with_interval else ""
     words = (
@@ -180,9 +185,11 @@ def _cluster_words(analysis: Analysis) -> str:
         "and fewer where clusters are of very unequal sizes)."
     )
     if any(each.decides for each in with_interval):
-        words += " A verdict and its p use the wider of the two."
+        words += WIDER
+    on_sets = [each for each in known if each.column == DATA_SET]
+    of_sets = DATA_SET_WORDS + (WIDER if any(each.decides for each in on_sets) else "")
     notes = dict.fromkeys(each.note for each in known if each.note)
-    told = [*([words] if of_examples else ()), *([DATA_SET_WORDS] if DATA_SET in columns else ())]
+    told = [*([words] if of_examples else ()), *([of_sets] if on_sets else ())]
     return " ".join([*told, *(sentence(note) for note in notes)])
 
 
@@ -212,10 +219,10 @@ def _verdict_words(analysis: Analysis) -> str:
     if analysis.looks:
         return (
             f"Supported: at a planned look a one-sided t-test against {limit} had p ≤ {ALPHA:g} after correction "
-            f"for the looks and, by Holm, for both sides of {these}; refuted: the same test from the other side. "
-            "What a look has decided stays; what the last look has not decided is inconclusive. What is not in this "
-            "table is exploratory. Simultaneous intervals hold for all rows and looks together in 95 % of studies, "
-            "repeated ones for all looks of their row. "
+            f"for the looks and, by Holm, for both sides of {these}{gone}; refuted: the same test from the other side. "
+            f"{_kind_words(comparisons)}What a look has decided stays; what the last look has not decided is "
+            "inconclusive. What is not in this table is exploratory. Simultaneous intervals hold for all rows and "
+            "looks together in 95 % of studies, repeated ones for all looks of their row. "
         )
     return (
         f"Supported: a one-sided t-test against {limit} has p ≤ {ALPHA:g} after Holm's correction, over both sides "

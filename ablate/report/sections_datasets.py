@@ -5,16 +5,19 @@ from __future__ import annotations
 from ablate.analysis import numbers
 from ablate.analysis.across import DatasetRow, DatasetTable
 from ablate.analysis.numbers import GAP
+from ablate.analysis.phrasing import quoted
 from ablate.analysis.study_analysis import Analysis
 from ablate.report.blocks import Block, Heading, Record, Table, paragraph
 from ablate.report.csv_records import flat
+from ablate.report.sections_answer import score_words
 from ablate.report.tables import Cell, Column, effect_cell, named, text_table
 
-WORDS = (
-    "Scores are means over seeds ± 95 % interval. Δ is the difference to {baseline} on the same data set, paired by "
-    "seed, with its 95 % interval over seeds, bold where it excludes 0. Over these data sets: the mean of the "
-    "differences, every data set with the same weight, with the interval over seeds; it holds for these data sets. "
-    "Over seeds and data sets: the same mean, clustered by both, for other data sets like these"
+DELTA = "Δ is the difference to {baseline} on the same data set, paired by seed"
+POOLED = "Over these data sets: the mean of the differences, every data set with the same weight"
+INTERVAL = ", with its 95 % interval over seeds, bold where it excludes 0"
+POOLED_INTERVAL = (
+    ", with the interval over seeds; it holds for these data sets. Over seeds and data sets: the same mean, clustered "
+    "by both, for other data sets like these"
 )
 FEW = "; with fewer than 4 data sets it is shown and carries no verdict"
 
@@ -26,9 +29,15 @@ def across(analysis: Analysis) -> list[Block]:
     blocks: list[Block] = [Heading("Across data sets")]
     for table in analysis.across:
         blocks += [_scores(table), *([_differences(table)] if any(row.effects for row in table.rows) else ())]
-    few = FEW if len(analysis.across[0].datasets) < 4 else ""
-    words = WORDS.format(baseline=analysis.labels[analysis.baseline]) + few
-    return [*blocks, paragraph(f"{words}.")]
+    return [*blocks, paragraph(_words(analysis))]
+
+
+def _words(analysis: Analysis) -> str:
+    delta, pooled = DELTA.format(baseline=quoted(analysis.labels[analysis.baseline])), POOLED
+    if len(analysis.seeds) > 1:
+        delta += INTERVAL
+        pooled += POOLED_INTERVAL + (FEW if len(analysis.across[0].datasets) < 4 else "")
+    return f"{score_words(analysis)}. {delta}. {pooled}."
 
 
 def _scores(table: DatasetTable) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ablate.analysis import numbers
 from ablate.analysis.design import DesignEffects
+from ablate.analysis.fraction import ROMAN
 from ablate.analysis.numbers import GAP
 from ablate.analysis.study_analysis import Analysis
 from ablate.report.blocks import Block, Heading, Table, paragraph
@@ -34,11 +35,12 @@ BY_RESOLUTION = {
 }
 OVER_DATA_SETS = " A score is the mean over all data sets, every one with the same weight."
 NO_SHAPLEY = " A Shapley value would take every arm of the factorial."
-ROMAN = {3: "III", 4: "IV", 5: "V", 6: "VI"}
 INTERVALS = (
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes 0; p is "
-    "adjusted by Holm over all effects of the metric in this section but the Shapley values."
+    "adjusted by Holm over all effects of the metric in this section"
 )
+NO_P = " but the Shapley values"
+ONE_SEED = " Differences are of one seed, without an interval."
 
 
 def design(analysis: Analysis, pictures: Pictures) -> list[Block]:
@@ -52,7 +54,9 @@ def design(analysis: Analysis, pictures: Pictures) -> list[Block]:
         if each.interactions:
             blocks.append(_interactions(each))
     first, pooled = analysis.design[0], OVER_DATA_SETS if analysis.across else ""
-    return [*blocks, paragraph(WORDS[first.kind] + _fraction(first) + pooled + INTERVALS)]
+    no_p = NO_P if any(part.shapley is not None for part in first.parts) else ""
+    intervals = f"{INTERVALS}{no_p}." if len(analysis.seeds) > 1 else ONE_SEED
+    return [*blocks, paragraph(WORDS[first.kind] + _fraction(first) + pooled + intervals)]
 
 
 def _fraction(effects: DesignEffects) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import combinations
 
+from ablate.analysis.clusters import DATA_SET
 from ablate.analysis.phrasing import counted, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
@@ -81,13 +82,18 @@ def _coverage(analysis: Analysis) -> list[str]:
     if len(analysis.seeds) == 1:
         return [f"One seed has no interval: what another seed or {_other_data(analysis)} would give is not known."]
     seeds = "The intervals over seeds cover what changes from seed to seed."
-    both = next((c.over_clusters for c in analysis.comparisons if c.over_clusters and c.over_clusters.decides), None)
-    if both is None:
+    both = [c.over_clusters for c in analysis.comparisons]
+    columns = dict.fromkeys(over.column for over in both if over is not None and over.decides)
+    if not columns:
         return [f"{seeds} They do not cover {_not_covered(analysis)}."]
-    return [
-        f"{seeds} Those over seeds and clusters also cover other values of {both.column} like these; nothing covers "
-        "other cameras, recordings or conditions than the data has."
+    others = [
+        "Those over seeds and data sets also cover other data sets, as far as these are like a random sample of them."
+        if column == DATA_SET
+        else f"Those over seeds and clusters also cover other values of {column} like these."
+        for column in columns
     ]
+    conditions = "cameras, recordings or conditions" if analysis.people else "conditions"
+    return [f"{' '.join([seeds, *others])} Nothing covers other {conditions} than the data has."]
 
 
 def _other_data(analysis: Analysis) -> str:

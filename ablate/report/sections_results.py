@@ -15,6 +15,7 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.report import figures_lines, tables_figures, tables_results
 from ablate.report.blocks import Block, Heading, Picture, paragraph
 from ablate.report.figures import Pictures
+from ablate.report.sections_answer import score_words
 from ablate.report.tables import named
 
 PRUNED_WORDS = (
@@ -65,7 +66,7 @@ def _alike(analysis: Analysis) -> str:
 
 def curves(analysis: Analysis, pictures: Pictures) -> list[Block]:
     """Scores over the epochs of training, or over whatever a command or a function counts."""
-    name = "learning_curves"
+    name, several = "learning_curves", len(analysis.seeds) > 1
     caption = (
         f"Scores over the {'epochs of training' if analysis.trainer == 'built-in' else 'epochs or steps of a run'}"
     )
@@ -74,7 +75,7 @@ def curves(analysis: Analysis, pictures: Pictures) -> list[Block]:
     return [
         Heading("Learning curves"),
         Picture(f"{name}.png", caption, name, tables_figures.curves(analysis)),
-        paragraph("Mean over seeds; the band reaches from the lowest to the highest seed."),
+        *([paragraph("Mean over seeds; the band reaches from the lowest to the highest seed.")] if several else ()),
     ]
 
 
@@ -85,9 +86,9 @@ def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
     label = analysis.factor[0].label
     blocks: list[Block] = [Heading(f"Along {numbers.in_text(label)}")]
     for curve in analysis.factor:
-        picture = pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {numbers.in_text(label)}")
-        blocks += [*picture, tables_figures.factor(curve)]
-    words = "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level."
+        blocks += pictures.show(f"factor_{curve.metric.name}", f"{named(curve.metric)} along {numbers.in_text(label)}")
+    blocks += [tables_figures.factor(curve) for curve in analysis.factor]
+    words = f"{score_words(analysis)}; Δ is the paired difference to the baseline at the same level."
     return [*blocks, paragraph(words + seeds_alone(analysis))]
 
 
@@ -106,6 +107,8 @@ def density(analysis: Analysis, pictures: Pictures) -> list[Block]:
         blocks += [heading, *picture, tables_figures.density(table)]
     examples = f"{SPLITS[analysis.split]} examples"
     words = f"Shares of the {examples}, means over seeds ± 95 % interval; the picture has all seeds together."
+    if len(analysis.seeds) == 1:
+        words = f"Shares of the {examples}, of one seed."
     return [*blocks, paragraph(words)] if blocks else []
 
 
@@ -161,8 +164,11 @@ def _condition_words(analysis: Analysis) -> str:
     drawn = [quoted(analysis.labels[arm]) for arm in figures_lines.drawn(analysis)]
     trained = [row for row in analysis.matrix if not row.reference]
     shown = f"The pictures show {listed(drawn)}; the tables have every arm. " if len(drawn) < len(trained) else ""
+    baseline = quoted(analysis.labels[analysis.baseline])
+    if len(analysis.seeds) == 1:
+        return f"{shown}{score_words(analysis)}; Δ is the difference to {baseline} with the same seed."
     return (
         f"{shown}Bands and ± are 95 % intervals over seeds; a band that reaches past the frame is cut. Δ is the paired "
-        f"difference to {quoted(analysis.labels[analysis.baseline])}. These tables look for where a difference comes "
-        "from; their intervals are not corrected for their number."
+        f"difference to {baseline}. These tables look for where a difference comes from; their intervals are not "
+        "corrected for their number."
     )

@@ -1,11 +1,14 @@
-"""The look of every figure: size, palette, marks; and saving, so that the bytes depend on the drawing alone."""
+"""The look of every figure: size, fonts, palette, marks; and saving, so that the bytes depend on the drawing alone."""
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +17,13 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.transforms import Bbox
 
+from ablate.report import svg
+
 WIDTH_IN = 3.4  # one column of a two-column paper
+SLIDE_IN, SLIDE_COLUMNS = 7.0, 2  # a slide's: panels stand side by side, and 8 points become 15 on a slide of 13.3 in
 DPI = 250
 DECIMALS = 9  # to which positions, in shares of the figure, are rounded: far below a pixel
 # Okabe & Ito (2008), which colour-blind readers can distinguish, without the yellow that is invisible on white.
@@ -35,8 +42,14 @@ DASHES: tuple[Any, ...] = (
 GREY = "#6E6E6E"
 GRID = "#D9D9D9"
 
+FONT = "DejaVu Sans"  # part of matplotlib: the same glyphs on every machine
+# Of these the installed ones draw the signs that it lacks: Chinese, Japanese, Korean, emoji.
+OTHER_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR", "Source Han Sans SC"),
+    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "PingFang SC"),
+    *("Hiragino Sans", "Malgun Gothic", "Arial Unicode MS", "Noto Emoji", "Symbola", "Segoe UI Emoji", "Unifont"),
+)
 RC = {
-    "font.family": "DejaVu Sans",  # part of matplotlib: the same glyphs on every machine
     "font.size": 8.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 8.0,
@@ -53,23 +66,64 @@ RC = {
     "text.parse_math": False,  # labels come from the study file: two dollar signs would be read as a formula
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "ablate",
+    "pdf.fonttype": 42,
 }
+NO_DATE: Mapping[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": dict.fromkeys(("Creator", "Date", "Format", "Type")),
+    "pdf": dict.fromkeys(("Creator", "Producer", "CreationDate")),
+}
+_slide: ContextVar[bool] = ContextVar("slide", default=False)
 
 
-def look() -> Any:
-    """Context in which figures are made and saved: matplotlib's defaults and RC, never a user's matplotlibrc."""
-    return matplotlib.style.context(["default", RC])
+@contextmanager
+def look(*, slide: bool = False, more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Context in which figures are made and saved: matplotlib's defaults and RC, never a user's matplotlibrc.
+
+    `slide`: figures have a slide's width instead of a column's. `more`: further settings of matplotlib.
+    """
+    token = _slide.set(slide)
+    try:
+        with matplotlib.style.context(["default", RC | {"font.family": _fonts()} | dict(more or {})]):
+            yield
+    finally:
+        _slide.reset(token)
+
+
+def _fonts() -> list[str]:
+    """The font, and the installed ones for signs that it lacks."""
+    installed = {font.name for font in fontManager.ttflist}
+    return [FONT, *(name for name in OTHER_FONTS if name in installed)]
+
+
+def without_glyphs(texts: Iterable[str]) -> list[str]:
+    """The texts with a sign that no font here can draw, each once."""
+    signs = {text: {ord(sign) for sign in text if not sign.isspace()} for text in texts}
+    drawn: set[int] = set()
+    for name in _fonts():
+        if all(codes <= drawn for codes in signs.values()):
+            break
+        drawn |= set(get_font(findfont(FontProperties(family=[name]))).get_charmap())
+    return [text for text, codes in signs.items() if not codes <= drawn]
+
+
+def width_in() -> float:
+    """The width of figures: a column's, or a slide's."""
+    return SLIDE_IN if _slide.get() else WIDTH_IN
 
 
 def figure(height_in: float) -> Figure:
-    """An empty figure of column width."""
-    return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    """An empty figure of column width, or of a slide's."""
+    return Figure(figsize=(width_in(), height_in), layout="constrained")
 
 
 def panels(
     count: int, *, base_in: float = 0.0, row_in: float, columns: int = 1, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with panels in rows of `columns`; `options` are those of matplotlib's `subplots`."""
+    """A figure with panels in rows of `columns`, of twice as many on a slide; `options` are those of `subplots`."""
+    columns = min(count, SLIDE_COLUMNS * columns) if _slide.get() else columns
     rows = math.ceil(count / columns)
     drawing = figure(base_in + row_in * rows)
     axes = list(drawing.subplots(rows, columns, squeeze=False, **options).ravel())
@@ -84,13 +138,18 @@ def grid(panel: Axes, axis: Literal["x", "y"] = "y") -> None:
     panel.set_axisbelow(True)
 
 
-def save(drawing: Figure, path: Path) -> None:
-    """PNG; the same drawing gives the same bytes (no date, no library version)."""
+def save(drawing: Figure, path: Path, kinds: Sequence[str] = ("png",), *, dots_per_in: int = DPI) -> None:
+    """A file of each kind, `png`, `svg` or `pdf`, named `path` and the kind. The same drawing gives the same bytes (no
+    date, no library version)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the tables have the label's text
         warnings.filterwarnings("ignore", message="constrained_layout not applied")  # labels longer than the figure
         settle(drawing)
-        drawing.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+        for kind in kinds:
+            file = path.with_name(f"{path.name}.{kind}")
+            drawing.savefig(file, format=kind, dpi=dots_per_in, metadata=NO_DATE[kind])
+            if kind == "svg":
+                file.write_text(svg.clean(file.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
 
 
 def settle(drawing: Figure) -> None:
@@ -116,13 +175,26 @@ def settle(drawing: Figure) -> None:
 
 
 class Marks:
-    """Colour, marker and dashes of every arm, by its position in the study: the same in all figures."""
+    """Colour, marker and dashes of every arm, by its place in the study: the same in all figures.
+
+    An arm has one place at all levels of a factor and on all data sets: `hybrid@0.5` and `hybrid@1.0` are `hybrid`.
+    """
 
     def __init__(self, arms: Sequence[str]) -> None:
-        self._index = {arm: index for index, arm in enumerate(arms)}
+        families = dict.fromkeys(arm.partition("@")[0] for arm in arms)
+        places = {family: index for index, family in enumerate(families)}
+        self._index = {arm: places[arm.partition("@")[0]] for arm in arms} | places
+
+    def number(self, arm: str) -> int:
+        """The place of the arm's colour in the palette."""
+        return self._index[arm] % len(PALETTE)
+
+    def family(self, arm: str) -> str:
+        """The arm without its level or data set."""
+        return arm.partition("@")[0]
 
     def colour(self, arm: str) -> str:
-        return PALETTE[self._index[arm] % len(PALETTE)]
+        return PALETTE[self.number(arm)]
 
     def marker(self, arm: str) -> str:
         return MARKERS[self._index[arm] % len(MARKERS)]
@@ -131,6 +203,12 @@ class Marks:
         """Options of `plot` for a line with marks."""
         dashes = DASHES[self._index[arm] % len(DASHES)]
         return {"color": self.colour(arm), "marker": self.marker(arm), "linestyle": dashes}
+
+
+def variables() -> dict[str, str]:
+    """The colours of figures, as hexadecimal numbers → the names that a page has for them, light or dark."""
+    named = {colour.lower(): f"c{index}" for index, colour in enumerate(PALETTE)}
+    return named | {GREY.lower(): "grey", GRID.lower(): "grid", "#ffffff": "paper", "#000000": "ink"}
 
 
 def wrap(text: str, width: int = 18) -> str:
@@ -143,7 +221,7 @@ def legend_above(drawing: Figure, *axes: Axes, columns: int = 2) -> None:
     per_panel = [axis.get_legend_handles_labels() for axis in axes]
     entries = {label: handle for handles, labels in per_panel for handle, label in zip(handles, labels, strict=True)}
     labels, handles = list(entries), list(entries.values())
-    drawing.legend(
+    legend = drawing.legend(
         handles,
         [wrap(label, 26) for label in labels],
         loc="outside upper center",
@@ -151,3 +229,9 @@ def legend_above(drawing: Figure, *axes: Axes, columns: int = 2) -> None:
         handlelength=2.6,
         columnspacing=1.2,
     )
+    for handle, shown, text in zip(handles, legend.legend_handles, legend.get_texts(), strict=True):
+        facts = (handle.get_gid() or "") if hasattr(handle, "get_gid") else ""
+        if facts.startswith("{") and shown is not None:
+            gid = svg.tag(arm=json.loads(facts).get("arm", ""), legend=True)
+            shown.set_gid(gid)
+            text.set_gid(gid)

@@ -24,21 +24,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class TextTable:
-    """Columns and rows of text. The first `words` columns are words, aligned to the left; the others are numbers."""
+    """Columns and rows of text. The first `words` columns and the last `notes` are words, aligned to the left; the
+    others are numbers."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     words: int = 1
+    notes: int = 0
+
+    def is_word(self, column: int) -> bool:
+        """Whether the column, counted from 0, has words."""
+        return column < self.words or column >= len(self.header) - self.notes
 
 
 ArmRow = MatrixRow | ExternalRow
 Column = tuple[str, Sequence[str | Cell]]  # its header, and one cell for each row
 
 
-def text_table(columns: Sequence[Column], words: int = 1) -> TextTable:
-    """The table of these columns, all of one length; the first `words` of them are words."""
+def text_table(columns: Sequence[Column], words: int = 1, notes: int = 0) -> TextTable:
+    """The table of these columns, all of one length; the first `words` of them are words, and the last `notes`."""
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in column] for _, column in columns]
-    return TextTable(tuple(header for header, _ in columns), tuple(zip(*cells, strict=True)), words)
+    return TextTable(tuple(header for header, _ in columns), tuple(zip(*cells, strict=True)), words, notes)
 
 
 def named(metric: MetricInfo) -> str:

@@ -12,6 +12,9 @@ from ablate.analysis.look_rows import LookRow
 from ablate.analysis.numbers import GAP
 from ablate.analysis.phrasing import margin_text, quoted
 from ablate.analysis.population import PopulationRow
+from ablate.analysis.short_answer import CostOfGain
+from ablate.analysis.statistics import Estimate
+from ablate.analysis.study_analysis import Analysis
 from ablate.report.blocks import Table
 from ablate.report.csv_records import flat
 from ablate.report.tables import (
@@ -20,6 +23,7 @@ from ablate.report.tables import (
     arm_column,
     effect_cell,
     effect_columns,
+    known,
     named,
     score_columns,
     text_table,
@@ -69,17 +73,75 @@ def comparisons(rows: Sequence[Comparison], *, repeated: bool = False) -> Table:
     return Table("comparisons", text_table(columns, words=3 + declared + (len(verdicts) == 3)), records=records)
 
 
+def costs_of_gains(rows: Sequence[CostOfGain], analysis: Analysis) -> Table:
+    """One row for each pair of arms: their differences, and what the first has more of than the second."""
+    columns: list[Column] = [
+        ("Arm", [row.label for row in rows]),
+        ("Against", [row.against_label for row in rows]),
+        *(
+            (f"Δ {named(m)}", [_gain(row.effects[m.name], analysis.places[m.name]) for row in rows])
+            for m in analysis.metrics
+        ),
+        *known(
+            (("Parameters", [_added(row.parameters) for row in rows]), [row.parameters for row in rows]),
+            (("FLOPs of one example", [_added(row.flops) for row in rows]), [row.flops for row in rows]),
+            (("Latency of one example", [_slower(row.latency_ms) for row in rows]), [row.latency_ms for row in rows]),
+        ),
+    ]
+    records = [
+        {
+            "arm": row.label,
+            "against": row.against_label,
+            **{f"{cost}{end}": pair[i] for cost, pair in _pairs(row) for i, end in enumerate(("", "_against"))},
+        }
+        for row in rows
+    ]
+    return Table("earns", text_table(columns, words=2), records=records)
+
+
+def _pairs(row: CostOfGain) -> list[tuple[str, tuple[float | None, float | None]]]:
+    costs = {"parameters": row.parameters, "flops": row.flops, "latency_ms": row.latency_ms}
+    return [(name, pair or (None, None)) for name, pair in costs.items()]
+
+
+def _gain(gap: Estimate | None, places: int) -> Cell:
+    return Cell(GAP) if gap is None else Cell(numbers.difference(gap, places), strong=gap.excludes_zero)
+
+
+def _added(pair: tuple[float, float] | None) -> str:
+    """`+1.2M (4.0×)`."""
+    return GAP if pair is None else numbers.signed_count(pair[0] - pair[1]) + _times(pair)
+
+
+def _slower(pair: tuple[float, float] | None) -> str:
+    """`+1.07 ms (1.9×)`."""
+    if pair is None:
+        return GAP
+    places = 2 if max(pair) >= 0.1 else 4
+    return f"{numbers.signed(pair[0] - pair[1], places)} ms{_times(pair)}"
+
+
+def _times(pair: tuple[float, float]) -> str:
+    ours, theirs = pair
+    return f" ({ours / theirs:.1f}×)" if theirs and f"{ours / theirs:.1f}" != "1.0" else ""
+
+
 def looks(rows: Sequence[LookRow]) -> Table:
     """One row for each planned look: how much of the error is spent, how small a p must be, what it has decided."""
     columns: list[Column] = [
         ("Seeds", [str(row.seeds) for row in rows]),
         ("Decided here", ["; ".join(row.decided) or ("nothing" if row.taken else "not taken") for row in rows]),
         ("Of all seeds", [f"{100 * row.share:.0f} %" for row in rows]),
-        ("Of the 5 % spent", [f"{100 * row.spent:.2g} %" if row.spent < 1 else "100 %" for row in rows]),
+        ("Of the 5 % spent", [_spent(row) for row in rows]),
         ("p for the first", [f"{row.first_level:.2g}" for row in rows]),
         ("p for the last", [f"{row.last_level:.2g}" for row in rows]),
     ]
     return Table("looks", text_table(columns, words=2), records=[flat(row) for row in rows])
+
+
+def _spent(row: LookRow) -> str:
+    percent = 100 * row.spent
+    return f"{percent:.2g} %" if percent < 99.5 else "100 %"
 
 
 def variance_shares(rows: Sequence[Comparison]) -> Table | None:

@@ -50,7 +50,7 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo) -> Table:
                 [point.parameters for point in points],
             ),
             (
-                ("Latency of one example", [_latency(point.latency_ms) for point in points]),
+                ("Latency of one example", [numbers.milliseconds(point.latency_ms) for point in points]),
                 [point.latency_ms for point in points],
             ),
         ),
@@ -182,10 +182,6 @@ def _score_cell(score: Estimate, curve: FactorCurve, *, faint: bool) -> Cell:
 def _share(arm: ArmDensity, index: int, arms: Sequence[ArmDensity]) -> str:
     decimals = numbers.decimals_for((each.shares[index] for each in arms), coarse=True)
     return numbers.score(arm.shares[index], max(1, min(2, decimals)))
-
-
-def _latency(value: float | None) -> str:
-    return GAP if value is None else f"{value:.2g} ms" if value < 0.1 else numbers.number(value, 2) + " ms"
 
 
 def _found_in(arm: ArmHistory) -> str:

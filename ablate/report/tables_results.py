@@ -29,28 +29,28 @@ SEEDS = "Seeds"
 
 
 def matrix(analysis: Analysis) -> Table:
-    """One row for each arm: its information, parameters, scores and differences to the baseline.
+    """One row for each arm: its scores, differences to the baseline, parameters and information.
 
     The records have one row for each arm and metric.
     """
     rows, metrics = analysis.matrix, analysis.metrics
     columns: list[Column] = [
         arm_column(rows),
-        *(
-            (f"{numbers.capital(key)} information", [row.information.get(key, GAP) for row in rows])
-            for key in analysis.information
-        ),
+        *score_columns(rows, metrics),
+        *effect_columns(rows, metrics, analysis.places),
         *known(
             (
                 ("Parameters", [parameters_cell(row.parameters, reference=row.reference) for row in rows]),
                 [row.parameters for row in rows],
             )
         ),
-        *score_columns(rows, metrics),
-        *effect_columns(rows, metrics, analysis.places),
     ]
     if any(row.runs < row.expected_runs for row in rows):
         columns.append((SEEDS, [f"{row.runs} of {row.expected_runs}" for row in rows]))
+    columns += [
+        (f"{numbers.capital(key)} information", [row.information.get(key, GAP) for row in rows])
+        for key in analysis.information
+    ]
     records = [
         {
             **{key: value for key, value in flat(row).items() if key != "baseline"},
@@ -61,7 +61,9 @@ def matrix(analysis: Analysis) -> Table:
         for row in rows
         for metric in metrics
     ]
-    return Table("matrix", text_table(columns, words=1 + len(analysis.information)), records=records)
+    table = text_table(columns, notes=len(analysis.information))
+    sweep = "Every arm at every level: the table" if analysis.factor else ""
+    return Table("matrix", table, sweep, folded=bool(sweep), records=records)
 
 
 def parameters(analysis: Analysis) -> Table | None:
@@ -83,7 +85,10 @@ def parameters(analysis: Analysis) -> Table | None:
             ),
             (("Exactly", [GAP if row.total is None else f"{row.total:,.0f}" for row in rows]), totals),
             (("FLOPs of one example", [numbers.count(row.flops) for row in rows]), [row.flops for row in rows]),
-            (("Latency of one example", [_latency(row.latency_ms) for row in rows]), [row.latency_ms for row in rows]),
+            (
+                ("Latency of one example", [numbers.milliseconds(row.latency_ms) for row in rows]),
+                [row.latency_ms for row in rows],
+            ),
         ),
     ]
     if len(columns) == 1:
@@ -243,10 +248,6 @@ def gaps(analysis: Analysis) -> Table:
 def _used(used: float | None, allotted: int | None) -> str:
     """`6 of 8`, or `6` where nothing was allotted; an unknown number is a gap."""
     return numbers.count(used or None) if allotted is None else f"{numbers.count(used)} of {numbers.count(allotted)}"
-
-
-def _latency(latency_ms: float | None) -> str:
-    return GAP if latency_ms is None else f"{numbers.number(latency_ms, 2)} ms"
 
 
 def _values(chosen: Sequence[Mapping[str, Scalar]], setting: str) -> str:

@@ -1,44 +1,98 @@
-"""A study's answer and matrix on a terminal, and a test on other data. Computes nothing."""
+"""A study's verdicts and matrix on a terminal, and a test on other data. Computes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
 from ablate.analysis import numbers
+from ablate.analysis.answer import FOR_SETTINGS, Comparison
 from ablate.analysis.costs import label
 from ablate.analysis.external import external_tables
-from ablate.analysis.phrasing import quoted
+from ablate.analysis.phrasing import counted, margin_text, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import Analysis, analyse
+from ablate.analysis.verdicts import DECLARED
 from ablate.report import tables_claims, tables_results
 from ablate.report.tables import Cell, TextTable
 
+BADGES: Mapping[str, Style] = {
+    "supported": Style(color="black", bgcolor="green", bold=True),
+    "refuted": Style(color="white", bgcolor="red", bold=True),
+    "inconclusive": Style(color="black", bgcolor="yellow", bold=True),
+    "no verdict": Style(reverse=True),
+}
+
+
+def new_console() -> Console:
+    """Stdout. No part of a text is coloured for being a number."""
+    return Console(highlight=False)
+
 
 def print_results(results: Results, console: Console | None = None) -> None:
-    """The question, the answer, the warnings, the matrix, and how many runs are missing."""
+    """The question, a badge for each hypothesis or else the answer, the matrix, missing runs and the warnings."""
     analysis = analyse(results)
-    console = console or Console()
+    console = console or new_console()
     console.print(f"[bold]{escape(analysis.question)}[/bold]")
-    for answer in analysis.answers:
-        console.print(escape(answer))
-    for warning in analysis.warnings:
-        console.print(f"[bold]Warning.[/bold] {escape(warning)}")
+    if analysis.declared:
+        console.print(badges(analysis.comparisons))
+    else:
+        for answer in analysis.answers:
+            console.print(escape(answer))
     print_table(console, result_table(analysis), title=analysis.name, caption=caption(analysis))
     if analysis.gaps:
         console.print(f"Failed or missing runs, which count as no number: {len(analysis.gaps)}")
+    for warning in analysis.warnings:
+        console.print(f"[bold]Warning.[/bold] {escape(warning)}")
+
+
+def badges(comparisons: Sequence[Comparison]) -> Table:
+    """A badge and a claim with its difference for each hypothesis; why there is no verdict, where there is none."""
+    shown = Table.grid(padding=(0, 1))
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    declared = [c for c in comparisons if not c.exploratory]
+    width = max((len(c.verdict) for c in declared), default=0)
+    for c in declared:
+        badge = Text(f" {c.verdict.upper():<{width}} ", style=BADGES[c.verdict])
+        shown.add_row(badge, _claim(c))
+        if c.verdict == "no verdict":
+            shown.add_row("", Text(c.reason, style="dim"))
+    judged = [c for c in declared if c.verdict != "no verdict"]
+    for note in (FOR_SETTINGS, DECLARED):
+        if judged and all(c.reason.endswith(note) for c in judged):
+            shown.add_row("", Text(numbers.capital(note), style="dim"))
+    return shown
+
+
+def _claim(c: Comparison) -> Text:
+    """`“Hybrid” better than “Existing” in azimuth error: −0.41° [−0.72, −0.10], p 0.012, 7 seeds`."""
+    by = "by more than" if c.kind == "better" else "within"
+    margin = f" {by} {margin_text(c.margin, c.metric)}" if c.margin else ""
+    unit = numbers.unit_text(c.metric.unit, spaced=True)
+    gap = c.deciding
+    value = f"{numbers.signed(gap.mean, c.places)}{unit} {numbers.interval(gap, c.places)}".rstrip()
+    p = "" if c.p_adjusted is None else f", p {numbers.p_value(c.p_adjusted)}"
+    over = c.claim.decided_over if gap is not c.effect.difference else ""
+    than = f"{tables_claims.KINDS[c.kind]} {'to' if c.kind == 'equivalent' else 'than'}"
+    claim = f"{quoted(c.label)} {than} {quoted(c.against_label)} in {c.metric.in_text}{margin}"
+    return Text.assemble((f"{claim}: ", "bold"), f"{value}{p}, {over or counted(gap.n, 'seed')}")
 
 
 def result_table(analysis: Analysis) -> TextTable:
     """The report's first table without its columns of words (other than the arm) and of runs."""
     table = tables_results.matrix(analysis).table
     columns = [
-        i for i in range(len(table.header)) if (i == 0 or i >= table.words) and table.header[i] != tables_results.SEEDS
+        i
+        for i in range(len(table.header))
+        if i == 0 or not (table.is_word(i) or table.header[i] == tables_results.SEEDS)
     ]
     return _select(table, columns)
 
@@ -47,11 +101,10 @@ def print_external(results: Results, name: str) -> None:
     """The report's table of one test on other data, with a caption that explains the numbers."""
     table = next(table for table in external_tables(results) if table.name == name)
     baseline, note = label(results, results.study.baseline), numbers.capital(table.note)
-    caption = (
-        f"Mean ± 95 % interval over seeds. Δ: paired difference to {quoted(baseline)}. Exploratory. {note}".strip()
-    )
+    scores = "Mean ± 95 % interval over seeds." if any(row.runs > 1 for row in table.rows) else "Of one seed."
+    caption = f"{scores} Δ: paired difference to {quoted(baseline)}. Exploratory. {note}".strip()
     examples = f", {table.examples:,} examples" if table.examples else ""
-    print_table(Console(), tables_claims.external(table).table, title=f"{name}{examples}", caption=caption)
+    print_table(new_console(), tables_claims.external(table).table, title=f"{name}{examples}", caption=caption)
 
 
 def print_table(console: Console, table: TextTable, *, title: str, caption: str = "") -> None:
@@ -95,6 +148,8 @@ def caption(analysis: Analysis) -> str:
     """What the numbers of the matrix are."""
     baseline = analysis.labels[analysis.baseline]
     data = numbers.capital(SPLITS[analysis.split])
+    if len(analysis.seeds) == 1:
+        return f"{data} data, one seed. Δ: difference to {quoted(baseline)}."
     return f"{data} data, mean ± 95 % interval over seeds. Δ: paired difference to {quoted(baseline)} [95 % interval]."
 
 

@@ -13,7 +13,7 @@ from ablate.analysis import numbers
 from ablate.analysis.compare import ArmComparison, Pair
 from ablate.analysis.phrasing import counted, margin_text, quoted
 from ablate.analysis.population import Population
-from ablate.analysis.records import SPLITS
+from ablate.analysis.records import SPLITS, correction_words
 from ablate.analysis.statistics import EXACT_PAIRS, Effect, Estimate
 from ablate.report import terminal, tidy
 from ablate.report.tables import Cell, TextTable
@@ -24,7 +24,7 @@ SCORE_DIGITS = 4  # significant digits of a seed's score: enough to check a diff
 
 def print_comparisons(study: str, comparisons: Sequence[ArmComparison], console: Console | None = None) -> None:
     """For each metric: every seed's scores and difference, then the summary."""
-    console = console or Console()
+    console = console or terminal.new_console()
     first = comparisons[0]
     data = f"{SPLITS[first.metric.split]} data"
     title = f"{quoted(first.label)} against {quoted(first.against_label)}"
@@ -90,7 +90,7 @@ def _tests(each: ArmComparison) -> list[tuple[str, str]]:
     lines.append(("p", f"t {numbers.p_value(effect.p)}{flip}; two-sided against 0, over seeds, not corrected"))
     if effect.overlap:
         added = f"{effect.overlap:.2g} of one pair's variance is added to that of the mean"
-        lines.append(("Overlap", f"seeds share training examples: {added} (Nadeau and Bengio)"))
+        lines.append(("Overlap", f"seeds share training examples: {added} ({correction_words(folds=each.folds)})"))
     return lines
 
 

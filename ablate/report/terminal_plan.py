@@ -1,18 +1,30 @@
-"""What `ablate plan` and `ablate status` print: the runs of a plan, as lines and as JSON. Computes nothing."""
+"""What `ablate plan` and `ablate status` print: a grid of states, failures, what is left; or JSON. Computes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.analysis.phrasing import counted
 from ablate.planning.counting import Code
 from ablate.planning.outdated import Outdated
-from ablate.planning.plan import Cell, Plan
-from ablate.study import Record
+from ablate.planning.plan import Cell, Plan, State
+from ablate.study import Record, printable
+from ablate.untrusted.wording import cut, listing
 
 RUN_FIELDS = ("phase", "arm", "trial", "seed")  # identify a run within its study
+SIGNS: Mapping[State, str] = {
+    "done": "■",
+    "failed": "×",
+    "running": "▸",
+    "interrupted": "~",
+    "missing": "·",
+    "waiting": "○",
+}
+REASON_CHARACTERS = 1000  # of why runs failed: `--json` has all of it
+NAME_CHARACTERS = 32  # of an arm in the grid
+INDENT = 12  # of the text beside the first word of a line
 
 
 @dataclass(frozen=True)
@@ -27,8 +39,11 @@ class ShownPlan:
     stale: Mapping[str, Code]  # by run id
     stale_notes: Sequence[str]  # the same in words
     checked: str = ""  # what `--check` has looked at
-    tuning: Sequence[str] = ()  # what tuning costs and buys, what looks were planned and taken, as whole sentences
+    # whole sentences: what tuning costs and buys, planned looks and those taken, what a fraction cannot tell apart
+    tuning: Sequence[str] = ()
     stopping: Mapping[str, Any] | None = None  # planned looks and what they decided; None where none are planned
+    left: str = ""  # how long the runs that are left take, in words; "" where none is left
+    next: Sequence[str] = ()  # commands to type next, each after what it does
 
 
 def cells(shown: ShownPlan) -> list[Cell]:
@@ -57,22 +72,72 @@ def document(shown: ShownPlan) -> dict[str, Any]:
     }
 
 
-def lines(shown: ShownPlan) -> Iterator[str]:
-    """A line for each run, then one for each outdated run with what changed.
-
-    Where each seed has a tuning of its own, the trials of an arm that are in one state have a line together.
-    """
-    compared = {cell.seed for cell in shown.plan.cells if cell.phase == "compare"}
-    alike: dict[tuple[str, str], list[Cell]] = {}  # by arm and state
-    others = []
-    for cell in cells(shown):
-        if cell.phase == "tune" and cell.seed in compared and not cell.error:
-            alike.setdefault((cell.arm, cell.state), []).append(cell)
-        else:
-            others.append(cell)
-    yield from (_trials(arm, state, trials) for (arm, state), trials in alike.items())
-    yield from (_line(cell, cell.state, cell.error) for cell in others)
+def lines(shown: ShownPlan, width: int = 80) -> Iterator[str]:
+    """The grid of states, why runs failed, outdated runs with what changed, and what is left to do."""
+    yield from grid(shown, width)
+    yield from _failures(shown, width)
     yield from (_line(old.record, "outdated", old.changed) for old in _outdated(shown))
+    if shown.left:
+        yield from _wrapped("left", shown.left, width)
+
+
+def grid(shown: ShownPlan, width: int = 80) -> Iterator[str]:
+    """A row for each arm and a sign for each seed, below each other in blocks where there are many seeds.
+
+    Where arms are tuned, how many of an arm's tuning runs are done stands before its seeds.
+    """
+    arms = list(dict.fromkeys(cell.arm for cell in shown.plan.cells))
+    compared = {(cell.arm, cell.seed): cell.state for cell in shown.plan.cells if cell.phase == "compare"}
+    seeds = list(dict.fromkeys(seed for _, seed in compared))
+    trials = {arm: [c.state for c in shown.plan.cells if (c.arm, c.phase) == (arm, "tune")] for arm in arms}
+    tuned = {arm: f"{states.count('done')}/{len(states)}" if states else "" for arm, states in trials.items()}
+    names = {arm: cut(arm, NAME_CHARACTERS) for arm in arms}
+    first, second = max(map(len, names.values()), default=0), max(map(len, ["", *tuned.values()]))
+    second = max(second, len("tuned")) if second else 0
+    first = max(first, len("seed"))
+    head = f"{'seed':<{first}}  {'tuned':>{second}}  " if second else f"{'seed':<{first}}  "
+    each = max((len(str(seed)) for seed in seeds), default=1) + 1
+    fitting = max(1, (width - len(head)) // each)
+    for start in range(0, len(seeds), fitting):
+        block = seeds[start : start + fitting]
+        if start:
+            yield ""
+        yield f"{head}{''.join(f'{seed:>{each}}' for seed in block)}".rstrip()
+        for arm in arms:
+            signs = [SIGNS[compared[arm, seed]] if (arm, seed) in compared else "" for seed in block]
+            of_arm = f"{tuned[arm]:>{second}}  " if second else ""
+            yield f"{names[arm]:<{first}}  {of_arm}{''.join(f'{sign:>{each}}' for sign in signs)}".rstrip()
+    present = {*compared.values()}
+    yield ""
+    yield "   ".join(f"{sign} {state}" for state, sign in SIGNS.items() if state in present)
+
+
+def _failures(shown: ShownPlan, width: int) -> Iterator[str]:
+    """Which runs failed, and why; those that failed for the same reason together."""
+    reasons: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in shown.plan.cells:
+        if cell.state == "failed":
+            reasons.setdefault((cell.arm, cell.phase, cell.error), []).append(cell)
+    for (arm, phase, error), failed in reasons.items():
+        of = [_numbered("trial", [c.trial for c in failed])] if phase == "tune" else []
+        which = ", ".join([*of, _numbered("seed", [c.seed for c in failed])])
+        yield from _wrapped("failed", f"{arm}, {which}: {cut(printable(error), REASON_CHARACTERS)}", width)
+
+
+def _numbered(word: str, numbers: Iterable[int | None]) -> str:
+    """`seed 3`, `seeds 1, 2, 3`."""
+    distinct = [str(number) for number in dict.fromkeys(numbers)]
+    return f"{word}{'' if len(distinct) == 1 else 's'} {listing(distinct)}"
+
+
+def _wrapped(word: str, text: str, width: int) -> Iterator[str]:
+    """A text beside a word, whose further lines are indented. Lines of the text stay lines, and words whole."""
+    first = True
+    for line in text.splitlines() or [""]:
+        parts = textwrap.wrap(line, max(20, width - INDENT), break_long_words=False, break_on_hyphens=False) or [""]
+        for part in parts:
+            yield f"{word if first else '':<{INDENT}}{part}".rstrip()
+            first = False
 
 
 def notes(shown: ShownPlan) -> Iterator[str]:
@@ -89,16 +154,12 @@ def notes(shown: ShownPlan) -> Iterator[str]:
     yield from shown.stale_notes
     if shown.process:
         yield f"at work: {shown.process}"
+    for command in shown.next:
+        yield f"next: {command}"
 
 
 def _outdated(shown: ShownPlan) -> list[Outdated]:
     return [old for old in shown.outdated if old.record.phase in shown.phases]
-
-
-def _trials(arm: str, state: str, trials: Sequence[Cell]) -> str:
-    seeds = list(dict.fromkeys(cell.seed for cell in trials))
-    of = f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
-    return f"{state:<11} {'tune':<7} {arm} {counted(len(trials), 'trial')} of {of}"
 
 
 def _line(run: Cell | Record, state: str, text: str) -> str:

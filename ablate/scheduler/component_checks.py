@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CHECKED: Mapping[TrainerKind, str] = {  # what a check has looked at, by trainer
     "built-in": "every component was imported and built, and every untrained network scored on validation examples; "
-    "nothing was trained",
+    "no run was trained",
     "command": "every program and placeholder was found; no command was run",
     "function": "every function was imported and takes its arguments; none was called",
 }
@@ -52,7 +52,7 @@ def build_all(loaded: LoadedStudy, workspace: Workspace, *, count: bool = False)
     `StopRequest.handling_signals`, where Ctrl-C raises Interrupted: a KeyboardInterrupt then comes from a component.
     """
     counted: dict[str, int] = {}
-    with _process_state_restored(workspace.working_folder):
+    with process_state_restored(workspace.working_folder):
         if loaded.study.trainer == "built-in":
             problems = _problems(loaded, workspace)
         else:
@@ -179,7 +179,7 @@ def _count_problems(spec: RunSpec, context: Context, counted: dict[str, int]) ->
 
 
 @contextmanager
-def _process_state_restored(working_folder: Path) -> Iterator[None]:
+def process_state_restored(working_folder: Path) -> Iterator[None]:
     """Restore the working folder and the environment at the end: the processes of cells inherit both."""
     environment = dict(os.environ)
     try:

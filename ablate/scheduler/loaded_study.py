@@ -116,11 +116,11 @@ def _check_scripts_address(study: Study, uri: str | None) -> None:
         raise InputError(Problem("--tracking-uri", "", rule, redacted(uri), hint))
 
 
-def refuse_adopted(loaded: LoadedStudy, records: Iterable[Record]) -> None:
+def refuse_adopted(loaded: LoadedStudy, workspace: Workspace, records: Iterable[Record]) -> None:
     """Raise InputError where the store has adopted results under the study's name. `records`: those of that name."""
     if _adopted(records):
         name = loaded.study.name
-        hint = f"give this study another name, or `ablate discard {name}` first"
+        hint = f"give this study another name, or {workspace.suggest('discard', name)} first"
         raise InputError(
             Problem(str(loaded.path), "name", "is a study of adopted results in the store", shown(name), hint)
         )
@@ -133,7 +133,7 @@ def _refuse_adopted_name(name: str, workspace: Workspace) -> None:
         with suppress(InputError, StoreUnavailable):  # there is no such file, whatever the store would say
             adopted = _adopted(workspace.reader().records(name))
     if adopted:
-        hint = f"`ablate report {name}` and `ablate compare {name} ARM_A ARM_B` show them"
+        hint = f"{workspace.suggest('report', name)} shows them"
         raise InputError(Problem(name, "", "is a study of adopted results, with nothing to run", "", hint))
 
 

@@ -9,7 +9,6 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from ablate.executors.local import CanEndCell, Engine, HasSlots, WorkerLost
 from ablate.planning.counting import CellId, cell_id
@@ -19,6 +18,7 @@ from ablate.scheduler.logged_scores import with_logged_scores
 from ablate.scheduler.retry import PATIENCE_S, STORE_MESSAGES, Retry, RetryTimeout
 from ablate.scheduler.running_cell import RunningCell
 from ablate.scheduler.shutdown import Interrupted, StopRequest
+from ablate.scheduler.view import View
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoreUnavailable, Study, Tracker, printable
 from ablate.study.runs import PRUNED, logs_to_mlflow
 from ablate.trainers.context import Context
@@ -37,15 +37,6 @@ ERROR_CHARACTERS = 8000  # of a run's error that are kept and shown
 LOST = (WorkerLost, CancelledError)
 
 Execute = Callable[[RunSpec, Context], RunResult]
-
-
-class View(Protocol):
-    """What a person sees while cells run."""
-
-    def started(self, spec: RunSpec) -> None: ...
-    def epoch(self, spec: RunSpec, entry: Mapping[str, float]) -> None: ...
-    def ended(self, spec: RunSpec, result: RunResult) -> None: ...
-    def note(self, text: str) -> None: ...
 
 
 @dataclass
@@ -284,7 +275,7 @@ class Scheduler:
         else:
             self.view.ended(cell.spec, result)
         if reason := result.provenance.get(UNLOADABLE):
-            self.view.note(f"{cell.spec.name}: {reason}; its scores count, `ablate evaluate` cannot use it")
+            self.view.note(f"{cell.spec.name}: {reason}; its scores count, and it cannot be tested on other data")
 
     def _tell_without_curve(self, spec: RunSpec, result: RunResult) -> None:
         """Tell, once, that a trial has reported no curve while it ran, by which it or another could be pruned."""
@@ -292,9 +283,11 @@ class Scheduler:
         if self.told_without_curve or any(points(result.history, metric)):
             return
         self.told_without_curve = True
+        how = "a function calls run.epoch, a command appends to {dir}/progress.jsonl"
+        if logs_to_mlflow(spec.settings):
+            how += ", also one that logs to MLflow, whose curve there is read after its end"
         self.view.note(
-            f"{spec.name} has reported no {metric} after whole epochs, so tuning.pruner prunes nothing: "
-            "a function calls run.epoch, a command appends to {dir}/progress.jsonl"
+            f"{spec.name} has reported no {metric} after whole epochs, so tuning.pruner prunes nothing: {how}"
         )
 
     def _worker_lost(self, cell: RunningCell) -> None:

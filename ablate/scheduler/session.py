@@ -25,7 +25,8 @@ from ablate.study.runs import logs_to_mlflow
 if TYPE_CHECKING:
     from ablate.analysis.stopping import Progress
     from ablate.executors.local import Engine
-    from ablate.scheduler.scheduler import Scheduler, View
+    from ablate.scheduler.scheduler import Scheduler
+    from ablate.scheduler.view import View
     from ablate.trainers.context import Context
 
 

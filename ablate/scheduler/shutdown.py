@@ -22,7 +22,12 @@ TERMINATION_SIGNALS = tuple(number for number in SIGNALS if number != signal.SIG
 
 
 class Interrupted(KeyboardInterrupt):
-    """Work was stopped before its end. A subclass, so that code which handles KeyboardInterrupt handles it too."""
+    """Work was stopped before its end. A subclass, so that code which handles KeyboardInterrupt handles it too.
+
+    `at_once`: by a second Ctrl-C, before running work could end in order.
+    """
+
+    at_once = False
 
 
 class StopRequest:
@@ -74,7 +79,9 @@ class StopRequest:
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         self.request(name, SAVE_STATE_S if number in TERMINATION_SIGNALS else float("inf"))
         if ctrl_c_again or not self._deferred:
-            raise Interrupted(name)
+            error = Interrupted(name)
+            error.at_once = ctrl_c_again
+            raise error
 
 
 def end_this_process(reason: str) -> None:

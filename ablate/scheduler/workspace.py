@@ -7,12 +7,32 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ablate.study import InputError, Problem, RunReader, Tracker
+from ablate.study import InputError, Problem, RunReader, Tracker, shipped
 from ablate.trainers.gpu import gpu_count
 from ablate.untrusted import addresses
+from ablate.untrusted.wording import close, nearest
+
+# The options of a command that say where things are or how runs are done, by the names of the workspace's fields.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "run": ("mlruns", "reports", "tracking_uri", "data_root", "device", "threads", "storage", "scheduler"),
+    "plan": ("mlruns", "tracking_uri", "data_root"),
+    "status": ("mlruns", "tracking_uri", "data_root"),
+    "list": ("mlruns", "tracking_uri"),
+    "report": ("mlruns", "reports", "tracking_uri"),
+    "compare": ("mlruns", "tracking_uri"),
+    "evaluate": ("mlruns", "tracking_uri", "data_root", "device"),
+    "ui": ("mlruns", "tracking_uri"),
+    "discard": ("mlruns", "tracking_uri"),
+}
+DEFAULTS: Mapping[str, object] = {"mlruns": Path("mlruns"), "reports": Path("reports"), "device": "auto", "threads": 1}
+
+if TYPE_CHECKING:
+    from ablate.tracking.mlflow.tracker import MlflowTracker
 
 
 @dataclass(frozen=True)
@@ -62,11 +82,43 @@ class Workspace:
         """The file that is locked by the command that writes the study."""
         return self.mlruns / f"{study}.lock"
 
-    def check_store_exists(self) -> None:
-        """Raise InputError where the store would be a SQLite file that does not exist."""
+    def suggest(self, command: str, *arguments: str | Path) -> str:
+        """A command to type next, between backticks: complete, so that it works where it is pasted.
+
+        It has the options of this workspace that are not the default, quoted for a shell. A password in an address is
+        hidden: the command then needs it again.
+        """
+        words = ["ablate", command, *map(str, arguments)]
+        for name in OPTIONS[command]:
+            value = getattr(self, name)
+            if isinstance(value, Path) and value.is_relative_to(self.working_folder):
+                value = value.relative_to(self.working_folder)
+            if value is not None and value != DEFAULTS.get(name):
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return f"`{addresses.command_line(words)}`"
+
+    def check_store_exists(self, study: str = "") -> None:
+        """Raise InputError where the store would be a SQLite file that does not exist. `study`: which is wanted of it,
+        by name or by file."""
         if self.sqlite_file is not None and not self.sqlite_file.is_file():
             shown = shown_path(self.sqlite_file if self.tracking_uri else self.mlruns)
-            raise InputError(Problem(shown, "", "there is no store here", nearest="`ablate run` makes one"))
+            file = (shipped.file_of(study) if study else None) or "quick"
+            raise InputError(
+                Problem(shown, "", "there is no store here", nearest=f"{self.suggest('run', file)} makes one")
+            )
+
+    def unknown_study(self, study: str) -> Problem:
+        """The problem that the store has no study of this name, with the nearest that it has, or that can be run."""
+        store = addresses.redacted(self.tracking_uri or shown_path(self.mlruns))
+        file, studies = shipped.file_of(study), self.reader().studies()
+        if file is not None:
+            hint = f"{self.suggest('run', file)} runs it"
+        elif close(study, studies):
+            hint = nearest(study, studies)
+        else:
+            hint = shipped.nearest_study(Path(study))
+            hint = hint if hint.startswith("did") else nearest(study, studies)
+        return Problem(store, "study", "not in the store", study, hint)
 
     def reader(self) -> RunReader:
         """The store, to read from. A SQLite store is read without mlflow and never created; a server must answer."""
@@ -74,7 +126,7 @@ class Workspace:
 
         return self.tracker() if self.sqlite_file is None else LocalStore(self.sqlite_file)
 
-    def tracker(self) -> Tracker:
+    def tracker(self) -> MlflowTracker:
         """The store, created where it does not exist. Raises InputError when it cannot be reached or written."""
         from ablate.tracking.mlflow.tracker import MlflowTracker
 

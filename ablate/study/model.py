@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from ablate.study.pruners import AnyPruner
 from ablate.study.runs import Scalar, Split, TrainerKind, compared_split, trainer_kind
@@ -17,6 +25,7 @@ Purpose = Literal["init", "order", "split", "fold"]
 ClaimKind = Literal["better", "not_worse", "equivalent"]
 Spending = Literal["obrien-fleming", "pocock"]
 DesignKind = Literal["leave_one_out", "add_one_in", "factorial"]
+Label = Annotated[str, StringConstraints(strip_whitespace=True)]  # one of blanks counts as none
 MIN_SEEDS = 5  # of a verdict
 DESIGN_BASELINES: dict[DesignKind, str] = {"leave_one_out": "full", "add_one_in": "bare", "factorial": "bare"}
 
@@ -73,7 +82,7 @@ class Arm(Frozen):
     """One condition: the baseline's settings (or those of the arm `like`) with a few replaced. `set` maps dotted
     paths to values; a path without a dot replaces a whole section."""
 
-    label: str = ""
+    label: Label = ""
     like: str = ""
     information: dict[str, str] = {}  # what each predicted quantity can be derived from; each is a column of the matrix
     set: dict[str, Any] = {}
@@ -180,7 +189,7 @@ class Stopping(Frozen):
 class Condition(Frozen):
     """A per-example column along which the report shows each metric; `period` makes the figure polar."""
 
-    label: str = ""
+    label: Label = ""
     column: str = ""  # default: the condition's own name
     period: float | None = Field(default=None, gt=0)
     bins: int = Field(default=8, ge=2)
@@ -192,7 +201,7 @@ class Density(Frozen):
     """True against predicted values as a density. `error` is the metric that is predicted minus true."""
 
     error: str
-    label: str = ""
+    label: Label = ""
     period: float | None = Field(default=None, gt=0)
 
 
@@ -201,14 +210,14 @@ class Factor(Frozen):
 
     setting: str
     levels: list[Scalar] = Field(min_length=2)
-    label: str = ""
+    label: Label = ""
     arms: list[str] = []  # default: every arm that is not a reference; for a data setting, every arm
 
 
 class Dataset(Frozen):
     """`[datasets.NAME]`: every arm becomes one arm per data set, `arm@NAME`, with the settings in `set`."""
 
-    label: str = ""
+    label: Label = ""
     set: dict[str, Any] = Field(min_length=1)
 
 
@@ -216,7 +225,7 @@ class Part(Frozen):
     """A named part of a design: `set` puts it into the study's settings, which are written without it, and `without` is
     the control of the arms that do not have it, such as an input that is another's."""
 
-    label: str = ""
+    label: Label = ""
     set: dict[str, Any] = {}
     without: Control | None = None
 
@@ -232,7 +241,7 @@ class DeclaredMetric(Frozen):
     """`[metric.<name>]`: a score that a command or a function computes itself, in place of a catalogue's metric."""
 
     direction: Direction
-    label: str = ""
+    label: Label = ""
     unit: str = ""
     val: str = ""  # the names under which the scores come; default: val_<name> and test_<name>
     test: str = ""

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from ablate.study import Condition, InputError, Problem, Study, digest
+from ablate.study import InputError, Problem, Study, digest
+from ablate.study.broken_rule import broken_rule
 from ablate.study.catalogue import Catalogue
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
 from ablate.study.design import is_generated
 from ablate.study.factor import is_expanded
+from ablate.study.hypothesis_rules import hypothesis_metrics, hypothesis_rules
+from ablate.study.metric_rules import Names, metrics_exist, metrics_once, tuning_metric
 from ablate.study.pruner_rules import pruner_rules
+from ablate.study.report_rules import gallery_rules, given_rules, report_metrics
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
 from ablate.study.run_rules import (
     declaration_rules,
     names_seed,
     placeholder_rules,
-    report_rules,
     section_rules,
     study_rules,
 )
 from ablate.study.space_rules import space_rules
 from ablate.study.stopping_rules import stopping_rules
 from ablate.study.training_rules import training_problems
-from ablate.untrusted.wording import nearest, place, shown
+from ablate.untrusted.wording import nearest, place
 
-Names = Collection[str]  # of the catalogue's metrics
 SECTIONS = ("model", "data", "loss", "training")  # of the built-in loop
 RUN_SECTIONS = ("run",)  # of a command or a function
 WHOLE_ONLY_IN_PARTS = ("training", "run")  # sections that an arm cannot replace as a whole
@@ -38,6 +41,7 @@ NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
 )
 LONGEST = 64
+LIKE = 0.7  # of difflib ratios: `widht` is like `width`, `dropout` is not like `depth`
 RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
 COMMAND_WORDS = ("failed", "stale")  # `--rerun failed` and `ablate discard STUDY:failed` mean runs, not an arm
 LARGEST_SEED = 2**32 - 1  # numpy's limit
@@ -74,18 +78,14 @@ def broken_stored_rules(study: Study, metrics: Collection[str]) -> Iterator[Prob
     return (problem for rule in _RULES if rule.stored for problem in rule.check(study, metrics))
 
 
-def _problem(location: str, rule: str, value: object = None, hint: str = "") -> Problem:
-    return Problem("", location, rule, "" if value is None else shown(value), hint)
-
-
 def _name(study: Study, _: Names) -> Iterator[Problem]:
     if not NAME.fullmatch(study.name):
-        yield _problem("name", NAME_RULE, study.name)
+        yield broken_rule("name", NAME_RULE, study.name)
 
 
 def _question(study: Study, _: Names) -> Iterator[Problem]:
     if not study.question.strip():
-        yield _problem("question", "must not be empty")
+        yield broken_rule("question", "must not be empty")
 
 
 def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
@@ -96,12 +96,12 @@ def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
         if is_generated(study, arm, name):
             fit = all(NAME.fullmatch(part) for part in study.arms[arm].parts or ()) and len(arm) <= LONGEST
         if not fit:
-            yield _problem(place("arms", arm), NAME_RULE, arm)
+            yield broken_rule(place("arms", arm), NAME_RULE, arm)
         elif arm in RESERVED_ARMS:
-            yield _problem(place("arms", arm), "is a reserved name; call the arm something else")
+            yield broken_rule(place("arms", arm), "is a reserved name; call the arm something else")
         elif arm.lower() in seen:
             rule = f"differs from arm {seen[arm.lower()]!r} only in case, which some file systems ignore"
-            yield _problem(place("arms", arm), rule)
+            yield broken_rule(place("arms", arm), rule)
         seen.setdefault(arm.lower(), arm)
 
 
@@ -110,38 +110,40 @@ def _command_words(study: Study, _: Names) -> Iterator[Problem]:
     for arm in dict.fromkeys(value.family or name for name, value in study.arms.items()):
         if arm in COMMAND_WORDS:
             rule = f"is no name for an arm: commands mean the {arm} runs by it, as in --rerun {arm}"
-            yield _problem(place("arms", arm), rule, None, f"call it {arm}-arm")
+            yield broken_rule(place("arms", arm), rule, None, f"call it {arm}-arm")
 
 
 def _baseline(study: Study, _: Names) -> Iterator[Problem]:
     arms_in_file = {arm.family or name: arm for name, arm in study.arms.items()}
     candidates = [name for name, arm in arms_in_file.items() if not arm.reference]
     if study.baseline not in arms_in_file:
-        yield _problem("baseline", "is not an arm of this study", study.baseline, nearest(study.baseline, candidates))
+        yield broken_rule(
+            "baseline", "is not an arm of this study", study.baseline, nearest(study.baseline, candidates)
+        )
     elif arms_in_file[study.baseline].reference:
         hint = nearest(study.baseline, candidates)
-        yield _problem("baseline", "must not be a reference arm", study.baseline, hint)
+        yield broken_rule("baseline", "must not be a reference arm", study.baseline, hint)
 
 
 def _knows_truth(study: Study, _: Names) -> Iterator[Problem]:
     for name, arm in study.arms.items():
         if arm.knows_truth and not arm.reference:
             rule = "is for a reference: an arm that is given the truth is no fair comparison"
-            yield _problem(place("arms", name, "knows_truth"), rule, True, "reference = true")
+            yield broken_rule(place("arms", name, "knows_truth"), rule, True, "reference = true")
 
 
 def _seeds(seeds: list[int], location: str) -> Iterator[Problem]:
     for seed, count in Counter(seeds).items():
         if count > 1:
-            yield _problem(location, "must not repeat a seed", seed)
+            yield broken_rule(location, "must not repeat a seed", seed)
         if not 0 <= seed <= LARGEST_SEED:
-            yield _problem(location, f"must be from 0 to {LARGEST_SEED}", seed)
+            yield broken_rule(location, f"must be from 0 to {LARGEST_SEED}", seed)
 
 
 def _seeds_apart(study: Study, _: Names) -> Iterator[Problem]:
     shared = sorted(set(study.seeds) & set(study.tuning.seeds)) if study.tuning else []
     if shared and study.tuning and study.tuning.per == "arm":
-        yield _problem("tuning.seeds", "must not overlap the comparison seeds", shared)
+        yield broken_rule("tuning.seeds", "must not overlap the comparison seeds", shared)
 
 
 def _tuning_seeds(study: Study, _: Names) -> Iterator[Problem]:
@@ -149,87 +151,9 @@ def _tuning_seeds(study: Study, _: Names) -> Iterator[Problem]:
         return
     yield from _seeds(study.tuning.seeds, "tuning.seeds")
     if study.tuning.per == "seed" and study.tuning.seeds:
-        yield _problem("tuning.seeds", TUNING_SEEDS_RULE, study.tuning.seeds, TUNING_SEEDS_HINT)
+        yield broken_rule("tuning.seeds", TUNING_SEEDS_RULE, study.tuning.seeds, TUNING_SEEDS_HINT)
     elif study.tuning.per == "arm" and not study.tuning.seeds:
-        yield _problem("tuning.seeds", 'must list at least one seed with per = "arm"')
-
-
-def _metric(name: str, location: str, catalogue: Names) -> Iterator[Problem]:
-    if name not in catalogue:
-        yield _problem(location, "is not a metric of the catalogue", name, nearest(name, catalogue))
-
-
-def _metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
-    for index, name in enumerate(study.metrics):
-        yield from _metric(name, f"metrics[{index}]", catalogue)
-
-
-def _metrics_once(study: Study, _: Names) -> Iterator[Problem]:
-    for name, count in Counter(study.metrics).items():
-        if count > 1:
-            yield _problem("metrics", "must not repeat a metric", name)
-
-
-def _tuning_metric(study: Study, catalogue: Names) -> Iterator[Problem]:
-    if study.tuning is None:
-        return
-    split, _, name = study.tuning.metric.rpartition("/")
-    if split != "val":
-        hint = nearest(f"val/{name}", [f"val/{m}" for m in catalogue])
-        rule = 'must start with "val/": tuning sees validation data only'
-        yield _problem("tuning.metric", rule, study.tuning.metric, hint)
-    else:
-        yield from _metric(name, "tuning.metric", catalogue)
-
-
-def _hypothesis_arms(study: Study, _: Names) -> Iterator[Problem]:
-    for index, hypothesis in enumerate(study.hypotheses):
-        for key in ("arm", "against"):
-            arm = getattr(hypothesis, key)
-            if arm not in study.arms and not study.over_datasets(arm):
-                location = place("hypotheses", index, key)
-                yield _problem(location, "is not an arm of this study", arm, nearest(arm, study.arms))
-        if study.over_datasets(hypothesis.arm) != study.over_datasets(hypothesis.against):
-            rule = "must compare arms on one data set, or both on all of them"
-            yield _problem(place("hypotheses", index), rule, f"{hypothesis.arm} against {hypothesis.against}")
-        if hypothesis.arm == hypothesis.against:
-            yield _problem(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
-        if hypothesis in study.hypotheses[:index]:  # it would count twice in the correction
-            yield _problem(place("hypotheses", index), "must not repeat a hypothesis")
-        if hypothesis.kind != "better" and not hypothesis.margin:
-            rule = f"must be above 0 for the kind {hypothesis.kind}: no experiment shows a difference of exactly 0"
-            yield _problem(place("hypotheses", index, "margin"), rule, 0)
-
-
-def _hypothesis_metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
-    for index, hypothesis in enumerate(study.hypotheses):
-        yield from _metric(hypothesis.metric, place("hypotheses", index, "metric"), catalogue)
-
-
-def _report(study: Study, catalogue: Names) -> Iterator[Problem]:
-    for name, condition in study.report.conditions.items():
-        for index, metric in enumerate(condition.metrics):
-            yield from _metric(metric, place("report", "conditions", name, "metrics", index), catalogue)
-        yield from _groups(condition, place("report", "conditions", name, "groups"))
-    for name, density in study.report.densities.items():
-        yield from _metric(density.error, place("report", "densities", name, "error"), catalogue)
-
-
-def _groups(condition: Condition, location: str) -> Iterator[Problem]:
-    if condition.groups and condition.period is not None:
-        yield _problem(location, "cannot be combined with a period", condition.period)
-    seen: dict[float, str] = {}
-    for name, values in condition.groups.items():
-        if not values:
-            yield _problem(f"{location}.{name}", "must list values")
-        for value in values:
-            if seen.setdefault(value, name) != name:
-                yield _problem(f"{location}.{name}", f"shares a value with {seen[value]}", f"{value:g}")
-
-
-def _gallery(study: Study, _: Names) -> Iterator[Problem]:
-    if study.report.gallery is not None and not IMPORT_PATH.fullmatch(study.report.gallery):
-        yield _problem("report.gallery", IMPORT_PATH_RULE, study.report.gallery)
+        yield broken_rule("tuning.seeds", 'must list at least one seed with per = "arm"')
 
 
 def sections_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -241,12 +165,12 @@ def _sections(study: Study, _: Names) -> Iterator[Problem]:
     sections = sections_of(study.settings)
     for section in sections:
         if section not in study.settings:
-            yield _problem(f"settings.{section}", "is missing")
+            yield broken_rule(f"settings.{section}", "is missing")
     for section, values in study.settings.items():
         location = place("settings", section)
         if section not in sections:
             rule = "cannot stand beside [settings.run]" if "run" in sections else "unknown section"
-            yield _problem(location, rule, None, "" if "run" in sections else nearest(section, [*SECTIONS, "run"]))
+            yield broken_rule(location, rule, None, "" if "run" in sections else nearest(section, [*SECTIONS, "run"]))
         else:
             yield from _section(section, values, location)
 
@@ -261,9 +185,9 @@ def _section(section: str, values: Mapping[str, Any], location: str) -> Iterator
             yield Problem("", place(*location.split("."), *item.path), item.rule, item.value, item.nearest)
         return
     if "factory" not in values:
-        yield _problem(f"{location}.factory", "is missing", None, IMPORT_PATH_RULE)
+        yield broken_rule(f"{location}.factory", "is missing", None, IMPORT_PATH_RULE)
     elif not isinstance(values["factory"], str) or not IMPORT_PATH.fullmatch(values["factory"]):
-        yield _problem(f"{location}.factory", IMPORT_PATH_RULE, values["factory"])
+        yield broken_rule(f"{location}.factory", IMPORT_PATH_RULE, values["factory"])
     if section == "data" and "file" in values:
         yield from _data_file(values["file"], f"{location}.file")
 
@@ -272,9 +196,9 @@ def _data_file(name: object, location: str) -> Iterator[Problem]:
     """The folder of the data belongs to the machine, so a study names files relative to the data root."""
     rule = "must be a relative path under the data root"
     if not isinstance(name, str) or not name:
-        yield _problem(location, rule, name)
+        yield broken_rule(location, rule, name)
     elif PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
-        yield _problem(location, rule, name, "name its folder with --data-root or ABLATE_DATA")
+        yield broken_rule(location, rule, name, "name its folder with --data-root or ABLATE_DATA")
 
 
 def arm_settings_rules(study: Study) -> Iterator[Problem]:
@@ -283,7 +207,7 @@ def arm_settings_rules(study: Study) -> Iterator[Problem]:
         base = _base_settings(study, name)
         if base is None:
             continue
-        problems = list(_changes(base, name, arm.set))
+        problems = list(_changes(study, base, name, arm.set))
         yield from problems
         if problems or set(study.settings) != set(sections_of(study.settings)):
             continue
@@ -294,7 +218,7 @@ def arm_settings_rules(study: Study) -> Iterator[Problem]:
         for item in training_problems(with_changes(base, arm.set)["training"]):
             if item.path not in wrong_in_base:
                 location = place("arms", name, "set", f"training.{place(*item.path)}")
-                yield _problem(location, item.rule)._replace(value=item.value)
+                yield broken_rule(location, item.rule)._replace(value=item.value)
 
 
 def _run_of_arm(study: Study, name: str) -> Iterator[Problem]:
@@ -319,13 +243,13 @@ def _base_settings(study: Study, arm: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Problem]:
+def _changes(study: Study, base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Problem]:
     """The problems of the paths and sections in an arm's `set`."""
     sections = {path: value for path, value in changes.items() if "." not in path}
     for path, value in sections.items():
         location = place("arms", name, "set", path)
         if path not in sections_of(base):
-            yield _problem(location, "no such setting", None, nearest(path, [*sections_of(base), *paths(base)]))
+            yield broken_rule(location, "no such setting", None, nearest(path, [*sections_of(base), *paths(base)]))
         elif path in WHOLE_ONLY_IN_PARTS or not isinstance(value, dict):
             example = next(iter(value), "…") if isinstance(value, dict) else "…"
             rule = (
@@ -333,10 +257,14 @@ def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> 
                 if path in WHOLE_ONLY_IN_PARTS
                 else "must be a table to replace a section"
             )
-            yield _problem(location, rule, None, f'to change one setting write set."{path}.{example}" with the quotes')
+            yield broken_rule(
+                location, rule, None, f'to change one setting write set."{path}.{example}" with the quotes'
+            )
         elif value and "factory" not in value:
             hint = f'to change one setting write set."{path}.{next(iter(value))}" with the quotes'
-            yield _problem(f"{location}.factory", "is missing from the section that replaces the study's", None, hint)
+            yield broken_rule(
+                f"{location}.factory", "is missing from the section that replaces the study's", None, hint
+            )
         else:
             yield from _section(path, value, location)
     replacements = {path: value for path, value in sections.items() if path in SECTIONS and isinstance(value, dict)}
@@ -344,8 +272,21 @@ def _changes(base: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> 
     existing = set(paths(settings))
     for path in changes:
         if path not in sections and path not in existing:
-            hint = nearest(path, existing)
-            yield _problem(place("arms", name, "set", path), "no such setting", None, hint)
+            hint = _hint(path, existing, study.settings)
+            yield broken_rule(place("arms", name, "set", path), "no such setting", None, hint)
+
+
+def _hint(path: str, existing: Collection[str], written: Mapping[str, Any]) -> str:
+    """The nearest setting; where its section has none of a like name, that it is to be written there first.
+
+    `written`: the study's settings. A section that an arm replaces is another.
+    """
+    section, _, name = path.partition(".")
+    own = [other.removeprefix(f"{section}.") for other in existing if other.startswith(f"{section}.")]
+    is_written = set(paths({section: written.get(section, {})})) == {f"{section}.{other}" for other in own}
+    if not own or not is_written or "." in name or difflib.get_close_matches(name, own, cutoff=LIKE):
+        return nearest(path, existing)
+    return f"write {place(name)} = … in [settings.{section}] first, with the baseline's value"
 
 
 def resolved_arms(study: Study) -> dict[str, Settings]:
@@ -354,7 +295,7 @@ def resolved_arms(study: Study) -> dict[str, Settings]:
     for name, arm in study.arms.items():
         try:
             base = _base_settings(study, name)
-            if base is not None and not list(_changes(base, name, arm.set)):
+            if base is not None and not list(_changes(study, base, name, arm.set)):
                 resolved[name] = untuned_settings(study, name)
         except InputError:
             continue
@@ -370,7 +311,7 @@ def _twins(study: Study, _: Names) -> Iterator[Problem]:
         exact = digest([settings, control, arm.replicate])
         if exact in seen:
             hint = "a deliberate twin has replicate = 1"
-            yield _problem(place("arms", name), f"has the same settings as arm {seen[exact]!r}", None, hint)
+            yield broken_rule(place("arms", name), f"has the same settings as arm {seen[exact]!r}", None, hint)
             continue
         seen[exact] = name
         if arm.reference or not tuned:
@@ -378,7 +319,7 @@ def _twins(study: Study, _: Names) -> Iterator[Problem]:
         fixed = digest([{p: v for p, v in _leaves(settings) if p not in tuned}, control, arm.replicate, "tuned"])
         if fixed in seen:
             rule = f"differs from arm {seen[fixed]!r} only in settings that are tuned for both"
-            yield _problem(place("arms", name), rule)
+            yield broken_rule(place("arms", name), rule)
         seen.setdefault(fixed, name)
 
 
@@ -388,7 +329,7 @@ def _twins_of_commands(study: Study, _: Names) -> Iterator[Problem]:
         if study.arms[name].replicate and study.trainer == "command" and not names_seed(settings["run"]):
             rule = "makes a twin that repeats the numbers of its original: the command has no {seed}"
             hint = "give the script a seed, and write {seed} where it takes it"
-            yield _problem(place("arms", name, "replicate"), rule, study.arms[name].replicate, hint)
+            yield broken_rule(place("arms", name, "replicate"), rule, study.arms[name].replicate, hint)
 
 
 def _control(study: Study, arm: str) -> dict[str, Any]:
@@ -402,13 +343,13 @@ def _control(study: Study, arm: str) -> dict[str, Any]:
 def _vary(study: Study, _: Names) -> Iterator[Problem]:
     for purpose in ("init", "order"):
         if purpose not in study.vary:
-            yield _problem("vary", f'must hold "{purpose}": it is always drawn anew', study.vary)
+            yield broken_rule("vary", f'must hold "{purpose}": it is always drawn anew', study.vary)
     if len(set(study.vary)) < len(study.vary):
-        yield _problem("vary", "must not repeat a purpose", study.vary)
+        yield broken_rule("vary", "must not repeat a purpose", study.vary)
     if {"split", "fold"} <= set(study.vary):
-        yield _problem("vary", 'must not hold both "split" and "fold"', study.vary)
+        yield broken_rule("vary", 'must not hold both "split" and "fold"', study.vary)
     if "fold" in study.vary and len(study.seeds) < 2:
-        yield _problem("vary", '"fold" needs at least two seeds, one a fold', len(study.seeds))
+        yield broken_rule("vary", '"fold" needs at least two seeds, one a fold', len(study.seeds))
 
 
 def _leaves(settings: Settings) -> Iterator[tuple[str, Any]]:
@@ -434,17 +375,17 @@ _RULES = (
     Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),
     Rule(_tuning_seeds, ("tuning",), stored=True),
     Rule(_seeds_apart, ("seeds", "tuning")),
-    Rule(_metrics_once, ("metrics",), stored=True),
-    Rule(_metrics, ("metrics", "catalogue"), names_metrics=True, stored=True),
-    Rule(_tuning_metric, ("tuning", "catalogue"), names_metrics=True),
-    Rule(_hypothesis_arms, ("hypotheses", "arms", "factor"), stored=True),
-    Rule(_hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True, stored=True),
-    Rule(_report, ("report", "catalogue"), names_metrics=True, stored=True),
-    Rule(_gallery, ("report",)),
+    Rule(lambda study, _: metrics_once(study), ("metrics",), stored=True),
+    Rule(metrics_exist, ("metrics", "catalogue"), names_metrics=True, stored=True),
+    Rule(tuning_metric, ("tuning", "catalogue"), names_metrics=True),
+    Rule(lambda study, _: hypothesis_rules(study), ("hypotheses", "arms", "factor"), stored=True),
+    Rule(hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True, stored=True),
+    Rule(report_metrics, ("report", "catalogue"), names_metrics=True, stored=True),
+    Rule(lambda study, _: gallery_rules(study), ("report",)),
     Rule(_sections, ("settings",)),
     Rule(lambda study, _: declaration_rules(study), ("metric", "catalogue")),
     Rule(lambda study, _: study_rules(study), ("settings", "arms", "tuning", "metric", "catalogue", "vary")),
-    Rule(lambda study, _: report_rules(study), ("settings", "report")),
+    Rule(lambda study, _: given_rules(study), ("settings", "report", "cluster")),
     Rule(lambda study, _: likeness_rules(study), ("arms", "factor")),
     Rule(lambda study, _: arm_settings_rules(study), ("settings", "arms")),
     Rule(lambda study, _: control_rules(study, resolved_arms(study)), ("settings", "arms", "tuning", "factor")),

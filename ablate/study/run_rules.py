@@ -280,11 +280,3 @@ def declaration_rules(study: Study) -> Iterator[Problem]:
     elif not study.catalogue and not study.metric:
         hint = "" if study.settings else f"the metrics of a command or a function are declared: {declare}"
         yield Problem("", "catalogue", "is missing", "", hint)
-
-
-def report_rules(study: Study) -> Iterator[Problem]:
-    """What the report is to show and a command does not give."""
-    for key in ("conditions", "densities", "gallery"):
-        if study.trainer == "command" and getattr(study.report, key):
-            rule = "needs scores of single examples, which a command does not give"
-            yield Problem("", f"report.{key}", rule, "", "a function can give them")

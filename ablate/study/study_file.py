@@ -20,7 +20,7 @@ from ablate.study.factor import expand, factor_rules
 from ablate.study.resolve import resolve as resolve
 from ablate.study.rules import broken_rules
 from ablate.untrusted import toml
-from ablate.untrusted.wording import nearest, shown
+from ablate.untrusted.wording import shown
 
 # Replace a value that does not parse, so that the rest of the file can still be checked.
 _PLACEHOLDERS: dict[str, Any] = {
@@ -99,11 +99,9 @@ def read(path: Path) -> dict[str, Any]:
             raise InputError(Problem(file, "", f"must have at most {MAX_BYTES:,} bytes"))
         text = content.decode("utf-8-sig")  # Windows editors write a byte order mark
     except FileNotFoundError:
-        choices = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         by_name = not path.suffix and path.name == file
         rule = "no such file, and no study of this name comes with ablate" if by_name else "no such file"
-        hint = nearest(path.name, [*choices, *shipped.names()] if by_name else choices)
-        raise InputError(Problem(file, "", rule, "", hint)) from None
+        raise InputError(Problem(file, "", rule, "", shipped.nearest_study(path))) from None
     except UnicodeDecodeError as error:
         raise InputError(Problem(file, "", f"is not UTF-8 text: byte {error.start} cannot be read")) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -131,7 +129,8 @@ def _parse(document: dict[str, Any], file: str) -> tuple[Study | None, list[Prob
                 _drop(document, item.path)
             else:
                 broken.add(str(item.path[0]))
-        located += type_problems
+        told = {item.path for item in located}
+        located += [item for item in type_problems if item.path not in told]
     repaired = {k: v for k, v in document.items() if k not in broken}
     repaired |= {k: v for k, v in _PLACEHOLDERS.items() if k in broken}
     problems = [item.problem(file) for item in sorted(located)]

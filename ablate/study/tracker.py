@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ablate.study.runs import Record, RunResult, RunSpec, StoredRun
+from ablate.study.summary import StudySummary
 from ablate.untrusted.problems import Problem, printable
 
 SCHEMA = 1  # version of a store's tags, artifacts and document; records without a version count as 0
@@ -47,6 +48,9 @@ class RunReader(Protocol):
 
     def records(self, study: str) -> list[Record]:
         """Every run of the study that is not discarded, oldest first; tuning trials included."""
+
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        """When each of these runs began and ended, in ms since the epoch, by run id; the end is 0 while it runs."""
 
     def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
         """Run id and history of runs of one study, in any order, with one query to the store.
@@ -107,6 +111,13 @@ class Tracker(RunReader, Protocol):
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:
         """Add scores that were measured after the runs had ended (latency)."""
+
+    def publish(self, summary: StudySummary, state: str) -> bool:
+        """Keep the summary beside the runs of an open study, for its users: nothing else here reads it.
+
+        `state`: of the records that it was made of. A store that holds the same summary is left as it is; another one
+        is replaced. Returns whether anything was written.
+        """
 
     # Methods for a run whose script logs its scores itself.
 

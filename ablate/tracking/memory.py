@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
+from ablate.study.summary import StudySummary
 from ablate.tracking.record_format import MODEL, curves
 
 
@@ -54,6 +55,9 @@ class MemoryTracker:
     def records(self, study: str) -> list[Record]:
         runs = [run for run in self._runs.values() if run.study == study]
         return [run.record for run in sorted(runs, key=lambda run: run.started)]
+
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        return {run_id: (run.started, run.ended) for run_id, run in self._runs.items() if run.study == study}
 
     def sweep(self, study: str) -> int:
         running = [record.run_id for record in self.records(study) if record.status == "RUNNING"]
@@ -125,6 +129,10 @@ class MemoryTracker:
             run.record = replace(run.record, scores=dict(sorted({**run.record.scores, **scores}.items())))
             if run.record.status == "FINISHED":
                 run.later |= dict.fromkeys(scores, self._now_ms())
+
+    def publish(self, summary: StudySummary, state: str) -> bool:
+        """Nothing to do: nobody looks at this store."""
+        return False
 
     def histories(self, study: str, run_ids: Collection[str]) -> list[tuple[str, list[dict[str, float]]]]:
         epochs_of = [(run_id, sorted(self._runs[run_id].epochs.items())) for run_id in run_ids]

@@ -12,7 +12,9 @@ from typing import Any, cast
 from ablate.study import SCHEMA, InputError, Problem, Record, RunSpec, printable
 from ablate.untrusted.wording import shown
 
-ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on the others
+ROLE = "ablate.role"  # tag: "study" on the parent run, "run" on those of seeds and trials, "arm" on summaries of arms
+YARDSTICK = "ablate.yardstick"  # tag of an arm's summary: "yes" for a reference, which is not trained
+PARENT, COLOUR = "mlflow.parentRunId", "mlflow.runColor"  # tags by which the MLflow UI nests and draws runs
 FAILURES = "ablate.failures"  # tag: how many tries of the run's cell have failed, if any
 STATUS = "ablate.status"  # tag: how the run ended, written with its scores or later; RUNNING before
 DOCUMENT = "study.json"  # artifact of the parent run

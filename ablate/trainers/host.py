@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
+import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ def _attempt(spec: RunSpec, context: Context, on_epoch: OnEpoch | None) -> RunRe
             if _is_ctrl_c(error) or storage_failure(error, (context.work, context.logs)):
                 raise
             progress_log.log(traceback.format_exc())
-            reason = _reason(error, spec, folder)
+            reason = _reason(error, spec, folder, context.study_dir)
             artifacts = log_alone(log_file, folder / "out") if spec.keeps_log else None
             return RunResult(spec.key, "FAILED", error=reason, artifacts=artifacts)
         progress_log.log(result.status)
@@ -80,15 +81,33 @@ def _is_ctrl_c(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and default_handler and in_main_thread
 
 
-def _reason(error: BaseException, spec: RunSpec, folder: Path) -> str:
-    """Why the run failed, in words."""
+def _reason(error: BaseException, spec: RunSpec, folder: Path, study_dir: Path) -> str:
+    """Why the run failed, in words, and where in the user's code."""
     if isinstance(error, RunFailed):
         return str(error)
     made = {"command": (OWN_FOLDER,), "function": (OWN_FOLDER, "out")}.get(trainer_kind(spec.settings), ())
     gone = [name for name in made if not (folder / name).is_dir()]  # reports make the folder itself again
     if isinstance(error, FileNotFoundError) and gone:
         return f"the run's own folder was deleted before the run had ended: {folder}"
-    return f"{type(error).__name__}: {error}"
+    place = _place(error, study_dir)
+    return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
+
+
+def _place(error: BaseException, study_dir: Path) -> str:
+    """`train.py, line 14`: the last line of code that was neither installed nor is ablate's; "" where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.lineno and Path(f.filename).is_file() and not _is_installed(Path(f.filename))]
+    if not own:
+        return ""
+    file = Path(own[-1].filename).resolve()
+    folder = study_dir.resolve()
+    return f"{file.relative_to(folder) if file.is_relative_to(folder) else file.name}, line {own[-1].lineno}"
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether a file is of ablate, of Python or of an installed package."""
+    places = (Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("purelib")))
+    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts) or any(map(file.is_relative_to, places))
 
 
 def _trainer(spec: RunSpec) -> Callable[[RunSpec, Context, Path, ProgressLog], RunResult]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ COMMAND_VERSION = "4c"  # of a command that uses files which "4" does not count
 UNLOADABLE = "model"  # provenance key: why the run has no saved network, where the saved one could not be loaded
 OWN_PACKAGE = "ablate"
 LOOP_MODULE = "ablate.trainers.builtin.run"  # the training loop that every run goes through
+SEARCHES = 100  # for files, while other runs make and remove folders of their own
 MAX_READ_MODULES = 500  # in a component's distribution; to read torch's 1500 for every run would take 45 s
 
 
@@ -121,9 +123,17 @@ def _command_digest(settings: Mapping[str, Any], study_dir: Path) -> str:
 
 def _matching(globs: Iterable[str], folder: Path) -> dict[str, Path]:
     """The files below `folder` that match a glob, by their names from there."""
-    files = {file for glob in globs for file in folder.glob(glob) if file.is_file()}
+    files = {file for glob in globs for file in _found(folder, glob) if file.is_file()}
     names = {str(file.relative_to(folder)): file for file in files}
     return {name: file for name, file in names.items() if not any(map(_is_no_code, Path(name).parts))}
+
+
+def _found(folder: Path, glob: str) -> list[Path]:
+    """What matches the glob. The search begins again where another run removes its folder, which ends it in pathlib."""
+    for _ in range(SEARCHES):
+        with suppress(FileNotFoundError):
+            return list(folder.glob(glob))
+    return list(folder.glob(glob))
 
 
 def _named_files(command: Sequence[str], folder: Path) -> Iterator[tuple[str, Path]]:

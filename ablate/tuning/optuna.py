@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.planning import plan
-from ablate.planning.trials import TrialOutcome, by_tuning, tuning_direction
+from ablate.planning.trials import TrialOutcome, by_tuning
 from ablate.study import (
     CategoricalSpace,
     Direction,
@@ -197,24 +197,40 @@ def _open(address: str) -> optuna.storages.RDBStorage:
     raise AssertionError("the last try returns or raises")
 
 
-def mirror(address: str, study: Study, records: Iterable[Record], digest_of_arm: Callable[[str], str]) -> None:
+def mirror(
+    address: str,
+    study: Study,
+    records: Iterable[Record],
+    digest_of_arm: Callable[[str], str],
+    directions: Mapping[str, Direction] | None = None,
+) -> None:
     """Copy the tuning trials and comparison runs that count into the database at `address`, for optuna-dashboard.
 
     Writes an Optuna study `<study>/<arm>` for every tuned arm, or `<study>/<arm>/seed<seed>` where each seed has a
     tuning of its own, and `<study>/compare` with arm and seed as parameters
-    and the primary metric as value. Idempotent; writes only trials that have ended. Raises StoreUnavailable when the
+    and the primary metric as value; the value has the metric's name. `directions`: of the metrics, by name; default: as
+    the study's catalogue has them. Idempotent; writes only trials that have ended. Raises StoreUnavailable when the
     database cannot be used.
     """
-    catalogue = catalogue_of(study, file=study.name)
-    planned = plan.make_plan(study, records, digest_of_arm)
+    if directions is None:
+        directions = {name: metric.direction for name, metric in catalogue_of(study, file=study.name).items()}
+    tuned = study.tuning.metric if study.tuning else ""
+    tuning_direction = directions.get(tuned.removeprefix("val/"), "lower")
+    planned = plan.make_plan(study, records, digest_of_arm, direction=tuning_direction)
     try:
         with _storage(address) as storage:
             for arm, of_arm in planned.trials.items():
                 for seed, outcomes in by_tuning(study, of_arm).items():
                     name = f"{study.name}/{arm}" + ("" if seed is None else f"/seed{seed}")
-                    _add(storage, name, _tuning_trials(study, outcomes), tuning_direction(study))
+                    _add(storage, name, _tuning_trials(study, outcomes), tuning_direction, tuned)
             compared = _comparison(study, planned.compared.values())
-            _add(storage, f"{study.name}/compare", compared, catalogue[study.metrics[0]].direction)
+            _add(
+                storage,
+                f"{study.name}/compare",
+                compared,
+                directions[study.metrics[0]],
+                study.score_key(study.metrics[0]),
+            )
     except InputError as error:
         raise StoreUnavailable(str(error)) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
@@ -253,8 +269,14 @@ def _finite(score: float | None) -> float | None:
     return score if score is not None and math.isfinite(score) else None
 
 
-def _add(storage: optuna.storages.BaseStorage, name: str, trials: Sequence[FrozenTrial], direction: Direction) -> None:
-    """Add the trials that the Optuna study lacks.
+def _add(
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    trials: Sequence[FrozenTrial],
+    direction: Direction,
+    metric: str,
+) -> None:
+    """Add the trials that the Optuna study lacks; their value is called `metric`.
 
     It is deleted and written again if it has another space, trials that no longer count, or keys of older versions.
     """
@@ -267,4 +289,8 @@ def _add(storage: optuna.storages.BaseStorage, name: str, trials: Sequence[Froze
         optuna.delete_study(study_name=name, storage=storage)
         present = {}
         optuna_study = _optuna_study(optuna.samplers.RandomSampler(), direction, storage=storage, study_name=name)
+    if optuna_study.metric_names != [metric]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # as it is since 3.2
+            optuna_study.set_metric_names([metric])
     optuna_study.add_trials([trial for key, trial in wanted.items() if key not in present])

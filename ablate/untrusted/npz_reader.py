@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ablate.untrusted.problems import InputError, Problem
+from ablate.untrusted.wording import nearest_file
 
 MAX_MEMBERS = 1000
 PLAIN = "biufcSU"  # dtype kinds; not objects, fields or raw bytes
@@ -58,7 +59,9 @@ class Archive:
 def open_npz(file: Path, *, most_bytes: int) -> Iterator[Archive]:
     """Open an archive. Raises InputError for a file that is no .npz archive."""
     if not file.is_file():
-        raise InputError(Problem(str(file), "", "is a folder, not an .npz file" if file.is_dir() else "no such file"))
+        if file.is_dir():
+            raise InputError(Problem(str(file), "", "is a folder, not an .npz file"))
+        raise InputError(Problem(str(file), "", "no such file", nearest=nearest_file(file)))
     try:
         if not zipfile.is_zipfile(file):
             raise InputError(

@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 LISTED = 8  # names listed when none is close
 SHOWN_CHARACTERS = 60
@@ -17,15 +18,25 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def nearest(value: str, choices: Iterable[object]) -> str:
     """`did you mean 'a' or 'b'?`, or the valid names when none is close and they are few; "" without choices."""
     names = sorted({str(c) for c in choices})
-    close = _close(value, names)
+    found = close(value, names)
     # The last part of a dotted name may match where the whole is not close: "dropout" for "model.dropout".
-    close = close or [n for n in names if value and n.rpartition(".")[2] == value.rpartition(".")[2]][:2]
-    if close:
-        return f"did you mean {' or '.join(repr(c) for c in close)}?"
+    found = found or [n for n in names if value and n.rpartition(".")[2] == value.rpartition(".")[2]][:2]
+    if found:
+        return f"did you mean {' or '.join(repr(c) for c in found)}?"
     return f"valid: {listing(names)}" if names else ""
 
 
-def _close(value: str, names: list[str]) -> list[str]:
+def nearest_file(file: Path) -> str:
+    """`did you mean 'walk.npz'?`, of the files of the same ending in its folder; "" where none is close."""
+    try:
+        names = [other.name for other in file.parent.iterdir() if other.suffix == file.suffix]
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return ""
+    found = close(file.name, names)
+    return f"did you mean {' or '.join(repr(str(file.with_name(name))) for name in found)}?" if found else ""
+
+
+def close(value: str, names: list[str]) -> list[str]:
     """The nearest name, and a second one that is about as near."""
     matches = difflib.get_close_matches(value, names, n=2)
     ratios = [difflib.SequenceMatcher(None, value, name).ratio() for name in matches]

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from toy_scores import AZIMUTH, around, asked, load
 from ablate.analysis import results as tables
 from ablate.analysis import stopping
 from ablate.analysis.compare import arm_comparisons
+from ablate.analysis.fraction import fraction_words
 from ablate.analysis.power_plan import power_plan
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
@@ -38,7 +40,20 @@ from ablate.commands.judge import judge_file
 from ablate.planning.plan import compare_spec
 from ablate.planning.trials import trial_specs
 from ablate.report import figures, terminal, terminal_compare
-from ablate.report.blocks import Block, Bullets, Code, Heading, Link, Listing, Paragraph, Picture, Span, Strong, Table
+from ablate.report.blocks import (
+    Badge,
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    Link,
+    Listing,
+    Paragraph,
+    Picture,
+    Span,
+    Strong,
+    Table,
+)
 from ablate.report.outline import outline
 from ablate.report.tables import Cell, TextTable
 from ablate.study import Metric, Record, RunResult, Study
@@ -96,7 +111,9 @@ def of_block(block: Block) -> list[str]:
 
 
 def of_spans(spans: Sequence[Span]) -> str:
-    return "".join(s if isinstance(s, str) else s.text for s in spans if isinstance(s, str | Strong | Code | Link))
+    return "".join(
+        s if isinstance(s, str) else s.text for s in spans if isinstance(s, str | Strong | Badge | Code | Link)
+    )
 
 
 # --- two arms -------------------------------------------------------------------------------------------------------
@@ -399,9 +416,14 @@ def examples_vary(folder: Path) -> Results:
     return load(scores, frames=frames, folder=folder, cluster="subject")
 
 
-def printed_external(folder: Path) -> str:
+def first(seeds: int, build: Build) -> Build:
+    """The same study with its first seeds alone."""
+    return lambda folder: build(folder).first(seeds)
+
+
+def printed_external(folder: Path, runs: int = 5) -> str:
     """What `ablate evaluate` prints, and a table that is too wide for its terminal."""
-    results = external(100, 90)(folder)
+    results = external(100, 90, runs=runs)(folder)
     out = Console(file=io.StringIO(), width=60, color_system=None)
     wide = TextTable(("Arm", *(f"Metric {i}" for i in range(9))), ((Cell("Hybrid"), *[Cell("123.45 ± 6.78")] * 9),))
     terminal.print_table(out, wide, title="narrow")
@@ -538,13 +560,15 @@ def progress(build: Build) -> Callable[[Path], str]:
     return said_of
 
 
-def asked_before(first: int, last: int, stopped: bool = False) -> Build:
-    """Seeds 1 to 6, in a store with another study that asked the same of other seeds."""
+def asked_before(first: int, last: int, stopped: bool = False, again: bool = False) -> Build:
+    """Seeds 1 to 6, in a store with another study that asked the same of other seeds, or with two."""
 
     def build(folder: Path) -> Results:
         store, more = MemoryTracker(), {"stopping": LOOKS, "seeds": list(range(first, first + 12))}
         earlier = {"hypotheses": [asked(0.2)], **more} if stopped else {}
         load(asked_scores(first, last), store=store, name="earlier", arms=DECAYED, **earlier)
+        if again:
+            load(asked_scores(first, last), store=store, name="earlier-too", arms=DECAYED)
         return load(asked_scores(1, 6), store=store, arms=DECAYED, hypotheses=[asked(0.2)])
 
     return build
@@ -567,13 +591,18 @@ def judged(*gaps: float, margin: float = 0.0) -> Callable[[Path], str]:
 
 
 def planned(
-    *gaps: float, seeds: int = 5, difference: float | None = None, claims: int = 1, overlap: bool = False
+    *gaps: float,
+    seeds: int = 5,
+    difference: float | None = None,
+    claims: int = 1,
+    overlap: bool = False,
+    kind: str = "better",
 ) -> Callable[[Path], str]:
     """What `ablate plan` says; `gaps`: of the pairs that have finished."""
 
     def build(folder: Path) -> str:
         scores = {a: dict.fromkeys(range(1, seeds + 1), 7.0) for a in ("existing", "hybrid")}
-        hypotheses = [asked(0.1 * i) for i in range(claims)]
+        hypotheses = [asked(0.1 * (i + (kind != "better"))) | {"kind": kind} for i in range(claims)]
         study = load(scores, hypotheses=hypotheses, **({"vary": ["split"]} if overlap else {})).study
         counts = {"count/test_examples": 10.0, "count/train_examples": 40.0}
         compared = {
@@ -587,6 +616,11 @@ def planned(
     return build
 
 
+def planned_fraction(arms: int) -> Callable[[Path], str]:
+    """What `ablate plan` says of the fraction."""
+    return lambda folder: "\n".join(fraction_words(fraction(arms)(folder).study))
+
+
 FLAT = (-0.5,) * 5
 MEDIAN = {"type": "median", "n_startup_trials": 1}
 RATES = [1e-3, 1.1e-3]  # of two trials, far from the edges of the space
@@ -596,6 +630,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "open": two(7.0),
     "alone": lambda folder: load({"existing": around(7.0)}),
     "better and worse": two_metrics(6.5, 58.0),
+    "better and worse, one seed": first(1, two_metrics(6.5, 58.0)),
     "better and open": two_metrics(6.5, 60.0),
     "one seed": two(seeds=1),
     "three seeds": two(seeds=3),
@@ -612,6 +647,9 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "undecided margin": two(hypotheses=[asked(0.5)]),
     "three hypotheses": borderline,
     "too few pairs": two(seeds=4, hypotheses=[asked()]),
+    "accuracy, declared": two_metrics(6.5, 70.0, hypotheses=[asked() | {"metric": "accuracy"}]),
+    "two pairs": two(seeds=2, hypotheses=[asked()]),
+    "undecided, widely": differing(-0.5, 0.3, -0.6, 0.2, -0.4, hypotheses=[asked()]),
     "one pair": two(seeds=1, hypotheses=[asked()]),
     "no pair, declared": lambda folder: load({"existing": around(7.0), "hybrid": {}}, hypotheses=[asked()]),
     "no spread, declared": differing(*FLAT, hypotheses=[asked()]),
@@ -625,6 +663,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "withdrawn": amended(WITHDRAWN + "hybrid against existing in azimuth_mae_deg, margin 0.5"),
     "looked": amended("seeds 4, 5 added, after all others had finished"),
     **{f"{kind} {outcome}": control(kind, *values) for kind in CONTROLS for outcome, values in OUTCOMES.items()},
+    "wide better, one seed": first(1, control("wide", *OUTCOMES["better"])),
     "control unknown": lambda folder: load(
         {"existing": around(7.0), "hybrid": around(6.5, 1), "control": {}}, arms={"control": CONTROLS["wide"]}
     ),
@@ -687,6 +726,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "five clusters": people(5, cluster="subject", hypotheses=[asked()]),
     "five clusters, exploratory": people(5, cluster="subject"),
     "five clusters and a control": clusters_and_a_control,
+    "five clusters at the margin": people(5, cluster="subject", hypotheses=[asked(0.55)]),
     "three clusters": people(3, cluster="subject", hypotheses=[asked()]),
     "one cluster": people(1, cluster="subject", hypotheses=[asked()]),
     "clusters without examples": examples(None, cluster="subject"),
@@ -702,12 +742,17 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "clusters without a spread": flat_clusters,
     "examples vary": examples_vary,
     "few examples": few_examples,
+    "few examples, one seed": first(1, few_examples),
     "printed": printed_external,
+    "printed, one seed": partial(printed_external, runs=1),
     "redrawn": redrawn(two()),
     "redrawn, declared": redrawn(two(hypotheses=[asked()])),
     "redrawn and tuned per seed": redrawn(tuned({"existing": RATES, "hybrid": RATES}, per="seed")),
     "redrawn clusters": redrawn(people(5, cluster="subject", hypotheses=[asked()])),
     "toy": toy(),
+    "signs without a font": lambda folder: of_results(two()(folder), replace(EVERY_PICTURE, undrawn=("基线",))),
+    "toy, too few seeds": toy(hypotheses=[{"arm": "hybrid", "against": "existing", "metric": AZIMUTH}]),
+    "toy of a smaller arm": toy(hypotheses=[{"arm": "existing", "against": "hybrid", "metric": AZIMUTH}]),
     "toy with gaps": toy(skip=[("elepose", 3)], fail=[("hybrid", 2)]),
     "toy of five arms": toy(
         arms={
@@ -788,6 +833,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "factorial, shown apart": lambda folder: design_results("factorial", interacting(2.0, -2.0, 1.0)),
     "factorial, apart": lambda folder: design_results("factorial", interacting(1.0, 0.0, 1.0)),
     "factorial, nothing": lambda folder: design_results("factorial", interacting(0.0, 0.0, 0.0)),
+    "factorial, one seed": first(1, lambda folder: design_results("factorial", synergy)),
     "a fraction of resolution 3": fraction(8),
     "a fraction of resolution 4": fraction(16),
     "a fraction of resolution 6": fraction(32),
@@ -795,6 +841,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "three data sets": lambda folder: dataset_results(everywhere),
     "three data sets, declared": lambda folder: dataset_results(everywhere, claim=True),
     "three data sets with a gap": lambda folder: dataset_results(everywhere, claim=True, skip=(("other@b", 3),)),
+    "three data sets, one seed": first(1, lambda folder: dataset_results(everywhere)),
     "four data sets": lambda folder: dataset_results(everywhere, "abcd"),
     "four data sets, declared": lambda folder: dataset_results(everywhere, "abcd", claim=True),
     "no seed on every data set": lambda folder: dataset_results(
@@ -816,9 +863,13 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "asked before": asked_before(11, 15),
     "asked before, some seeds": asked_before(4, 9),
     "asked before, the same seeds": asked_before(1, 6),
+    "asked twice before, the same seeds": asked_before(4, 9, again=True),
     "asked before, with looks": asked_before(11, 15, stopped=True),
     "asked before, the same seeds and looks": asked_before(1, 6, stopped=True),
     "folds": redrawn(two(), "fold"),
+    "redrawn, one run each": redrawn(
+        lambda folder: load({"existing": {1: 7.0}, "hybrid": {1: 6.5}}, seeds=list(range(1, 6)))
+    ),
     "redrawn, one seed": redrawn(two(seeds=1)),
     "judged better": judged(0.5, 0.6, 0.55, 0.45, 0.5),
     "judged by a margin": judged(0.5, 0.6, 0.55, 0.45, 0.5, margin=0.2),
@@ -829,7 +880,12 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "planned with a pilot": planned(-0.5, -0.4, -0.6, difference=0.5),
     "planned for little": planned(-0.5, -0.4, -0.6, difference=0.0),
     "planned without spread": planned(-0.5, -0.5, -0.5),
+    "planned not worse": planned(kind="not_worse"),
+    "planned equivalence": planned(kind="equivalent"),
     "planned few": planned(seeds=3, claims=2),
+    "planned fraction of resolution 3": planned_fraction(8),
+    "planned fraction of resolution 4": planned_fraction(16),
+    "planned fraction of resolution 6": planned_fraction(32),
     "planned without a hypothesis": planned(claims=0),
     "planned redrawn": planned(-0.5, -0.4, -0.6, overlap=True),
 }

@@ -28,6 +28,7 @@ FILES = (
     "analysis/external.py",
     "analysis/factor.py",
     "analysis/failures.py",
+    "analysis/fraction.py",
     "analysis/numbers.py",
     "analysis/phrasing.py",
     "analysis/population.py",
@@ -36,6 +37,7 @@ FILES = (
     "analysis/records.py",
     "analysis/results.py",
     "analysis/same_question.py",
+    "analysis/short_answer.py",
     "analysis/statistics.py",
     "analysis/stopping.py",
     "analysis/study_analysis.py",
@@ -66,9 +68,21 @@ FILES = (
 NO_SENTENCES = (
     *(
         f"report/{name}.py"
-        for name in ("__init__", "blocks", "build", "csv_records", "formats", "scales", "style", "tidy")
+        for name in (
+            "__init__",
+            "blocks",
+            "build",
+            "csv_records",
+            "dot_plot",
+            "formats",
+            "scales",
+            "style",
+            "svg",
+            "tidy",
+        )
     ),
-    *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "notebook", "terminal_plan")),
+    *(f"report/{name}.py" for name in ("html", "latex", "latex_text", "markdown", "notebook")),
+    *(f"report/{name}.py" for name in ("terminal_list", "terminal_plan")),
     *(f"report/figures_{name}.py" for name in ("cost", "density", "design", "dots", "factor", "lines", "tuning")),
     *(f"analysis/{name}.py" for name in ("__init__", "look_rows", "spending")),
 )
@@ -77,6 +91,43 @@ ELSEWHERE: Mapping[str, str] = {
     "Latency of one example (ms)": "the label of an axis of the figure of costs",
 }
 SENTENCES: Mapping[str, tuple[str, str]] = {
+    # analysis/short_answer.py
+    "too few seeds": ("too few pairs", "supported"),
+    "{} is better than {}": ("supported", "not worse"),
+    "{} is worse than {} by less than {}, if at all,": ("not worse", "supported"),
+    "{} differs from {} by less than {}": ("equivalent", "supported"),
+    "The study is not finished: run it again{}, and what is missing is done.": ("toy with gaps", "toy"),
+    ", up to its look at {} seeds": ("between looks", "stopped at a look"),
+    "Nothing was declared, so nothing is decided: to decide what these differences suggest, declare it as a "
+    "hypothesis of another study, with other seeds, before its runs.": ("better", "supported"),
+    "Every hypothesis is decided.": ("supported", "undecided"),
+    "The last planned look is taken: what it left open stays open in this study.": (
+        "decided at the last look",
+        "stopped at a look",
+    ),
+    "{}{} would decide {} with a power of {} %, if the true difference is the measured one (an estimate from {} "
+    "seeds).": ("too few pairs", "two pairs"),
+    " of every arm, about {} of training,": ("toy, too few seeds", "too few pairs"),
+    "{}, {} in all, are the fewest that can decide {}.": ("two pairs", "too few pairs"),
+    "More than {} seeds would be needed to decide {}, as far as these runs tell.": ("undecided", "too few pairs"),
+    "No number of seeds would decide {}, if the true difference is the measured one: {} differ too much for that.": (
+        "five clusters at the margin",
+        "five clusters",
+    ),
+    # report/sections_answer.py, the first screen
+    "Does it earn its parameters?": ("toy, too few seeds", "toy of a smaller arm"),
+    "What it costs": ("toy of a smaller arm", "toy, too few seeds"),
+    "Each difference{} is paired by seed and has {}. Verdicts are {}, corrected for the number of hypotheses.": (
+        "supported",
+        "better",
+    ),
+    "the wider of the 95 % intervals over seeds and over seeds and clusters": ("five clusters", "supported"),
+    "below 0 is better": ("supported", "accuracy, declared"),
+    "above 0 is better": ("accuracy, declared", "supported"),
+    "No font that is installed here has every sign of {}: in figures they are boxes.": ("signs without a font", "toy"),
+    "Every arm at every level: the table": ("along alone", "toy"),
+    "yardsticks that an arm is not better than": ("behind a yardstick", "supported"),
+    "{} of {} without a result": ("toy with gaps", "toy"),
     # analysis/answer.py
     "for these tuned settings": ("tuned per arm", "tuned per seed"),
     "{} and this data": ("better", "judged better"),
@@ -243,11 +294,17 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Exploratory, p by Holm over all {}: ": ("added", "better"),
     "main effects and interactions": ("factorial", "added"),
     "with this correction no part is shown to change {}{}": ("left out, by its interval alone", "left out"),
-    "{}; each by its interval alone, {}": ("left out, by its interval alone", "left out"),
+    "{}; each by its interval alone, {}{}": ("left out, by its interval alone", "left out"),
     ", averaged over the arms with and without the other parts": ("factorial", "left out"),
     ", taken from the full design": ("left out", "added"),
     ", added to the bare design": ("added", "left out"),
     "no part is shown to change {}{}": ("factorial, nothing", "factorial"),
+    "; in this fraction such a number may also come from interactions of two parts, which the table names": (
+        "a fraction of resolution 3",
+        "a fraction of resolution 4",
+    ),
+    "the 95 % intervals of the parts lie between {} and {}": ("factorial, nothing", "factorial, one seed"),
+    "no part has an interval": ("factorial, one seed", "factorial, nothing"),
     "with it {}; without it {}; the difference of the two {}": ("factorial", "factorial, nothing"),
     "{} helps only with {}, and harms without it": ("factorial, only together", "factorial"),
     "{} helps only without {}, and harms with it": ("factorial, only apart", "factorial"),
@@ -308,13 +365,17 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{} is undefined for every {}": ("undefined for people", "four people"),
     "{} left out for want of a value": ("undefined for one", "four people"),
     # analysis/power_plan.py
+    "{} against {} in {}{}, margin {}": ("planned", "planned without a hypothesis"),
     "seeds share training examples: {} of a pair's variance is added to the mean's": (
         "planned redrawn",
         "planned with a pilot",
     ),
     "differences of {} pairs have sd {}, upper 80 % confidence limit {}": ("planned with a pilot", "planned"),
     " for this limit": ("planned with a pilot", "planned"),
-    "80 % power{} when the true improvement is {} above or below the margin": ("planned", "planned few"),
+    "the power to show equivalence is not computed": ("planned equivalence", "planned"),
+    ", not worse": ("planned not worse", "planned"),
+    "minus the margin": ("planned not worse", "planned"),
+    "80 % power{} when the true improvement is {} above or below {}": ("planned", "planned few"),
     "no hypothesis is declared: the report will give intervals and no verdict": (
         "planned without a hypothesis",
         "planned",
@@ -330,7 +391,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "planned with a pilot",
     ),
     "no verdict with {} seeds": ("planned few", "planned"),
-    "an improvement of {} is too near the margin for any number of seeds": (
+    "an improvement of {} is too near {} for any number of seeds": (
         "planned for little",
         "planned with a pilot",
     ),
@@ -377,14 +438,16 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     # analysis/two_way.py
     "no variation over seeds and clusters": ("clusters without a spread", "five clusters, exploratory"),
     # analysis/verdicts.py
-    "the arms have no subject in common with {}: their scores are of different people": (
+    "the arms have no subject in common": ("people of each arm its own", "undefined for one"),
+    "{} with {}: their scores are of different people": (
         "people of each arm its own",
         "undefined for one",
     ),
     "not decided at {} seeds; the next look is at {}": ("between looks", "stopped at a look"),
     "at the look at {} seeds": ("stopped at a look", "between looks"),
     "at the last look, at {} seeds": ("decided at the last look", "stopped at a look"),
-    "declared after runs had finished: no verdict, though it counts in the correction": ("late", "supported"),
+    "declared after runs had finished": ("late", "supported"),
+    "{}: no verdict, though it counts in the correction": ("late", "supported"),
     "{}: a verdict needs at least {}": ("too few pairs", "supported"),
     "the same difference at every seed: without variation there is no test": ("no spread, declared", "supported"),
     ", corrected for {} earlier {}": ("looked", "supported"),
@@ -473,7 +536,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "half of the correction by Nadeau and Bengio": ("folds", "redrawn"),
     "redraws the split": ("redrawn", "folds"),
     "the correction by Nadeau and Bengio": ("redrawn", "redrawn, one seed"),
-    "Every seed {}, so that training sets overlap; the intervals allow for it ({}), which makes them {} % wider. ": (
+    "{}, which makes them {} % wider. ": ("redrawn", "redrawn, one run each"),
+    "Every seed {}, so that training sets overlap; the intervals allow for it ({})": (
         "redrawn",
         "redrawn, one seed",
     ),
@@ -487,7 +551,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Rows in italics are yardsticks, not arms. ": ("behind a yardstick", "better"),
     " at the same level": ("along better", "better"),
     ", with its 95 % interval over seeds": ("better", "one seed"),
-    "; bold where the interval excludes 0": ("better", "open"),
+    "; bold where the interval excludes 0, as 1 in 20 does by chance where there is no difference": ("better", "open"),
     "Scores are of one seed, without an interval": ("one seed", "three seeds"),
     "the finished ones of ": ("toy with gaps", "toy"),
     "Scores are means over {}{} seeds ± 95 % t interval": ("better", "one seed"),
@@ -501,18 +565,17 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "fewer where clusters are of very unequal sizes).": ("three clusters", "clusters without examples"),
     " A verdict and its p use the wider of the two.": ("five clusters", "three clusters"),
     "Supported: at a planned look a one-sided t-test against {} had p ≤ {} after correction for the looks "
-    "and, by Holm, for both sides of {}; refuted: the same test from the other side. What a look has decided "
+    "and, by Holm, for both sides of {}{}; refuted: the same test from the other side. {}What a look has decided "
     "stays; what the last look has not decided is inconclusive. What is not in this table is exploratory. "
     "Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated ones for all "
     "looks of their row. ": ("stopped at a look", "supported"),
     "For arms on all data sets together the clusters are the data sets, as a random sample of others (two "
     "crossed random factors; t with the smaller count less one degrees of freedom); the share of examples is "
-    "what differs from data set to data set and seed to seed at once. A verdict and its p use the wider of "
-    "the two intervals.": ("four data sets, declared", "five clusters"),
+    "what differs from data set to data set and seed to seed at once.": ("four data sets, declared", "five clusters"),
     "Planned before the first run: looks at {} seeds, at most {}, with {} spending (Lan and DeMets 1983). At "
     "a look the study stops when every hypothesis is decided. The last two columns say how small the p of a "
     "one-sided t-test must be to decide a hypothesis: while no other is decided, and when all others are "
-    "(Holm). ": ("stopped at a look", "supported"),
+    "that can be (Holm). ": ("stopped at a look", "supported"),
     "It stopped at the look at {} seeds. ": ("stopped at a look", "decided at the last look"),
     "{} of later seeds are in no table and in no claim. ": ("stopped at a look", "between looks"),
     "Repeated and simultaneous intervals and adjusted p values hold at all looks together, wherever the study "
@@ -530,8 +593,11 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "with intervals that are not corrected for their number, and without verdicts. ": ("better", "supported"),
     "Where the variance comes from": ("five clusters", "one cluster"),
     "Δ is the difference to the baseline. What remains of a gain beside its control, in the last column, is "
-    "what the control does not explain. Paired by seed, with 95 % intervals over seeds, bold where they exclude 0; "
-    "exploratory, unless a hypothesis above names it.": ("wide better", "better"),
+    "what the control does not explain. Paired by seed{}; exploratory, unless a hypothesis above names it.": (
+        "wide better",
+        "better",
+    ),
+    ", with 95 % intervals over seeds, bold where they exclude 0": ("wide better", "wide better, one seed"),
     "; the intervals over seeds elsewhere say what other seeds would show, for these people": (
         "four people",
         "five clusters",
@@ -539,8 +605,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Here the spread is that of people: a difference is averaged over seeds for each person of the {} data, "
     "every person counts the same, and the interval is over persons. It is about other people of this kind, "
     "for these trained networks{}. It carries no verdict.": ("four people", "better"),
-    "{}The same trained networks on data that no part of the study has seen; means over seeds ± 95 % interval, "
-    "Δ paired with the baseline, exploratory. {}": ("other data", "better"),
+    "{}The same trained networks on data that no part of the study has seen; {}, Δ paired with the "
+    "baseline, exploratory. {}": ("other data", "better"),
+    "means over seeds ± 95 % interval": ("other data", "other data, one run"),
+    "scores of one seed, without an interval": ("other data, one run", "other data"),
     "On other data: {}": ("other data", "better"),
     "Withdrawn after runs had finished, and still counted in the correction: {}.": ("withdrawn", "supported"),
     "Declared after runs had finished, so without a verdict: {}.": ("late", "supported"),
@@ -585,14 +653,34 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "The effect is the full design minus the same design without the part.": ("left out", "added"),
     "The effect is the bare design with the part minus the bare design.": ("added", "left out"),
     " Differences are paired by seed, with 95 % intervals over seeds, each by itself, bold where it excludes "
-    "0; p is adjusted by Holm over all effects of the metric in this section but the Shapley values.": (
-        "added",
-        "better",
-    ),
+    "0; p is adjusted by Holm over all effects of the metric in this section": ("added", "factorial, one seed"),
+    " but the Shapley values": ("factorial", "added"),
+    " Differences are of one seed, without an interval.": ("factorial, one seed", "factorial"),
     "What each part does": ("added", "better"),
     "{}: what each part does": ("added", "better"),
     "Share of the gain": ("factorial", "left out"),
     "; the whole gain is {}": ("factorial", "left out"),
+    # analysis/fraction.py
+    "main effects and interactions of two parts share their numbers with interactions of three parts or more alone": (
+        "planned fraction of resolution 6",
+        "planned fraction of resolution 4",
+    ),
+    "the factorial is a fraction of resolution {}, {} of {} arms: {}.": (
+        "planned fraction of resolution 3",
+        "factorial",
+    ),
+    "main effects share their numbers with no interaction of two parts": (
+        "planned fraction of resolution 4",
+        "planned fraction of resolution 3",
+    ),
+    "main effects share their numbers with interactions of two parts ({})": (
+        "planned fraction of resolution 3",
+        "planned fraction of resolution 4",
+    ),
+    "of some interactions of two parts only the sum can be told ({})": (
+        "planned fraction of resolution 4",
+        "planned fraction of resolution 6",
+    ),
     # report/sections_origin.py
     "{}, this budget of a run": ("command", "toy"),
     "No difference shown is not the same as no difference.": ("better", "judged better"),
@@ -612,8 +700,16 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "One seed has no interval: what another seed or {} would give is not known.": ("one seed", "three seeds"),
     "The intervals over seeds cover what changes from seed to seed.": ("better", "one seed"),
     "{} They do not cover {}.": ("better", "five clusters"),
-    "{} Those over seeds and clusters also cover other values of {} like these; nothing covers other cameras, "
-    "recordings or conditions than the data has.": ("five clusters", "three clusters"),
+    "Those over seeds and clusters also cover other values of {} like these.": (
+        "five clusters",
+        "four data sets, declared",
+    ),
+    "Those over seeds and data sets also cover other data sets, as far as these are like a random sample of them.": (
+        "four data sets, declared",
+        "five clusters",
+    ),
+    "{} Nothing covers other {} than the data has.": ("five clusters", "three clusters"),
+    "cameras, recordings or conditions": ("five clusters", "four data sets, declared"),
     "these tuned settings": ("tuned per arm", "tuned per seed"),
     "this tuning budget and space": ("tuned per seed", "tuned per arm"),
     "{}, this training length": ("toy", "command"),
@@ -652,14 +748,15 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Scores over the {}": ("better", "judged better"),
     "epochs of training": ("toy", "command"),
     "epochs or steps of a run": ("command", "better"),
-    "Mean over seeds; the band reaches from the lowest to the highest seed.": ("better", "judged better"),
-    "Scores are means over seeds ± 95 % interval; Δ is the paired difference to the baseline at the same level.": (
-        "along better",
-        "better",
-    ),
+    "Mean over seeds; the band reaches from the lowest to the highest seed.": ("better", "one seed"),
+    "{}; Δ is the paired difference to the baseline at the same level.": ("along better", "better"),
     "Predicted against true {}": ("toy of five arms", "toy"),
     "True and predicted {}": ("better", "judged better"),
-    "Shares of the {}, means over seeds ± 95 % interval; the picture has all seeds together.": ("few examples", "toy"),
+    "Shares of the {}, means over seeds ± 95 % interval; the picture has all seeds together.": (
+        "few examples",
+        "few examples, one seed",
+    ),
+    "Shares of the {}, of one seed.": ("few examples, one seed", "few examples"),
     "How tuning went": ("tuned per arm", "better"),
     "Every trial's score on validation, and the best so far": ("tuned per arm", "better"),
     "How settings and score went together": ("tuned per arm", "better"),
@@ -669,7 +766,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "The pictures show {}; the tables have every arm. ": ("toy of five arms", "toy"),
     "{}Bands and ± are 95 % intervals over seeds; a band that reaches past the frame is cut. Δ is the paired "
     "difference to {}. These tables look for where a difference comes from; their intervals are not corrected "
-    "for their number.": ("toy", "better"),
+    "for their number.": ("few examples", "few examples, one seed"),
+    "{}{}; Δ is the difference to {} with the same seed.": ("few examples, one seed", "few examples"),
     # report/tables_claims.py
     "Difference [{}95 % interval over seeds]": ("better", "judged better"),
     "Of all seeds": ("stopped at a look", "supported"),
@@ -709,15 +807,18 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Training time a run": ("better", "adopted"),
     # report/terminal.py
     "Failed or missing runs, which count as no number: {}": ("toy with gaps", "toy"),
-    "Mean ± 95 % interval over seeds. Δ: paired difference to {}. Exploratory. {}": ("printed", "other data"),
+    "Mean ± 95 % interval over seeds.": ("printed", "printed, one seed"),
+    "Of one seed.": ("printed, one seed", "printed"),
+    "{} Δ: paired difference to {}. Exploratory. {}": ("printed", "other data"),
     "Too wide for this terminal: {}": ("printed", "other data"),
+    "{} data, one seed. Δ: difference to {}.": ("better and worse, one seed", "better and worse"),
     "{} data, mean ± 95 % interval over seeds. Δ: paired difference to {} [95 % interval].": (
         "better and worse",
         "better",
     ),
     # report/terminal_compare.py
     "{} of one pair's variance is added to that of the mean": ("redrawn", "better"),
-    "seeds share training examples: {} (Nadeau and Bengio)": ("redrawn", "better"),
+    "seeds share training examples: {} ({})": ("redrawn", "better"),
     "{} (mean difference over its standard deviation)": ("better", "one seed"),
     "t {}{}; two-sided against 0, over seeds, not corrected": ("better", "one seed"),
     "exact; no {} pairs can have a smaller one": ("better", "open"),
@@ -729,9 +830,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "{}: that {} is better than {}{} in {} ({} is better)": ("judged better", "better"),
     "declared     {}: nothing here shows that the claim came before the results": ("judged better", "better"),
     # analysis/across.py
-    "with an interval that includes 0 on {}": ("one of two data sets", "three data sets"),
+    "; it is {}": ("three data sets", "baseline on data sets"),
+    "; the interval includes 0 on {}": ("one of two data sets", "three data sets"),
     "every data set": ("answer on three data sets", "answer on one of two data sets"),
-    "in {}, “{}” minus “{}” is {} over these data sets": ("three data sets", "baseline on data sets"),
+    "in {}, {} minus {} over these data sets is {}": ("three data sets", "baseline on data sets"),
     ", too few to speak of others": ("three data sets", "four data sets"),
     "Exploratory, every interval by itself: ": ("three data sets", "better"),
     "on {} there is nothing to compare": ("baseline on data sets", "three data sets"),
@@ -739,7 +841,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " The p over {} is {} (one-sided, for the hypothesis; Stouffer's z weighted by the root of the pairs, "
     "over seeds alone and not corrected).": ("asked before", "asked before, with looks"),
     "The same question in another study of the store: {}.{}": ("asked before", "supported"),
-    ", without {} that {} also here": ("asked before, some seeds", "asked before"),
+    ", leaving out {} that {} has too": ("asked before, some seeds", "asked before"),
+    "this study or one named before it": ("asked twice before, the same seeds", "asked before, some seeds"),
     "no pair of runs": ("asked before, the same seeds", "asked before, some seeds"),
     " No p over all is told, for one of them stops by what its runs show.": (
         "asked before, with looks",
@@ -752,13 +855,14 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "the study stops, {} of {} seeds are not needed": ("progress: stopped", "progress: the last"),
     "it was the last": ("progress: the last", "progress: stopped"),
     # report/sections_datasets.py
-    "Scores are means over seeds ± 95 % interval. Δ is the difference to {} on the same data set, paired by "
-    "seed, with its 95 % interval over seeds, bold where it excludes 0. Over these data sets: the mean of the "
-    "differences, every data set with the same weight, with the interval over seeds; it holds for these data "
-    "sets. Over seeds and data sets: the same mean, clustered by both, for other data sets like these": (
-        "three data sets",
+    "Δ is the difference to {} on the same data set, paired by seed": ("three data sets", "along better"),
+    "Over these data sets: the mean of the differences, every data set with the same weight": (
+        "three data sets, one seed",
         "along better",
     ),
+    ", with its 95 % interval over seeds, bold where it excludes 0": ("three data sets", "three data sets, one seed"),
+    ", with the interval over seeds; it holds for these data sets. Over seeds and data sets: the same mean, clustered "
+    "by both, for other data sets like these": ("three data sets", "three data sets, one seed"),
     "; with fewer than 4 data sets it is shown and carries no verdict": ("three data sets", "four data sets"),
     "Across data sets": ("three data sets", "along better"),
     "{} on every data set": ("three data sets", "along better"),

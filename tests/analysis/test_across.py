@@ -139,8 +139,8 @@ def test_a_seed_that_is_missing_on_one_data_set_is_left_out_of_the_pool() -> Non
 def test_what_is_said_of_a_data_set_whose_interval_includes_0() -> None:
     found = results(lambda d, s: (2.0 if d == "a" else 0.0) + jitter(s) * (1 + "ab".index(d)), "ab")
     (answer,) = analyse(found).answers
-    assert "“Other” minus “Plain” is" in answer
-    assert "better on A and with an interval that includes 0 on B" in answer
+    assert "“Other” minus “Plain” over these data sets is" in answer
+    assert "it is better on A; the interval includes 0 on B" in answer
     assert "every data set" not in answer
     assert "better on every data set" in analyse(results(everywhere)).answers[0]
 

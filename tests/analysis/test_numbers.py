@@ -26,6 +26,37 @@ def test_decimals_without_any_interval() -> None:
     assert numbers.decimals_for([]) == 2
 
 
+@pytest.mark.parametrize(
+    ("mean", "half", "score", "difference"),
+    [
+        (1.394e-9, 2.1e-10, "1.39e-09 ± 2.1e-10", "+1.39e-09 [+1.18e-09, +1.60e-09]"),
+        (-2.1e-11, 4e-12, "−2.10e-11 ± 4.0e-12", "−2.10e-11 [−2.50e-11, −1.70e-11]"),
+        (1.394e13, 2.1e12, "1.39e+13 ± 2.1e+12", "+1.39e+13 [+1.18e+13, +1.60e+13]"),
+        (0.0, 2.1e-9, "0 ± 2.1e-09", "0 [−2.1e-09, +2.1e-09]"),
+        (9e-5, 3e-5, "0.000090 ± 0.000030", "+0.000090 [+0.000060, +0.000120]"),
+        (123456.0, 300.0, "123456 ± 300", "+123456 [+123156, +123756]"),
+    ],
+)
+def test_very_small_and_very_large_numbers_have_powers_of_ten(
+    mean: float, half: float, score: str, difference: str
+) -> None:
+    estimate = around(mean, half)
+    decimals = numbers.decimals_for([estimate])
+    assert numbers.score(estimate, decimals) == score
+    assert numbers.difference(estimate, decimals) == difference
+
+
+def test_a_small_number_among_large_ones_is_rounded_as_they_are() -> None:
+    assert numbers.decimals_for([around(7, 0.2), around(1e-9, 1e-10)]) == 6
+    assert numbers.decimals_for([around(1e-9, 1e-10), around(2e-9, 1e-10)]) == 11
+
+
+def test_a_name_is_written_as_it_is() -> None:
+    assert numbers.capital("nnU-Net is better") == "nnU-Net is better"
+    assert numbers.capital("mAP") == "mAP"
+    assert numbers.capital("it is better") == "It is better"
+
+
 def test_signs_and_gaps() -> None:
     assert numbers.signed(0.412, 2) == "+0.41"
     assert numbers.signed(-0.412, 2) == "−0.41"
@@ -61,7 +92,8 @@ def test_units_and_times() -> None:
         (0.004, 2, "0.004"),
         (-0.0049, 1, "−0.005"),
         (0.0, 2, "0.00"),
-        (2e-9, 2, "2e−09"),
+        (2e-9, 2, "2e-09"),
+        (-2e-9, 2, "−2e-09"),
         (None, 2, "–"),
     ],
 )

@@ -86,9 +86,8 @@ def test_finished_runs_are_the_pilot() -> None:
     assert plan.smallest_p == 2 / 2**7
     text = plan.lines()
     assert text[0] == "7 seeds, 1 hypothesis"
-    start = (
-        "new against old, error, margin 0.5°: differences of 3 pairs have sd 0.1°, upper 80 % confidence limit 0.212°"
-    )
+    start = "“new” against “old” in error, margin 0.5°: differences of 3 pairs have sd 0.1°, upper 80 % confidence "
+    start += "limit 0.212°"
     assert text[2].startswith(f"{start}; 80 % power for this limit when")
     assert text[2].endswith(f"an improvement of 0.6° would be supported with {row.seeds_needed} seeds")
 

@@ -117,11 +117,11 @@ def test_arms_that_are_one_but_for_their_names_cannot_be_told_apart() -> None:
 def test_runs_of_the_same_seeds_are_no_evidence_of_their_own() -> None:
     part, copy = elsewhere({}, seeds=(4, 9)), elsewhere({}, seeds=(1, 6))
     assert (part.others[0].shared, sorted(part.others[0].effect.by_seed)) == (3, [7, 8, 9])
-    assert ", without 3 seeds that are also here)" in part.sentence
+    assert ", leaving out 3 seeds that this study has too)" in part.sentence
     assert copy.p is None
     assert copy.sentence == (
         "The same question in another study of the store: earlier (no pair of runs, "
-        "without 6 seeds that are also here)."
+        "leaving out 6 seeds that this study has too)."
     )
 
 

@@ -174,7 +174,7 @@ class TestReport:
         page = build(now, tmp_path / "report", formats=("md", "json")).read_text(encoding="utf-8")
         assert "Difference [repeated 95 % interval over seeds]" in page
         assert "### Planned looks" in page
-        assert "| 5 | Hybrid against Existing only in azimuth error: supported | 42 % |" in page
+        assert "| 5 | “Hybrid” against “Existing only” in azimuth error: supported | 42 % |" in page
         assert "| 8 | not taken | 67 % |" in page
         assert "looks at 5, 8 and 12 seeds, at most 12, with O'Brien–Fleming spending" in page
         assert "It stopped at the look at 5 seeds. 14 finished runs of later seeds are in no table" in page

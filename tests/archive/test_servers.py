@@ -48,7 +48,7 @@ def test_to_a_server_and_back(
     first = next(run for run in ended(tracker) if run.model)
     mlflow.set_tracking_uri(tracking_server.address)
     try:
-        network = mlflow.pyfunc.load_model(f"runs:/{first.record.run_id}/model")
+        network = mlflow.pyfunc.load_model(f"runs:/{first.record.run_id}/{first.record.name}")
     finally:
         mlflow.set_tracking_uri(None)
     answer = toy.linear(first.record.seed)(torch.ones(2, 17, 6)).detach().numpy()

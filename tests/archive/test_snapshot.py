@@ -294,7 +294,7 @@ def test_models_go_to_the_remote_a_person_has_chosen(home: MemoryTracker, tmp_pa
     there = MemoryTracker()
     said = restore(tmp_path / "clone", there)
     assert said.startswith("whole: 3 runs and 0 models; 2 models are absent: ")
-    assert said.endswith("`ablate restore` adds them once they are available")
+    assert said.endswith("the same command adds them once they are available")
     (tmp_path / "away").rename(remote)
     assert restore(tmp_path / "clone", there) == "whole: 0 runs and 0 models"
     assert sum(run.model for run in there.stored("whole")) == 2

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from toy_project import Project, as_json, finish, group_members, wait_until
 
+import ablate
 from ablate.study import trust
 
 Cli = Callable[..., Any]
@@ -62,10 +63,47 @@ class TestFinishedStudy:
         assert (len(cells), {cell["state"] for cell in cells}) == (6, {"done"})
         plan = cli("plan", "linear.toml", "--check")
         assert plan.code == 0
-        assert plan.out.splitlines()[0] == "done        tune    plain trial 0 seed 101"
-        assert [line.split()[0] for line in plan.out.splitlines()] == ["done"] * 10 + ["power"] * 3
+        assert plan.out.splitlines()[:6] == [
+            "seed    tuned   1 2",
+            "plain     2/2   ■ ■",
+            "garden    2/2   ■ ■",
+            "mean            ■ ■",
+            "",
+            "■ done",
+        ]
+        assert [line.split()[0] for line in plan.out.splitlines()[6:]] == ["power"] * 3
         assert "10 done" in plan.err
+        assert "next: `ablate report linear` writes the report" in plan.err
         assert "every component was imported and built" in plan.err
+
+    def test_the_studies_of_a_store(self, finished: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(finished.folder)
+        listed = as_json(cli("list", "--json").out)
+        assert isinstance(listed, list)
+        (study,) = listed
+        assert (study["name"], study["done"], study["failed"], study["runs"]) == ("linear", 6, 0, 6)
+        assert study["question"] == "Does seeing the garden help?"
+        assert study["changed"].startswith("20")
+        head, line = cli("list").out.splitlines()
+        assert head.split() == ["study", "runs", "done", "last", "change", "question"]
+        assert line.startswith("linear  6 of 6     20")
+        assert line.endswith("Does seeing the garden help?")
+        missing = cli("list", "--mlruns", "none")
+        assert (missing.code, missing.out) == (2, "")
+
+
+class TestHelp:
+    def test_no_summary_is_cut_and_groups_have_examples(self, cli: Cli) -> None:
+        for group in ([], ["data"], ["data", "import"]):
+            answer = cli(*group, "--help")
+            assert answer.code == 0
+            assert "..." not in answer.out.partition("Commands:")[2]
+            assert "Examples:\n    ablate " in answer.out
+            assert max(map(len, answer.out.splitlines())) <= 80
+
+    def test_version(self, cli: Cli) -> None:
+        answer = cli("--version")
+        assert (answer.code, answer.out) == (0, f"ablate {ablate.__version__}\n")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -75,8 +113,21 @@ def files(folder: Path) -> dict[str, bytes]:
 class TestBeforeAnythingRan:
     def test_plan_shows_what_would_run(self, project: Project, cli: Cli) -> None:
         answer = cli("plan", "linear.toml")
-        states = [line.split()[0] for line in answer.out.splitlines()]
-        assert (answer.code, states.count("missing"), states.count("waiting")) == (0, 2, 8)
+        assert answer.code == 0
+        assert answer.out.splitlines()[:7] == [
+            "seed    tuned   1 2",
+            "plain     0/2   ○ ○",
+            "garden    0/2   ○ ○",
+            "mean            · ·",
+            "",
+            "· missing   ○ waiting",
+            "left        10 runs; how long they take is known once one is finished",
+        ]
+        assert "next: `ablate plan linear.toml --check` builds every component" in answer.err
+        checked = cli("plan", "linear.toml", "--check")
+        assert re.search(r"left +10 runs, about \d+ s with \d+ workers? of training alone,", checked.out)
+        assert "of each arm" in checked.out
+        assert "next: `ablate run linear.toml` starts the study" in answer.err
         status = cli("status", "linear.toml")
         assert status.code == 1
         assert not (project.folder / "mlruns").exists()
@@ -91,6 +142,27 @@ class TestBeforeAnythingRan:
 
 
 class TestInterruptions:
+    def test_a_second_ctrl_c_ends_it_at_once(self, project: Project, initialised_store: Path) -> None:
+        project.store(initialised_store)
+        hang = "\n\ndef hang(scale):\n    def loss(output, targets):\n        open('hangs', 'w').close()\n"
+        hang += "        import time\n        time.sleep(1000)\n    return loss\n"
+        components = project.folder / "linear_toy" / "components.py"
+        components.write_text(components.read_text(encoding="utf-8") + hang, encoding="utf-8")
+        project.edit(("components:squared", "components:hang"))
+        driver = project.start("run", "linear.toml", "--workers", "1")
+        wait_until((project.folder / "hangs").exists)
+        os.kill(driver.pid, signal.SIGINT)
+        assert driver.stderr is not None
+        said = ""
+        while "stopping the runs" not in said:
+            said = driver.stderr.readline()
+            assert said
+        os.kill(driver.pid, signal.SIGINT)
+        stopped = finish(driver)
+        assert stopped.returncode == 130
+        assert "the same command goes on from them" in stopped.stderr
+        assert group_members(driver.pid) == []
+
     def test_stopped_by_ctrl_c_it_goes_on_to_the_same_bytes(
         self, project: Project, finished: Project, initialised_store: Path, cli: Cli
     ) -> None:
@@ -134,7 +206,7 @@ class TestInterruptions:
 
         before = project.records()
         again = cli("run", "linear.toml")
-        assert (again.code, again.err) == (0, "")
+        assert (again.code, again.err) == (0, "preparing linear.toml: reading the study, its data and what is done\n")
         assert project.records() == before
         assert project.results == finished.results
         for text in ("Does seeing the garden help?", "Garden too", "reports/linear/report.md"):
@@ -161,7 +233,10 @@ class TestFailures:
         assert sum(f"NonFiniteLoss: {reason}" in log for log in logs) == 4  # with the two that were tried again
         status = cli("status", "linear.toml")
         assert status.code == 1
-        assert status.out.count(reason) == 2
+        assert f"failed      garden, seeds 1, 2: {reason}" in " ".join(status.out.split()).replace(
+            "failed ", "failed      "
+        )
+        assert "next: `ablate run linear.toml --rerun failed` does the failed runs again" in status.err
         assert "garden,1,failed,," in project.results.decode()
 
         before = {r.run_id: r.arm for r in project.records()}

@@ -240,7 +240,7 @@ class TestAdopt:
             by_name = cli(command, "t")
             assert (by_name.code, by_name.out) == (2, "")
             told = "t: is a study of adopted results, with nothing to run; "
-            assert f"{told}`ablate report t` and `ablate compare t ARM_A ARM_B` show them" in by_name.err
+            assert f"{told}`ablate report t` shows them" in by_name.err
             assert "no such file" in cli(command, "u").err
             assert "no such file" in cli(command, "t", "--mlruns", "elsewhere").err
         assert (stored(), Path("mlruns/mlflow.db").read_bytes()) == (before, database)

@@ -135,7 +135,10 @@ def test_what_has_changed_since_is_told(script: ScriptProject, cli: Cli) -> None
         file.write("# another line\n")
     status = cli("status", "dropout.toml")
     assert status.code == 0
-    assert "10 finished runs were made by other source code; --rerun stale does them again" in status.err
+    assert (
+        "10 finished runs were made by other source code; `ablate run dropout.toml --rerun stale` does them again"
+        in status.err
+    )
 
     (script.folder / "numbers.txt").write_text("0.5\n")
     plan = json.loads(cli("plan", "dropout.toml", "--json").out)

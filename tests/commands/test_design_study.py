@@ -161,7 +161,7 @@ def test_a_study_on_two_data_sets_is_planned_run_and_reported(folder: Path, cli:
     assert "no verdict on others: it is over seeds alone" in report(folder)
     assert "dropout@more" in cli("compare", "dropout", "dropout@more", "plain@more").out
     power = cli("plan", file).out
-    assert "dropout against plain, loss, margin 0: differences of 5 pairs" in power
+    assert "“dropout” against “plain” in loss, margin 0: differences of 5 pairs" in power
 
 
 @pytest.mark.parametrize(

@@ -138,12 +138,21 @@ class TestScores:
         assert "has no value, as where inputs are not finite" in refused(tmp_path / "undefined.npz")
         assert not any(key.startswith("external/") for record in compared(store) for key in record.scores)
 
-    def test_runs_without_a_model_cannot_be_scored(self, store: Path, village: Path) -> None:
+    def test_runs_without_a_model_cannot_be_scored(
+        self, store: Path, village: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with closing(sqlite3.connect(store / "mlflow.db")) as connection:
             connection.execute("DELETE FROM inputs WHERE source_type = 'RUN_OUTPUT'")
             connection.commit()
-        with pytest.raises(InputError, match="no finished run kept its model"):
+        with pytest.raises(InputError, match="no finished run kept its model") as error:
             evaluate.evaluate("linear", Workspace(store), village)
+        # the file of the study in the working folder: what is pasted there trains an arm again
+        again = f"`ablate run linear.toml --rerun plain --mlruns {store}` trains an arm again"
+        assert str(error.value).endswith(again)
+        monkeypatch.chdir(store)
+        with pytest.raises(InputError) as error:
+            evaluate.evaluate("linear", Workspace(store), village)
+        assert str(error.value).endswith("its study file has to be run again, with --rerun and an arm")
 
     def test_a_network_that_could_not_be_loaded_is_refused_by_name(self, store: Path, village: Path) -> None:
         lost = next(record for record in compared(store) if (record.arm, record.seed) == ("garden", 2))

@@ -105,7 +105,7 @@ def test_a_study_that_is_right_passes_and_says_what_was_not_looked_at(project: P
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)
     answer = cli("plan", "homes.toml", "--check")
-    assert "every untrained network scored on validation examples; nothing was trained" in answer.err
+    assert "every untrained network scored on validation examples; no run was trained" in answer.err
 
 
 @pytest.mark.parametrize("name", ["failed", "stale"])

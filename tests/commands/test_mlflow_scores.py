@@ -237,7 +237,9 @@ reach("end")
 """
 
 
-@pytest.mark.parametrize("moment", ["start", "middle", "end"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("start", marks=pytest.mark.long), pytest.param("middle", marks=pytest.mark.long), "end"]
+)
 def test_on_a_server_a_driver_killed_at_any_moment_is_made_up_for(
     logged: Logged, tracking_server: TrackingServer, moment: str
 ) -> None:

@@ -34,6 +34,7 @@ def test_it_opens_and_counts(project: Project, older: bytes, cli: Cli) -> None:
         "linear: 6 done\n"
         "of 10 finished runs it cannot be told whether the source code has changed since: "
         "an earlier version of ablate took its digest in another way\n"
+        "next: `ablate report linear` writes the report\n"
     )
     assert cli("report", "linear").code == 0
     assert project.results == older

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -33,27 +34,44 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(study: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+# Makes one call after another in its process, and writes the exit codes as JSON.
+CALLS = """
+import json, sys
+from ablate.cli.app import main
+codes = []
+for sys.argv in json.load(sys.stdin):
+    try:
+        main()
+    except SystemExit as ended:
+        codes.append(ended.code or 0)
+with open("codes", "w") as file:
+    json.dump(codes, file)
+"""
+
+
+def call(study: Path, *commands: list[str]) -> tuple[list[int], str]:
+    """The exit codes of these commands, made in one process, and what they said on stderr."""
     asked = study.parent / "asked"
     asked.unlink(missing_ok=True)
     environment = {**clean_environment(), "PYTHONPATH": str(study.parent / "path"), "ASKED_FOR_TORCH": str(asked)}
-    command = [sys.executable, "-m", "ablate", *arguments]
-    done = subprocess.run(command, cwd=study, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS],
+        input=json.dumps([["ablate", *arguments] for arguments in commands]),
+        cwd=study,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert not asked.exists(), asked.read_text(encoding="utf-8")
-    return done
-
-
-@pytest.fixture(scope="module")
-def finished(study: Path) -> Path:
-    """The study after `ablate run` with two workers: tuned, compared, reported."""
-    done = call(study, "run", "dropout.toml", "--workers", "2")
     assert done.returncode == 0, done.stderr
-    return study
+    return json.loads((study / "codes").read_text()), done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_no_process_of_a_command_imports_torch(study: Path) -> None:
+    """The study is tuned, compared and reported with two workers; then come the other commands."""
+    commands = [
+        ["run", "dropout.toml", "--workers", "2"],
         ["--help"],
         ["--version"],
         ["init", "--command", "python train.py --lr 0.1", "--out", "new.toml"],
@@ -69,15 +87,12 @@ def finished(study: Path) -> Path:
         ["import", "dropout.zip", "--mlruns", "elsewhere"],
         ["gc", "--dry-run"],
         ["discard", "dropout:dropout", "--yes"],
-    ],
-    ids=lambda arguments: " ".join(arguments[:3]),
-)
-def test_no_process_of_a_command_imports_torch(finished: Path, arguments: list[str]) -> None:
-    done = call(finished, *arguments)
-    assert done.returncode == 0, done.stderr
+    ]
+    codes, said = call(study, *commands)
+    assert list(zip(codes, commands, strict=True)) == [(0, command) for command in commands], said
 
 
 def test_this_would_be_seen(study: Path) -> None:
     """The built-in loop does import it, in this same environment."""
     with pytest.raises(AssertionError, match="torch"):
-        call(study, "plan", "quick", "--check")
+        call(study, ["plan", "quick", "--check"])

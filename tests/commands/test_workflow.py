@@ -167,14 +167,19 @@ def test_what_is_asked_for_is_done_and_done_again(
 
     project.edit(("self.linear(self.dropout(", "1.5 * self.linear(self.dropout("), file="linear_toy/components.py")
     status = cli("status", "linear.toml")
-    assert "6 finished runs were made by other source code; --rerun stale does them again" in status.err
+    assert (
+        "6 finished runs were made by other source code; `ablate run linear.toml --rerun stale` does them again"
+        in status.err
+    )
     asked = cli("plan", "linear.toml", "--json")
     ids = {record.run_id for record in project.records()}
     assert {run["run_id"]: run["code"] for run in as_json(asked.out)["stale"]} == dict.fromkeys(ids, "changed")
     project.edit(("seeds = [1, 2]", "seeds = [1, 2, 3]"))
     done, said = run("--only", "plain")
     assert done == {"plain-3"}
-    assert "6 finished runs were made by other source code; --rerun stale does them again" in said
+    assert (
+        "6 finished runs were made by other source code; `ablate run linear.toml --rerun stale` does them again" in said
+    )
     done, said = run("--rerun", "stale")
     assert done == {f"{arm}-{seed}" for arm in ("plain", "garden", "mean") for seed in (1, 2, 3)} - {"plain-3"}
     assert len(project.records()) == 9

@@ -55,7 +55,7 @@ def test_building_ends_where_the_command_was_given(leaving: Project) -> None:
     workspace = Workspace(Path("mlruns"), data_root=Path())
     loaded = load(Path("linear.toml"), workspace)
     assert Path.cwd() != leaving.folder
-    assert run.remaining(loaded, Workspace(), [], None) == 3
+    assert len(run.left_to_do(loaded, Workspace(), [], None).cells) == 3
     build_all(loaded, workspace)
     assert Path.cwd() == leaving.folder
     os.chdir("/")

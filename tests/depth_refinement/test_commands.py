@@ -129,10 +129,13 @@ class TestTrain:
         assert not [name for name in json.loads(plain.out) if name.startswith("test/")]
         assert "test/" not in (tmp_path / "without" / "scores.json").read_text()
 
-    def test_a_finished_folder_of_the_same_run_is_done(self, people: Path, tmp_path: Path) -> None:
-        def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-            command = [sys.executable, "-m", "ablate", "train", *FLAGS, "--data", str(people), *arguments]
-            return subprocess.run(command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True)
+    def test_a_finished_folder_of_the_same_run_is_done(
+        self, people: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+
+        def call(*arguments: str) -> Any:
+            return cli("train", *FLAGS, "--data", str(people), *arguments)
 
         def content() -> dict[str, bytes]:
             files = [path for path in (tmp_path / "net").rglob("*") if path.is_file()]
@@ -140,23 +143,23 @@ class TestTrain:
 
         same = ["--epochs", "1", "--out", "net"]
         first = call(*same, "--scores", "scores.json")
-        assert first.returncode == 0, first.stderr
+        assert first.code == 0, first.err
         before, scores = content(), (tmp_path / "scores.json").read_bytes()
         (tmp_path / "net" / "work").mkdir()  # a kill came while it was deleted
         again = call(*same, "--scores", "again.json")
-        assert (again.returncode, again.stdout) == (0, first.stdout)
-        assert "net holds this run already; nothing is trained again" in again.stderr
+        assert (again.code, again.out) == (0, first.out)
+        assert "net holds this run already; nothing is trained again" in again.err
         assert (content(), (tmp_path / "again.json").read_bytes()) == (before, scores)
         assert not (tmp_path / "net" / "work").exists()
-        assert call(*same).stdout == first.stdout  # without --scores too
+        assert call(*same).out == first.out  # without --scores too
         for other in (["--seed", "1"], ["--epochs", "2"]):
             refused = call(*same, *other, "--scores", "other.json")
-            assert (refused.returncode, refused.stdout) == (2, "")
-            assert "--out: holds other work already; name a new folder (got net)" in refused.stderr
+            assert (refused.code, refused.out) == (2, "")
+            assert "--out: holds other work already; name a new folder (got net)" in refused.err
         assert (content(), (tmp_path / "other.json").exists()) == (before, False)
-        assert call("--epochs", "1", "--out", "plain").returncode == 0
+        assert call("--epochs", "1", "--out", "plain").code == 0
         untested = call("--epochs", "1", "--out", "plain", "--scores", "other.json")
-        assert "holds other work already" in untested.stderr  # it has no test scores
+        assert "holds other work already" in untested.err  # it has no test scores
 
     def test_divergence_is_told_with_its_epoch(self, people: Path, tmp_path: Path, cli: Cli) -> None:
         arguments = [*FLAGS, "--data", str(people), "--epochs", "1", "--learning-rate", "1e30"]
@@ -274,7 +277,10 @@ class TestPredict:
                 ],
             ),
             ({"visibility": np.zeros((2, 17))}, ["the same number of poses (got pose_2d 3, pose_3d 3, visibility 2)"]),
-            ({"pose_3d": np.full((3, 17, 3), np.nan)}, ["pose_3d: must be finite", "(0, 0, 0)"]),
+            (
+                {"pose_3d": np.full((3, 17, 3), np.nan)},
+                ["pose_3d: must be finite", "(0, 0, 0)", "not detected the visibility 0"],
+            ),
             ({"pose_3d": np.full((3, 17, 3), 1e200)}, ["must give finite predictions"]),
             ({"pose_3d": np.zeros((3, 17, 3), dtype=complex)}, ["pose_3d: must hold numbers (got complex128)"]),
             ({"visibility": np.full((3, 17), "yes")}, ["visibility: must hold numbers"]),

@@ -13,16 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standing_person import PERFECT
 
+from ablate.depth_refinement import data, inspection, prediction, preparing
 from ablate.depth_refinement import recording as real
 from ablate.depth_refinement.known_pose import known_pose
 from ablate.depth_refinement.metrics import METRICS
-from ablate.depth_refinement.skeleton import L_ELBOW, L_EYE, L_HIP, L_WRIST, NOSE, R_HIP
+from ablate.depth_refinement.simulation import assemble
+from ablate.depth_refinement.skeleton import INDEX, L_ELBOW, L_EYE, L_HIP, L_WRIST, NOSE, R_HIP
 from ablate.depth_refinement.sources import calibration, recording
+from ablate.depth_refinement.sources import synthetic as procedural
 from ablate.depth_refinement.sources.triangulation import triangulate
 from ablate.study import InputError
 from ablate.trainers.builtin import evaluation
 
 Edit = Callable[[dict[str, Any]], object]
+L_ANKLE = INDEX["l_ankle"]
 EXACT = {name: value for name, value in PERFECT.items() if name != "noise_level"}
 
 
@@ -246,6 +250,50 @@ def test_settings_out_of_range_are_refused(balancing: Path) -> None:
     with pytest.raises(InputError) as error:
         real.recording(file=balancing, device="cpu", agreement=2.0, min_detected=99)
     assert {problem.place for problem in error.value.problems} == {"agreement", "min_detected"}
+
+
+def test_it_can_be_looked_at(balancing: Path, tmp_path: Path, arrays: dict[str, Any]) -> None:
+    found, poses = inspection.inspect(balancing)
+    assert (found.frames, found.poses, len(found.cameras)) == (100, 100, 4)
+    share = float(((arrays["conf"][:, 0] > 0) & np.isfinite(arrays["kp2d"][:, 0]).all(-1)).mean())
+    assert found.cameras[0].detected == pytest.approx(share)
+    assert found.plain()["cameras"][0] == {"name": str(arrays["cam_names"][0]), "detected": pytest.approx(share)}
+    assert 1.4 < found.stature_m["median"] < 2.0
+    assert (poses.joints[:, L_HIP, 1] > poses.joints[:, L_ANKLE, 1]).all()  # +Y is up
+    assert "a recording of 100 frames, 100.0% with a whole 3D pose" in inspection.text(found)
+    inspection.draw(poses, tmp_path / "p.png", count=2)
+    arrays["joints3d"][3:, L_HIP] = np.nan
+    np.savez(tmp_path / "few.npz", **arrays)
+    few, _ = inspection.inspect(tmp_path / "few.npz")
+    assert (few.frames, few.poses) == (100, 3)
+    arrays["joints3d"][:, L_WRIST] = np.nan
+    np.savez(tmp_path / "none.npz", **arrays)
+    with pytest.raises(InputError, match="no frame has a whole triangulated pose"):
+        inspection.inspect(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("kind", ["recording", "motion capture"])
+def test_it_is_prepared_for_predict(balancing: Path, tmp_path: Path, kind: str) -> None:
+    """`predict` reads what the data factories make of the same file, to rounding."""
+    if kind == "recording":
+        file, batch = balancing, real.recording(file=balancing, device="cpu").examples("test")
+    else:
+        people = procedural.generate(subjects=3, poses_per_subject=4, seed=1)
+        file = tmp_path / "mocap.npz"
+        np.savez(file, joints=people.joints, subject_id=people.subject_id)
+        batch = data.mocap(file=file, device="cpu").examples("all")
+    out = tmp_path / "poses.npz"
+    assert preparing.prepare(file, out) == len(batch.inputs)
+    assembled = assemble(*prediction.read_poses(out))
+    torch.testing.assert_close(assembled, batch.inputs, rtol=1e-4, atol=1e-5)
+    with np.load(out) as written:
+        np.testing.assert_array_equal(written["azimuth_deg"], batch.targets["azimuth_deg"].numpy())
+    with pytest.raises(InputError, match=r"--out: exists already .*--overwrite replaces it"):
+        preparing.prepare(file, out)
+    assert preparing.prepare(file, out, overwrite=True) == len(batch.inputs)
+    for wrong in (tmp_path / "poses.csv", tmp_path / "no" / "poses.npz"):
+        with pytest.raises(InputError, match="--out"):
+            preparing.prepare(file, wrong)
 
 
 def test_a_recording_without_a_usable_picture(arrays: dict[str, Any], tmp_path: Path) -> None:

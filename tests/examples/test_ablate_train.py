@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from toy_project import Project, finish
 from ablate.depth_refinement.sources import synthetic
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
+Cli = Callable[..., Any]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ablate_train" / "study.toml"
 SMALLER = (
     ('data = "synthetic"', 'data = "people.npz"\ninputs = ["people.npz"]'),
@@ -62,20 +65,23 @@ def folder(tmp_path: Path, initialised_store: Path) -> Path:
     return tmp_path
 
 
-def scores(folder: Path, file: str, name: str) -> dict[tuple[str, str], float]:
+def scores(cli: Cli, file: str, name: str) -> dict[tuple[str, str], float]:
     """Validation and test scores of seed 2, by arm and metric."""
-    only = ["--only", "existing:2", "--only", "hybrid:2", "--workers", "1", "--device", "cpu"]
-    done = Project(folder).call("run", file, *only)
-    records = LocalStore(folder / "mlruns" / "mlflow.db").records(name)
-    assert [(r.arm, r.seed, r.error) for r in records] == [("existing", 2, ""), ("hybrid", 2, "")], done.stderr
+    done = cli("run", file, "--only", "existing:2", "--only", "hybrid:2", "--workers", "1", "--device", "cpu")
+    records = LocalStore(Path("mlruns/mlflow.db")).records(name)
+    assert [(r.arm, r.seed, r.error) for r in records] == [("existing", 2, ""), ("hybrid", 2, "")], done.err
     metrics = [f"{split}/{angle}_mae_deg" for split in ("val", "test") for angle in ("azimuth", "elevation")]
     return {(record.arm, metric): record.scores[metric] for record in records for metric in metrics}
 
 
-def test_with_and_without_elepose_to_the_last_digit(folder: Path) -> None:
-    by_command = scores(folder, "study.toml", "ablate-train")
+@pytest.mark.usefixtures("threads")
+def test_with_and_without_elepose_to_the_last_digit(folder: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("ABLATE_DATA", "ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    by_command = scores(cli, "study.toml", "ablate-train")
     assert len(set(by_command.values())) == 8  # two arms, two splits, two metrics, and none by mistake for another
-    assert by_command == scores(folder, "built-in.toml", "built-in")
+    assert by_command == scores(cli, "built-in.toml", "built-in")
 
 
 KILLED_AFTER_TRAINING = """
@@ -89,6 +95,7 @@ sys.exit(done.returncode)
 """
 
 
+@pytest.mark.long
 def test_a_driver_killed_before_it_has_recorded_what_the_command_trained(folder: Path) -> None:
     """The next attempt finds the finished network in {dir} and takes its scores."""
     (folder / "then_kill.py").write_text(KILLED_AFTER_TRAINING)

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_project import Project, clean_environment
@@ -21,6 +22,7 @@ from ablate.trainers.context import THREAD_VARIABLES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 Scores = dict[str, float]
+Cli = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -121,22 +123,36 @@ HEAVY = [
         in_file("out/all_results.json", val__accuracy="eval_accuracy", test__accuracy="predict_accuracy"),
     ),
 ]
+IN_EVERY_TEST_RUN = ("graph_network", "feature_groups", "hydra_application")
 ALL = [
-    *(pytest.param(example, id=example.folder) for example in LIGHT),
+    *(
+        pytest.param(
+            example, id=example.folder, marks=() if example.folder in IN_EVERY_TEST_RUN else (pytest.mark.long,)
+        )
+        for example in LIGHT
+    ),
     *(pytest.param(example, id=example.folder, marks=pytest.mark.examples) for example in HEAVY),
 ]
 
 
 @pytest.mark.parametrize("example", ALL)
-def test_a_run_gives_the_scores_of_the_bare_script(example: Example, tmp_path: Path, initialised_store: Path) -> None:
-    record = run_through_ablate(EXAMPLES / example.folder, tmp_path / "ablate", example, initialised_store)
+@pytest.mark.usefixtures("threads")
+def test_a_run_gives_the_scores_of_the_bare_script(
+    example: Example, tmp_path: Path, initialised_store: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ablate").mkdir()
+    monkeypatch.chdir(tmp_path / "ablate")
+    for name in ("ABLATE_DATA", "ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    record = run_through_ablate(cli, EXAMPLES / example.folder, example, initialised_store)
     own = {name: score for name, score in record.scores.items() if name.startswith(("val/", "test/"))}
     assert own == run_bare(EXAMPLES / example.folder, tmp_path / "bare", example, record)
 
 
-def run_through_ablate(source: Path, folder: Path, example: Example, initialised_store: Path) -> Record:
-    """The record of the run, after the trials of its arm where the example is to be tuned."""
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
+def run_through_ablate(cli: Cli, source: Path, example: Example, initialised_store: Path) -> Record:
+    """In the working folder: the record of the run, after the trials of its arm where the example is to be tuned."""
+    folder = Path.cwd()
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     project = Project(folder)
     project.store(initialised_store)
     text = (folder / "study.toml").read_text(encoding="utf-8")
@@ -144,13 +160,13 @@ def run_through_ablate(source: Path, folder: Path, example: Example, initialised
         text = re.sub(r"^\[tuning\]\n(?:(?!\[\[).*\n)*", "", text, flags=re.MULTILINE)
         (folder / "study.toml").write_text(text, encoding="utf-8")
     only = f"{example.arm}:{example.seed}"
-    done = project.call("run", "study.toml", "--only", only, "--workers", "1", "--threads", "1", "--device", "cpu")
+    done = cli("run", "study.toml", "--only", only, "--workers", "1", "--threads", "1", "--device", "cpu")
     name = tomllib.loads(text)["name"]
     assert ("tuning" in tomllib.loads(text)) == example.tuned
     records = LocalStore(folder / "mlruns" / "mlflow.db").records(name)
-    assert [r.error for r in records if r.status != "FINISHED"] == [], done.stderr
+    assert [r.error for r in records if r.status != "FINISHED"] == [], done.err
     compared = [record for record in records if record.phase == "compare"]
-    assert [(record.arm, record.seed) for record in compared] == [(example.arm, example.seed)], done.stderr
+    assert [(record.arm, record.seed) for record in compared] == [(example.arm, example.seed)], done.err
     return compared[0]
 
 

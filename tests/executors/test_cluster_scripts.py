@@ -69,7 +69,7 @@ def project(tmp_path: Path, initialised_store: Path) -> Iterator[Project]:
     project.stop()
 
 
-@pytest.mark.parametrize("kind", ["script", "function"])
+@pytest.mark.parametrize("kind", [pytest.param("script", marks=pytest.mark.long), "function"])
 def test_the_bytes_are_those_of_a_local_run(
     kind: str, cluster: Cluster, tmp_path: Path, initialised_store: Path
 ) -> None:

@@ -43,6 +43,7 @@ class Quiet:
     def note(self, text: str) -> None: ...
 
 
+@pytest.mark.long
 def test_forty_cells_on_three_workers_of_which_some_die(cluster: Cluster, tmp_path: Path) -> None:
     cluster.add(3)
     study = toy_cells.study({"a": "slow", "b": "slow"}, seeds=20)

@@ -146,7 +146,7 @@ def test_the_best_trial_is_the_lowest_or_highest_and_the_first_of_equals(study: 
     undefined = [replace(o, value=None) for o in outcomes]
     failed = [replace(o, records=[r and replace(r, status="FAILED") for r in o.records]) for o in undefined]
     assert trials.best([*failed[:2], outcomes[2]], "lower") == WORSE
-    with pytest.raises(trials.TuningFailed, match="all 4 tuning trials failed"):
+    with pytest.raises(trials.TuningFailed, match=r"^all 4 tuning trials failed; the first: out of memory$"):
         trials.best(failed, "lower")
     with pytest.raises(trials.TuningFailed, match=r"undefined \(NaN\) in 3 of 4 tuning trials and the others failed"):
         trials.best([failed[0], *undefined[1:]], "lower")
@@ -175,7 +175,8 @@ def test_all_trials_failed_leaves_failed_comparison_runs(study: Study) -> None:
     specs = [s for trial, (o, _) in enumerate(FOUR) for s in trials.trial_specs(study, "plain", trial, o)]
     records = [record(spec, status="FAILED") for spec in specs]
     cells = [c for c in plan.make_plan(study, records, lambda _: "").cells if (c.arm, c.phase) == ("plain", "compare")]
-    assert [(c.state, c.spec, c.error) for c in cells] == [("failed", None, "all 4 tuning trials failed")] * 3
+    reason = "all 4 tuning trials failed; the first: out of memory"
+    assert [(c.state, c.spec, c.error) for c in cells] == [("failed", None, reason)] * 3
 
 
 def test_a_finished_run_counts_over_later_ones_that_are_not(study: Study) -> None:

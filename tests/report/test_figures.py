@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -29,6 +32,7 @@ from ablate.report import (
     figures_tuning,
     scales,
     style,
+    svg,
     tables_figures,
 )
 
@@ -138,7 +142,7 @@ def test_far_arms_are_a_number_at_the_edge(analysis: Analysis) -> None:
     assert figure is not None
     texts = [t.get_text() for t in figure.axes[0].texts]
     constant = next(row for row in analysis.matrix if row.arm == "constant").scores["azimuth_mae_deg"].mean
-    assert f"{constant:.1f} →" in texts
+    assert any(text.startswith(f"{constant:.1f}"[:3]) and text.endswith(" →") for text in texts)
     assert figure.axes[0].get_xlim()[1] < 20
 
 
@@ -158,7 +162,7 @@ def test_a_persons_own_matplotlib_settings_change_nothing(analysis: Analysis, tm
         with matplotlib.rc_context({"font.size": size, "lines.linewidth": size}), style.look():
             figure = figures_dots.matrix(analysis, style.Marks(list(analysis.labels)))
             assert figure is not None
-            style.save(figure, tmp_path / f"{size}.png")
+            style.save(figure, tmp_path / f"{size}")
         saved.append((tmp_path / f"{size}.png").read_bytes())
     assert saved[0] == saved[1]
     assert b"Software" not in saved[0]
@@ -223,12 +227,59 @@ def test_an_axis_of_many_decades_has_labels(values: list[float], labels: set[str
     assert labels <= {label.get_text() for label in panel.get_yticklabels()}
 
 
-def test_marks_of_one_cost_stand_side_by_side_and_others_where_they_are() -> None:
-    costs = {"a": 1e6, "b": 7e6, "wide": 7e6, "far": 7e6}
-    moved = figures_cost._beside(costs, {"a": 5.0, "b": 5.0, "wide": 5.1, "far": 9.0}, 4.0)
-    assert moved["a"] == costs["a"]
-    assert moved["far"] == costs["far"]
-    assert moved["b"] < costs["b"] < moved["wide"] < 1.05 * costs["b"]
+def test_marks_stand_where_they_were_measured_and_one_on_another_is_larger_and_hollow(analysis: Analysis) -> None:
+    points = [replace(p, parameters=7e6) if p.arm == "hybrid" else p for p in analysis.tradeoff if not p.reference]
+    twin = replace(next(p for p in points if p.arm == "hybrid"), arm="existing-wide", label="Twin")
+    points = [*(p for p in points if p.arm != "existing-wide"), twin]
+    metric = analysis.metrics[0]
+    with style.look():
+        figure = figures_cost.cost(points, metric, style.Marks(list(analysis.labels)))
+    assert figure is not None
+    drawn = {line.get_label(): line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")}
+    for point in points:
+        assert drawn[point.label].get_xdata() == point.parameters
+        assert drawn[point.label].get_ydata() == point.scores[metric.name].mean
+    assert drawn["Twin"].get_markersize() > drawn["Hybrid"].get_markersize()
+    assert drawn["Twin"].get_markerfacecolor() == "none" != drawn["Hybrid"].get_markerfacecolor()
+
+
+def test_an_arm_beyond_the_scale_has_its_interval(analysis: Analysis) -> None:
+    with style.look():
+        figure = figures_dots.differences(analysis, style.Marks(list(analysis.labels)))
+    assert figure is not None
+    [beyond] = [text.get_text() for text in figure.axes[0].texts]
+    assert re.fullmatch(r"\+8\.\d+ \[\+\d\.\d+, \+\d\.\d+\] →", beyond)
+
+
+def test_an_arm_has_one_colour_at_all_levels_and_whatever_else_is_drawn(analysis: Analysis) -> None:
+    marks = style.Marks(["existing@0.5", "hybrid@0.5", "existing@1.0", "hybrid@1.0", "constant"])
+    assert marks.colour("hybrid@0.5") == marks.colour("hybrid@1.0") == marks.colour("hybrid") == style.PALETTE[1]
+    own = figures.marks_of(analysis)
+    assert [own.number(arm) for arm in ("existing", "elepose", "hybrid")] == [0, 1, 2]
+
+
+def test_a_figure_is_saved_as_vectors_with_values_to_hover_over(analysis: Analysis, tmp_path: Path) -> None:
+    with style.look():
+        figure = figures_dots.differences(analysis, style.Marks(list(analysis.labels)))
+        assert figure is not None
+        style.save(figure, tmp_path / "one", ("svg", "pdf"))
+        style.save(figure, tmp_path / "two", ("svg", "pdf"))
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
+    root = ElementTree.parse(tmp_path / "one.svg").getroot()
+    tips = [title.text or "" for title in root.iter(f"{{{svg.SVG}}}title")]
+    assert sum(tip.startswith("Hybrid, seed 1: −0.") for tip in tips) == 2  # in either metric
+    assert any(tip.startswith("Hybrid: −0.") and "[" in tip for tip in tips)
+    assert {part.get("data-arm") for part in root.iter()} >= {"elepose", "hybrid"}
+    assert not any(part.get("style") for part in root.iter())
+    page = svg.inline((tmp_path / "one.svg").read_text(), name="f", label="a < b", colours=style.variables())
+    assert "http" not in page
+    assert 'aria-label="a &lt; b"' in page
+    assert "var(--c2)" in page
+
+
+def test_signs_that_no_font_has_are_told() -> None:
+    assert style.without_glyphs(["Existing", "R² ½ °", "\U000f1234 x"]) == ["\U000f1234 x"]
 
 
 def test_limits_follow_the_arms_in_focus() -> None:

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ablate.report.tables import Cell, TextTable
 
 PATIENCE_S = 600  # a busy machine takes ten times as long as an idle one
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+MAIN = '<main id="report">'
 HOSTILE = '<script>document.title="owned"</script><img src="http://example.invalid/x.png">'
 
 # Runs in the page: sorts by a click, reports what it sees as JSON.
@@ -42,10 +43,36 @@ for (const key of ["ascending", "descending", "again"]) {
   seen.states.push(header.getAttribute("aria-sort"));
 }
 seen.scripts = document.scripts.length;
-seen.images = Array.from(document.images, (image) => [image.src.slice(0, 15), image.naturalWidth]);
+const charts = Array.from(document.querySelectorAll("svg.chart"));
+seen.images = charts.map((one) => [one.getAttribute("aria-label"), one.clientWidth]);
 seen.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 seen.folded = document.querySelectorAll("details").length;
 document.body.dataset.seen = JSON.stringify(seen);
+"""
+
+
+CHECK = """
+document.querySelectorAll("details").forEach((one) => { one.open = true; });
+axe.run({ exclude: [["svg"]] }, { runOnly: ["wcag2a", "wcag2aa"], resultTypes: ["violations"] }).then((found) => {
+  const serious = found.violations.filter((one) => ["serious", "critical"].includes(one.impact));
+  const told = serious.map((one) => [one.id, one.nodes.slice(0, 3).map((node) => node.html.slice(0, 200))]);
+  document.body.dataset.seen = JSON.stringify(told);
+});
+"""
+CLICK = """
+const of = (name) => Array.from(document.querySelectorAll(".chart .mark")).filter((one) => one.dataset.arm === name);
+const visible = (name) => of(name).filter((one) => getComputedStyle(one).display !== "none").length;
+const paper = () => getComputedStyle(document.body).backgroundColor;
+const tips = Array.from(document.querySelectorAll(".chart [data-tip]"), (one) => one.dataset.tip);
+const state = { marks: of("elepose").length, before: visible("elepose"), tips, themes: [paper()] };
+const press = document.querySelector('.arms [data-of="elepose"]');
+press.click();
+state.after = visible("elepose");
+state.others = visible("hybrid");
+state.pressed = press.getAttribute("aria-pressed");
+document.querySelector(".theme").click();
+state.themes.push(paper());
+document.body.dataset.seen = JSON.stringify(state);
 """
 
 
@@ -65,10 +92,10 @@ def browser() -> str:
     return path
 
 
-def dom(browser: str, page: Path, *, width: int = 1280) -> tuple[str, list[str]]:
+def dom(browser: str, page: Path, *, width: int = 1280, options: Sequence[str] = ()) -> tuple[str, list[str]]:
     """The page's DOM after its scripts have run, and the addresses that it asked for."""
     log = page.with_suffix(".netlog")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    options = [*options, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},900", f"--log-net-log={log}"]
     command = [browser, *options, f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", page.as_uri()]
@@ -118,19 +145,44 @@ class TestInABrowser:
         # what the study says is text
         assert observed["title"] == "toy"
         assert observed["scripts"] == 2  # the page's and the probe
-        assert {start for start, _ in observed["images"]} == {"data:image/png;"}
-        assert all(width > 0 for _, width in observed["images"])
+        assert len(observed["images"]) > 5
+        assert all(label and width > 0 for label, width in observed["images"])
 
     def test_the_page_fits_a_narrow_screen(self, browser: str, page: str, tmp_path: Path) -> None:
         assert seen(browser, page, tmp_path, width=500)[0]["wide"] == 0  # the narrowest window that Chromium opens
 
+    def test_axe_finds_nothing_serious_in_light_and_dark(self, browser: str, page: str, tmp_path: Path) -> None:
+        """Contrast, landmarks, names and roles, by axe-core (WCAG 2 A and AA), with everything unfolded."""
+        axe = pytest.importorskip("axe_core_python")
+        library = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8").replace("</script>", "")
+        for theme in ("light", "dark"):
+            themed = page.replace('<html lang="en">', f'<html lang="en" data-theme="{theme}">')
+            path = tmp_path / f"{theme}.html"
+            path.write_text(allowed(themed, library + CHECK), encoding="utf-8")
+            [found] = re.findall(
+                r'<body data-seen="([^"]*)"', dom(browser, path, options=["--virtual-time-budget=30000"])[0]
+            )
+            assert json.loads(unescape(found)) == []
+
+    def test_an_arm_is_hidden_by_its_button_and_values_are_said(self, browser: str, page: str, tmp_path: Path) -> None:
+        path = tmp_path / "report.html"
+        path.write_text(allowed(page, CLICK), encoding="utf-8")
+        [found] = re.findall(r'<body data-seen="([^"]*)"', dom(browser, path)[0])
+        seen = json.loads(unescape(found))
+        assert seen["before"] == seen["marks"] > 0
+        assert seen["after"] == 0
+        assert seen["others"] > 0
+        assert seen["pressed"] == "false"
+        assert any(tip.startswith("ElePose only, seed 1: +") for tip in seen["tips"])
+        assert seen["themes"] == ["rgb(255, 255, 255)", "rgb(22, 24, 28)"]
+
     def test_the_policy_stops_what_escaping_might_miss_and_the_log_would_tell(
         self, browser: str, page: str, tmp_path: Path
     ) -> None:
-        observed, fetched = seen(browser, page.replace("<main>", f"<main>{HOSTILE}", 1), tmp_path)
+        observed, fetched = seen(browser, page.replace(MAIN, f"{MAIN}{HOSTILE}", 1), tmp_path)
         assert observed["title"] == "toy"
         assert fetched == []
-        open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace("<main>", HOSTILE, 1)
+        open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page).replace(MAIN, HOSTILE, 1)
         (tmp_path / "open.html").write_text(open_, encoding="utf-8")
         shown, fetched = dom(browser, tmp_path / "open.html")
         assert "<title>owned</title>" in shown
@@ -138,7 +190,8 @@ class TestInABrowser:
 
 
 def test_the_page_names_no_address_and_has_every_table(page: str) -> None:
-    assert "http" not in re.sub(r"http-equiv|http://example\.invalid", "", page)
+    words = r"<text.*?</text>|<title>.*?</title>"  # of figures, which break the label into lines
+    assert "http" not in re.sub(rf"http-equiv|http://example\.invalid|{words}", "", page, flags=re.DOTALL)
     assert page.count("<table") == page.count("</table>") > 5
     assert "loss is not finite | epoch 3" in page
     assert markupsafe.escape(HOSTILE) in page
@@ -176,8 +229,9 @@ def test_headings_are_targets_and_folded_tables_have_their_caption(tmp_path: Pat
     table = TextTable(("Arm", "Score"), ((Cell("a & b"), Cell("1 ± 2 [0, 1]")),))
     blocks = [Heading("Runs <i>", 2), Table("t", table, "A > b", folded=True), paragraph("x", serious=True)]
     text = html.render(blocks, "t", tmp_path)
+    assert '<a href="#runs-i">Runs &lt;i&gt;</a>' in text
     assert '<h2 id="runs-i">Runs &lt;i&gt;</h2>' in text
     assert "<details><summary>A &gt; b</summary>" in text
-    assert '<td class="word" data-sort="a &amp; b">a &amp; b</td>' in text
+    assert '<th scope="row" class="word" data-sort="a &amp; b">a &amp; b</th>' in text
     assert ">1\u00a0±\u00a02 [0,\u00a01]</td>" in text  # a number keeps together; its interval may stand below
     assert '<p class="serious">x' in text

@@ -44,10 +44,16 @@ def test_the_report_compiles_and_its_tables_fit(tmp_path: Path) -> None:
     results = tables.load(Toy(tmp_path / "runs", arms=arms, fail=[("elepose", 2)]).store(), "toy")
     out = tmp_path / "toy"
     build.build(results, out, formats=("tex",))
-    log = compiled(out, "report.tex")
-    assert (out / "report.pdf").stat().st_size > 10_000
-    assert "Missing character" not in log
-    assert [points for points in too_wide(log) if points > 5] == []
+    for name in ("report", "report_long"):
+        log = compiled(out, f"{name}.tex")
+        assert (out / f"{name}.pdf").stat().st_size > 10_000
+        assert "Missing character" not in log
+        assert [points for points in too_wide(log) if points > 5] == []
+    paper = (out / "report.log").read_text(encoding="utf-8", errors="replace")
+    [pages] = re.findall(r"Output written on report.pdf \((\d+) pages?", paper)
+    assert int(pages) <= 4
+    assert "twocolumn" in (out / "report.tex").read_text(encoding="utf-8")
+    assert "figures/differences.pdf" in (out / "report.tex").read_text(encoding="utf-8")
 
 
 def test_a_single_table_needs_two_packages(tmp_path: Path) -> None:

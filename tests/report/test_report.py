@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from toy_results import Toy
@@ -58,18 +59,36 @@ def test_the_first_screen_has_question_answer_and_matrix(folder: Path) -> None:
         "# toy",
         "Does fusing ElePose",
         "**Exploratory, no hypothesis was declared: “ElePose only” is worse",
-        "**Incomplete:** 2 of 9 runs",
+        "**Does it earn its parameters?**",
+        "**Next:** The study is not finished",
+        "**Beware:** 3 seeds; failed runs; 2 runs of 9 without a result. [In full](#warnings)",
         "| **Existing only**",
     ]
     assert sorted(parts, key=screen.index) == parts
-    assert "| Arm | Azimuth information | Elevation information | Parameters | Azimuth error (°) |" in screen
-    assert "| Hybrid | both signals combined | both signals combined | 7.0M |" in screen
+    assert "| Arm | Azimuth error (°) | Elevation error (°) | Δ Azimuth error (°) | Δ Elevation error (°) |" in screen
+    assert "| 7.0M | 2 of 3 | both signals combined | both signals combined |" in screen
+    assert "**Incomplete:** 2 of 9 runs" in (folder / "report.md").read_text().split("## Warnings")[1]
 
 
 def test_gaps_are_listed_with_their_reason_and_pipes_are_escaped(folder: Path) -> None:
     text = (folder / "report.md").read_text()
     assert r"| Hybrid | 2 | failed | loss is not finite \| epoch 3 |" in text
     assert "| ElePose only | 3 | missing | – |" in text
+
+
+def test_figures_are_vectors_too_and_a_card_is_a_picture_for_talks(folder: Path) -> None:
+    names = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert {path.stem for path in (folder / "figures").glob("*.svg")} == names
+    assert {path.stem for path in (folder / "figures").glob("*.pdf")} == names
+    slides = folder / "figures" / "slides"
+    assert {path.suffix for path in slides.iterdir()} == {".svg", ".pdf"}
+    assert {path.stem for path in slides.iterdir()} == names - {"gallery"}
+    widths = [
+        ElementTree.parse(part / "differences.svg").getroot().get("width") for part in (folder / "figures", slides)
+    ]
+    assert widths == ["244.8pt", "504pt"]  # 3.4 in of a column, 7 in of a slide
+    header = (folder / "card.png").read_bytes()[16:24]
+    assert (int.from_bytes(header[:4]), int.from_bytes(header[4:])) == (1920, 1080)
 
 
 def test_parameters_and_budget_are_tables(folder: Path) -> None:
@@ -85,7 +104,7 @@ def test_every_table_is_well_formed_and_every_picture_exists(folder: Path) -> No
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
     pictures = re.findall(r'src="(.*?)"', text)
     assert {"matrix", "differences", "cost", "learning_curves", "gallery"} < {Path(name).stem for name in pictures}
-    assert len(pictures) == len(set(pictures)) == len(list((folder / "figures").iterdir()))
+    assert len(pictures) == len(set(pictures)) == len(list((folder / "figures").glob("*.png")))
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     assert "\n\n\n" not in text
     assert not re.search(r"\bnan\b|None", text)
@@ -100,13 +119,15 @@ def test_the_command_is_the_stores_and_else_names_the_study_file(toy: Toy, folde
 
 def test_an_untuned_study_says_so_on_its_first_page(tmp_path: Path) -> None:
     text = page(tables.load(Toy(tmp_path, seeds=(1,), tuned=False).store(), "toy"))
-    assert "**Untuned:**" in text.split("| Arm |")[0]
+    assert "**Beware:** untuned" in text.split("| **Existing only** |")[0]
+    assert "**Untuned:** no arm's" in text.split("## Warnings")[1]
 
 
 def test_one_seed_makes_a_report_without_intervals(tmp_path: Path) -> None:
     text = built_page(Toy(tmp_path / "runs", seeds=(1,)), tmp_path / "out")
     assert "nothing can be shown about “ElePose only” and “Existing only”" in text
-    assert "**1 seed:** there is no interval, no verdict" in text.split("| Arm |")[0]
+    assert "**Beware:** 1 seed. [In full](#warnings)" in text.split("| **Existing only** |")[0]
+    assert "**1 seed:** there is no interval, no verdict" in text.split("## Warnings")[1]
 
 
 def test_a_study_without_a_finished_run_makes_a_report_of_gaps(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def section(text: str, title: str) -> str:
 
 def test_hypotheses_come_after_the_matrix_with_verdict_margin_and_reason(tmp_path: Path) -> None:
     text = page(Toy(tmp_path, seeds=(1, 2, 3, 4, 5, 6), hypotheses=[HYPOTHESIS], gallery=None))
-    assert text.index("| Arm | Azimuth information") < text.index("## Hypotheses") < text.index("## Parameters")
+    assert text.index("| Arm | Azimuth error") < text.index("## Hypotheses") < text.index("## Parameters")
     section_text = section(text, "Hypotheses")
     header = "| Arm | Against | Metric | Verdict | Margin | Difference [95 % interval over seeds] | [simultaneous] |"
     assert header in section_text

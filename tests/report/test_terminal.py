@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
+import toy_script
 from rich.console import Console
 from toy_results import Toy
 
@@ -50,6 +52,27 @@ def test_the_terminal_says_question_answer_matrix_and_gaps_and_breaks_no_number(
         for cell in row[1:]:
             assert any(cell.text in line for line in lines), cell.text  # brackets are not taken for rich's markup
     assert "Too wide" not in text  # two tables have it all
+
+
+def test_a_badge_for_each_hypothesis_stands_before_the_matrix() -> None:
+    out = console()
+    terminal.print_results(toy_script.load(toy_script.written()), out)
+    lines = [line.rstrip() for line in printed(out).splitlines()]
+    assert lines[0] == "Does dropout lower the loss?"
+    assert lines[1].startswith(" REFUTED  “dropout” better than “plain” in loss: +1.000 [+0.9")
+    told = " ".join(" ".join(lines[1 : lines.index("dropout")]).split())  # to the title of the matrix
+    assert told.endswith("], p < 0.001, 5 seeds For these tuned settings")
+
+
+def test_why_there_is_no_verdict() -> None:
+    hypothesis = analyse(toy_script.load(toy_script.written())).comparisons[0]
+    assert hypothesis.judgement is not None
+    none = replace(hypothesis, judgement=replace(hypothesis.judgement, outcome="no verdict", reason="too few of them"))
+    out = console()
+    out.print(terminal.badges([none, replace(none, judgement=None)]))
+    first, *rest = printed(out).splitlines()
+    assert first.startswith(" NO VERDICT  “dropout” better than “plain” in loss")
+    assert rest[-1].strip() == "too few of them"
 
 
 def test_scores_and_differences_that_do_not_fit_side_by_side_become_two_tables() -> None:

@@ -7,7 +7,9 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_project import Project
@@ -20,6 +22,7 @@ from ablate.trainers.child_process import LOG_BYTES, STOP_S
 from ablate.trainers.context import THREAD_VARIABLES
 from ablate.trainers.given_scores import MAX_BYTES
 
+Cli = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
 HEAD = 'name = "s"\nquestion = "q?"\nbaseline = "a"\nseeds = [1]\n[arms.a]\n'
@@ -33,18 +36,21 @@ def test_the_story_has_at_most_25_lines() -> None:
     assert len(blocks("toml")[0].splitlines()) <= 25
 
 
-def test_the_story_works_as_it_is_told(tmp_path: Path, initialised_store: Path) -> None:
+@pytest.mark.usefixtures("threads")
+def test_the_story_works_as_it_is_told(
+    tmp_path: Path, initialised_store: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (story,) = blocks("console")
     shutil.copy(ROOT / "tests" / "script" / "train.py", tmp_path)
     shutil.copy(ROOT / "tests" / "script" / "numbers.txt", tmp_path)
     (tmp_path / "dropout.toml").write_text(blocks("toml")[0], encoding="utf-8")
-    project = Project(tmp_path)
-    project.store(initialised_store)
+    Project(tmp_path).store(initialised_store)
     told = [shlex.split(line.removeprefix("$ "), comments=True) for line in story.splitlines()]
     assert [command[:2] for command in told] == [["ablate", verb] for verb in ("plan", "run", "run", "compare")]
     for _, *arguments in told:
-        done = project.call(*arguments)
-        assert done.returncode == 0, (arguments, done.stderr)
+        done = cli(*arguments, *(("--workers", "1") if arguments[0] == "run" else ()))
+        assert done.code == 0, (arguments, done.err)
     assert (tmp_path / "reports" / "dropout" / "report.md").is_file()
 
 

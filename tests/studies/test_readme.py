@@ -23,12 +23,10 @@ def rows(text: str, header: str) -> list[list[str]]:
     return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table]
 
 
-@pytest.mark.parametrize(
-    ("study", "header"), [("elepose_fusion", "| Arm | Parameters | Azimuth"), ("controls", "| Arm | What it sees")]
-)
+@pytest.mark.parametrize(("study", "header"), [("elepose_fusion", "| Arm | Parameters | Azimuth")])
 def test_every_row_is_that_of_the_report(study: str, header: str) -> None:
     report = (ROOT / "reports" / study / "report.md").read_text(encoding="utf-8")
-    reported = {row[0]: row for row in rows(report, "| Arm | ")}
+    reported = {row[0]: row for row in rows(report, "| Arm | Azimuth")}
     shown = rows((ROOT / "README.md").read_text(encoding="utf-8"), header)
     assert len(shown) >= 3
     for name, *cells in shown:

@@ -25,10 +25,7 @@ def study(path: Path) -> Study:
 
 
 def test_there_are_shipped_studies() -> None:
-    assert {path.stem for path in SHIPPED} >= {
-        "quick", "elepose_fusion", "mocap", "controls", "noise_sweep", "agreement_sweep", "elepose_width", "aa",
-        "controls_factorial",
-    }  # fmt: skip
+    assert {path.stem for path in SHIPPED} >= {"quick", "elepose_fusion", "controls_factorial", "agreement_sweep", "aa"}
 
 
 def test_a_study_is_named_like_its_file(path: Path, study: Study) -> None:
@@ -56,9 +53,6 @@ def test_the_gallery_exists(path: Path, study: Study) -> None:
     if study.factor is not None:
         assert study.report == ReportSettings()  # its curve is the answer
         return
-    if study.name == "accuracy":
-        assert study.report.gallery is None  # its answer is two numbers
-        return
     assert study.report.gallery is not None
     assert callable(components.load_component(study.report.gallery, file=str(path), place="report.gallery"))
 
@@ -81,7 +75,7 @@ def test_the_arms_of_the_question_are_there_with_its_yardsticks(study: Study) ->
     if study.name == "aa":
         assert list(families)[:2] == ["existing", "twin"]
         return
-    alone = study.factor is not None or study.name == "accuracy"  # asks about the hybrid, not about ElePose alone
+    alone = study.factor is not None  # asks about the hybrid, not about ElePose alone
     trained = ["existing", "hybrid"] if alone else ["existing", "elepose", "hybrid"]
     assert list(families)[: len(trained)] == trained
     assert families["existing"].information == {"azimuth": "3D pose, transformer context", "elevation": "Same"}

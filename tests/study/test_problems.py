@@ -99,6 +99,7 @@ CASES: dict[str, dict[str, str | list[str]]] = {
     },
     'set."model.extra"': {
         'set."model.extr"': "arms.extra.set.\"model.extr\": no such setting; did you mean 'model.extra'?",
+        'set."model.gamma"': 'arms.extra.set."model.gamma": no such setting; write gamma = … in [settings.model] first, with the baseline\'s value',
         'set."modle.extra"': "arms.extra.set.\"modle.extra\": no such setting; did you mean 'model.extra'?",
     },
     "[arms.wide]": {

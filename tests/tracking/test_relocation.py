@@ -86,7 +86,7 @@ def test_what_is_written_goes_beside_the_database(store: Path, how: str, tmp_pat
         assert torch.equal(load_model(model).weight, toy.linear(seed).weight)
         mlflow.set_tracking_uri(tracker.uri)
         try:
-            answer = mlflow.pyfunc.load_model(f"runs:/{run}/model").predict(np.ones((1, 17, 6), np.float32))
+            answer = mlflow.pyfunc.load_model(f"runs:/{run}/plain-seed{seed}").predict(np.ones((1, 17, 6), np.float32))
         finally:
             mlflow.set_tracking_uri(None)
         np.testing.assert_array_equal(answer, toy.linear(seed)(torch.ones(1, 17, 6)).detach().numpy())

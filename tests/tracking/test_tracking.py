@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +83,20 @@ class TestTrackerContract:
         assert (record.status, record.trial, record.overrides, record.error) == ("FINISHED", None, {}, "")
         assert record.provenance == toy.PROVENANCE
         assert record.scores == {"train/loss": 1 / 3, **toy.SCORES, **toy.TIMINGS}
+
+    def test_tells_when_runs_began_and_ended(self, opened: Tracker, study: str) -> None:
+        assert opened.times(study) == {}
+        before = time.time_ns() // 10**6
+        first, second = toy.spec(study, "hybrid", 3), toy.spec(study, "hybrid", 4)
+        ended, running = opened.start(first), opened.start(second)
+        opened.finish(ended, first, toy.finished(first))
+        after = time.time_ns() // 10**6 + 2  # two runs never begin at the same moment
+        times = opened.times(study)
+        assert times.keys() == {ended, running}  # and not the study's own run
+        assert before <= times[ended][0] <= times[ended][1] <= after
+        assert before <= times[running][0] <= after
+        assert times[running][1] == 0
+        assert opened.times("another") == {}
 
     def test_a_curve_is_what_was_logged_and_a_final_score_does_not_bend_it(self, opened: Tracker, study: str) -> None:
         spec = toy.spec(study)
@@ -266,7 +281,7 @@ class TestWhatAPlainClientSees:
         inputs = np.random.default_rng(rows).normal(size=(rows, 17, 6)).astype(np.float32)
         with torch.inference_mode():
             expected = toy.linear(5)(torch.from_numpy(inputs)).numpy()
-        for address in (f"models:/{output.model_id}", f"runs:/{run_id}/model"):
+        for address in (f"models:/{output.model_id}", f"runs:/{run_id}/hybrid-seed5"):
             np.testing.assert_array_equal(mlflow.pyfunc.load_model(address).predict(inputs), expected)
 
     def test_the_model_is_listed_with_its_scores_and_holds_no_pickle(
@@ -274,7 +289,7 @@ class TestWhatAPlainClientSees:
     ) -> None:
         experiment = plain.get_experiment_by_name("toy")
         (model,) = plain.search_logged_models([experiment.experiment_id])
-        assert (model.name, model.source_run_id, model.status) == ("model", run_id, "READY")
+        assert (model.name, model.source_run_id, model.status) == ("hybrid-seed5", run_id, "READY")
         assert model.tags["ablate.arm"] == "hybrid"
         assert {metric.key: metric.value for metric in model.metrics} == {**toy.SCORES, **toy.TIMINGS}
         folder = store / "artifacts" / "toy" / "models" / model.model_id / "artifacts"
@@ -295,7 +310,7 @@ class TestWhatAPlainClientSees:
 
     @loads_models
     def test_refuses_an_input_of_another_shape(self, plain: MlflowClient, run_id: str) -> None:
-        model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+        model = mlflow.pyfunc.load_model(f"runs:/{run_id}/hybrid-seed5")
         with pytest.raises(mlflow.MlflowException, match="schema"):
             model.predict(np.zeros((2, 16, 6), np.float32))
 

@@ -126,7 +126,8 @@ class TestGiven:
     def test_a_folder_that_is_kept_when_the_run_fails(self, train: Function, context: Context) -> None:
         body = "kept = run.folder / 'kept'\nif not kept.exists():\n    kept.touch()\n    raise ValueError('first')"
         spec = train(f"{body}\nreturn {SCORES}")
-        assert reason(execute(spec, context)) == "ValueError: first"
+        module = spec.settings["run"]["function"].partition(":")[0]
+        assert reason(execute(spec, context)) == f"ValueError: first ({module}.py, line 5)"
         finished(execute(spec, context))
 
     def test_the_studys_folder_as_working_folder_and_thread_counts(self, train: Function, context: Context) -> None:

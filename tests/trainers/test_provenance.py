@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,26 @@ def test_the_environment_names_what_bytes_depend_on() -> None:
     assert facts["threads"] == "3"
     assert {"version/torch", "version/ablate", "device", "instruction_set", "python"} <= facts.keys()
     assert all(facts.values())
+
+
+def test_the_folders_of_other_runs_may_go_while_code_is_searched(tmp_path: Path) -> None:
+    """Runs of the same study begin and end meanwhile: a search that met a removed folder failed its run."""
+    (tmp_path / "train.py").write_text("print(1)\n", encoding="utf-8")
+    settings = {"run": {"command": ["python", "train.py"]}}
+    before, ended = provenance.code_digest(settings, tmp_path), threading.Event()
+
+    def runs(folder: Path) -> None:
+        while not ended.is_set():
+            for number in range(5):
+                (folder / f"run{number}" / "out").mkdir(parents=True)
+            shutil.rmtree(folder)
+
+    others = [threading.Thread(target=runs, args=[tmp_path / "mlruns" / name]) for name in ("one", "two")]
+    for thread in others:
+        thread.start()
+    try:
+        assert {provenance.code_digest(settings, tmp_path) for _ in range(300)} == {before}
+    finally:
+        ended.set()
+        for thread in others:
+            thread.join()

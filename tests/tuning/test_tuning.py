@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +240,16 @@ def test_the_mirror_has_every_ended_trial_once(study: Study, tmp_path: Path, rea
     ]
     assert read("mirrored/wide") == []
     assert read("mirrored/compare") == [("COMPLETE", {"arm": "plain", "seed": 1}, 10.5)]
+
+
+def test_the_mirror_names_the_objectives(study: Study, tmp_path: Path) -> None:
+    for _ in range(2):
+        tuning.mirror(sqlite_address(tmp_path / "optuna.db"), study, records(study), digest)
+    names = "SELECT study_name, value_json FROM studies JOIN study_system_attributes USING (study_id) WHERE key = ?"
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as database:
+        found = dict(database.execute(names, ["study:metric_names"]).fetchall())
+    tuned, compared = '["val/error"]', '["test/error"]'
+    assert found == {"mirrored/plain": tuned, "mirrored/wide": tuned, "mirrored/compare": compared}
 
 
 ONE_SPLIT = {

@@ -57,6 +57,13 @@ class ClientReader:
             for run in runs
         ]
 
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        experiment = self.client.get_experiment_by_name(study)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            return {}
+        runs = [run for run in self.search(experiment.experiment_id) if "ablate.key" in run.data.tags]
+        return {run.info.run_id: (int(run.info.start_time or 0), int(run.info.end_time or 0)) for run in runs}
+
     def histories(self, study: str, run_ids: Collection[str]) -> Iterator[tuple[str, list[dict[str, float]]]]:
         return ((run_id, self._history(run_id)) for run_id in run_ids)
 

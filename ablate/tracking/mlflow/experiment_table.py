@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from ablate.study import InputError, Problem
 from ablate.tracking.mlflow.errors import translated
 from ablate.tracking.mlflow.sqlite_reader import reading
+from ablate.tracking.record_format import ROLE
 from ablate.untrusted.addresses import database_file, redacted
 from ablate.untrusted.tables import Table, check_extent, chosen
 from ablate.untrusted.wording import nearest, shown
@@ -28,11 +29,12 @@ def experiment_table(
     """A row for every run: `names` and the `optional` ones are params or tags, `metrics` the latest values.
 
     A run that has not finished has no score, and counts only where no finished one has the same names. Runs without
-    any of `names`, such as the parents of others, are left out. Raises InputError.
+    any of `names`, such as the parents of others, are left out, and the means over seeds that `ablate` has written.
+    Raises InputError.
     """
     source = f"experiment {experiment} of {redacted(uri)}"
     try:
-        runs = list(_runs(_client(uri), uri, experiment))
+        runs = [run for run in _runs(_client(uri), uri, experiment) if run.data.tags.get(ROLE) != "arm"]
     except MlflowException as error:
         reason = redacted(next(iter(str(error).splitlines()), ""))[:300]
         raise InputError(Problem(redacted(uri), "", "cannot be read", reason)) from None

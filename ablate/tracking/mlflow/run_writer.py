@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,15 @@ from ablate.tracking.mlflow import store
 from ablate.tracking.mlflow.errors import passing_faults
 from ablate.tracking.mlflow.models import describe
 from ablate.tracking.mlflow.schema import batches
-from ablate.tracking.record_format import MODEL, MODEL_DATA
+from ablate.tracking.record_format import MODEL_DATA
 
 METRICS_PER_BATCH, PARAMS_PER_BATCH = 900, 100  # MLflow takes 1000 metrics, params and tags in one request
+
+
+def model_name(tags: Mapping[str, str]) -> str:
+    """`hybrid-seed3`, for the tags of a run, without the characters that MLflow refuses in such a name."""
+    arm, seed = (tags.get(f"ablate.{name}", "") for name in ("arm", "seed"))
+    return re.sub(r"[/:.%\"']", "_", f"{arm}-seed{seed}")
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class RunWriter:
     def log_model(
         self, experiment_id: str, run_id: str, folder: Path, tags: dict[str, str], *, interrupted: bool = True
     ) -> str:
-        """Log the folder (weights.safetensors, model.json) as the run's model; returns its id.
+        """Log the folder (weights.safetensors, model.json) as the run's model, named for arm and seed; returns its id.
 
         `interrupted`: an earlier call may have begun it; then that model is completed, no new one made.
         """
@@ -60,7 +67,7 @@ class RunWriter:
         if started:
             logged = self.client.get_logged_model(started[0])
         else:
-            logged = self.client.create_logged_model(experiment_id, MODEL, run_id, tags, model_type="torch")
+            logged = self.client.create_logged_model(experiment_id, model_name(tags), run_id, tags, model_type="torch")
         outputs = self.client.get_run(run_id).outputs if started else None
         if not (outputs and outputs.model_outputs):
             self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])

@@ -83,6 +83,8 @@ ACTIVE_RUNS = """
     WHERE experiments.name = ? AND experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
 """
 
+IS_CELL = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'ablate.key')"
+
 DATASETS = f"""
     SELECT destination_id, digest FROM inputs JOIN datasets ON source_id = dataset_uuid
     WHERE source_type = 'DATASET' AND destination_id IN (SELECT run_uuid {ACTIVE_RUNS})
@@ -141,6 +143,13 @@ class LocalStore:
                 problem = Problem(str(self.database), f"run {run}", "its tags are damaged", str(error))
                 raise InputError(problem) from None
         return records
+
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        if not self.database.is_file():
+            return {}
+        with reading(self.database) as connection:
+            rows = connection.execute(f"SELECT run_uuid, start_time, end_time {ACTIVE_RUNS} AND {IS_CELL}", (study,))
+            return {run: (int(started or 0), int(ended or 0)) for run, started, ended in rows}
 
     def histories(self, study: str, run_ids: Collection[str]) -> list[tuple[str, list[dict[str, float]]]]:
         if not self.database.is_file():

@@ -21,12 +21,12 @@ from ablate.tracking.mlflow.errors import passing_faults
 from ablate.tracking.mlflow.run_writer import RunWriter
 from ablate.tracking.mlflow.schema import dataset_inputs
 from ablate.tracking.mlflow.store import is_own_folder
-from ablate.tracking.record_format import identity, record_of, record_tags
+from ablate.tracking.record_format import COLOUR, PARENT, identity, record_of, record_tags
 from ablate.untrusted.addresses import local_path, redacted
 
 ORIGIN = "ablate.origin"
 RUN_ID = re.compile(r"[0-9a-f]{32}")  # as MLflow generates them
-STORE_TAGS = ("ablate.", "mlflow.parentRunId", "mlflow.runName")  # prefixes of the tags that each store writes itself
+STORE_TAGS = ("ablate.", PARENT, COLOUR, "mlflow.runName")  # prefixes of the tags that each store writes itself
 MODEL_TAGS = ("role", "study", "arm", "seed", "phase", "key", "schema", "overrides", "trial")
 
 

@@ -21,6 +21,7 @@ from mlflow.entities import Metric, Run
 
 from ablate.study import Record, RunDiscarded, RunResult, RunSpec, StoredRun
 from ablate.study.runs import logs_to_mlflow
+from ablate.study.summary import StudySummary
 from ablate.tracking.mlflow import stored_runs
 from ablate.tracking.mlflow.client_reader import ClientReader
 from ablate.tracking.mlflow.errors import passing_faults, translated
@@ -37,10 +38,12 @@ from ablate.tracking.mlflow.schema import (
     settings_params,
 )
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
+from ablate.tracking.mlflow.summary_writer import STATE, SummaryWriter, discard
 from ablate.tracking.record_format import (
     DOCUMENT,
     FAILURES,
     MODEL,
+    PARENT,
     ROLE,
     STATUS,
     curves,
@@ -51,7 +54,6 @@ from ablate.tracking.record_format import (
 from ablate.untrusted.addresses import database_file, default_uri, local_path
 from ablate.untrusted.wording import cut
 
-PARENT = "mlflow.parentRunId"
 ARTIFACTS = ("*.parquet", "*.npz", "*.log", "*.diff")  # files of a run's folder that are logged, beside its model
 
 
@@ -99,6 +101,9 @@ class MlflowTracker:
 
     def records(self, study: str) -> list[Record]:
         return self._source.records(study)
+
+    def times(self, study: str) -> dict[str, tuple[int, int]]:
+        return self._source.times(study)
 
     def histories(self, study: str, run_ids: Collection[str]) -> Iterable[tuple[str, list[dict[str, float]]]]:
         return self._source.histories(study, run_ids)
@@ -150,13 +155,15 @@ class MlflowTracker:
         conditions.append(f"tags.`{STATUS}` = 'RUNNING'")  # also of a run that its script has ended
         found = [run for condition in conditions for run in self._reader.search(experiment_id, condition)]
         running = list({run.info.run_id: run for run in found}.values())
-        for run in running:
-            if run.data.tags.get(ROLE) != "study":
-                self._writer.delete_models(experiment_id, run.info.run_id)
-                self.kill(run.info.run_id)
-            elif run.info.run_id != parent:  # a second one: the answer to the first request was lost
+        own = [run for run in running if run.data.tags.get(ROLE) not in ("study", "arm")]
+        for run in own:
+            self._writer.delete_models(experiment_id, run.info.run_id)
+            self.kill(run.info.run_id)
+        for run in running:  # a second run of the study: the answer to the first request was lost
+            if run.data.tags.get(ROLE) == "study" and run.info.run_id != parent:
                 self.client.delete_run(run.info.run_id)
-        return sum(run.data.tags.get(ROLE) != "study" for run in running)
+        discard(self.client, [run for run in running if run.data.tags.get(ROLE) == "arm"])  # half-written
+        return len(own)
 
     def start(self, spec: RunSpec, failures: int = 0) -> str:
         ids = self._find(spec.study)
@@ -278,6 +285,26 @@ class MlflowTracker:
             Metric(name, float(value), now_ms, steps.get(name, 0), model_id=model_id) for name, value in scores.items()
         ]
 
+    # The summary for people
+
+    def publish(self, summary: StudySummary, state: str) -> bool:
+        ids = self._find(summary.study)
+        if ids is None:
+            raise LookupError(f"study {summary.study}: open it before writing its summary")
+        return SummaryWriter(self._writer, self._reader, *ids, self._now_ms).publish(summary, state)
+
+    def last_study(self) -> str | None:
+        """The study that was worked on last; None where there is none."""
+        parents = {name: self.client.get_run(self._studies[name][1]).info for name in self.studies()}
+        return max(parents, key=lambda name: parents[name].end_time or parents[name].start_time, default=None)
+
+    def summarised(self, study: str) -> tuple[str, str]:
+        """The id of the study's experiment, and the state of the records that its summary was made of ("": none)."""
+        ids = self._find(study)
+        if ids is None:
+            raise LookupError(f"study {study}: not in the store")
+        return ids[0], self.client.get_run(ids[1]).data.tags.get(STATE, "")
+
     # Scores that a script logs itself
 
     def environment(self, study: str, run_id: str) -> dict[str, str]:
@@ -341,7 +368,9 @@ class MlflowTracker:
     def forget(self, study: str) -> None:
         ids = self._find(study)
         if ids:
-            self.discard([*(record.run_id for record in self.records(study)), ids[1]])
+            arms = self._reader.search(ids[0], f"tags.`{ROLE}` = 'arm'")
+            summaries = [run.info.run_id for run in arms]
+            self.discard([*(record.run_id for record in self.records(study)), *summaries, ids[1]])
             del self._studies[study]
 
     def add_scores(self, run_ids: Sequence[str], scores: Mapping[str, float]) -> None:

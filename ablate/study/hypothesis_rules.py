@@ -1,0 +1,37 @@
+"""Check hypotheses: they compare two arms that exist, in a metric that does, each once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ablate.study import Problem, Study
+from ablate.study.broken_rule import broken_rule
+from ablate.study.metric_rules import Names, unknown_metric
+from ablate.untrusted.wording import nearest, place
+
+
+def hypothesis_rules(study: Study) -> Iterator[Problem]:
+    """Each compares two arms of the study, once, and has a margin where its kind needs one."""
+    everywhere = [n for n in dict.fromkeys(arm.family for arm in study.arms.values()) if study.over_datasets(n)]
+    known = [*everywhere, *study.arms]
+    for index, hypothesis in enumerate(study.hypotheses):
+        missing = [key for key in ("arm", "against") if getattr(hypothesis, key) not in known]
+        for key in missing:
+            arm, location = getattr(hypothesis, key), place("hypotheses", index, key)
+            yield broken_rule(location, "is not an arm of this study", arm, nearest(arm, known))
+        if not missing and study.over_datasets(hypothesis.arm) != study.over_datasets(hypothesis.against):
+            rule = "must compare arms on one data set, or both on all of them"
+            yield broken_rule(place("hypotheses", index), rule, f"{hypothesis.arm} against {hypothesis.against}")
+        if hypothesis.arm == hypothesis.against:
+            yield broken_rule(place("hypotheses", index), "must compare two different arms", hypothesis.arm)
+        if hypothesis in study.hypotheses[:index]:  # it would count twice in the correction
+            yield broken_rule(place("hypotheses", index), "must not repeat a hypothesis")
+        if hypothesis.kind != "better" and not hypothesis.margin:
+            rule = f"must be above 0 for the kind {hypothesis.kind}: no experiment shows a difference of exactly 0"
+            yield broken_rule(place("hypotheses", index, "margin"), rule, 0)
+
+
+def hypothesis_metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
+    """Each is about a metric of the catalogue."""
+    for index, hypothesis in enumerate(study.hypotheses):
+        yield from unknown_metric(hypothesis.metric, place("hypotheses", index, "metric"), catalogue)
