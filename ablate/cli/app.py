@@ -65,7 +65,7 @@ def _common(
     pass
 
 
-@app.command(epilog="Example:  ablate run studies/mocap.toml --data-root ~/data --workers 2")
+@app.command(epilog="Example:  ablate run studies/controls_factorial.toml --data-root ~/data --workers 2")
 def run(
     study: StudyFile,
     only: Annotated[list[str] | None, typer.Option(metavar="ARM[:SEED]", help="Only these cells; repeatable.")] = None,
@@ -214,7 +214,7 @@ def report(
         typer.echo(shown_path(path))
 
 
-@app.command(epilog="Example:  ablate compare mocap hybrid existing --metric azimuth_mae_deg")
+@app.command(epilog="Example:  ablate compare quick hybrid existing --metric azimuth_mae_deg")
 def compare(
     study: StudyName,
     arm_a: Annotated[str, typer.Argument(metavar="ARM_A", show_default=False, help="An arm of the study.")],
@@ -240,7 +240,7 @@ def compare(
         terminal_compare.print_comparisons(name, comparisons)
 
 
-@app.command(epilog="Example:  ablate evaluate mocap --data ~/data/balancing.npz")
+@app.command(epilog="Example:  ablate evaluate elepose_fusion --data ~/data/balancing.npz")
 def evaluate(
     study: StudyName,
     data: Annotated[Path, typer.Option("--data", help="A file the study has not seen: path, or name in --data-root.")],
@@ -288,7 +288,7 @@ def evaluate(
         typer.echo(f"recorded as external/{test.name}/…; {shows} shows it", err=True)
 
 
-@app.command(epilog="Example:  ablate ui mocap --port 5001")
+@app.command(epilog="Example:  ablate ui quick --port 5001")
 def ui(
     study: Annotated[
         str | None, typer.Argument(metavar="STUDY", help="Study file or name. Default: worked on last.")

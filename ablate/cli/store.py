@@ -13,7 +13,7 @@ from ablate.cli.options import Patience, Store, StudyName, Uri
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command(epilog="Example:  ablate snapshot mocap && git add mlruns.dvc .dvc && git commit -m 'mocap: results'")
+@app.command(epilog="Example:  ablate snapshot quick && git add mlruns.dvc .dvc && git commit -m 'quick: results'")
 def snapshot(
     study: StudyName,
     reports_only: Annotated[
@@ -55,7 +55,7 @@ def restore(mlruns: Store = Path("mlruns")) -> None:
     typer.echo(summary)
 
 
-@app.command(epilog="Example:  ablate export mocap mocap.zip")
+@app.command(epilog="Example:  ablate export quick quick.zip")
 def export(
     study: StudyName,
     out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.", show_default=False)],
@@ -65,7 +65,7 @@ def export(
 ) -> None:
     """Write a study's ended runs and all their models to one file, for `ablate import` on another machine.
 
-    From a server: ablate export mocap mocap.zip --tracking-uri http://127.0.0.1:5000
+    From a server: ablate export quick quick.zip --tracking-uri http://127.0.0.1:5000
     """
     from ablate.cli.progress_count import ProgressCount
     from ablate.commands import archive
@@ -79,7 +79,7 @@ def export(
     typer.echo(summary)
 
 
-@app.command("import", epilog="Example:  ablate import mocap.zip")
+@app.command("import", epilog="Example:  ablate import quick.zip")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `ablate export` wrote.", show_default=False)],
     mlruns: Store = Path("mlruns"),
@@ -88,7 +88,7 @@ def import_(
 ) -> None:
     """Merge an exported study into the store. Runs that are there stay as they are. The file may come from a stranger.
 
-    Into a server: ablate import mocap.zip --tracking-uri http://127.0.0.1:5000. After an interruption, the same command
+    Into a server: ablate import quick.zip --tracking-uri http://127.0.0.1:5000. After an interruption, the same command
     continues.
 
     Refused are damaged files, paths that lead elsewhere, links, more than 100 000 files, more than 50 GB unpacked, and
@@ -104,7 +104,7 @@ def import_(
     typer.echo(summary)
 
 
-@app.command(epilog="Example:  ablate discard mocap:failed")
+@app.command(epilog="Example:  ablate discard quick:failed")
 def discard(
     what: Annotated[
         str,

@@ -59,7 +59,7 @@ def open(study: str | Path, *, mlruns: str | Path = "mlruns", tracking_uri: str 
 
     Examples
     --------
-    >>> s = ablate.open("mocap", mlruns="mlruns")
+    >>> s = ablate.open("quick", mlruns="mlruns")
     >>> s.effects()[["arm", "metric", "difference_mean", "difference_low", "difference_high"]]
     >>> s.plot.differences().savefig("differences.pdf")
     """
