@@ -26,6 +26,7 @@ BADGES = {
 }
 OTHER_BADGE = ("#ececea", "#45453f")
 LEFT, RIGHT, LINE = 0.04, 0.96, 0.047  # in shares of the card
+SCORES_RIGHT = 0.525
 SETTINGS = {
     "figure.constrained_layout.use": False,
     "axes.titlesize": 14.0,
@@ -53,7 +54,8 @@ def card(analysis: Analysis, marks: style.Marks) -> Figure:
     metrics = analysis.metrics[:MOST_METRICS]
     _scores(drawing, analysis, rows, metrics, marks, y - 0.05)
     _differences(drawing, analysis, rows, metrics, marks, y - 0.05)
-    runs = f"{analysis.name} · {len(analysis.seeds)} seeds · 95 % intervals · {scope(analysis)}"
+    over = "95 % intervals of scores and figures are over seeds"
+    runs = f"{analysis.name} · {len(analysis.seeds)} seeds · {over} · {scope(analysis)}"
     left_out = [
         f"{count} more {what}"
         for count, what in (
@@ -115,7 +117,8 @@ def _scores(
     columns += [table.header.index("Parameters")] if "Parameters" in table.header else []
     texts = dict(zip((row.arm for row in analysis.matrix), table.rows, strict=True))
     height = (top - 0.1) / (len(rows) + 1)
-    rights = [0.315 + 0.1 * index for index in range(len(columns))]
+    widths = [0.118] * len(metrics) + [0.085] * (len(columns) - len(metrics))
+    rights = [SCORES_RIGHT - sum(widths[index + 1 :]) for index in range(len(columns))]
     for x, column in zip(rights, columns, strict=True):
         header = "\n".join(textwrap.wrap(table.header[column], 12))
         drawing.text(x, top - height * 0.5, header, fontsize=12, ha="right", va="center", color=style.GREY)
@@ -127,7 +130,7 @@ def _scores(
         label = style.wrap(row.label, 22)
         drawing.text(LEFT + 0.02, y, label, fontsize=10.5 if "\n" in label else 13, va="center")
         for x, column in zip(rights, columns, strict=True):
-            drawing.text(x, y, texts[row.arm][column].text, fontsize=13, ha="right", va="center")
+            drawing.text(x, y, texts[row.arm][column].text, fontsize=12.5, ha="right", va="center")
 
 
 def _differences(
