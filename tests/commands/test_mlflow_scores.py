@@ -24,6 +24,8 @@ from ablate.study import Record
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 SCRIPT = Path(__file__).parents[1] / "mlflow_script"
+RUN = ("run", "dropout.toml", "--json")
+Cli = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,6 @@ class Logged:
     @property
     def database(self) -> Path:
         return self.project.folder / "mlruns" / "mlflow.db"
-
-    def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.project.call("run", "dropout.toml", "--json", *options, **environment)
 
     def records(self) -> list[Record]:
         return LocalStore(self.database).records(self.name)
@@ -58,10 +57,14 @@ class Logged:
 
 
 @pytest.fixture
-def logged(tmp_path: Path, initialised_store: Path) -> Iterator[Logged]:
+def logged(tmp_path: Path, initialised_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
+    """In the working folder."""
     shutil.copytree(SCRIPT, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
     project = Project(tmp_path / "project")
     project.store(initialised_store)
+    monkeypatch.chdir(project.folder)
+    for name in ("ABLATE_DATA", "ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
     yield Logged(project)
     project.stop()
 
@@ -84,14 +87,15 @@ def bare(folder: Path, *words: str) -> dict[str, float]:
 
 
 def test_two_workers_log_to_one_database_and_the_scores_are_those_of_the_bare_script(
-    logged: Logged, tmp_path: Path
+    logged: Logged, cli: Cli, tmp_path: Path
 ) -> None:
-    ended = logged.run("--workers", "2", MLFLOW_EXPERIMENT_NAME="the-user's", MLFLOW_RUN_ID="0" * 32)
+    logged.project.edit(("seeds = [1, 2]", "seeds = [2]"), file="dropout.toml")
+    ended = logged.project.call(*RUN, "--workers", "2", MLFLOW_EXPERIMENT_NAME="the-user's", MLFLOW_RUN_ID="0" * 32)
     assert ended.returncode == 0, ended.stderr
     records = logged.records()
-    assert len(records) == 8
+    assert len(records) == 6
     assert {record.status for record in records} == {"FINISHED"}
-    assert logged.mlflow_statuses() == [("FINISHED", "active")] * 8
+    assert logged.mlflow_statuses() == [("FINISHED", "active")] * 6
     (plain,) = [r for r in records if r.name == "dropout-seed2"]
     own = bare(tmp_path, "--dropout", f"--lr={plain.overrides['run.lr']!r}", "--seed=2")
     assert plain.scores["val/loss"] == plain.scores["val_loss"] == own["val_loss"]
@@ -106,18 +110,19 @@ def test_two_workers_log_to_one_database_and_the_scores_are_those_of_the_bare_sc
     tuned = [record for record in records if record.phase == "tune"]
     assert all("val/loss" in r.scores and "test/loss" not in r.scores for r in tuned)
     logs = list((logged.project.folder / "mlruns" / "artifacts").glob("*/*/artifacts/weight.txt"))
-    assert len(logs) == 8
-    assert json.loads(logged.run().stdout) == json.loads(ended.stdout)
+    assert len(logs) == 6
+    assert json.loads(cli(*RUN).out) == json.loads(ended.stdout)
     assert logged.records() == records
 
 
 SEVERAL = """
 import sys
-import mlflow
 
 how, seed = sys.argv[1:]
 if how == "silent":
     sys.exit()
+import mlflow
+
 if how == "elsewhere":
     mlflow.set_tracking_uri("sqlite:///elsewhere.db")
 if how == "other-experiment":
@@ -138,7 +143,8 @@ if how == "marked":
 """
 
 
-def test_what_counts_and_what_fails(logged: Logged) -> None:
+@pytest.mark.usefixtures("threads")
+def test_what_counts_and_what_fails(logged: Logged, cli: Cli) -> None:
     """The exit code and the scores decide, whatever status the script gives its run."""
     hows = ["plain", "marked", "clash", "raises", "nan", "elsewhere", "other-experiment", "silent"]
     (logged.project.folder / "train.py").write_text(SEVERAL)
@@ -149,8 +155,8 @@ def test_what_counts_and_what_fails(logged: Logged) -> None:
     study.write_text(
         f'{head}[settings.run]\n{settings}[metric.loss]\ndirection = "lower"\n{arms}'.replace("[1, 2]", "[1]")
     )
-    ended = logged.run("--workers", "2")
-    assert ended.returncode == 1, ended.stderr
+    ended = cli(*RUN, "--workers", "1")
+    assert ended.code == 1, ended.err
     records = {record.arm: record for record in logged.records()}
     assert {arm: r.status for arm, r in records.items()} == {
         how: "FINISHED" if how in ("plain", "marked") else "FAILED" for how in hows
@@ -183,7 +189,7 @@ if not os.path.exists("again"):
 """
 
 
-def test_killed_after_the_script_has_ended_its_run_the_run_is_not_done(logged: Logged) -> None:
+def test_killed_after_the_script_has_ended_its_run_the_run_is_not_done(logged: Logged, cli: Cli) -> None:
     folder = logged.project.folder
     without_tuning(logged, ("[1, 2]", "[1]"))
     (folder / "train.py").write_text(ENDS_ITS_RUN_AND_STAYS)
@@ -196,12 +202,12 @@ def test_killed_after_the_script_has_ended_its_run_the_run_is_not_done(logged: L
     assert logged.mlflow_statuses() == [("FINISHED", "active")]  # so says MLflow
     (record,) = logged.records()
     assert (record.status, record.scores["test_loss"]) == ("RUNNING", 0.125)
-    planned = logged.project.call("plan", "dropout.toml", "--json")
-    assert "done" not in [cell["state"] for cell in json.loads(planned.stdout)["cells"]]
+    planned = cli("plan", "dropout.toml", "--json")
+    assert "done" not in [cell["state"] for cell in json.loads(planned.out)["cells"]]
 
     (folder / "again").touch()
-    ended = logged.run("--only", "plain")
-    assert ended.returncode == 0, ended.stderr
+    ended = cli(*RUN, "--only", "plain")
+    assert ended.code == 0, ended.err
     assert logged.mlflow_statuses() == [("KILLED", "deleted"), ("FINISHED", "active")]
     (done,) = logged.records()
     assert (done.status, done.scores["test/loss"]) == ("FINISHED", 0.25)
@@ -265,7 +271,7 @@ def test_on_a_server_a_driver_killed_at_any_moment_is_made_up_for(
     assert finish(driver).returncode == -signal.SIGKILL
     wait_until(lambda: group_members(driver.pid) == [])
     (folder / "again").touch()
-    again = logged.run("--workers", "1", *server)
+    again = logged.project.call(*RUN, "--workers", "1", *server)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["done"] == 1
     client = mlflow.MlflowClient(tracking_server.address)
@@ -290,21 +296,23 @@ if not os.path.exists("failed"):
 """
 
 
-def test_another_try_has_a_run_of_its_own(logged: Logged) -> None:
+@pytest.mark.usefixtures("threads")
+def test_another_try_has_a_run_of_its_own(logged: Logged, cli: Cli) -> None:
     without_tuning(logged, ("[1, 2]", "[1]\nretries = 1"))
     (logged.project.folder / "train.py").write_text(FAILS_ONCE)
-    ended = logged.run("--workers", "1", "--only", "plain")
-    assert ended.returncode == 0, ended.stderr
+    ended = cli(*RUN, "--workers", "1", "--only", "plain")
+    assert ended.code == 0, ended.err
     assert logged.mlflow_statuses() == [("KILLED", "deleted"), ("FINISHED", "active")]
     assert [entry["epoch"] for entry in logged.curves()["plain-seed1"]] == [1.0]
 
 
-def test_a_smoke_pass_logs_to_a_store_of_its_own(logged: Logged) -> None:
+@pytest.mark.usefixtures("threads")
+def test_a_smoke_pass_logs_to_a_store_of_its_own(logged: Logged, cli: Cli) -> None:
     without_tuning(logged)
     before = logged.database.read_bytes()
-    ended = logged.run("--smoke", "--workers", "2")
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["done"] == 2
+    ended = cli(*RUN, "--smoke", "--workers", "1")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["done"] == 2
     assert logged.database.read_bytes() == before
     assert sorted(path.name for path in logged.project.folder.iterdir()) == ["dropout.toml", "mlruns", "train.py"]
 
@@ -313,7 +321,7 @@ def test_on_a_server(logged: Logged, tracking_server: TrackingServer) -> None:
     import mlflow
 
     without_tuning(logged, ("[1, 2]", "[1]"))
-    ended = logged.run("--workers", "2", "--tracking-uri", tracking_server.address)
+    ended = logged.project.call(*RUN, "--workers", "2", "--tracking-uri", tracking_server.address)
     assert ended.returncode == 0, ended.stderr
     client = mlflow.MlflowClient(tracking_server.address)
     experiment = client.get_experiment_by_name(logged.name)
@@ -330,24 +338,30 @@ def test_on_a_server(logged: Logged, tracking_server: TrackingServer) -> None:
 
 
 @pytest.mark.parametrize("secret", ["ablate:s3cr%2Ft@127.0.0.1:1/mlflow", "127.0.0.1:1/mlflow?password=s3crt"])
-def test_a_password_that_scripts_would_see_is_refused(logged: Logged, secret: str) -> None:
-    uri = f"postgresql://{secret}"
+def test_a_password_that_scripts_would_see_is_refused(
+    logged: Logged, cli: Cli, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://{secret}")
     for command in ("plan", "run"):  # before the database is asked
-        ended = logged.project.call(command, "dropout.toml", MLFLOW_TRACKING_URI=uri)
-        assert (ended.returncode, ended.stdout) == (2, "")
-        assert 'error: --tracking-uri: has a password, which scripts with scores = "mlflow" would be' in ended.stderr
-        assert "put an `mlflow server` in front of the database, or give the password by PGPASSWORD" in ended.stderr
-        assert "s3cr" not in ended.stderr
+        ended = cli(command, "dropout.toml")
+        assert (ended.code, ended.out) == (2, "")
+        assert 'error: --tracking-uri: has a password, which scripts with scores = "mlflow" would be' in ended.err
+        assert "put an `mlflow server` in front of the database, or give the password by PGPASSWORD" in ended.err
+        assert "s3cr" not in ended.err
 
 
-def test_a_database_whose_password_is_elsewhere(logged: Logged, new_database: Callable[..., str]) -> None:
+@pytest.mark.usefixtures("threads")
+def test_a_database_whose_password_is_elsewhere(
+    logged: Logged, cli: Cli, monkeypatch: pytest.MonkeyPatch, new_database: Callable[..., str]
+) -> None:
     uri = new_database(with_mlflow=True)
     without_tuning(logged, ("[1, 2]", "[1]"))
     script = logged.project.folder / "train.py"
     script.write_text(script.read_text() + "\nprint('ADDRESS', mlflow.get_tracking_uri())\n")
-    environment = {"MLFLOW_TRACKING_URI": uri.replace(f":{QUOTED}@", "@"), "PGPASSWORD": PASSWORD}
-    ended = logged.run("--workers", "1", **environment)
-    assert ended.returncode == 0, ended.stderr
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace(f":{QUOTED}@", "@"))
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    ended = cli(*RUN, "--workers", "1", "--only", "plain")
+    assert ended.code == 0, ended.err
     logs = [path.read_text() for path in (logged.project.folder / "mlruns").rglob("*.log")]
     assert any("ADDRESS postgresql" in text for text in logs)
     assert not any(PASSWORD in text or QUOTED in text for text in logs)
