@@ -13,6 +13,7 @@ from ablate.study import Record, Tracker, digest
 from ablate.study.summary import ArmSummary, StudySummary
 
 if TYPE_CHECKING:
+    from ablate.analysis.answer import Comparison
     from ablate.analysis.results import Results
     from ablate.analysis.study_analysis import Analysis
     from ablate.report.build import Report
@@ -100,10 +101,7 @@ def distinct(colour: str, used: set[str]) -> str:
     return colour if colour not in used else next((text for text in texts if text not in used), colour)
 
 
-def _claim_name(comparison: object) -> str:
-    from ablate.analysis.answer import Comparison
-
-    assert isinstance(comparison, Comparison)
+def _claim_name(comparison: Comparison) -> str:
     kind = "" if comparison.kind == "better" else f"/{comparison.kind}"
     return f"{comparison.arm}/{comparison.against}/{comparison.metric.name}{kind}"
 

@@ -207,10 +207,9 @@ def mirror(
     """Copy the tuning trials and comparison runs that count into the database at `address`, for optuna-dashboard.
 
     Writes an Optuna study `<study>/<arm>` for every tuned arm, or `<study>/<arm>/seed<seed>` where each seed has a
-    tuning of its own, and `<study>/compare` with arm and seed as parameters
-    and the primary metric as value; the value has the metric's name. `directions`: of the metrics, by name; default: as
-    the study's catalogue has them. Idempotent; writes only trials that have ended. Raises StoreUnavailable when the
-    database cannot be used.
+    tuning of its own, and `<study>/compare` with arm and seed as parameters and the primary metric as value; the value
+    has the metric's name. `directions`: of the metrics, by name; default: as the study's catalogue has them.
+    Idempotent; writes only trials that have ended. Raises StoreUnavailable when the database cannot be used.
     """
     if directions is None:
         directions = {name: metric.direction for name, metric in catalogue_of(study, file=study.name).items()}
