@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    StringConstraints,
     model_serializer,
     model_validator,
 )
@@ -25,7 +25,7 @@ Purpose = Literal["init", "order", "split", "fold"]
 ClaimKind = Literal["better", "not_worse", "equivalent"]
 Spending = Literal["obrien-fleming", "pocock"]
 DesignKind = Literal["leave_one_out", "add_one_in", "factorial"]
-Label = Annotated[str, StringConstraints(strip_whitespace=True)]  # one of blanks counts as none
+Label = Annotated[str, AfterValidator(str.strip)]  # one of blanks counts as none
 MIN_SEEDS = 5  # of a verdict
 DESIGN_BASELINES: dict[DesignKind, str] = {"leave_one_out": "full", "add_one_in": "bare", "factorial": "bare"}
 
