@@ -194,7 +194,7 @@ def _different_code(results: Results) -> Iterator[str]:
         if "changed" in pairs:
             yield (
                 f"Runs of the same components were made by different code ({which}); differences between them may be "
-                "the code's. `ablate run --rerun stale` makes them alike."
+                "the code's. `--rerun stale` makes them alike."
             )
         elif pairs:
             yield (

@@ -432,7 +432,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "tuned per arm",
     ),
     "Runs of the same components were made by different code ({}); differences between them may be the code's. "
-    "`ablate run --rerun stale` makes them alike.": ("other code", "one code"),
+    "`--rerun stale` makes them alike.": ("other code", "one code"),
     "Whether runs of the same components were made by the same code cannot be told: digests of their code were "
     "taken in different ways ({}).": ("unknown code", "other code"),
     "1 seed: there is no interval, no verdict, and no telling a difference from chance.": ("one seed", "three seeds"),
