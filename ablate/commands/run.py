@@ -77,8 +77,9 @@ def run(
     check_folder("--reports", workspace.reports)
     to_do = left_to_do(loaded, workspace, records, only, rerun)
     view.expect(study, to_do, at_most=study.stopping is not None, seconds=_forecast(loaded, workspace, to_do, records))
+    again = workspace.suggest("run", loaded.path, "--rerun", "stale")  # of the device that was asked for
     if not to_do and not rerun and finished_marker.is_finished(loaded, workspace):
-        _note_stale_runs(loaded, workspace, records, view)
+        _note_stale_runs(loaded, records, view, again)
         report = workspace.reports / study.name / FORMATS["md"]
         now, looks = at_look(loaded, workspace.reader(), records)
         outcome = _outcome(now.plan(records))
@@ -99,7 +100,7 @@ def run(
         session = Session(loaded, workspace, workspace.tracker(), view, stop, counted=counted)
         lock, uri = workspace.lock_file(study.name), workspace.tracking_uri
         with study_lock.hold(lock, study.name, command=command, store=uri, new=True):
-            outcome = _run_locked(session, wanted, only, rerun, command, view)
+            outcome = _run_locked(session, wanted, only, rerun, command, view, again)
         if not outcome.done:
             return outcome
         store = finished_marker.store_state(workspace)
@@ -118,6 +119,7 @@ def _run_locked(
     rerun: str | None,
     command: str,
     view: StudyView,
+    again: str,
 ) -> Outcome:
     """The steps that need the study's lock: write its document, do its runs, measure latency."""
     loaded, store_retry, study = session.loaded, session.store_retry, session.loaded.study
@@ -128,7 +130,7 @@ def _run_locked(
         discarded = _runs_to_redo(loaded, records, rerun, wanted)
         store_retry.call(lambda: session.tracker.discard(sorted(discarded)))
         records = [record for record in records if record.run_id not in discarded]
-    _note_stale_runs(loaded, session.workspace, records, session.view)
+    _note_stale_runs(loaded, records, view, again)
     looks = session.to_look(loaded, records)
     if only:
         check_only(study, session.loaded.study, only, file=str(loaded.path))
@@ -210,8 +212,9 @@ def _runs_to_redo(loaded: LoadedStudy, records: list[Record], rerun: str, wanted
     return {r.run_id for r in records if r.run_id in named and wanted(r)}
 
 
-def _note_stale_runs(loaded: LoadedStudy, workspace: Workspace, records: list[Record], view: View) -> None:
-    for note in notes(stale(loaded, records), workspace.suggest("run", loaded.path, "--rerun", "stale")):
+def _note_stale_runs(loaded: LoadedStudy, records: list[Record], view: View, again: str) -> None:
+    """`again`: the command that does them again."""
+    for note in notes(stale(loaded, records), again):
         view.note(note)
 
 
