@@ -233,9 +233,7 @@ class TestFailures:
         assert sum(f"NonFiniteLoss: {reason}" in log for log in logs) == 4  # with the two that were tried again
         status = cli("status", "linear.toml")
         assert status.code == 1
-        assert f"failed      garden, seeds 1, 2: {reason}" in " ".join(status.out.split()).replace(
-            "failed ", "failed      "
-        )
+        assert f"failed garden, seeds 1, 2: {reason}" in " ".join(status.out.split())
         assert "next: `ablate run linear.toml --rerun failed` does the failed runs again" in status.err
         assert "garden,1,failed,," in project.results.decode()
 

@@ -182,7 +182,6 @@ def test_no_suggestion_is_written_out() -> None:
     """They are made by `Workspace.suggest`. Exceptions: commands that need no place, and those of another version."""
     root = Path(ablate.__file__).parent
     exceptions = {
-        "analysis/warnings.py",  # of reports, which do not know where their store is
         "archive/dvc_storage.py",
         "archive/zip_archive.py",
         "commands/init/__init__.py",

@@ -127,7 +127,7 @@ class TestGiven:
         body = "kept = run.folder / 'kept'\nif not kept.exists():\n    kept.touch()\n    raise ValueError('first')"
         spec = train(f"{body}\nreturn {SCORES}")
         module = spec.settings["run"]["function"].partition(":")[0]
-        assert reason(execute(spec, context)) == f"ValueError: first ({module}.py, line 5)"
+        assert reason(execute(spec, context)) == f"ValueError: first ({module}.py, line 6)"
         finished(execute(spec, context))
 
     def test_the_studys_folder_as_working_folder_and_thread_counts(self, train: Function, context: Context) -> None:
