@@ -169,7 +169,9 @@ def _block(block: Block) -> str:
 
 
 def _heading(title: str, level: int) -> str:
-    target = f"\\phantomsection\\hypertarget{{{slug(title)}}}{{}}"
+    target = (
+        f"\\phantomsection\\hypertarget{{{'top' if level == 1 else slug(title)}}}{{}}"  # a section may have its name
+    )
     if level == 1:
         return f"{target}{{\\LARGE\\bfseries {escape(title)}\\par}}"
     return f"{target}\\{SECTIONS.get(level, 'subsubsection')}*{{{escape(title)}}}"
