@@ -52,8 +52,10 @@ class Logged:
             return connection.execute(query).fetchall()
 
     def mlflow_statuses(self) -> list[tuple[str, str]]:
-        """Of all runs but the study's own, deleted ones too, oldest first: status and lifecycle stage."""
-        return self.ask(f"SELECT status, lifecycle_stage FROM runs WHERE name != '{self.name}' ORDER BY start_time")
+        """Of the runs of cells, deleted ones too, oldest first: status and lifecycle stage."""
+        arms = "SELECT run_uuid FROM tags WHERE key = 'ablate.role' AND value = 'arm'"
+        others = f"name != '{self.name}' AND run_uuid NOT IN ({arms})"
+        return self.ask(f"SELECT status, lifecycle_stage FROM runs WHERE {others} ORDER BY start_time")
 
 
 @pytest.fixture
