@@ -35,7 +35,8 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The site, in build/site/html: it opens from there without a server and loads nothing from elsewhere.
+# The site, in build/site/html: its pages open from there and load nothing from elsewhere. The search needs a server:
+#   .venv/bin/python -m http.server -d build/site/html -b 127.0.0.1
 docs: $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python docs/site/build.py build/site
