@@ -115,7 +115,7 @@ def test_it_stops_at_the_look_that_decides(study: Project) -> None:
     assert trained(study) == dict.fromkeys((1, 2, 3, 4, 5), 3)
     page = (study.folder / "reports" / "looks" / "report.md").read_text(encoding="utf-8")
     assert "It stopped at the look at 5 seeds." in page
-    assert "large against plain in loss: supported" in page
+    assert "“large” against “plain” in loss: supported" in page
     status = study.call("status", "looks.toml", "--json")
     assert status.returncode == 0
     assert as_json(status.stdout)["stopping"]["seeds"] == 5

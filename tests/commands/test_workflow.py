@@ -107,7 +107,7 @@ class TestResults:
 
     def test_arms_share_seeds_and_an_equal_tuning_budget(self, client: MlflowClient) -> None:
         for arm in ("plain", "garden"):
-            mine = runs(client, f"tags.`ablate.arm` = '{arm}'")
+            mine = [r for r in runs(client, f"tags.`ablate.arm` = '{arm}'") if "ablate.key" in r.data.tags]
             seeds = {phase: sorted(r.data.params["seed"] for r in mine if r.data.tags["ablate.phase"] == phase)
                      for phase in ("tune", "compare")}  # fmt: skip
             assert seeds == {"tune": ["101", "101"], "compare": ["1", "2"]}
@@ -210,7 +210,7 @@ def test_a_driver_killed_in_mid_write_leaves_a_store_that_can_be_read(
     subprocess.run([sys.executable, "-c", KILLED_IN_MID_WRITE], cwd=project.folder, check=False)
     assert (project.folder / "mlruns" / "mlflow.db-journal").stat().st_size > 0
     answer = cli("status", "linear.toml")
-    assert (answer.code, answer.err) == (0, "linear: 6 done\n")
+    assert (answer.code, answer.err.splitlines()[0]) == (0, "linear: 6 done")
     assert project.records() == finished.records()
 
 
