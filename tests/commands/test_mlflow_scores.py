@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -163,8 +164,7 @@ def test_what_counts_and_what_fails(logged: Logged, cli: Cli) -> None:
     assert {arm: r.status for arm, r in records.items()} == {
         how: "FINISHED" if how in ("plain", "marked") else "FAILED" for how in hows
     }
-    assert {status for status, _ in logged.mlflow_statuses()} == {"FINISHED", "FAILED"}
-    assert logged.ask("SELECT count(*) FROM runs WHERE status = 'FINISHED'") == [(2,)]
+    assert Counter(status for status, _ in logged.mlflow_statuses()) == {"FINISHED": 2, "FAILED": 6}
     for how in ("plain", "marked"):  # MLflow's latest value is the one of the highest step
         scores = records[how].scores
         assert (scores["val/loss"], scores["test/loss"]) == (0.5, 0.25)
