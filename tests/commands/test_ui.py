@@ -23,6 +23,7 @@ from test_function_study import copied
 from toy_project import GONE_S, PATIENCE_S, Project, wait_until
 
 from ablate.analysis import results as tables
+from ablate.analysis.effects import score
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
 ARMS = {"plain": "plain", "dropout": "With dropout", "short": "Half the budget"}
