@@ -41,7 +41,8 @@ def test_curves_have_at_every_epoch_the_interval_of_the_seeds_that_reached_it() 
     assert list(means) == ["val/loss"]
     for epoch, of_epoch in values.items():
         expected = estimate(of_epoch)
-        assert means["val/loss"][epoch] == pytest.approx((expected.mean, expected.low, expected.high), rel=1e-12)
+        ends = [end for end in (expected.mean, expected.low, expected.high) if end is not None]  # one seed has a mean
+        assert [end for end in means["val/loss"][epoch] if end is not None] == pytest.approx(ends, rel=1e-12)
     assert curve_means(with_curves(values), "dropout") == {}
 
 
