@@ -45,7 +45,7 @@ def test_looking_at_a_study_imports_nothing_of_it(trapped: Project, marker: Path
     assert done.returncode in (0, 1, 2)
     assert "Traceback" not in done.stderr
     if command[0] in ("plan", "status"):
-        assert "compare plain seed 1" in done.stdout or '"arm": "plain"' in done.stdout, done.stderr
+        assert "\nplain " in done.stdout, done.stderr  # its row of the grid
 
 
 @pytest.mark.parametrize("command", [["run", "--only", "nobody"], ["plan", "--check"]], ids=" ".join)
