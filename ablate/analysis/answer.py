@@ -27,6 +27,7 @@ from ablate.study import ClaimKind
 
 FOR_SETTINGS = "for these tuned settings"  # one tuning of an arm: its luck is in no interval
 SCOPE = f"{FOR_SETTINGS} and this data"
+TUNED_SPLIT = "the split that tuning used"
 SCOPE_PROCEDURE = "at this tuning budget and on this data"  # each seed has a tuning of its own
 SCOPE_UNTUNED = "for these untuned settings and this data"
 SCOPE_ADOPTED = "by these adopted results"

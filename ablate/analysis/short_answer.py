@@ -10,11 +10,12 @@ from typing import Literal
 from scipy import special
 
 from ablate.analysis import numbers
-from ablate.analysis.answer import SCOPE, SCOPE_ADOPTED, SCOPE_PROCEDURE, SCOPE_UNTUNED, Comparison
+from ablate.analysis.answer import SCOPE, SCOPE_ADOPTED, SCOPE_PROCEDURE, SCOPE_UNTUNED, TUNED_SPLIT, Comparison
 from ablate.analysis.budget import BudgetRow
 from ablate.analysis.costs import ParameterRow
 from ablate.analysis.phrasing import counted, listed, margin_text, quoted
 from ablate.analysis.power_plan import MIN_PAIRS, POWER, seeds_needed, upper_limit
+from ablate.analysis.records import SPLITS
 from ablate.analysis.statistics import ALPHA, Estimate
 from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.verdicts import DISJOINT, LATE, MIN_SEEDS
@@ -65,7 +66,13 @@ def answered_pairs(analysis: Analysis) -> int:
 
 
 def scope(analysis: Analysis) -> str:
-    """What the verdicts hold for: `for these tuned settings and this data`."""
+    """What the verdicts hold for: `for these tuned settings and this data`, and on which split, if not on test data."""
+    if analysis.split == "test":
+        return _scope(analysis)
+    return f"{_scope(analysis)}, on {TUNED_SPLIT if analysis.tuned else SPLITS[analysis.split]}"
+
+
+def _scope(analysis: Analysis) -> str:
     if analysis.trainer == "adopted":
         return SCOPE_ADOPTED
     if not analysis.tuned:

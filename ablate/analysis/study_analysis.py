@@ -12,6 +12,7 @@ from ablate.analysis.answer import (
     SCOPE_ADOPTED,
     SCOPE_PROCEDURE,
     SCOPE_UNTUNED,
+    TUNED_SPLIT,
     Comparison,
     answers,
 )
@@ -223,7 +224,7 @@ def _where(study: Study) -> str:
     """Which scores are compared, where they are not those on the test split."""
     if study.split == "test":
         return ""
-    return f"on {SPLITS[study.split] if study.tuning is None else 'the split that tuning used'}, "
+    return f"on {SPLITS[study.split] if study.tuning is None else TUNED_SPLIT}, "
 
 
 def matrix(results: Results) -> tuple[MatrixRow, ...]:

@@ -133,10 +133,10 @@ class TestCommand:
         names = {path.name for path in (tmp_path / "linear").iterdir()}
         assert names == {"figures", "results.csv", "timings.csv", "tables", "report.json"}
 
-    @pytest.mark.parametrize("asked", ["pdf", "md,pdf", ""])
+    @pytest.mark.parametrize("asked", ["docx", "md,docx", ""])
     def test_an_unknown_format_is_refused(self, cli: Cli, asked: str, tmp_path: Path) -> None:
         answer = cli("report", "linear", "--format", asked, "--reports", str(tmp_path / "r"))
         assert answer.code == 2
         assert "--format: is no format of a report" in answer.err
-        assert "valid: md, html, tex, csv, json" in answer.err
+        assert "valid: md, html, tex, csv, json, png, svg, pdf" in answer.err
         assert not (tmp_path / "r").exists()
