@@ -20,6 +20,7 @@ from ablate.trainers.context import THREAD_VARIABLES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 pytestmark = pytest.mark.examples
+ARMS = "SELECT run_uuid FROM tags WHERE key = 'ablate.role' AND value = 'arm'"
 
 STUDY = """
 name = "logged"
@@ -78,9 +79,9 @@ def run(folder: Path, initialised_store: Path) -> Record:
 
 
 def runs_in(folder: Path) -> int:
-    """How many runs MLflow has in the study's store beside the study's own, deleted ones too."""
+    """How many runs MLflow has in the study's store beside those of the study and its arms, deleted ones too."""
     with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM runs WHERE name != 'logged'").fetchone()
+        (count,) = connection.execute(f"SELECT count(*) FROM runs WHERE name != 'logged' AND run_uuid NOT IN ({ARMS})").fetchone()
     return int(count)
 
 

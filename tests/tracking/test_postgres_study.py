@@ -221,7 +221,7 @@ def test_postgres_itself_as_the_store(
     ran = cli("run", "linear.toml", "--workers", "1", *where)
     assert ran.code == 0, ran.err
     assert project.results == finished.results
-    assert postgres.query("SELECT count(*) FROM runs", store) == [(CELLS + 1,)]
+    assert postgres.query("SELECT count(*) FROM runs", store) == [(CELLS + 1 + 3,)]  # the study, and three arms
     assert "ablate ui --tracking-uri 'postgresql://***@" in ran.out
     assert cli("status", "linear.toml", *where).code == 0
     assert "error" in cli("compare", "linear", "garden", "plain", *where).out
