@@ -81,7 +81,9 @@ def run(folder: Path, initialised_store: Path) -> Record:
 def runs_in(folder: Path) -> int:
     """How many runs MLflow has in the study's store beside those of the study and its arms, deleted ones too."""
     with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as connection:
-        (count,) = connection.execute(f"SELECT count(*) FROM runs WHERE name != 'logged' AND run_uuid NOT IN ({ARMS})").fetchone()
+        (count,) = connection.execute(
+            f"SELECT count(*) FROM runs WHERE name != 'logged' AND run_uuid NOT IN ({ARMS})"
+        ).fetchone()
     return int(count)
 
 
