@@ -6,8 +6,9 @@ The rule is one of Optuna's: no score of any trial here is below 0, so each ends
 from __future__ import annotations
 
 import json
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -108,13 +109,19 @@ class TestBuiltIn:
         catalogue, metrics = "linear_toy.metrics:METRICS", ("absolute_error",)
         return replace(context, catalogue=catalogue, curve_metrics=metrics, pruning=rule(self.METRIC, 5))
 
+    @pytest.fixture
+    def ctrl_c(self) -> Iterator[None]:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a script ignores it
+        yield
+        signal.signal(signal.SIGINT, before)
+
     def test_it_ends_after_the_epoch(self, built_in: Context) -> None:
         check(execute(trial(LINE), built_in), self.METRIC)
         whole = execute(trial(LINE), replace(built_in, pruning=None, work=built_in.work / "whole"))
         assert PRUNED not in whole.provenance
         assert len(whole.history) == 5
 
-    def test_interrupted_it_ends_after_the_same_epoch(self, built_in: Context) -> None:
+    def test_interrupted_it_ends_after_the_same_epoch(self, built_in: Context, ctrl_c: None) -> None:
         """Whether the checkpoint it goes on from is of an epoch before the end, or of the end itself."""
         for last in (1, 2):
 
