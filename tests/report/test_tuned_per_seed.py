@@ -50,7 +50,7 @@ def test_the_page_says_what_is_repeated_and_what_stays_fixed(tmp_path: Path) -> 
     page = build.build(results, tmp_path / "reports", formats=["md", "json"]).read_text()
     assert "these tuned settings" not in page
     assert "tuned once" not in page
-    assert "At this tuning budget and on this data" in page.partition("\n## ")[0]
+    assert "Verdicts are at this tuning budget and on this data" in page.partition("\n## ")[0]
     assert "Every seed of every arm has a tuning of its own" in page
     assert "Tuning is repeated with every seed. What stays the same is its validation set, space and budget." in page
     assert "| training.learning_rate | 0.00201 to 0.0022 | 0.00201 to 0.0022 |" in page
