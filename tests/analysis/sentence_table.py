@@ -469,7 +469,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "used this test data": ("better", "command"),
     "named the same inputs": ("command", "better"),
     "No other study in this store has {}.": ("better", "same data"),
-    "{} studies in this store have {}: this one, {}. What was chosen after seeing an earlier one's test scores "
+    "{} studies in this store have {}: {}. What was chosen after seeing an earlier one's test scores "
     "makes a later one's look too good.": ("same data", "better"),
     "The {} were chosen by these scores": ("one split", "command"),
     "What was chosen after seeing these scores": ("one split, untuned", "one split"),

@@ -112,4 +112,4 @@ def test_the_studies_that_used_the_same_test_data_are_counted() -> None:
     load({"existing": {}}, store=store, data_digest="d1", name="not-run", seeds=[1])
     assert same_test_data(alone) == ["earlier"]
     (remark,) = remarks(alone)
-    assert remark.startswith("2 studies in this store have used this test data: this one, earlier.")
+    assert remark.startswith("2 studies in this store have used this test data: this one and earlier.")
