@@ -52,8 +52,8 @@ def remarks(results: Results) -> tuple[str, ...]:
         return (f"No other study in this store has {shared}.",)
     return (
         f"{len(others) + 1} studies in this store have {shared}: "
-        f"{listed(['this one', *others])}. What was chosen after seeing an earlier one's test scores makes a later one's "
-        "look too good.",
+        f"{listed(['this one', *others])}. What was chosen after seeing an earlier one's test scores makes a "
+        "later one's look too good.",
     )
 
 
