@@ -19,11 +19,12 @@ from ablate.analysis.phrasing import (
     sentence,
     shown,
 )
-from ablate.analysis.records import MetricInfo
+from ablate.analysis.records import SPLITS, MetricInfo
 from ablate.analysis.same_question import SameQuestion
 from ablate.analysis.statistics import Effect, Estimate
 from ablate.analysis.verdicts import Claim, Outcome, Verdict
-from ablate.study import ClaimKind
+from ablate.study import ClaimKind, Split
+from ablate.study.runs import TrainerKind
 
 FOR_SETTINGS = "for these tuned settings"  # one tuning of an arm: its luck is in no interval
 SCOPE = f"{FOR_SETTINGS} and this data"
@@ -31,6 +32,22 @@ TUNED_SPLIT = "the split that tuning used"
 SCOPE_PROCEDURE = "at this tuning budget and on this data"  # each seed has a tuning of its own
 SCOPE_UNTUNED = "for these untuned settings and this data"
 SCOPE_ADOPTED = "by these adopted results"
+
+
+def scope_words(trainer: TrainerKind, *, tuned: bool, per_seed: bool) -> str:
+    """What verdicts hold for. `per_seed`: each seed has a tuning of its own."""
+    if trainer == "adopted":
+        return SCOPE_ADOPTED
+    if not tuned:
+        return SCOPE_UNTUNED
+    return SCOPE_PROCEDURE if per_seed else SCOPE
+
+
+def split_words(split: Split, *, tuned: bool) -> str:
+    """Whose scores are compared, such as `on the split that tuning used`; "" where they are those on the test split."""
+    if split == "test":
+        return ""
+    return f"on {TUNED_SPLIT if tuned else SPLITS[split]}"
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from typing import Literal
 from scipy import special
 
 from ablate.analysis import numbers
-from ablate.analysis.answer import SCOPE, SCOPE_ADOPTED, SCOPE_PROCEDURE, SCOPE_UNTUNED, TUNED_SPLIT, Comparison
+from ablate.analysis.answer import Comparison, scope_words, split_words
 from ablate.analysis.budget import BudgetRow
 from ablate.analysis.costs import ParameterRow
 from ablate.analysis.phrasing import counted, listed, margin_text, quoted
 from ablate.analysis.power_plan import MIN_PAIRS, POWER, seeds_needed, upper_limit
-from ablate.analysis.records import SPLITS
 from ablate.analysis.statistics import ALPHA, Estimate
 from ablate.analysis.study_analysis import Analysis
 from ablate.analysis.verdicts import DISJOINT, LATE, MIN_SEEDS
@@ -67,17 +66,9 @@ def answered_pairs(analysis: Analysis) -> int:
 
 def scope(analysis: Analysis) -> str:
     """What the verdicts hold for: `for these tuned settings and this data`, and on which split, if not on test data."""
-    if analysis.split == "test":
-        return _scope(analysis)
-    return f"{_scope(analysis)}, on {TUNED_SPLIT if analysis.tuned else SPLITS[analysis.split]}"
-
-
-def _scope(analysis: Analysis) -> str:
-    if analysis.trainer == "adopted":
-        return SCOPE_ADOPTED
-    if not analysis.tuned:
-        return SCOPE_UNTUNED
-    return SCOPE_PROCEDURE if any(row.by_seed for row in analysis.budget) else SCOPE
+    per_seed = any(row.by_seed for row in analysis.budget)
+    words = scope_words(analysis.trainer, tuned=analysis.tuned, per_seed=per_seed)
+    return ", ".join(filter(None, (words, split_words(analysis.split, tuned=analysis.tuned))))
 
 
 def badge(c: Comparison) -> Badge:

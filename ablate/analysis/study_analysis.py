@@ -6,16 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablate.analysis.across import DatasetTable, dataset_tables
-from ablate.analysis.answer import (
-    FOR_SETTINGS,
-    SCOPE,
-    SCOPE_ADOPTED,
-    SCOPE_PROCEDURE,
-    SCOPE_UNTUNED,
-    TUNED_SPLIT,
-    Comparison,
-    answers,
-)
+from ablate.analysis.answer import FOR_SETTINGS, Comparison, answers, scope_words, split_words
 from ablate.analysis.budget import BudgetRow, budget_rows
 from ablate.analysis.clusters import over_clusters
 from ablate.analysis.conditions import ConditionTable, condition_tables
@@ -42,7 +33,7 @@ from ablate.analysis.failures import failure_warnings
 from ablate.analysis.look_rows import LookRow, look_rows
 from ablate.analysis.population import PopulationRow, disjoint, names_people, population_rows
 from ablate.analysis.promises import Promises, promises
-from ablate.analysis.records import SPLITS, MetricInfo
+from ablate.analysis.records import MetricInfo
 from ablate.analysis.results import Results
 from ablate.analysis.same_question import same_question
 from ablate.analysis.spending import Looks, looks_of
@@ -159,7 +150,10 @@ def analyse(results: Results) -> Analysis:
     others = bool(curves or designed or across)  # which answer in place of exploratory comparisons
     answering = [c for c in comparisons if not (others and c.exploratory)]
     totals = {row.arm: row.total for row in parameters}
-    sentences = answers(answering, totals, scope=_scope(study), where=_where(study)) if answering or not others else ()
+    tuned, per_seed = study.tuning is not None, study.tuning is not None and study.tuning.per == "seed"
+    where = split_words(study.split, tuned=tuned)
+    scope = scope_words(study.trainer, tuned=tuned, per_seed=per_seed)
+    sentences = answers(answering, totals, scope=scope, where=where and f"{where}, ") if answering or not others else ()
     return Analysis(
         name=study.name,
         question=study.question,
@@ -194,7 +188,7 @@ def analyse(results: Results) -> Analysis:
         densities=density_tables(results),
         tradeoff=tradeoff(results),
         tuning=tuning_history(results),
-        tuned=study.tuning is not None,
+        tuned=tuned,
         test_examples=_test_examples(results),
         overlap=results.overlap,
         trainer=study.trainer,
@@ -209,22 +203,6 @@ def analyse(results: Results) -> Analysis:
         spending=results.study.stopping.spending if results.study.stopping else None,
         beyond=results.beyond,
     )
-
-
-def _scope(study: Study) -> str:
-    """What the verdicts hold for."""
-    if study.trainer == "adopted":
-        return SCOPE_ADOPTED
-    if study.tuning is None:
-        return SCOPE_UNTUNED
-    return SCOPE_PROCEDURE if study.tuning.per == "seed" else SCOPE
-
-
-def _where(study: Study) -> str:
-    """Which scores are compared, where they are not those on the test split."""
-    if study.split == "test":
-        return ""
-    return f"on {SPLITS[study.split] if study.tuning is None else TUNED_SPLIT}, "
 
 
 def matrix(results: Results) -> tuple[MatrixRow, ...]:
