@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import fmean as mean
 
 from ablate.planning.plan import Cell
 from ablate.study import Phase, Record, Study
@@ -42,16 +45,20 @@ def forecast(
     times = [(r.arm, r.phase, taken) for r in finished if (taken := _seconds(r, *when.get(r.run_id, (0, 0))))]
     if not times:
         return Forecast(len(cells), None, 0)
+    alike: defaultdict[tuple[str, Phase], list[float]] = defaultdict(list)
+    whole: defaultdict[str, list[float]] = defaultdict(list)  # by arm, as if each had trained like a comparison run
+    for arm, phase, taken in times:
+        alike[arm, phase].append(taken)
+        whole[arm].append(taken / share(study, phase))
+    of_all = mean(value for values in whole.values() for value in values)
 
-    def seconds(cell: Cell) -> float:
-        alike = [s for arm, phase, s in times if (arm, phase) == (cell.arm, cell.phase)]
-        if alike:
-            return sum(alike) / len(alike)
-        of_arm = [(phase, s) for arm, phase, s in times if arm == cell.arm]
-        others = of_arm or [(phase, s) for _, phase, s in times]
-        return share(study, cell.phase) * sum(s / share(study, phase) for phase, s in others) / len(others)
+    @cache
+    def seconds(arm: str, phase: Phase) -> float:
+        if (arm, phase) in alike:
+            return mean(alike[arm, phase])
+        return share(study, phase) * (mean(whole[arm]) if arm in whole else of_all)
 
-    return Forecast(len(cells), sum(map(seconds, cells)), len(times))
+    return Forecast(len(cells), sum(seconds(cell.arm, cell.phase) for cell in cells), len(times))
 
 
 def _seconds(record: Record, began: int, ended: int) -> float:

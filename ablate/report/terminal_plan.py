@@ -89,7 +89,10 @@ def grid(shown: ShownPlan, width: int = 80) -> Iterator[str]:
     arms = list(dict.fromkeys(cell.arm for cell in shown.plan.cells))
     compared = {(cell.arm, cell.seed): cell.state for cell in shown.plan.cells if cell.phase == "compare"}
     seeds = list(dict.fromkeys(seed for _, seed in compared))
-    trials = {arm: [c.state for c in shown.plan.cells if (c.arm, c.phase) == (arm, "tune")] for arm in arms}
+    trials: dict[str, list[State]] = {arm: [] for arm in arms}
+    for cell in shown.plan.cells:
+        if cell.phase == "tune":
+            trials[cell.arm].append(cell.state)
     tuned = {arm: f"{states.count('done')}/{len(states)}" if states else "" for arm, states in trials.items()}
     names = {arm: cut(arm, NAME_CHARACTERS) for arm in arms}
     first, second = max(map(len, names.values()), default=0), max(map(len, ["", *tuned.values()]))
