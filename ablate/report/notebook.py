@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from html import escape
 from io import BytesIO
 
@@ -16,15 +15,10 @@ from ablate.analysis.study_analysis import Analysis
 from ablate.report import markdown, style
 from ablate.report.blocks import Block, Heading, Table, paragraph
 from ablate.report.tables import Cell, Column, TextTable, named, text_table
+from ablate.report.tables_claims import CLAIMS
 from ablate.report.terminal import caption, result_table
-from ablate.study import ClaimKind
 
 DPI = 160  # of a figure in a notebook
-CLAIM: Mapping[ClaimKind, str] = {
-    "better": "better than",
-    "not_worse": "not worse than",
-    "equivalent": "equivalent to",
-}
 
 
 def as_markdown(analysis: Analysis) -> str:
@@ -72,7 +66,7 @@ def _verdicts(analysis: Analysis) -> TextTable:
     """One row for each hypothesis: its verdict, and the difference with the interval that the verdict rests on."""
     rows = [row for row in analysis.comparisons if not row.exploratory]
     columns: list[Column] = [
-        ("Hypothesis", [f"{row.label} {CLAIM[row.kind]} {row.against_label}" for row in rows]),
+        ("Hypothesis", [f"{row.label} {CLAIMS[row.kind]} {row.against_label}" for row in rows]),
         ("Metric", [named(row.metric) for row in rows]),
         ("Verdict", [Cell(row.verdict, strong=row.verdict in ("supported", "refuted")) for row in rows]),
         ("Margin", [margin_text(row.margin, row.metric) if row.margin else GAP for row in rows]),

@@ -15,9 +15,10 @@ from ablate.analysis import numbers
 from ablate.analysis.answer import FOR_SETTINGS, Comparison
 from ablate.analysis.costs import label
 from ablate.analysis.external import external_tables
-from ablate.analysis.phrasing import counted, margin_text, quoted
+from ablate.analysis.phrasing import margin_text, quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
+from ablate.analysis.short_answer import difference, over
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.analysis.verdicts import DECLARED
 from ablate.report import tables_claims, tables_results
@@ -76,14 +77,9 @@ def _claim(c: Comparison) -> Text:
     """`“Hybrid” better than “Existing” in azimuth error: −0.41° [−0.72, −0.10], p 0.012, 7 seeds`."""
     by = "by more than" if c.kind == "better" else "within"
     margin = f" {by} {margin_text(c.margin, c.metric)}" if c.margin else ""
-    unit = numbers.unit_text(c.metric.unit, spaced=True)
-    gap = c.deciding
-    value = f"{numbers.signed(gap.mean, c.places)}{unit} {numbers.interval(gap, c.places)}".rstrip()
     p = "" if c.p_adjusted is None else f", p {numbers.p_value(c.p_adjusted)}"
-    over = c.claim.decided_over if gap is not c.effect.difference else ""
-    than = f"{tables_claims.KINDS[c.kind]} {'to' if c.kind == 'equivalent' else 'than'}"
-    claim = f"{quoted(c.label)} {than} {quoted(c.against_label)} in {c.metric.in_text}{margin}"
-    return Text.assemble((f"{claim}: ", "bold"), f"{value}{p}, {over or counted(gap.n, 'seed')}")
+    claim = f"{quoted(c.label)} {tables_claims.CLAIMS[c.kind]} {quoted(c.against_label)} in {c.metric.in_text}{margin}"
+    return Text.assemble((f"{claim}: ", "bold"), f"{difference(c)}{p}, {over(c)}")
 
 
 def result_table(analysis: Analysis) -> TextTable:
