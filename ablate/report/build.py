@@ -31,11 +31,6 @@ class Report:
         return html.render(self.page, self.analysis.name, self.folder / "figures")
 
 
-def build(results: Results, out_dir: Path, *, study_file: str = "", formats: Sequence[str] = ("md",)) -> Path:
-    """`write`, for who wants the path of the first format alone."""
-    return write(results, out_dir, study_file=study_file, formats=formats).file
-
-
 def write(results: Results, out_dir: Path, *, study_file: str = "", formats: Sequence[str] = ("md",)) -> Report:
     """Write the report, `results.csv`, `timings.csv` and `figures/` into `out_dir`. The first format is the main file.
 

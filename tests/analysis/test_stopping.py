@@ -16,7 +16,7 @@ from ablate.analysis.spending import Looks
 from ablate.analysis.statistics import paired
 from ablate.analysis.study_analysis import analyse, compare
 from ablate.analysis.verdicts import Claim, judge, judge_looks
-from ablate.report.build import build
+from ablate.report.build import write
 from ablate.study.amend import ADDED
 
 LOOKS = {"looks": [5, 8, 12], "spending": "obrien-fleming"}
@@ -171,7 +171,7 @@ class TestProgress:
 class TestReport:
     def test_it_says_which_look_decided_and_what_was_planned(self, tmp_path: Path) -> None:
         now = stopping.now(results(12, asked(), hybrid=gained(1.0)))
-        page = build(now, tmp_path / "report", formats=("md", "json")).read_text(encoding="utf-8")
+        page = write(now, tmp_path / "report", formats=("md", "json")).file.read_text(encoding="utf-8")
         assert "Difference [repeated 95 % interval over seeds]" in page
         assert "### Planned looks" in page
         assert "| 5 | “Hybrid” against “Existing only” in azimuth error: supported | 42 % |" in page
@@ -186,7 +186,7 @@ class TestReport:
         before = analyse(stopping.now(results(3, asked(), hybrid=gained(1.0))))
         assert before.comparisons[0].reason == "not looked at yet: the first look is at 5 seeds"
         open_still = stopping.now(results(7, asked(), hybrid=gained(0.0)))
-        page = build(open_still, tmp_path / "report").read_text(encoding="utf-8")
+        page = write(open_still, tmp_path / "report").file.read_text(encoding="utf-8")
         assert "not decided at 5 seeds; the next look is at 8" in page
         assert "It stopped at" not in page
         assert "there is no verdict on whether “Hybrid” improves" in page
@@ -195,7 +195,7 @@ class TestReport:
         plain = load({"existing": gained(0, 0), "hybrid": gained(1.0)}, hypotheses=[asked()])
         assert stopping.now(plain) is plain
         assert stopping.progress(plain) is None
-        page = build(plain, tmp_path / "report", formats=("md", "json")).read_text(encoding="utf-8")
+        page = write(plain, tmp_path / "report", formats=("md", "json")).file.read_text(encoding="utf-8")
         assert "Planned looks" not in page
         assert "repeated" not in page
         document = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))

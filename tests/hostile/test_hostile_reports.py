@@ -62,7 +62,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A saying, and the folder of a report in every format."""
     folder = tmp_path_factory.mktemp(request.param)
     found = results(folder / "runs", SAYINGS[request.param])
-    return request.param, build.build(found, folder / "toy", formats=tuple(build.FORMATS)).parent
+    return request.param, build.write(found, folder / "toy", formats=tuple(build.FORMATS)).file.parent
 
 
 class Elements(HTMLParser):

@@ -81,7 +81,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     arms = {**ARMS, "hybrid": {**ARMS["hybrid"], "label": f"Hybrid {HOSTILE}"}}
     folder = tmp_path_factory.mktemp("page")
     results = tables.load(Toy(folder / "runs", arms=arms, fail=[("elepose", 2)]).store(), "toy")
-    return build.build(results, folder / "toy", formats=("html",)).read_text(encoding="utf-8")
+    return build.write(results, folder / "toy", formats=("html",)).file.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_the_report_compiles_and_its_tables_fit(tmp_path: Path) -> None:
     arms = {**ARMS, "hybrid": hybrid, "torso-frame": {"reference": True}}
     results = tables.load(Toy(tmp_path / "runs", arms=arms, fail=[("elepose", 2)]).store(), "toy")
     out = tmp_path / "toy"
-    build.build(results, out, formats=("tex",))
+    build.write(results, out, formats=("tex",))
     for name in ("report", "report_long"):
         log = compiled(out, f"{name}.tex")
         assert (out / f"{name}.pdf").stat().st_size > 10_000

@@ -121,7 +121,7 @@ class TestWhatIsNotKnown:
         assert "FLOPs are theoretical" in text
 
     def test_no_format_has_a_table_of_it(self, tmp_path: Path) -> None:
-        build.build(load(written()), tmp_path / "dropout", formats=tuple(build.FORMATS))
+        build.write(load(written()), tmp_path / "dropout", formats=tuple(build.FORMATS))
         written_tables = {file.stem for file in (tmp_path / "dropout" / "tables").iterdir()}
         assert written_tables & {"parameters", "population", "cost"} == set()
         figures = {file.stem for file in (tmp_path / "dropout" / "figures").iterdir() if file.is_file()}

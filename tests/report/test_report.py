@@ -27,12 +27,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture(scope="module")
 def folder(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reports") / "toy"
-    build.build(tables.load(toy.store(), "toy"), out, formats=tuple(build.FORMATS))
+    build.write(tables.load(toy.store(), "toy"), out, formats=tuple(build.FORMATS))
     return out
 
 
 def built_page(toy: Toy, out: Path) -> str:
-    return build.build(tables.load(toy.store(), "toy"), out).read_text()
+    return build.write(tables.load(toy.store(), "toy"), out).file.read_text()
 
 
 def page(results: tables.Results, pictures: figures.Pictures | None = None) -> str:
@@ -47,7 +47,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_same_store_gives_the_same_bytes_in_every_format(toy: Toy, folder: Path, tmp_path: Path) -> None:
     store = replace(toy, folder=tmp_path / "runs").store()
-    build.build(tables.load(store, "toy"), tmp_path / "again", formats=tuple(build.FORMATS))
+    build.write(tables.load(store, "toy"), tmp_path / "again", formats=tuple(build.FORMATS))
     assert files(tmp_path / "again") == files(folder)
     assert set(files(folder)) >= {"report.md", "results.csv", "timings.csv", "figures/matrix.png"}
     assert set(files(folder)) >= {"report.html", "report.tex", "report.json", "tables/matrix.csv"}
@@ -163,7 +163,7 @@ def test_a_report_replaces_its_own_pictures_and_tables_of_a_kind_and_no_other_fi
     for name in ("figures/old.png", "tables/old.csv", "tables/old.tex", "tables/mine.txt", "notes.md"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(b"old")
-    build.build(tables.load(toy.store(), "toy"), out, formats=("csv",))
+    build.write(tables.load(toy.store(), "toy"), out, formats=("csv",))
     remaining = {name for name, content in files(out).items() if content == b"old"}
     assert remaining == {"tables/old.tex", "tables/mine.txt", "notes.md"}
     assert not (out / "report.md").exists()
@@ -180,7 +180,7 @@ def test_a_report_that_fails_leaves_the_old_one(toy: Toy, tmp_path: Path, monkey
 
     monkeypatch.setattr(figures, "draw", broken)
     with pytest.raises(RuntimeError):
-        build.build(tables.load(toy.store(), "toy"), out)
+        build.write(tables.load(toy.store(), "toy"), out)
     assert files(out) == {"report.md": b"old"}
 
 

@@ -47,7 +47,7 @@ def cells(table: Table | None) -> list[list[str]]:
 
 def test_the_page_says_what_is_repeated_and_what_stays_fixed(tmp_path: Path) -> None:
     results = tables.load(toy(tmp_path).store(), "toy")
-    page = build.build(results, tmp_path / "reports", formats=["md", "json"]).read_text()
+    page = build.write(results, tmp_path / "reports", formats=["md", "json"]).file.read_text()
     assert "these tuned settings" not in page
     assert "tuned once" not in page
     assert "Verdicts are at this tuning budget and on this data" in page.partition("\n## ")[0]
@@ -62,14 +62,14 @@ def test_the_page_says_what_is_repeated_and_what_stays_fixed(tmp_path: Path) -> 
 @pytest.mark.parametrize("tuned", [True, False])
 def test_without_a_hypothesis_the_first_screen_says_it_too(tmp_path: Path, tuned: bool) -> None:
     store = toy(tmp_path, per_seed=False, hypotheses=(), tuned=tuned).store()
-    page = build.build(tables.load(store, "toy"), tmp_path / "reports").read_text()
+    page = build.write(tables.load(store, "toy"), tmp_path / "reports").file.read_text()
     told = "Each arm was tuned once for all its seeds, so that differences are for these tuned settings."
     assert (told in page.partition("\n## ")[0]) == tuned
 
 
 def test_one_tuning_of_all_seeds_says_so_on_the_first_screen_and_with_every_verdict(tmp_path: Path) -> None:
     results = tables.load(toy(tmp_path, per_seed=False).store(), "toy")
-    page = build.build(results, tmp_path / "reports").read_text()
+    page = build.write(results, tmp_path / "reports").file.read_text()
     assert "or these tuned settings" in page.partition("\n## ")[0]
     found = analyse(results)
     assert found.comparisons
