@@ -119,6 +119,16 @@ def counted(n: int, word: str, several: str = "") -> str:
     return f"{n} {word}" if n == 1 else f"{n} {several or f'{word}s'}"
 
 
+def duration(seconds: float) -> str:
+    """`40 seconds`, `12 minutes`, `3.5 hours`: as precise as a forecast is."""
+    if seconds < 90:
+        return counted(max(1, round(seconds)), "second")
+    if seconds < 90 * 60:
+        return counted(round(seconds / 60), "minute")
+    hours = seconds / 3600
+    return f"{hours:.0f} hours" if hours >= 10 else f"{hours:.1f} hours"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     return f" {last} ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

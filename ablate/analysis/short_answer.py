@@ -13,7 +13,7 @@ from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison, scope_words, split_words
 from ablate.analysis.budget import BudgetRow
 from ablate.analysis.costs import ParameterRow
-from ablate.analysis.phrasing import counted, listed, margin_text, quoted
+from ablate.analysis.phrasing import counted, duration, listed, margin_text, quoted
 from ablate.analysis.power_plan import MIN_PAIRS, POWER, seeds_needed, upper_limit
 from ablate.analysis.statistics import ALPHA, Estimate
 from ablate.analysis.study_analysis import Analysis
@@ -235,7 +235,7 @@ def _time(analysis: Analysis, seeds: int) -> str:
     known = [seconds for seconds in each if seconds is not None]
     if not known or len(known) < len(each):
         return ""
-    return f" of every arm, about {_about(seeds * sum(known))} of training,"
+    return f" of every arm, about {duration(seeds * sum(known))} of training,"
 
 
 def _seconds_of_a_seed(row: BudgetRow) -> float | None:
@@ -245,26 +245,36 @@ def _seconds_of_a_seed(row: BudgetRow) -> float | None:
     return row.training_seconds + ((row.tuning_seconds or 0.0) / tunings if tunings else 0.0)
 
 
-def _about(seconds: float) -> str:
-    if seconds < 90:
-        return counted(max(1, round(seconds)), "second")
-    if seconds < 90 * 60:
-        return counted(round(seconds / 60), "minute")
-    hours = seconds / 3600
-    return f"{hours:.0f} hours" if hours >= 10 else f"{hours:.1f} hours"
-
-
 def _over_clusters(waiting: Sequence[ShortVerdict]) -> list[str]:
-    """The hypotheses that no number of seeds would decide, for the spread of the clusters alone is too large."""
-    hopeless = [v.comparison for v in waiting if _clusters_too_few(v.comparison)]
-    if not hopeless:
-        return []
-    both = hopeless[0].over_clusters
-    assert both is not None
-    return [
-        f"No number of seeds would decide {_which(hopeless, waiting)}, if the true difference is the measured one: "
-        f"{both.words.partition(' and ')[2]} differ too much for that."
-    ]
+    """What seeds can do for the hypotheses whose interval over seeds and clusters decides.
+
+    Nothing where the spread of the clusters alone leaves them open; else they reduce their own share of the variance.
+    """
+    deciding = [v.comparison for v in waiting if v.badge == "inconclusive" and _seed_share(v.comparison) is not None]
+    hopeless = [c for c in deciding if _clusters_too_few(c)]
+    others = [c for c in deciding if c not in hopeless]
+    texts = []
+    if hopeless:
+        both = hopeless[0].over_clusters
+        assert both is not None
+        texts.append(
+            f"No number of seeds would decide {_which(hopeless, waiting)}, if the true difference is the measured one: "
+            f"{both.words.partition(' and ')[2]} differ too much for that."
+        )
+    if others:
+        shares = sorted({f"{100 * (_seed_share(c) or 0.0):.0f}" for c in others}, key=int)
+        texts.append(
+            f"More seeds would reduce {' to '.join(dict.fromkeys((shares[0], shares[-1])))} % of the variance that "
+            f"leaves {_which(others, waiting)} open, and other test data the rest; how many would decide is not "
+            "estimated."
+        )
+    return texts
+
+
+def _seed_share(c: Comparison) -> float | None:
+    """The seeds' share of the variance, where the interval over seeds and clusters decides; None elsewhere."""
+    both = c.over_clusters
+    return both.shares[0] if both is not None and both.decides and both.shares else None
 
 
 def _clusters_too_few(c: Comparison) -> bool:

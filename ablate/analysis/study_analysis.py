@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ablate.analysis.across import DatasetTable, dataset_tables
 from ablate.analysis.answer import FOR_SETTINGS, Comparison, answers, scope_words, split_words
@@ -51,7 +51,7 @@ from ablate.analysis.verdicts import (
 )
 from ablate.analysis.warnings import remarks, warnings
 from ablate.analysis.yardsticks import yardstick_sentences
-from ablate.study import Spending, Split, Study
+from ablate.study import Color, Spending, Split, Study
 from ablate.study.amend import History, claim_words, history_of
 from ablate.study.runs import TrainerKind
 
@@ -123,6 +123,7 @@ class Analysis:
     promises: Promises | None  # None for the built-in loop
     history: History  # late and withdrawn hypotheses, and earlier looks
     folds: bool = False  # every seed is a fold
+    colors: Mapping[str, Color] = field(default_factory=dict)  # of arms, where the study names them
     # one for each metric; empty without a design, and without data sets, and then not in report.json
     design: tuple[DesignEffects, ...] = ()
     across: tuple[DatasetTable, ...] = ()
@@ -197,6 +198,7 @@ def analyse(results: Results) -> Analysis:
         promises=promises(study),
         history=_history(results),
         folds="fold" in study.vary,
+        colors=study.report.colors,
         design=designed,
         across=across,
         looks=look_rows(results, comparisons),

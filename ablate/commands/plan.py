@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.fraction import fraction_words
-from ablate.analysis.phrasing import counted
+from ablate.analysis.phrasing import counted, duration
 from ablate.commands.stale import notes, stale
 from ablate.planning.forecast import Forecast, forecast
 from ablate.planning.outdated import outdated
@@ -166,14 +166,18 @@ def _left(
 
 
 def _time(ahead: Forecast, loaded: LoadedStudy, workspace: Workspace) -> str:
-    """`about 4 min with 2 workers`."""
+    """`about 4 minutes with 2 workers`."""
+    workers = min(workers_of(loaded, workspace), ahead.runs)
+    return f"about {duration((ahead.seconds or 0.0) / workers)} with {counted(workers, 'worker')}"
+
+
+def workers_of(loaded: LoadedStudy, workspace: Workspace) -> int:
+    """How many runs go at once here: as many as were asked for, or else what `run` takes by itself."""
     from ablate.executors.local import default_workers
     from ablate.trainers.gpu import gpu_count
 
-    threads = 1 if "training" not in loaded.study.settings else int(loaded.study.settings["training"].get("threads", 1))
     on_gpu = loaded.study.trainer == "built-in" and gpu_count() > 0
-    workers = min(default_workers(threads, "cuda" if on_gpu else "cpu"), ahead.runs)
-    return f"about {_duration((ahead.seconds or 0.0) / workers)} with {counted(workers, 'worker')}"
+    return workspace.workers or default_workers(workspace.threads_of(loaded.study), "cuda" if on_gpu else "cpu")
 
 
 def _next(loaded: LoadedStudy, workspace: Workspace, planned: Plan) -> Iterator[str]:
@@ -200,10 +204,3 @@ def _bytes_of_a_run(loaded: LoadedStudy, workspace: Workspace, records: Sequence
 
 def _megabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
-
-
-def _duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`: as precise as a forecast is."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{round(seconds / 60)} min"

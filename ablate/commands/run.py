@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.commands import summary
+from ablate.commands.plan import workers_of
 from ablate.commands.report import results, write_report
 from ablate.commands.stale import notes, stale
 from ablate.planning import plan
@@ -273,8 +274,8 @@ def _unfinished(loaded: LoadedStudy, records: list[Record], wanted: Callable[[pl
 def _forecast(
     loaded: LoadedStudy, workspace: Workspace, cells: Sequence[plan.Cell], records: Sequence[Record]
 ) -> float | None:
-    """Seconds that these cells take with the workers that were asked for, by the finished runs; None: not known."""
+    """Seconds that these cells take by the finished runs; None: not known."""
     if not (cells and records):
         return None
     seconds = forecast(loaded.study, cells, records, workspace.reader().times(loaded.study.name)).seconds
-    return None if seconds is None else seconds / (workspace.workers or 1)
+    return None if seconds is None else seconds / min(workers_of(loaded, workspace), len(cells))

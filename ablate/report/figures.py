@@ -91,7 +91,7 @@ def marks_of(analysis: Analysis) -> style.Marks:
     """The marks of the study's arms: trained arms first, in the order of the study file, whatever is drawn of them."""
     order = {arm: place for place, arm in enumerate(analysis.labels)}
     rows = sorted(analysis.matrix, key=lambda row: (row.reference, order.get(row.arm, len(order))))
-    return style.Marks(list(dict.fromkeys([*(row.arm for row in rows), *analysis.labels])))
+    return style.Marks(list(dict.fromkeys([*(row.arm for row in rows), *analysis.labels])), analysis.colors)
 
 
 def _cycle(analysis: Analysis) -> Cycler[str, str]:

@@ -8,14 +8,11 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
-from ablate.analysis import numbers
-from ablate.analysis.numbers import GAP
-from ablate.analysis.phrasing import margin_text
+from ablate.analysis.short_answer import short_verdicts
 from ablate.analysis.study_analysis import Analysis
 from ablate.report import markdown, style
 from ablate.report.blocks import Block, Heading, Table, paragraph
-from ablate.report.tables import Cell, Column, TextTable, named, text_table
-from ablate.report.tables_claims import CLAIMS
+from ablate.report.tables import Cell, Column, TextTable, text_table
 from ablate.report.terminal import caption, result_table
 
 DPI = 160  # of a figure in a notebook
@@ -64,15 +61,14 @@ def _tables(analysis: Analysis) -> dict[str, TextTable]:
 
 def _verdicts(analysis: Analysis) -> TextTable:
     """One row for each hypothesis: its verdict, and the difference with the interval that the verdict rests on."""
-    rows = [row for row in analysis.comparisons if not row.exploratory]
+    rows = short_verdicts(analysis)
     columns: list[Column] = [
-        ("Hypothesis", [f"{row.label} {CLAIMS[row.kind]} {row.against_label}" for row in rows]),
-        ("Metric", [named(row.metric) for row in rows]),
-        ("Verdict", [Cell(row.verdict, strong=row.verdict in ("supported", "refuted")) for row in rows]),
-        ("Margin", [margin_text(row.margin, row.metric) if row.margin else GAP for row in rows]),
-        ("Difference [95 % interval]", [numbers.difference(row.deciding, row.places) for row in rows]),
+        ("Hypothesis", [row.claim for row in rows]),
+        ("Verdict", [Cell(row.badge, strong=row.badge in ("supported", "refuted")) for row in rows]),
+        ("Difference [95 % interval]", [row.difference for row in rows]),
+        ("Over", [row.over for row in rows]),
     ]
-    return text_table(columns, words=3)
+    return text_table(columns, words=2)
 
 
 def _html(table: TextTable) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import textwrap
@@ -21,13 +22,23 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 from matplotlib.transforms import Bbox
 
 from ablate.report import svg
+from ablate.study import Color
 
 WIDTH_IN = 3.4  # one column of a two-column paper
 SLIDE_IN, SLIDE_COLUMNS = 7.0, 2  # a slide's: panels stand side by side, and 8 points become 15 on a slide of 13.3 in
 DPI = 250
 DECIMALS = 9  # to which positions, in shares of the figure, are rounded: far below a pixel
 # Okabe & Ito (2008), which colour-blind readers can distinguish, without the yellow that is invisible on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS: Mapping[Color, str] = {
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "black": "#000000",
+}
+PALETTE = tuple(COLORS.values())
 # More markers than colours: an eighth arm has the colour of the first and a marker of its own.
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "d", "*", "8")
 DASHES: tuple[Any, ...] = (
@@ -178,11 +189,15 @@ class Marks:
     """Colour, marker and dashes of every arm, by its place in the study: the same in all figures.
 
     An arm has one place at all levels of a factor and on all data sets: `hybrid@0.5` and `hybrid@1.0` are `hybrid`.
+    `colors`: of arms that have the same colour in every study, whatever their place; the others get the places left.
     """
 
-    def __init__(self, arms: Sequence[str]) -> None:
-        families = dict.fromkeys(arm.partition("@")[0] for arm in arms)
-        places = {family: index for index, family in enumerate(families)}
+    def __init__(self, arms: Sequence[str], colors: Mapping[str, Color] | None = None) -> None:
+        places = {family: list(COLORS).index(color) for family, color in (colors or {}).items()}
+        free = (index for index in itertools.count() if index not in {*places.values()})
+        for family in dict.fromkeys(arm.partition("@")[0] for arm in arms):
+            if family not in places:
+                places[family] = next(free)
         self._index = {arm: places[arm.partition("@")[0]] for arm in arms} | places
 
     def number(self, arm: str) -> int:

@@ -12,24 +12,24 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.analysis import numbers
-from ablate.analysis.answer import FOR_SETTINGS, Comparison
+from ablate.analysis.answer import FOR_SETTINGS
 from ablate.analysis.costs import label
 from ablate.analysis.external import external_tables
-from ablate.analysis.phrasing import margin_text, quoted
+from ablate.analysis.phrasing import quoted
 from ablate.analysis.records import SPLITS
 from ablate.analysis.results import Results
-from ablate.analysis.short_answer import difference, over
+from ablate.analysis.short_answer import Badge, ShortVerdict, short_verdicts
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.analysis.verdicts import DECLARED
 from ablate.report import tables_claims, tables_results
 from ablate.report.tables import Cell, TextTable
 
-BADGES: Mapping[str, Style] = {
+BADGES: Mapping[Badge, Style] = {
     "supported": Style(color="black", bgcolor="green", bold=True),
     "refuted": Style(color="white", bgcolor="red", bold=True),
     "inconclusive": Style(color="black", bgcolor="yellow", bold=True),
-    "no verdict": Style(reverse=True),
 }
+OTHER_BADGE = Style(reverse=True)  # there is no verdict
 
 
 def new_console() -> Console:
@@ -43,7 +43,7 @@ def print_results(results: Results, console: Console | None = None) -> None:
     console = console or new_console()
     console.print(f"[bold]{escape(analysis.question)}[/bold]")
     if analysis.declared:
-        console.print(badges(analysis.comparisons))
+        console.print(badges(short_verdicts(analysis)))
     else:
         for answer in analysis.answers:
             console.print(escape(answer))
@@ -54,32 +54,25 @@ def print_results(results: Results, console: Console | None = None) -> None:
         console.print(f"[bold]Warning.[/bold] {escape(warning)}")
 
 
-def badges(comparisons: Sequence[Comparison]) -> Table:
+def badges(verdicts: Sequence[ShortVerdict]) -> Table:
     """A badge and a claim with its difference for each hypothesis; why there is no verdict, where there is none."""
     shown = Table.grid(padding=(0, 1))
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
-    declared = [c for c in comparisons if not c.exploratory]
-    width = max((len(c.verdict) for c in declared), default=0)
-    for c in declared:
-        badge = Text(f" {c.verdict.upper():<{width}} ", style=BADGES[c.verdict])
-        shown.add_row(badge, _claim(c))
-        if c.verdict == "no verdict":
-            shown.add_row("", Text(c.reason, style="dim"))
-    judged = [c for c in declared if c.verdict != "no verdict"]
+    width = max((len(v.badge) for v in verdicts), default=0)
+    judged = []
+    for v in verdicts:
+        p = "" if v.comparison.p_adjusted is None else f", p {numbers.p_value(v.comparison.p_adjusted)}"
+        badge = Text(f" {v.badge.upper():<{width}} ", style=BADGES.get(v.badge, OTHER_BADGE))
+        shown.add_row(badge, Text.assemble((f"{v.claim}: ", "bold"), f"{v.difference}{p}, {v.over}"))
+        if v.comparison.verdict == "no verdict":
+            shown.add_row("", Text(v.comparison.reason, style="dim"))
+        else:
+            judged.append(v.comparison.reason)
     for note in (FOR_SETTINGS, DECLARED):
-        if judged and all(c.reason.endswith(note) for c in judged):
+        if judged and all(reason.endswith(note) for reason in judged):
             shown.add_row("", Text(numbers.capital(note), style="dim"))
     return shown
-
-
-def _claim(c: Comparison) -> Text:
-    """`“Hybrid” better than “Existing” in azimuth error: −0.41° [−0.72, −0.10], p 0.012, 7 seeds`."""
-    by = "by more than" if c.kind == "better" else "within"
-    margin = f" {by} {margin_text(c.margin, c.metric)}" if c.margin else ""
-    p = "" if c.p_adjusted is None else f", p {numbers.p_value(c.p_adjusted)}"
-    claim = f"{quoted(c.label)} {tables_claims.CLAIMS[c.kind]} {quoted(c.against_label)} in {c.metric.in_text}{margin}"
-    return Text.assemble((f"{claim}: ", "bold"), f"{difference(c)}{p}, {over(c)}")
 
 
 def result_table(analysis: Analysis) -> TextTable:

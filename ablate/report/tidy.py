@@ -71,8 +71,8 @@ def plain(value: Any) -> Any:
         return {_key(key): plain(part) for key, part in value.items()}
     if is_dataclass(value):
         names = [field.name for field in fields(value)] + _computed(type(value))
-        # a study without a design, data sets or planned looks keeps the keys that it had before there were any
-        absent = {n for n in ("design", "across") if isinstance(value, Analysis) and not getattr(value, n)}
+        # a study without a design, data sets, colours or planned looks keeps the keys that it had before there were any
+        absent = {n for n in ("design", "across", "colors") if isinstance(value, Analysis) and not getattr(value, n)}
         absent |= {"looks", "spending", "beyond"} if isinstance(value, Analysis) and not value.looks else set()
         return {name: plain(getattr(value, name)) for name in names if name not in absent}
     if isinstance(value, Iterable):

@@ -167,12 +167,6 @@ class Session:
             patience_s=workspace.patience_s,
         )
 
-    @property
-    def _threads(self) -> int:
-        if self.loaded.study.trainer != "built-in":
-            return self.workspace.threads
-        return int(self.loaded.study.settings["training"].get("threads", 1))
-
     def _engine(self) -> tuple[int, Engine]:
         """The number of cells at once (0: as many as the cluster has workers), and the engine that runs them."""
         from ablate.executors import local
@@ -182,7 +176,7 @@ class Session:
             from ablate.executors.dask.executor import engine_for
 
             return workspace.workers or 0, engine_for(workspace.scheduler, self.device, self.loaded.study.trainer)
-        workers = workspace.workers or local.default_workers(self._threads, self.device)
+        workers = workspace.workers or local.default_workers(workspace.threads_of(self.loaded.study), self.device)
         tuning = self.loaded.study.tuning
         more = ("ablate.tuning.pruning",) if tuning is not None and tuning.pruner is not None else ()
         return workers, local.pool_for(self.device, self.loaded.study.trainer, more)
@@ -219,7 +213,7 @@ class Session:
         from ablate.trainers.builtin.cost import latency
 
         trust.check(read_settings(folder)["factory"], file=str(folder), place="model.json")
-        future = pool.submit(latency, folder, threads=self._threads, device=self.device)
+        future = pool.submit(latency, folder, threads=self.workspace.threads_of(self.loaded.study), device=self.device)
         try:
             return future.result(self.workspace.stall_after)
         except TimeoutError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.study import InputError, Problem, RunReader, Tracker, shipped
+from ablate.study import InputError, Problem, RunReader, Study, Tracker, shipped
 from ablate.trainers.gpu import gpu_count
 from ablate.untrusted import addresses
 from ablate.untrusted.wording import close, nearest
@@ -77,6 +77,10 @@ class Workspace:
     def sqlite_file(self) -> Path | None:
         """The SQLite file of the store; None for a server or another database."""
         return addresses.database_file(self.tracking_uri) if self.tracking_uri else self.database
+
+    def threads_of(self, study: Study) -> int:
+        """The CPU threads of one run of the study: the file says it for the built-in loop, `--threads` for others."""
+        return self.threads if study.trainer != "built-in" else int(study.settings["training"].get("threads", 1))
 
     def lock_file(self, study: str) -> Path:
         """The file that is locked by the command that writes the study."""

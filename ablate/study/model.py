@@ -24,6 +24,7 @@ Reduction = Literal["mean", "median", "rms"]
 Purpose = Literal["init", "order", "split", "fold"]
 ClaimKind = Literal["better", "not_worse", "equivalent"]
 Spending = Literal["obrien-fleming", "pocock"]
+Color = Literal["blue", "vermilion", "green", "purple", "orange", "sky", "black"]
 DesignKind = Literal["leave_one_out", "add_one_in", "factorial"]
 Label = Annotated[str, AfterValidator(str.strip)]  # one of blanks counts as none
 MIN_SEEDS = 5  # of a verdict
@@ -253,6 +254,7 @@ class ReportSettings(Frozen):
     conditions: dict[str, Condition] = {}
     densities: dict[str, Density] = {}  # by the column of true values
     gallery: str | None = None  # "module:attribute", draws example pictures; see report/figures.py
+    colors: dict[str, Color] = {}  # of arms, so that an arm has the same in all studies; the others get those left
 
     def column_of(self, condition: str) -> str:
         """The per-example column of a condition: two conditions may group one column differently."""

@@ -8,7 +8,7 @@ from ablate.study import Condition, Problem, Study
 from ablate.study.broken_rule import broken_rule
 from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.metric_rules import Names, unknown_metric
-from ablate.untrusted.wording import place
+from ablate.untrusted.wording import nearest, place
 
 
 def report_metrics(study: Study, catalogue: Names) -> Iterator[Problem]:
@@ -37,6 +37,18 @@ def gallery_rules(study: Study) -> Iterator[Problem]:
     """The gallery is an import path."""
     if study.report.gallery is not None and not IMPORT_PATH.fullmatch(study.report.gallery):
         yield broken_rule("report.gallery", IMPORT_PATH_RULE, study.report.gallery)
+
+
+def color_rules(study: Study) -> Iterator[Problem]:
+    """Colours are of arms, at all levels of a factor, and no two arms share one."""
+    seen: dict[str, str] = {}
+    for name, color in study.report.colors.items():
+        location = place("report", "colors", name)
+        if not study.members(name):
+            families = {arm.family for arm in study.arms.values() if arm.family}
+            yield Problem("", location, "must name an arm", name, nearest(name, [*study.arms, *sorted(families)]))
+        if seen.setdefault(color, name) != name:
+            yield broken_rule(location, f"is the color of {seen[color]} already", color)
 
 
 def given_rules(study: Study) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from ablate.study.factor import is_expanded
 from ablate.study.hypothesis_rules import hypothesis_metrics, hypothesis_rules
 from ablate.study.metric_rules import Names, metrics_exist, metrics_once, tuning_metric
 from ablate.study.pruner_rules import pruner_rules
-from ablate.study.report_rules import gallery_rules, given_rules, report_metrics
+from ablate.study.report_rules import color_rules, gallery_rules, given_rules, report_metrics
 from ablate.study.resolve import Settings, base_settings, control_section, lookup, paths, untuned_settings, with_changes
 from ablate.study.run_rules import (
     declaration_rules,
@@ -382,6 +382,7 @@ _RULES = (
     Rule(hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True, stored=True),
     Rule(report_metrics, ("report", "catalogue"), names_metrics=True, stored=True),
     Rule(lambda study, _: gallery_rules(study), ("report",)),
+    Rule(lambda study, _: color_rules(study), ("report", "arms")),
     Rule(_sections, ("settings",)),
     Rule(lambda study, _: declaration_rules(study), ("metric", "catalogue")),
     Rule(lambda study, _: study_rules(study), ("settings", "arms", "tuning", "metric", "catalogue", "vary")),

@@ -279,6 +279,19 @@ def people(count: int, *, each: int = 2, larger_first: bool = False, gap: float 
     return lambda folder: load(scores, frames=frames, folder=folder, **more)
 
 
+def people_and_seeds(folder: Path) -> Results:
+    """Five people whose differences vary a little, over seeds that differ by more than their mean."""
+    offsets = {seed: -0.5 + 20 * gap for seed, gap in around(0.0).items()}
+    frames: dict[Any, pd.DataFrame] = {"existing": person_rows({p: [7.0 + p] * 2 for p in range(5)})}
+    for seed, gap in offsets.items():
+        frames["hybrid", seed] = person_rows({p: [7.0 + p + gap * (1 + p / 10)] * 2 for p in range(5)})
+    scores = {
+        "existing": dict.fromkeys(offsets, 9.0),
+        "hybrid": {seed: 9.0 + 1.2 * gap for seed, gap in offsets.items()},
+    }
+    return load(scores, frames=frames, folder=folder, cluster="subject", hypotheses=[asked()])
+
+
 def examples(existing: pd.DataFrame | None, hybrid: pd.DataFrame | None = None, **more: Any) -> Build:
     """Runs that kept these test examples."""
     frames = {} if existing is None else {"existing": existing, "hybrid": existing if hybrid is None else hybrid}
@@ -726,6 +739,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "five clusters": people(5, cluster="subject", hypotheses=[asked()]),
     "five clusters, exploratory": people(5, cluster="subject"),
     "five clusters and a control": clusters_and_a_control,
+    "five clusters, inconclusive": people_and_seeds,
     "five clusters at the margin": people(5, cluster="subject", hypotheses=[asked(0.55)]),
     "three clusters": people(3, cluster="subject", hypotheses=[asked()]),
     "one cluster": people(1, cluster="subject", hypotheses=[asked()]),

@@ -115,6 +115,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "five clusters at the margin",
         "five clusters",
     ),
+    "More seeds would reduce {} % of the variance that leaves {} open, and other test data the rest; how many would "
+    "decide is not estimated.": ("five clusters, inconclusive", "five clusters at the margin"),
     # report/sections_answer.py, the first screen
     "Does it earn its parameters?": ("toy, too few seeds", "toy of a smaller arm"),
     "What it costs": ("toy of a smaller arm", "toy, too few seeds"),

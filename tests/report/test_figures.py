@@ -254,7 +254,11 @@ def test_an_arm_beyond_the_scale_has_its_interval(analysis: Analysis) -> None:
 def test_an_arm_has_one_colour_at_all_levels_and_whatever_else_is_drawn(analysis: Analysis) -> None:
     marks = style.Marks(["existing@0.5", "hybrid@0.5", "existing@1.0", "hybrid@1.0", "constant"])
     assert marks.colour("hybrid@0.5") == marks.colour("hybrid@1.0") == marks.colour("hybrid") == style.PALETTE[1]
+    assert marks.colour("constant") == style.PALETTE[2]
+    given = style.Marks(["existing@0.5", "hybrid@0.5", "constant"], {"hybrid": "blue"})
+    assert [given.number(arm) for arm in ("hybrid@0.5", "existing", "constant")] == [0, 1, 2]
     own = figures.marks_of(analysis)
+    assert figures.marks_of(replace(analysis, colors={"hybrid": "black"})).number("hybrid") == 6
     assert [own.number(arm) for arm in ("existing", "elepose", "hybrid")] == [0, 1, 2]
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from toy_results import Toy
 
 from ablate.analysis import results as tables
+from ablate.analysis.short_answer import short_verdicts
 from ablate.analysis.study_analysis import analyse
 from ablate.report import terminal
 from ablate.report.tables import Cell, TextTable
@@ -59,19 +60,21 @@ def test_a_badge_for_each_hypothesis_stands_before_the_matrix() -> None:
     terminal.print_results(toy_script.load(toy_script.written()), out)
     lines = [line.rstrip() for line in printed(out).splitlines()]
     assert lines[0] == "Does dropout lower the loss?"
-    assert lines[1].startswith(" REFUTED  “dropout” better than “plain” in loss: +1.000 [+0.9")
+    assert lines[1].startswith(" REFUTED  “dropout” is better than “plain” in loss: +1.000 [+0.9")
     told = " ".join(" ".join(lines[1 : lines.index("dropout")]).split())  # to the title of the matrix
     assert told.endswith("], p < 0.001, 5 seeds For these tuned settings")
 
 
 def test_why_there_is_no_verdict() -> None:
-    hypothesis = analyse(toy_script.load(toy_script.written())).comparisons[0]
+    analysis = analyse(toy_script.load(toy_script.written()))
+    hypothesis = analysis.comparisons[0]
     assert hypothesis.judgement is not None
     none = replace(hypothesis, judgement=replace(hypothesis.judgement, outcome="no verdict", reason="too few of them"))
     out = console()
-    out.print(terminal.badges([none, replace(none, judgement=None)]))
+    of_two = replace(analysis, comparisons=(none, replace(none, judgement=None)))
+    out.print(terminal.badges(short_verdicts(of_two)))
     first, *rest = printed(out).splitlines()
-    assert first.startswith(" NO VERDICT  “dropout” better than “plain” in loss")
+    assert first.startswith(" NO VERDICT  “dropout” is better than “plain” in loss")
     assert rest[-1].strip() == "too few of them"
 
 

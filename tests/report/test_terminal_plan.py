@@ -56,13 +56,13 @@ def test_many_seeds_are_blocks_that_fit() -> None:
 def test_runs_that_failed_for_one_reason_are_told_together_and_no_control_character_gets_through() -> None:
     cells = [cell("plain", seed, "failed", "no \x1b[31m loss") for seed in (1, 2)]
     cells += [cell("plain", 3, "failed", f"{'long ' * 900_000}end\nand a second line")]
-    text = list(lines(shown(cells, left="1 run, about 5 s with 1 worker, by 3 finished runs"), WIDTH))
+    text = list(lines(shown(cells, left="1 run, about 5 seconds with 1 worker, by 3 finished runs"), WIDTH))
     assert text[4] == "failed      plain, seeds 1, 2: no"
     assert text[5] == "            \\x1b[31m loss"
     assert text[6].startswith("failed      plain, seed 3: long long")
     assert text[-3] == "            and a second line"
     assert sum(map(len, text)) < 2500
-    assert text[-2:] == ["left        1 run, about 5 s with 1", "            worker, by 3 finished runs"]
+    assert text[-2:] == ["left        1 run, about 5 seconds with", "            1 worker, by 3 finished runs"]
 
 
 def test_the_list_of_studies_fits_and_wraps_questions() -> None:

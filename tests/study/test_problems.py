@@ -243,6 +243,11 @@ CASES: dict[str, dict[str, str | list[str]]] = {
         'kind = "equal"': "hypotheses[0].kind: must be one of 'better', 'not_worse' or 'equivalent' (got \"equal\")",
     },
     "[report]": {
+        '[report.colors]\nwide = "red"\n[report]': "report.colors.wide: must be one of 'blue', 'vermilion', 'green', 'purple', 'orange', 'sky' or 'black' (got \"red\")",
+        '[report.colors]\nwid = "blue"\nwide = "blue"\n[report]': [
+            "report.colors.wid: must name an arm (got wid); did you mean 'wide'?",
+            'report.colors.wide: is the color of wid already (got "blue")',
+        ],
         '[[hypotheses]]\narm = "extra"\nagainst = "plain"\nmetric = "error_deg"\nmargin = 0.5\n[report]': "hypotheses[1]: must not repeat a hypothesis",
     },
     "gallery =": {
