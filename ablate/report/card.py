@@ -92,7 +92,7 @@ def _claim(drawing: Figure, verdict: ShortVerdict, y: float) -> None:
     face, ink = BADGES.get(verdict.badge, OTHER_BADGE)
     drawing.text(LEFT + 0.055, y, verdict.badge, fontsize=13, color=ink, fontweight="bold", ha="center", va="center",
                  bbox={"facecolor": face, "edgecolor": "none", "boxstyle": "round,pad=0.3"})  # fmt: skip
-    text = f"{verdict.claim}: {verdict.difference}"
+    text = f"{verdict.claim}: {verdict.difference}, {verdict.over}"
     size = 14 if len(text) < 100 else 14 * 100 / len(text)
     drawing.text(LEFT + 0.125, y, text, fontsize=max(size, 9.0), va="center")
 

@@ -31,7 +31,6 @@ from ablate.report.tables import (
 from ablate.study import ClaimKind
 
 KINDS: Mapping[ClaimKind, str] = {"better": "better", "not_worse": "not worse", "equivalent": "equivalent"}
-CLAIMS = {kind: f"{word} {'to' if kind == 'equivalent' else 'than'}" for kind, word in KINDS.items()}
 
 
 def comparisons(rows: Sequence[Comparison], *, repeated: bool = False) -> Table:
