@@ -154,6 +154,7 @@ class TestRoundTrip:
         assert cli("init", "--command", "python train.py", "--out", "studies/first.toml").code == 0
         study = study_file.load(Path("studies/first.toml"))
         assert (study.name, study.settings["run"]["cwd"]) == ("first", "..")
+        assert study.settings["run"]["inputs"] == ["numbers.txt"]
         assert cli("plan", "studies/first.toml", "--check").code == 0
 
 
