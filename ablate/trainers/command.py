@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import shlex
 import shutil
 import time
@@ -50,7 +51,8 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     with visible_gpu(context.device, context.work, progress_log.safe_point) as gpu:
         environment = {"CUDA_VISIBLE_DEVICES": gpu, **environment}
         started = time.perf_counter()
-        with child_process.running(words, cwd, environment, context.log_file(spec), section.pattern) as child:
+        log, unsaid = context.log_file(spec), _names_test_scores(spec, context)
+        with child_process.running(words, cwd, environment, log, section.pattern, unsaid) as child:
             exit_code = _follow(child, follower, progress_log, section.timeout_s)
         seconds = time.perf_counter() - started
     follower.update()
@@ -68,6 +70,17 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     facts |= provenance.machine(context.device, context.threads)
     timings = {"time/train_s": seconds, "time/total_s": seconds}
     return RunResult(spec.key, "FINISHED", scores | counts, list(follower.history.values()), timings, facts, artifacts)
+
+
+def _names_test_scores(spec: RunSpec, context: Context) -> re.Pattern[str] | None:
+    """What is found in a line of output that may hold a test score, where none may be stored; else None.
+
+    A number, and the name of a test score or a word that begins with "test"; not the places in a traceback.
+    """
+    if spec.phase != "tune" or compared_split(spec.settings) != "test":
+        return None
+    names = "|".join([r"(?<![^\W_])test", *(re.escape(test) for _, test in context.metric_names.values())])
+    return re.compile(rf'^(?!\s*File ")(?=.*\d).*({names})', re.IGNORECASE)
 
 
 def _remove(path: Path) -> None:

@@ -241,8 +241,13 @@ class TestScores:
         tuned = execute(script(source, phase="tune"), context)
         assert tuned.scores == {"val/accuracy": 0.5}
         assert tuned.artifacts is None
-        failed = execute(script(source + "\nsys.exit(1)", phase="tune"), context)
+        then = "\nprint('acc of Test: 0.25; test_acc=1', 'TEST 2', 'latest 3', sep='\\n')\nraise RuntimeError('test')"
+        failed = execute(script(source + then, phase="tune"), context)
         assert (failed.status, failed.artifacts) == ("FAILED", None)
+        last = failed.error.partition("; its last lines:\n")[2]
+        assert last.startswith("latest 3\nTraceback")
+        assert last.endswith("RuntimeError: test")
+        assert reason(execute(script("raise SystemExit('TEST 2')"), context)).endswith("\nTEST 2")
 
     def test_of_one_split(self, script: Script, context: Context) -> None:
         result = execute(script(GIVES_SCORES, test="none"), context)
