@@ -191,7 +191,7 @@ def data_digest(
 
 def working_folder(section: Mapping[str, Any], study_dir: Path) -> Path:
     """The working folder of a command or a function: the study's, or `cwd` from there. Raises InputError."""
-    folder = (study_dir / section.get("cwd", ".")).resolve()
+    folder: Path = (study_dir / section.get("cwd", ".")).resolve()
     if not folder.is_dir():
         hint = nearest_file(folder, study_dir.resolve())
         raise InputError(Problem(str(study_dir), "settings.run.cwd", "no such folder", shown(section.get("cwd")), hint))

@@ -284,9 +284,13 @@ def test_a_stored_document_with_a_damaged_section_is_refused(
 
 
 def test_smoke_needs_a_budget_and_records_nothing(script: ScriptProject, cli: Cli) -> None:
-    done = cli("run", "dropout.toml", "--smoke")
+    script.edit(("[arms.plain]", '[arms.long]\nset."run.budget" = 9\n[arms.plain]'))
+    script.edit(("\nrng =", "\nopen('epochs', 'a').write(f'{args.epochs} ')\nrng ="), file="train.py")
+    done = cli("run", "dropout.toml", "--smoke", "--workers", "1")
     assert done.code == 0, done.err
     assert script.records() == []
+    assert (script.folder / "epochs").read_text() == "1 1 1 "
+    script.edit(('[arms.long]\nset."run.budget" = 9\n', ""))
     script.edit(('"--epochs={budget}", ', ""), ("budget = 4\n", ""), ("budget = 2\n", ""))
     refused = cli("run", "dropout.toml", "--smoke")
     assert refused.code == 2
