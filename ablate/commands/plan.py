@@ -171,8 +171,7 @@ def _time(ahead: Forecast, loaded: LoadedStudy, workspace: Workspace) -> str:
     from ablate.trainers.gpu import gpus
 
     threads = 1 if "training" not in loaded.study.settings else int(loaded.study.settings["training"].get("threads", 1))
-    on_gpu = loaded.study.trainer == "built-in" and bool(gpus())
-    workers = min(default_workers(threads, "cuda" if on_gpu else "cpu"), ahead.runs)
+    workers = min(default_workers(threads, "cuda" if gpus() else "cpu"), ahead.runs)
     return f"about {_duration((ahead.seconds or 0.0) / workers)} with {counted(workers, 'worker')}"
 
 

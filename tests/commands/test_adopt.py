@@ -532,6 +532,15 @@ def test_a_bad_table(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_a_name_that_is_in_many_rows_is_told_once(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(
+        HEADER + "".join(f"{arm},{seed},1\n" for arm in ("a/b", "c%d") for seed in range(50))
+    )
+    answer = cli("adopt", "t.csv", *QUESTION)
+    assert [line.rpartition("; call it ")[2] for line in answer.err.splitlines()] == ["a-b", "c-d"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
