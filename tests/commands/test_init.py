@@ -351,6 +351,18 @@ class TestSource:
         assert study.arms["with-no-bias"].set == {"run.no_bias": True}
 
     @pytest.mark.parametrize(
+        ("typed", "value", "arm"), [("--bias", False, "with-no-bias"), ("--no-bias", True, "without-no-bias")]
+    )
+    def test_of_two_switches_the_arm_has_the_one_that_changes_the_default(
+        self, typed: str, value: bool, arm: str
+    ) -> None:
+        Path("train.py").write_text(CLICK)
+        study = study_of(f"python train.py --lr 1 {typed}")
+        assert "{no_bias?--no-bias}" in study.settings["run"]["command"]
+        assert study.settings["run"]["no_bias"] is value
+        assert study.arms[arm].set == {"run.no_bias": not value}
+
+    @pytest.mark.parametrize(
         ("typed", "arm", "changes"),
         [
             ("--act relu --lr 1", "other-act", {"run.act": "gelu"}),
