@@ -18,11 +18,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import interpolate, special
+from scipy import special
 
 from ablate.study import Spending, Study
+
+if TYPE_CHECKING:
+    from scipy import interpolate
 
 NAMES: dict[Spending, str] = {"obrien-fleming": "O'Brien–Fleming", "pocock": "Pocock"}
 EDGES = np.linspace(-8.0, 8.0, 241)  # of the cells of a statistic, as the normal quantile of its p
@@ -165,6 +169,8 @@ def _below_angle(angle: np.ndarray, seeds: int) -> np.ndarray:
 @lru_cache(maxsize=64)
 def _inverse(looks: Looks) -> list[tuple[interpolate.PchipInterpolator, tuple[float, float]]]:
     """For each look a function from its boundary to that of the whole test, and the range of the former."""
+    from scipy import interpolate  # a quarter of what `ablate judge` would import, for studies with looks alone
+
     whole = np.linspace(-special.ndtri(ALPHAS[1]), -special.ndtri(ALPHAS[0]), POINTS)
     boundaries = np.array([_boundaries(looks, float(special.ndtr(-z))) for z in whole])
     return [

@@ -27,7 +27,7 @@ from ablate.study.catalogue import declared_metrics
 from ablate.study.data_digests import file_digest
 from ablate.study.document import MAX_RUNS, checked
 from ablate.study.model import Arm, DeclaredMetric
-from ablate.study.rules import NAME, NAME_RULE, broken_stored_rules
+from ablate.study.rules import NAME, NAME_RULE, broken_stored_rules, command_words
 from ablate.study.score_table import DATASET, SUBJECT, Cell, ScoreTable, notes, score_table
 from ablate.untrusted.addresses import absolute, default_uri
 from ablate.untrusted.tables import Table, read_table
@@ -167,7 +167,8 @@ def _study(source: Source, question: Question, scores: ScoreTable) -> Study:
     if len(arms) * len(study.seeds) > MAX_RUNS:
         problems.append(Problem(source.name, "", f"arms and seeds make more than {MAX_RUNS:,} runs"))
     if not problems:
-        problems = [_located(problem, source) for problem in broken_stored_rules(study, study.metric)]
+        broken = [*broken_stored_rules(study, study.metric), *command_words(study, study.metric)]
+        problems = [_located(problem, source) for problem in broken]
     if problems:
         raise InputError(*problems)
     return study

@@ -174,10 +174,10 @@ def _time(ahead: Forecast, loaded: LoadedStudy, workspace: Workspace) -> str:
 def workers_of(loaded: LoadedStudy, workspace: Workspace) -> int:
     """How many runs go at once here: as many as were asked for, or else what `run` takes by itself."""
     from ablate.executors.local import default_workers
-    from ablate.trainers.gpu import gpu_count
+    from ablate.trainers.gpu import gpus
 
-    on_gpu = loaded.study.trainer == "built-in" and gpu_count() > 0
-    return workspace.workers or default_workers(workspace.threads_of(loaded.study), "cuda" if on_gpu else "cpu")
+    threads = workspace.threads_of(loaded.study)
+    return workspace.workers or default_workers(threads, "cuda" if gpus() else "cpu")
 
 
 def _next(loaded: LoadedStudy, workspace: Workspace, planned: Plan) -> Iterator[str]:

@@ -23,7 +23,7 @@ from ablate.scheduler.session import Session, device_of
 from ablate.scheduler.shutdown import StopRequest
 from ablate.scheduler.view import StudyView, View
 from ablate.scheduler.workspace import Workspace, check_folder, resolve_device
-from ablate.study import InputError, Problem, Record, Study, Tracker
+from ablate.study import Arm, InputError, Problem, Record, Study, Tracker
 from ablate.study.runs import logs_to_mlflow
 from ablate.study.stopping_rules import check_only
 from ablate.untrusted.wording import shown
@@ -205,11 +205,21 @@ def _tiny(study: Study, file: str) -> Study:
             rule = "needs a budget to make short: the setting budget of [settings.run]"
             raise InputError(Problem(file, "--smoke", rule, "", "a plain run does each arm once in full"))
         settings = {"run": {**study.settings["run"], "budget": 1}}
-        return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings})
+        arms = _with_one(study, "run.budget")
+        return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings, "arms": arms})
     training = {**study.settings["training"], "epochs": 1, "batch_size": SMOKE_EXAMPLES // 2}
     settings = {**study.settings, "training": training}
     vary = [purpose for purpose in study.vary if purpose != "fold"]  # one seed makes no folds
-    return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], "settings": settings, "vary": vary})
+    short = {"settings": settings, "arms": _with_one(study, "training.epochs"), "vary": vary}
+    return study.model_copy(update={"tuning": None, "seeds": study.seeds[:1], **short})
+
+
+def _with_one(study: Study, path: str) -> dict[str, Arm]:
+    """The arms, with 1 for this setting where they set it themselves."""
+    ones = {name: {**arm.set, path: 1} for name, arm in study.arms.items() if path in arm.set}
+    return {
+        name: arm.model_copy(update={"set": ones[name]} if name in ones else {}) for name, arm in study.arms.items()
+    }
 
 
 def check_rerun(study: Study, rerun: str, only: Collection[str] = ()) -> None:

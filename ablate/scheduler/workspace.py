@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.study import InputError, Problem, RunReader, Study, Tracker, shipped
-from ablate.trainers.gpu import gpu_count
+from ablate.trainers.gpu import gpus, of_those_named
 from ablate.untrusted import addresses
 from ablate.untrusted.wording import close, nearest
 
@@ -173,17 +173,16 @@ def check_file(option: str, file: Path) -> None:
 def resolve_device(name: str, *, with_torch: bool = True) -> str:
     """`auto` is CUDA where there is one. Raises InputError for a device that this machine lacks.
 
-    Without torch, a machine has CUDA where NVIDIA's `nvidia-smi` lists a GPU.
+    Without torch, a machine has CUDA where `nvidia-smi` lists a GPU that CUDA_VISIBLE_DEVICES does not hide.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise InputError(Problem("--device", "", "not usable on this machine", name, "valid: auto, cpu, cuda, cuda:N"))
     if not with_torch:
-        gpus = gpu_count()
-        if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= gpus:
-            raise InputError(
-                Problem("--device", "", "not usable on this machine", name, f"nvidia-smi lists {gpus} GPUs")
-            )
-        return ("cuda" if gpus else "cpu") if name == "auto" else name
+        count = len(gpus())
+        if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= count:
+            hint = f"nvidia-smi lists {count} GPUs{of_those_named()}"
+            raise InputError(Problem("--device", "", "not usable on this machine", name, hint))
+        return ("cuda" if count else "cpu") if name == "auto" else name
     import torch
 
     if name == "auto":

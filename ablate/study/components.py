@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ablate.study import InputError, Problem, data_digests, digest
-from ablate.untrusted.wording import listing, nearest, shown
+from ablate.untrusted.wording import listing, nearest, nearest_file, shown
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 IMPORT_PATH_RULE = 'must be an import path "module:attribute"'
@@ -189,15 +189,27 @@ def data_digest(
     return data_digests.cached_digest(path, rehash=rehash)
 
 
+def working_folder(section: Mapping[str, Any], study_dir: Path) -> Path:
+    """The working folder of a command or a function: the study's, or `cwd` from there. Raises InputError."""
+    folder: Path = (study_dir / section.get("cwd", ".")).resolve()
+    if not folder.is_dir():
+        hint = nearest_file(folder, study_dir.resolve())
+        raise InputError(Problem(str(study_dir), "settings.run.cwd", "no such folder", shown(section.get("cwd")), hint))
+    return folder
+
+
 def find_inputs(section: Mapping[str, Any], study_dir: Path) -> list[Path]:
     """The inputs of a command or a function, in order: files and folders below its working folder.
 
     Raises InputError with every one that is missing.
     """
-    folder = (study_dir / section.get("cwd", ".")).resolve()
     names = section.get("inputs", [])
+    if not names:
+        return []
+    folder = working_folder(section, study_dir)
+    rule = f"no such file or folder in {folder}"
     problems = [
-        Problem(str(study_dir), f"settings.run.inputs[{i}]", f"no such file or folder in {folder}", shown(name))
+        Problem(str(study_dir), f"settings.run.inputs[{i}]", rule, shown(name), nearest_file(folder / name, folder))
         for i, name in enumerate(names)
         if not (folder / name).exists()
     ]

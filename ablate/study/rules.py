@@ -105,7 +105,7 @@ def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
         seen.setdefault(arm.lower(), arm)
 
 
-def _command_words(study: Study, _: Names) -> Iterator[Problem]:
+def command_words(study: Study, _: Names) -> Iterator[Problem]:
     """Not for stored studies: older versions allowed these names."""
     for arm in dict.fromkeys(value.family or name for name, value in study.arms.items()):
         if arm in COMMAND_WORDS:
@@ -369,7 +369,7 @@ _RULES = (
     Rule(_name, ("name",), stored=True),
     Rule(_question, ("question",)),
     Rule(_arm_names, ("arms",), stored=True),
-    Rule(_command_words, ("arms",)),
+    Rule(command_words, ("arms",)),
     Rule(_baseline, ("baseline", "arms"), stored=True),
     Rule(_knows_truth, ("arms",), stored=True),
     Rule(lambda study, _: _seeds(study.seeds, "seeds"), ("seeds",), stored=True),

@@ -26,7 +26,7 @@ class RunSection(BaseModel):
 
     command: list[str] | None = Field(default=None, min_length=1)
     function: str | None = None
-    inputs: list[str] = []  # files and folders whose contents enter the key
+    inputs: list[str] = []  # files and folders, below the working folder, whose contents enter the key
     code: list[str] = []  # globs of files, below the study's folder, that make runs stale; default: Python files
     env: dict[str, str] = {}  # environment variables of the command
     cwd: str = "."  # the command's working folder, from the study's folder
@@ -108,15 +108,11 @@ def section_rules(section: Mapping[str, Any], location: str) -> Iterator[Problem
         yield Problem("", f"{location}.honours", "must not repeat a control", listing(parsed.honours))
     if parsed.pattern:
         yield from _pattern_rules(parsed.pattern, f"{location}.pattern")
-    for key in ("inputs", "code"):
+    for key, folder in (("inputs", "working"), ("code", "study's")):
         for index, name in enumerate(getattr(parsed, key)):
             if not name or name.startswith(("/", "~")) or ".." in name.split("/"):
-                yield Problem(
-                    "",
-                    place(*location.split("."), key, index),
-                    "must be a relative path below the study's folder",
-                    name,
-                )
+                rule = f"must be a relative path below the {folder} folder"
+                yield Problem("", place(*location.split("."), key, index), rule, name)
 
 
 def _parameters_rules(section: RunSection, location: str) -> Iterator[Problem]:

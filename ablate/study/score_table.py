@@ -103,7 +103,8 @@ def score_table(
         try:
             rows.append(_row(table, index, metrics, arm, seed))
         except InputError as error:
-            problems += error.problems
+            names = {problem.value for problem in problems if problem.rule == NAME_RULE}  # each is told once
+            problems += [p for p in error.problems if p.rule != NAME_RULE or p.value not in names]
         if len(problems) >= MOST_PROBLEMS:
             break
     datasets = list(dict.fromkeys(row.dataset for row in rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,8 +34,15 @@ class Child:
     """A command that runs in a process group of its own."""
 
     def __init__(
-        self, words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, pattern: str = ""
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        pattern: str = "",
+        unsaid: re.Pattern[str] | None = None,
     ) -> None:
+        self._unsaid = unsaid
         self._printed = PrintedScores(pattern) if pattern else None
         self._log, self._left_out = log.open("ab", buffering=0), 0
         self._log_error = ""  # why a part of the output is not in the log
@@ -96,9 +104,11 @@ class Child:
             self._log.close()
 
     def last_lines(self, count: int = 5, characters: int = 1000) -> str:
-        """The end of its output, stdout and stderr together."""
+        """The end of its output, stdout and stderr together, without the lines in which `unsaid` is found."""
         with self._lock:
             lines = [line.decode("utf-8", "replace").rstrip() for line in self._last]
+        if self._unsaid is not None:
+            lines = [line for line in lines if not self._unsaid.search(line)]
         return "\n".join([line for line in lines if line][-count:])[-characters:]
 
     def said(self) -> str:
@@ -187,10 +197,15 @@ def _children() -> list[psutil.Process]:
 
 @contextmanager
 def running(
-    words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, pattern: str = ""
+    words: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    pattern: str = "",
+    unsaid: re.Pattern[str] | None = None,
 ) -> Iterator[Child]:
     """A child process that has ended, with its children, when the block ends. Raises RunFailed when it cannot start."""
-    child = Child(words, folder, environment, log, pattern)
+    child = Child(words, folder, environment, log, pattern, unsaid)
     try:
         yield child
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import re
 import shlex
 import shutil
 import time
@@ -11,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablate.study import InputError, Problem, RunResult, RunSpec
+from ablate.study import InputError, Problem, RunResult, RunSpec, components
 from ablate.study.run_rules import RunSection
 from ablate.study.runs import compared_split
 from ablate.trainers import child_process, provenance
@@ -30,7 +32,7 @@ from ablate.trainers.given_scores import (
 from ablate.trainers.gpu import visible_gpu
 from ablate.trainers.parameters import Counter, matched_setting
 from ablate.trainers.progress_log import PROGRESS, ProgressLog, log_alone
-from ablate.untrusted.wording import listing, shown
+from ablate.untrusted.wording import listing, nearest, nearest_file, shown
 
 
 def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressLog) -> RunResult:
@@ -49,7 +51,8 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     with visible_gpu(context.device, context.work, progress_log.safe_point) as gpu:
         environment = {"CUDA_VISIBLE_DEVICES": gpu, **environment}
         started = time.perf_counter()
-        with child_process.running(words, cwd, environment, context.log_file(spec), section.pattern) as child:
+        log, unsaid = context.log_file(spec), _names_test_scores(spec, context)
+        with child_process.running(words, cwd, environment, log, section.pattern, unsaid) as child:
             exit_code = _follow(child, follower, progress_log, section.timeout_s)
         seconds = time.perf_counter() - started
     follower.update()
@@ -69,6 +72,17 @@ def train(spec: RunSpec, context: Context, folder: Path, progress_log: ProgressL
     return RunResult(spec.key, "FINISHED", scores | counts, list(follower.history.values()), timings, facts, artifacts)
 
 
+def _names_test_scores(spec: RunSpec, context: Context) -> re.Pattern[str] | None:
+    """What is found in a line of output that may hold a test score, where none may be stored; else None.
+
+    A number, and the name of a test score or a word that begins with "test"; not the places in a traceback.
+    """
+    if spec.phase != "tune" or compared_split(spec.settings) != "test":
+        return None
+    names = "|".join([r"(?<![^\W_])test", *(re.escape(test) for _, test in context.metric_names.values())])
+    return re.compile(rf'^(?!\s*File ")(?=.*\d).*({names})', re.IGNORECASE)
+
+
 def _remove(path: Path) -> None:
     """Remove what an earlier attempt wrote there, a folder too."""
     if path.is_dir() and not path.is_symlink():
@@ -77,24 +91,45 @@ def _remove(path: Path) -> None:
 
 
 def check(spec: RunSpec, context: Context) -> list[Problem]:
-    """What is wrong with the command on this machine: its working folder or its program is missing."""
-    section = spec.settings["run"]
-    folder = context.study_dir / section.get("cwd", ".")
-    if not folder.is_dir():
-        return [Problem("", "settings.run.cwd", "no such folder", shown(section["cwd"]))]
+    """What is wrong with the command on this machine: its program or script is missing.
+
+    Raises InputError where its working folder is, or its words cannot be filled.
+    """
+    folder = components.working_folder(spec.settings["run"], context.study_dir)
     try:
         words, environment = command_line(spec, context, folder, folder / SCORES)
     except (ValueError, KeyError) as error:
         raise InputError(Problem("", "settings.run.command", str(error))) from error
     problems = []
-    if shutil.which(words[0], path=environment.get("PATH")) is None:
-        problems.append(Problem("", "settings.run.command", "no such program", shown(words[0])))
+    path = environment.get("PATH")
+    if shutil.which(words[0], path=path) is None:
+        hint = _programs(folder, words[0], path)
+        problems.append(Problem("", "settings.run.command", "no such program", shown(words[0]), hint))
     script = words[1] if Path(words[0]).name.startswith("python") and len(words) > 1 else ""
     if script.endswith(".py") and not (folder / script).is_file():
         problems.append(
             Problem("", "settings.run.command", f"no such script in {folder}", shown(script), _scripts(folder, script))
         )
     return problems
+
+
+def _programs(folder: Path, missing: str, path: str | None) -> str:
+    """The program that was probably meant, or how one is named. `path`: the folders in which one is looked for."""
+    file = folder / missing
+    if "/" in missing:
+        if file.is_file():
+            return f"it is not executable; `chmod +x {shlex.quote(missing)}`, or start it by its interpreter"
+        return nearest_file(file) or "there is no such file"
+    if file.is_file():
+        return f"./{missing} is the file in {folder}"
+    names = {"python"}
+    for searched in (path or os.defpath).split(os.pathsep):
+        with suppress(OSError):
+            names.update(os.listdir(searched or "."))
+    near = nearest(missing, names)
+    if near.startswith("did"):
+        return near
+    return "name one on PATH, a path such as ./train.sh, or python, the interpreter that runs ablate"
 
 
 def _scripts(folder: Path, missing: str) -> str:

@@ -112,9 +112,10 @@ def load(path: str, context: Context) -> Callable[..., Any]:
 
 
 def check(spec: RunSpec, context: Context) -> list[Problem]:
-    """What is wrong with the function: it cannot be imported, or it does not take settings and run."""
+    """What is wrong with the function: no working folder, it cannot be imported, it does not take settings and run."""
     path = spec.settings["run"]["function"]
     try:
+        components.working_folder(spec.settings["run"], context.study_dir)
         signature = inspect.signature(load(path, context))
         signature.bind({}, None)
     except InputError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,14 +27,19 @@ def nearest(value: str, choices: Iterable[object]) -> str:
     return f"valid: {listing(names)}" if names else ""
 
 
-def nearest_file(file: Path) -> str:
-    """`did you mean 'walk.npz'?`, of the files of the same ending in its folder; "" where none is close."""
+def nearest_file(file: Path, start: Path | None = None) -> str:
+    """`did you mean 'walk.npz'?`, of the files of the same ending in its folder; "" where none is close.
+
+    `start`: the folder from which its path is shown.
+    """
     try:
         names = [other.name for other in file.parent.iterdir() if other.suffix == file.suffix]
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return ""
     found = close(file.name, names)
-    return f"did you mean {' or '.join(repr(str(file.with_name(name))) for name in found)}?" if found else ""
+    files = [file.with_name(name) for name in found]
+    shown_files = [os.path.relpath(each, start) if start else str(each) for each in files]
+    return f"did you mean {' or '.join(map(repr, shown_files))}?" if found else ""
 
 
 def close(value: str, names: list[str]) -> list[str]:

@@ -169,7 +169,7 @@ class TestJudge:
         assert done.returncode == 0, done.stderr
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
         assert "numpy" in imported
-        assert not imported & {"pandas", "mlflow", "torch", "pyarrow", "matplotlib"}
+        assert not imported & {"pandas", "mlflow", "torch", "pyarrow", "matplotlib", "scipy.interpolate"}
         assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
@@ -491,6 +491,12 @@ BAD_TABLES: list[tuple[str, Any, str]] = [
     ("t.csv", f"{HEADER}\x1b[31mA,1,0.5\n", 'a letter or digit first, no . last, at most 64 (got "\\u001b[31mA")'),
     ("t.csv", f"{HEADER}w/o x,1,0.5\n", '(got "w/o x"); call it w-o-x'),
     ("t.csv", f"{HEADER}A,1,0.5\na,1,0.5\n", "differs from arm 'A' only in case"),
+    (
+        "t.csv",
+        f"{HEADER}A,1,0.5\nfailed,1,0.5\n",
+        "t.csv: arms.failed: is no name for an arm: commands mean the failed runs by it, as in --rerun failed; call it "
+        "failed-arm",
+    ),
     ("t.csv", "arm,seed,subject,score\nA,1,,0.5\n", "line 2, subject: must not be empty"),
     ("t.csv", "", "t.csv: is empty"),
     ("t.csv", HEADER, "t.csv: has no row"),
@@ -517,13 +523,22 @@ def test_a_bad_table(
     else:
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     for command in (["adopt", "t.csv", *QUESTION], ["judge", "t.csv", *CLAIM]):
-        if "only in case" in message and command[0] == "judge":
-            continue  # makes no files
+        if ("only in case" in message or "no name for an arm" in message) and command[0] == "judge":
+            continue  # makes no files, and no runs
         answer = cli(*command)
         assert (answer.code, answer.out) == (2, "")
         assert message in answer.err, answer.err
         assert "Traceback" not in answer.err
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_that_is_in_many_rows_is_told_once(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(
+        HEADER + "".join(f"{arm},{seed},1\n" for arm in ("a/b", "c%d") for seed in range(50))
+    )
+    answer = cli("adopt", "t.csv", *QUESTION)
+    assert [line.rpartition("; call it ")[2] for line in answer.err.splitlines()] == ["a-b", "c-d"]
 
 
 @pytest.mark.parametrize(

@@ -284,9 +284,13 @@ def test_a_stored_document_with_a_damaged_section_is_refused(
 
 
 def test_smoke_needs_a_budget_and_records_nothing(script: ScriptProject, cli: Cli) -> None:
-    done = cli("run", "dropout.toml", "--smoke")
+    script.edit(("[arms.plain]", '[arms.long]\nset."run.budget" = 9\n[arms.plain]'))
+    script.edit(("\nrng =", "\nopen('epochs', 'a').write(f'{args.epochs} ')\nrng ="), file="train.py")
+    done = cli("run", "dropout.toml", "--smoke", "--workers", "1")
     assert done.code == 0, done.err
     assert script.records() == []
+    assert (script.folder / "epochs").read_text() == "1 1 1 "
+    script.edit(('[arms.long]\nset."run.budget" = 9\n', ""))
     script.edit(('"--epochs={budget}", ', ""), ("budget = 4\n", ""), ("budget = 2\n", ""))
     refused = cli("run", "dropout.toml", "--smoke")
     assert refused.code == 2
@@ -297,9 +301,17 @@ def test_smoke_needs_a_budget_and_records_nothing(script: ScriptProject, cli: Cl
     ("edits", "told"),
     [
         ([('"python", "train.py"', '"/no/such/program"')], "settings.run.command: no such program"),
+        ([('"python", "train.py"', '"pyton", "train.py"')], "no such program (got \"pyton\"); did you mean 'python'"),
+        (
+            [('"python", "train.py"', '"no-such-program-at-all"')],
+            "name one on PATH, a path such as ./train.sh, or python",
+        ),
+        ([('"python", "train.py"', '"train.py"')], "; ./train.py is the file in "),
+        ([('"python", "train.py"', '"./train.py"')], "it is not executable; `chmod +x ./train.py`"),
+        ([('"python", "train.py"', '"./tain.py"')], "train.py'?"),
         ([('"train.py"', '"tain.py"')], "did you mean 'train.py'?"),
         ([('"train.py"', '"zzzz_zzzz_zzzz.py"')], "the Python files there are train.py"),
-        ([("lr = 0.05", 'lr = 0.05\ncwd = "nowhere"')], "settings.run."),
+        ([("lr = 0.05", 'lr = 0.05\ncwd = "nowhere"')], 'settings.run.cwd: no such folder (got "nowhere")'),
     ],
 )
 def test_what_is_missing_on_this_machine_is_told_before_anything_is_made(

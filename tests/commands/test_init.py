@@ -154,6 +154,7 @@ class TestRoundTrip:
         assert cli("init", "--command", "python train.py", "--out", "studies/first.toml").code == 0
         study = study_file.load(Path("studies/first.toml"))
         assert (study.name, study.settings["run"]["cwd"]) == ("first", "..")
+        assert study.settings["run"]["inputs"] == ["numbers.txt"]
         assert cli("plan", "studies/first.toml", "--check").code == 0
 
 
@@ -348,6 +349,18 @@ class TestSource:
         study = study_of("python train.py --lr 1")
         assert study.settings["run"]["no_bias"] is False
         assert study.arms["with-no-bias"].set == {"run.no_bias": True}
+
+    @pytest.mark.parametrize(
+        ("typed", "value", "arm"), [("--bias", False, "with-no-bias"), ("--no-bias", True, "without-no-bias")]
+    )
+    def test_of_two_switches_the_arm_has_the_one_that_changes_the_default(
+        self, typed: str, value: bool, arm: str
+    ) -> None:
+        Path("train.py").write_text(CLICK)
+        study = study_of(f"python train.py --lr 1 {typed}")
+        assert "{no_bias?--no-bias}" in study.settings["run"]["command"]
+        assert study.settings["run"]["no_bias"] is value
+        assert study.arms[arm].set == {"run.no_bias": not value}
 
     @pytest.mark.parametrize(
         ("typed", "arm", "changes"),

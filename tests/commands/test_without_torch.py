@@ -1,4 +1,4 @@
-"""A study of commands needs no torch: no command imports it, in none of its processes."""
+"""A study of commands or functions needs no torch: no command imports it, in none of its processes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from toy_project import clean_environment
 
 SCRIPT = Path(__file__).parents[1] / "script"
+FUNCTION = Path(__file__).parents[1] / "function"
 # Python imports this module in place of torch: it writes down who asked, and is not there.
 NO_TORCH = """
 import os, pathlib, sys, traceback
@@ -23,12 +24,19 @@ raise ImportError("No module named 'torch'")
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a study of a command, with a Python path on which there is no torch."""
+    """The folder of a study of a command and of one of a function, with a Python path on which there is no torch."""
     folder = tmp_path_factory.mktemp("without-torch") / "study"
     shutil.copytree(SCRIPT, folder, ignore=shutil.ignore_patterns("__pycache__"))
     text = (folder / "dropout.toml").read_text(encoding="utf-8")
     assert text.count("[1, 2, 3, 4, 5]") == 1
     (folder / "dropout.toml").write_text(text.replace("[1, 2, 3, 4, 5]", "[1, 2]"), encoding="utf-8")
+    shutil.copy(FUNCTION / "ablation.py", folder)
+    text = (FUNCTION / "dropout.toml").read_text(encoding="utf-8")
+    untuned = text[: text.index("[tuning]")] + text[text.index("[[hypotheses]]") :]
+    for old, new in (("[1, 2, 3, 4, 5]", "[1]"), ('name = "dropout"', 'name = "function"')):
+        assert untuned.count(old) == 1
+        untuned = untuned.replace(old, new)
+    (folder / "function.toml").write_text(untuned, encoding="utf-8")
     (folder.parent / "path" / "torch").mkdir(parents=True)
     (folder.parent / "path" / "torch" / "__init__.py").write_text(NO_TORCH, encoding="utf-8")
     return folder
@@ -87,6 +95,8 @@ def test_no_process_of_a_command_imports_torch(study: Path) -> None:
         ["import", "dropout.zip", "--mlruns", "elsewhere"],
         ["gc", "--dry-run"],
         ["discard", "dropout:dropout", "--yes"],
+        ["plan", "function.toml", "--check"],
+        ["run", "function.toml", "--workers", "2"],
     ]
     codes, said = call(study, *commands)
     assert list(zip(codes, commands, strict=True)) == [(0, command) for command in commands], said

@@ -90,10 +90,12 @@ def loaded(folder: Path, *edits: tuple[str, str]) -> LoadedStudy:
         (
             '["numbers.txt"]',
             '["/etc/passwd"]',
-            "settings.run.inputs[0]: must be a relative path below the study's folder",
+            "settings.run.inputs[0]: must be a relative path below the working folder",
         ),
         ('["numbers.txt"]', '["../numbers.txt"]', "settings.run.inputs[0]: must be a relative path"),
         ('["numbers.txt"]', '["number.txt"]', "settings.run.inputs[0]: no such file or folder in "),
+        ('["numbers.txt"]', '["number.txt"]', "(got \"number.txt\"); did you mean 'numbers.txt'?"),
+        ("lr = 0.05", 'lr = 0.05\ncwd = "nowhere"', 'settings.run.cwd: no such folder (got "nowhere")'),
         ("[metric.loss]", "[metric.los]", "tuning.metric: is not a metric of the catalogue"),
         ('direction = "lower"', "", "metric.loss.direction: is missing"),
         ('direction = "lower"', 'direction = "lower"\nunits = "%"', "metric.loss.units: unknown key"),

@@ -24,6 +24,7 @@ from ablate.study import RunResult, RunSpec
 from ablate.trainers import child_process
 from ablate.trainers.context import Context
 from ablate.trainers.errors import Stopped, Unavailable
+from ablate.trainers.gpu import gpus
 from ablate.trainers.host import execute
 
 GIVES_SCORES = "import json, sys; json.dump({'val_acc': 0.5, 'test_acc': 0.25, 'extra': 'x'}, open(sys.argv[1], 'w'))"
@@ -128,13 +129,55 @@ class TestStart:
         assert execute(run, replace(context, device="cuda:1")).status == "FINISHED"
         assert "GPU 1 cuda\n" in context.log_file(run).read_text()
 
-    def test_two_runs_at_once_have_a_gpu_each_and_a_third_waits(
-        self, script: Script, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def two_gpus(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "bin").mkdir()
         (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: A'\necho 'GPU 1: B'\n")
         (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    @pytest.mark.usefixtures("two_gpus")
+    @pytest.mark.parametrize(
+        ("named", "usable"),
+        [
+            (None, ["0", "1"]),
+            ("1", ["1"]),
+            ("1, 0", ["1", "0"]),
+            ("0,2,1", ["0"]),
+            ("GPU-8e1a,MIG-3f/1", ["GPU-8e1a", "MIG-3f/1"]),
+            ("", []),
+            ("-1", []),
+            ("none", []),
+        ],
+    )
+    def test_those_that_this_process_may_use(
+        self, monkeypatch: pytest.MonkeyPatch, named: str | None, usable: list[str]
+    ) -> None:
+        if named is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert gpus() == usable
+
+    @pytest.mark.usefixtures("two_gpus")
+    @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+    def test_it_is_one_of_those(
+        self, script: Script, context: Context, monkeypatch: pytest.MonkeyPatch, device: str
+    ) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+        run = script(GIVES_SCORES + "\nimport os\nprint('GPU', os.environ['CUDA_VISIBLE_DEVICES'])")
+        assert execute(run, replace(context, device=device)).status == "FINISHED"
+        assert "GPU 1\n" in context.log_file(run).read_text()
+
+    @pytest.mark.usefixtures("two_gpus")
+    def test_none_is_given(self, script: Script, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        result = execute(script(GIVES_SCORES), replace(context, device="cuda"))
+        assert reason(result) == "there is no GPU: nvidia-smi lists none that CUDA_VISIBLE_DEVICES names"
+
+    @pytest.mark.usefixtures("two_gpus")
+    def test_two_runs_at_once_have_a_gpu_each_and_a_third_waits(
+        self, script: Script, context: Context, tmp_path: Path
+    ) -> None:
         cuda = replace(context, device="cuda")
         wait = "import os, time\nprint('GPU', os.environ['CUDA_VISIBLE_DEVICES'])\n"
         wait += "open('begun-' + sys.argv[2], 'w').close()\n"
@@ -152,6 +195,7 @@ class TestStart:
 
     def test_no_gpu_is_told(self, script: Script, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         result = execute(script(GIVES_SCORES), replace(context, device="cuda"))
         assert reason(result) == "there is no GPU: nvidia-smi lists none"
 
@@ -197,8 +241,13 @@ class TestScores:
         tuned = execute(script(source, phase="tune"), context)
         assert tuned.scores == {"val/accuracy": 0.5}
         assert tuned.artifacts is None
-        failed = execute(script(source + "\nsys.exit(1)", phase="tune"), context)
+        then = "\nprint('acc of Test: 0.25; test_acc=1', 'TEST 2', 'latest 3', sep='\\n')\nraise RuntimeError('test')"
+        failed = execute(script(source + then, phase="tune"), context)
         assert (failed.status, failed.artifacts) == ("FAILED", None)
+        last = failed.error.partition("; its last lines:\n")[2]
+        assert last.startswith("latest 3\nTraceback")
+        assert last.endswith("RuntimeError: test")
+        assert reason(execute(script("raise SystemExit('TEST 2')"), context)).endswith("\nTEST 2")
 
     def test_of_one_split(self, script: Script, context: Context) -> None:
         result = execute(script(GIVES_SCORES, test="none"), context)

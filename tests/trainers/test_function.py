@@ -439,6 +439,11 @@ class TestCheck:
         assert told in str(InputError(*problems))
         assert all(problem.place == "settings.run.function" for problem in problems)
 
+    def test_no_working_folder(self, context: Context) -> None:
+        spec = RunSpec("study", "arm", 1, "compare", {"run": {"function": "json:dumps", "cwd": "nowhere"}}, "")
+        (problem,) = function.check(spec, context)
+        assert (problem.place, problem.rule) == ("settings.run.cwd", "no such folder")
+
     @pytest.mark.parametrize(
         "source",
         [

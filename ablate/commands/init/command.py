@@ -196,6 +196,9 @@ class _Reader:
         return ""
 
     def _switch(self, typed: str, *, on: bool) -> None:
+        flag = self._flags.get(typed)
+        if on and flag is not None and flag.opposite:  # without it the same holds: an arm adds the other switch
+            typed, on = flag.opposite, False
         name = self._new_setting(typed, on)
         self._command.words.append([f"{{{name}?{typed}}}"])
 

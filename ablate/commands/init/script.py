@@ -9,7 +9,7 @@ import ast
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Flag:
     choices: tuple[Scalar, ...] = ()
     many: bool = False  # takes several values
     required: bool = False
+    opposite: str = ""  # of a switch that says what holds without it: the switch that changes that
 
     @property
     def name(self) -> str:
@@ -108,7 +109,7 @@ def _argparse_flag(names: list[str], options: dict[str, ast.expr]) -> Iterator[F
         return
     default = _literal(options.get("default"))
     if action == "BooleanOptionalAction":
-        yield from _on_and_off(tuple(names), f"--no-{max(names, key=len).lstrip('-')}", on=default is True)
+        yield from _on_and_off(tuple(names), f"--no-{max(names, key=len).lstrip('-')}", default)
         return
     switch = isinstance(action, str) and action.startswith(("store_true", "store_false", "store_const", "count"))
     kind = _kind(options.get("type")) if "type" in options else "" if switch else "str"
@@ -123,7 +124,7 @@ def _click_flag(names: list[str], options: dict[str, ast.expr]) -> Iterator[Flag
     both = next((name for name in names if "/" in name), "")
     if both:
         on, _, off = both.partition("/")
-        yield from _on_and_off((on.strip(),), off.strip(), on=default is True)
+        yield from _on_and_off((on.strip(),), off.strip(), default)
         return
     given = options.get("type")
     choices = _choices(given.args[0]) if isinstance(given, ast.Call) and given.args else ()
@@ -134,10 +135,12 @@ def _click_flag(names: list[str], options: dict[str, ast.expr]) -> Iterator[Flag
     )  # fmt: skip
 
 
-def _on_and_off(on_names: tuple[str, ...], off_name: str, *, on: bool) -> Iterator[Flag]:
+def _on_and_off(on_names: tuple[str, ...], off_name: str, default: Any) -> Iterator[Flag]:
     """The two switches of one truth value. The one that changes its default comes first."""
-    switches = [Flag(on_names, switch=True), Flag((off_name,), switch=True)]
-    yield from reversed(switches) if on else switches
+    on, off = Flag(on_names, switch=True), Flag((off_name,), switch=True)
+    changes, keeps = (off, on) if default is True else (on, off)
+    yield changes
+    yield replace(keeps, opposite=changes.name if isinstance(default, bool) else "")
 
 
 def _typer_options(tree: ast.Module) -> Iterator[Flag]:
@@ -175,7 +178,7 @@ def _typer_flag(argument: ast.arg, default: ast.expr | None) -> Iterator[Flag]:
     value = _literal(declared.args[0] if isinstance(default, ast.Call) and default is declared and texts else default)
     if _last_name(annotation) == "bool":
         on, _, off = names[0].partition("/")
-        yield from _on_and_off((on,), off or f"--no-{on.lstrip('-')}", on=value is True)
+        yield from _on_and_off((on,), off or f"--no-{on.lstrip('-')}", value)
     else:
         yield Flag(names, False, _kind(annotation), _scalar(value), required=default is None)
 

@@ -51,7 +51,7 @@ def command_study(command: Command, *, name: str, file: str, cwd: str, typed: st
             *([f"cwd = {_toml(cwd)}  # where the command runs, from this file's folder"] if cwd != "." else []),
             *_command_scores(command, script),
             *(f"env.{key} = {_toml(value)}" for key, value in command.environment.items()),
-            *_command_inputs(command, cwd),
+            *_command_inputs(command),
             *(f"{key} = {_toml(value)}{_origin(command, key)}" for key, value in command.settings.items()),
             *_command_budget(command, script),
             *_further_flags(command),
@@ -173,10 +173,10 @@ def _command_scores(command: Command, script: str) -> Iterator[str]:
         yield f"# {', '.join(command.added)}: not in the command as given; added because {script} takes them."
 
 
-def _command_inputs(command: Command, cwd: str) -> Iterator[str]:
-    if command.inputs and cwd == ".":
+def _command_inputs(command: Command) -> Iterator[str]:
+    if command.inputs:
         yield f"inputs = {_toml(command.inputs)}  # their contents enter a run's key: other data, other runs"
-    elif not command.inputs:
+    else:
         yield '# inputs = ["data/train.bin"]  # files whose contents enter a run\'s key: other data, other runs'
 
 
