@@ -121,6 +121,14 @@ REFUSED = {
         BASE + TWO[: TWO.index("[datasets.b]")],
         "datasets: must name at least two data sets (got a); one data set is part of [settings]",
     ),
+    "a table of none": (
+        BASE + "[datasets]\n",
+        "datasets: must name at least two data sets (got none); one data set is part of [settings]",
+    ),
+    "names that differ in case": (
+        edited("[datasets.b]", "[datasets.A]"),
+        "datasets.A: differs from 'a' only in case, which some file systems ignore",
+    ),
     "a setting that is not there": (
         edited('set."run.data" = "b.txt"', 'set."run.date" = "b.txt"'),
         'datasets.b.set."run.date": no such setting; did you mean \'run.data\'?',
@@ -157,6 +165,10 @@ REFUSED = {
     "one data set against all": (
         BASE + TWO + CLAIM.format("dropout", "plain@a"),
         'hypotheses[0]: must compare arms on one data set, or both on all of them (got "dropout against plain@a")',
+    ),
+    "one data set against another": (
+        BASE + TWO + CLAIM.format("dropout@b", "plain@a"),
+        'hypotheses[0]: must compare arms on one data set, or both on all of them (got "dropout@b against plain@a"); for one setting at several values, data among them, there is [factor]',
     ),
 }  # fmt: skip
 
