@@ -300,7 +300,7 @@ def _clauses(effects: DesignEffects, outcomes: Sequence[Shown]) -> str:
 
 
 def _interaction_answers(effects: DesignEffects) -> list[str]:
-    """A sentence for every two parts whose interaction is shown; "only" where the other way is shown to be worse."""
+    """A sentence for every two parts whose interaction is shown, about the one of which more can be said."""
     metric = effects.metric
     sentences = []
     for each in effects.interactions:
@@ -309,26 +309,33 @@ def _interaction_answers(effects: DesignEffects) -> list[str]:
         if each.aliases:
             sentences.append(_shared_answer(each, metric, effects.places))
             continue
-        first, second = map(quoted, each.labels)
-        having, lacking = each.with_other[0], each.without_other[0]
-        outcomes = shown(having, metric), shown(lacking, metric)
+        found = [_depends(each, index, metric) for index in (0, 1)]
+        index = int(found[1][0] > found[0][0])  # of the part of which more can be said; else the first
+        verdict = found[index][1]
+        having, lacking = each.with_other[index], each.without_other[index]
         numbers_text = (
             f"with it {signed_size(having.difference, metric, effects.places)}; "
             f"without it {signed_size(lacking.difference, metric, effects.places)}; "
             f"the difference of the two {signed_size(each.effect.difference, metric, effects.places)}"
         )
-        if outcomes == ("better", "worse"):
-            verdict = f"{first} helps only with {second}, and harms without it"
-        elif outcomes == ("worse", "better"):
-            verdict = f"{first} helps only without {second}, and harms with it"
-        elif outcomes[0] == "better" and outcomes[1] != "better":
-            verdict = f"{first} helps with {second}; without it no help is shown"
-        elif outcomes[1] == "better" and outcomes[0] != "better":
-            verdict = f"{first} helps without {second}; with it no help is shown"
-        else:
-            verdict = f"what {first} does depends on {second}"
         sentences.append(sentence(f"in {metric.in_text}, {verdict} ({numbers_text})"))
     return sentences
+
+
+def _depends(each: Interaction, index: int, metric: MetricInfo) -> tuple[int, str]:
+    """How one of two parts depends on the other, and how much that says: most where it helps one way and harms the
+    other."""
+    part, other = (quoted(each.labels[i]) for i in (index, 1 - index))
+    with_other, without = shown(each.with_other[index], metric), shown(each.without_other[index], metric)
+    if (with_other, without) == ("better", "worse"):
+        return 2, f"{part} helps only with {other}, and harms without it"
+    if (with_other, without) == ("worse", "better"):
+        return 2, f"{part} helps only without {other}, and harms with it"
+    if with_other == "better" and without != "better":
+        return 1, f"{part} helps with {other}; without it no help is shown"
+    if without == "better" and with_other != "better":
+        return 1, f"{part} helps without {other}; with it no help is shown"
+    return 0, f"what {part} does depends on {other}"
 
 
 def _shared_answer(each: Interaction, metric: MetricInfo, places: int) -> str:

@@ -291,9 +291,20 @@ def _added_and_removed(
 
 
 def _changed_hypotheses(before: Study, new: Study) -> Iterator[str]:
-    old_claims, new_claims = _claims(before), _claims(new)
-    yield from (f"{ADDED}{h}" for h in new_claims if h not in old_claims)
+    old_claims, new_claims, moved = _claims(before), _claims(new), _of_other_data_sets(before, new)
+    if moved:
+        was, now = (listing(study.datasets) or "none" for study in (before, new))
+        yield f"data sets changed from {was} to {now}, so that a hypothesis about all of them is another one"
+    yield from (f"{ADDED}{h}" for h in new_claims if h not in old_claims or h in moved)
     yield from (f"{WITHDRAWN}{h}" for h in old_claims if h not in new_claims)
+
+
+def _of_other_data_sets(before: Study, new: Study) -> list[str]:
+    """The hypotheses of both versions that are about all data sets, where these are not the same."""
+    if set(before.datasets) == set(new.datasets):
+        return []
+    over_all = [h for h in new.hypotheses if before.over_datasets(h.arm) or new.over_datasets(h.arm)]
+    return [words for h in over_all if (words := claim_words(h)) in _claims(before)]
 
 
 def _claims(study: Study) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from ablate.study import Arm, InputError, Problem, Study
 from ablate.study.factor import LONGEST_NAME, at_level, level_name
 from ablate.study.resolve import touch, untuned_settings
-from ablate.study.rules import NAME, NAME_RULE, arm_settings_rules
+from ablate.study.rules import NAME, NAME_RULE, alike_but_for_case, arm_settings_rules
 from ablate.untrusted.wording import listing, place, shown
 
 
@@ -34,11 +34,12 @@ def dataset_rules(study: Study) -> Iterator[Problem]:
         yield Problem("", "factor", "cannot stand beside [datasets]", "", "leave one of them out")
     if len(study.datasets) < 2:
         rule, hint = "must name at least two data sets", "one data set is part of [settings]"
-        yield Problem("", "datasets", rule, listing(study.datasets), hint)
+        yield Problem("", "datasets", rule, listing(study.datasets) or "none", hint)
     drawn = [purpose for purpose in study.vary if purpose in ("split", "fold")]
     if drawn:
         yield Problem("", "vary", "cannot be combined with [datasets]: each has a split of its own", shown(drawn[0]))
     longest = max(study.arms, key=len, default="")
+    yield from alike_but_for_case(study.datasets, "datasets")
     for name in study.datasets:
         if not NAME.fullmatch(name):
             yield Problem("", place("datasets", name), NAME_RULE, shown(name))

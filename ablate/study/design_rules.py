@@ -11,7 +11,7 @@ from ablate.study.design import MAX_FACTORIAL, arm_name, arm_names, subsets
 from ablate.study.error_messages import DESIGNS
 from ablate.study.fractions import MOST_PARTS, sizes
 from ablate.study.resolve import MATCHES, NAME_LISTS, touch, untuned_settings
-from ablate.study.rules import LONGEST, NAME, NAME_RULE, arm_settings_rules
+from ablate.study.rules import LONGEST, NAME, NAME_RULE, alike_but_for_case, arm_settings_rules
 from ablate.untrusted.wording import listing, place, shown
 
 
@@ -57,6 +57,7 @@ def _names(study: Study, kind: DesignKind, design: Design) -> Iterator[Problem]:
     wrong = [part for part in parts if not NAME.fullmatch(part)]
     for part in wrong:
         yield Problem("", place(kind, "parts", part), NAME_RULE, shown(part))
+    yield from alike_but_for_case(parts, kind, "parts")
     if wrong or (kind == "factorial" and len(parts) > MAX_FACTORIAL and design.arms is None):
         return
     try:

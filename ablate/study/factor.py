@@ -103,7 +103,7 @@ def factor_rules(study: Study) -> Iterator[Problem]:
         yield Problem("", "factor.arms", "must not be empty", "[]", "leave it out for the default")
     left_out = [arm for arm in study.arms if arm not in factor.arms]
     if factor.setting.startswith("data.") and factor.arms and left_out:
-        rule = "must name every arm location the factor is one of the data; left out, it means every arm"
+        rule = "must name every arm where the factor is one of the data; left out, it means every arm"
         yield Problem("", "factor.arms", rule, f"without {', '.join(left_out)}")
     for arm, count in Counter(factor.arms).items():
         if count > 1:

@@ -60,3 +60,7 @@ def given_rules(study: Study) -> Iterator[Problem]:
     if study.trainer == "command" and study.cluster:
         rule = "names a column of scores of single examples, which a command does not give"
         yield broken_rule("cluster", rule, study.cluster, "a function can give them")
+    elif study.cluster in study.named_metrics or study.cluster != study.cluster.strip():
+        rule = "must name the column that says whose each example is"
+        hint = f"{study.cluster!r} is a metric" if study.cluster in study.named_metrics else 'such as "subject"'
+        yield broken_rule("cluster", rule, study.cluster, hint)

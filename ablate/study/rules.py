@@ -16,7 +16,7 @@ from ablate.study.components import IMPORT_PATH, IMPORT_PATH_RULE
 from ablate.study.control_rules import control_rules, like_is_broken, likeness_rules
 from ablate.study.design import is_generated
 from ablate.study.factor import is_expanded
-from ablate.study.hypothesis_rules import hypothesis_metrics, hypothesis_rules
+from ablate.study.hypothesis_rules import hypothesis_datasets, hypothesis_metrics, hypothesis_rules
 from ablate.study.metric_rules import Names, metrics_exist, metrics_once, tuning_metric
 from ablate.study.pruner_rules import pruner_rules
 from ablate.study.report_rules import color_rules, gallery_rules, given_rules, report_metrics
@@ -41,6 +41,7 @@ NAME_RULE = (
     "must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64"
 )
 LONGEST = 64
+IGNORED_CASE = "which some file systems ignore"
 LIKE = 0.7  # of difflib ratios: `widht` is like `width`, `dropout` is not like `depth`
 RESERVED_ARMS = ("compare",)  # optuna-dashboard shows `<study>/compare` beside one `<study>/<arm>` per arm
 COMMAND_WORDS = ("failed", "stale")  # `--rerun failed` and `ablate discard STUDY:failed` mean runs, not an arm
@@ -100,9 +101,18 @@ def _arm_names(study: Study, _: Names) -> Iterator[Problem]:
         elif arm in RESERVED_ARMS:
             yield broken_rule(place("arms", arm), "is a reserved name; call the arm something else")
         elif arm.lower() in seen:
-            rule = f"differs from arm {seen[arm.lower()]!r} only in case, which some file systems ignore"
+            rule = f"differs from arm {seen[arm.lower()]!r} only in case, {IGNORED_CASE}"
             yield broken_rule(place("arms", arm), rule)
         seen.setdefault(arm.lower(), arm)
+
+
+def alike_but_for_case(names: Iterable[str], *table: str) -> Iterator[Problem]:
+    """Names in a table from which arms are made: those of the arms would differ only in case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            yield broken_rule(place(*table, name), f"differs from {other!r} only in case, {IGNORED_CASE}")
 
 
 def command_words(study: Study, _: Names) -> Iterator[Problem]:
@@ -379,6 +389,7 @@ _RULES = (
     Rule(metrics_exist, ("metrics", "catalogue"), names_metrics=True, stored=True),
     Rule(tuning_metric, ("tuning", "catalogue"), names_metrics=True),
     Rule(lambda study, _: hypothesis_rules(study), ("hypotheses", "arms", "factor"), stored=True),
+    Rule(lambda study, _: hypothesis_datasets(study), ("hypotheses", "arms", "datasets")),
     Rule(hypothesis_metrics, ("hypotheses", "catalogue"), names_metrics=True, stored=True),
     Rule(report_metrics, ("report", "catalogue"), names_metrics=True, stored=True),
     Rule(lambda study, _: gallery_rules(study), ("report",)),

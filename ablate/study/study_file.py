@@ -56,7 +56,7 @@ def from_document(document: dict[str, Any], file: str, folder: Path, *, imports:
             broken |= {"arms", "baseline", "factor"}  # what other rules say of arms that were not made would mislead
         else:
             study = expand_design(study)
-    if study is not None and study.datasets:
+    if study is not None and (study.datasets or ("datasets" in document and "datasets" not in broken)):
         dataset_problems = [problem._replace(file=file) for problem in dataset_rules(study)]
         if dataset_problems or broken & {"arms", "settings", "datasets"}:
             problems += dataset_problems

@@ -10,6 +10,7 @@ import pytest
 
 from ablate.analysis import results as tables
 from ablate.analysis.design import DesignEffects, design_effects, shapley
+from ablate.analysis.phrasing import shown
 from ablate.analysis.results import Results
 from ablate.analysis.study_analysis import analyse
 from ablate.planning.plan import compare_spec
@@ -101,6 +102,21 @@ def only_with(parts: Sequence[str], seed: int, alone: float = 1.0) -> float:
 def test_only_with_is_said_where_the_interval_without_the_other_shows_harm() -> None:
     answers = only(design_effects(results("factorial", only_with))).answers
     assert any("“a” helps only with “b”, and harms without it" in text for text in answers)
+
+
+def test_only_with_is_said_of_the_part_of_which_it_is_true_whatever_the_order_of_parts() -> None:
+    def swapped(parts: Sequence[str], seed: int) -> float:
+        """b harms without a and helps with it; a helps either way, more with b."""
+        return only_with([{"a": "b", "b": "a"}.get(part, part) for part in parts], seed) - (2.0 + jitter(seed)) * (
+            "a" in parts
+        )
+
+    found = only(design_effects(results("factorial", swapped)))
+    pair = next(each for each in found.interactions if each.parts == ("a", "b"))
+    assert [shown(e, found.metric) for e in (*pair.with_other, *pair.without_other)] == [
+        "better", "better", "better", "worse",
+    ]  # fmt: skip
+    assert any("“b” helps only with “a”, and harms without it (with it −2.0" in text for text in found.answers)
 
 
 def test_only_with_is_not_said_where_the_interval_without_the_other_includes_0() -> None:

@@ -99,6 +99,23 @@ def test_the_stored_study_has_the_arms_and_a_data_set_may_be_added(tmp_path: Pat
     assert amend.amend(stored, more, has_runs=True) == ["arms plain@c, dropout@c, slow@c added"]
 
 
+def test_a_hypothesis_about_all_data_sets_is_another_one_where_these_change(tmp_path: Path) -> None:
+    """Else one that fails on a data set would be kept by leaving the data set out."""
+    claims = CLAIM.format("dropout", "plain") + CLAIM.format("dropout@b", "plain@b")
+    study = load(tmp_path, BASE + TWO + claims)
+    more = load(tmp_path, BASE + TWO + claims + '[datasets.c]\nset."run.data" = "c.txt"\n')
+    late = "dropout against plain in loss, margin 0"
+    for before, after, data in ((study, more, ("a, b", "a, b, c")), (more, study, ("a, b, c", "a, b"))):
+        stored = {"study": before.model_dump(mode="json"), "metrics": {"loss": {"label": "loss"}}}
+        told = amend.amend(stored, after, has_runs=True)
+        assert told[-2:] == [
+            f"data sets changed from {data[0]} to {data[1]}, so that a hypothesis about all of them is another one",
+            f"hypothesis added after runs had finished: {late}",
+        ]
+        history = amend.history_of({"amendments": [{"date": "2026-01-01", "what": what} for what in told]}, after)
+        assert (history.late, history.withdrawn) == ((late,), ())
+
+
 def test_a_stored_data_set_whose_name_is_a_path_is_refused(tmp_path: Path) -> None:
     stored = load(tmp_path, BASE + TWO).model_dump(mode="json")
     stored["arms"]["plain@../x"] = {**stored["arms"]["plain@a"], "level": "../x"}
@@ -120,6 +137,14 @@ REFUSED = {
     "one data set": (
         BASE + TWO[: TWO.index("[datasets.b]")],
         "datasets: must name at least two data sets (got a); one data set is part of [settings]",
+    ),
+    "a table of none": (
+        BASE + "[datasets]\n",
+        "datasets: must name at least two data sets (got none); one data set is part of [settings]",
+    ),
+    "names that differ in case": (
+        edited("[datasets.b]", "[datasets.A]"),
+        "datasets.A: differs from 'a' only in case, which some file systems ignore",
     ),
     "a setting that is not there": (
         edited('set."run.data" = "b.txt"', 'set."run.date" = "b.txt"'),
@@ -157,6 +182,10 @@ REFUSED = {
     "one data set against all": (
         BASE + TWO + CLAIM.format("dropout", "plain@a"),
         'hypotheses[0]: must compare arms on one data set, or both on all of them (got "dropout against plain@a")',
+    ),
+    "one data set against another": (
+        BASE + TWO + CLAIM.format("dropout@b", "plain@a"),
+        'hypotheses[0]: must compare arms on one data set, or both on all of them (got "dropout@b against plain@a"); for one setting at several values, data among them, there is [factor]',
     ),
 }  # fmt: skip
 

@@ -192,6 +192,10 @@ REFUSED = {
         text(more='[factorial.parts."a+b"]\nset."run.width" = 8\n'),
         'factorial.parts."a+b": must be fit for file names: letters, digits, _ - and . only, a letter or digit first, no . last, at most 64 (got "a+b")',
     ),
+    "names that differ in case": (
+        text(more='[factorial.parts.LONG]\nset."run.width" = 8\n'),
+        "factorial.parts.LONG: differs from 'long' only in case, which some file systems ignore",
+    ),
     "two designs": (
         text(more='[leave_one_out.parts.wide]\nset."run.width" = 8\n[leave_one_out.parts.low]\nset."run.lr" = 0.01\n'),
         "factorial: cannot stand beside [leave_one_out]; leave one of them out",

@@ -1,7 +1,8 @@
-"""What is said of hypotheses about data sets, of a cluster that nothing gives, and of a margin that is no number."""
+"""What is said of hypotheses about data sets, of clusters that are none, and of a margin that is no number."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,15 @@ def test_a_margin_that_is_no_number_is_told_once(tmp_path: Path) -> None:
 def test_a_command_has_no_clusters(tmp_path: Path) -> None:
     (only,) = said(tmp_path, top='cluster = "subject"')
     assert 'cluster: names a column of scores of single examples, which a command does not give (got "subject")' in only
+
+
+@pytest.mark.parametrize(("cluster", "told"), [("loss", "'loss' is a metric"), (" ", 'such as "subject"')])
+def test_a_cluster_is_a_column_of_people_or_the_like(tmp_path: Path, cluster: str, told: str) -> None:
+    text = STUDY.format(arm="other", against="plain", margin="0.1", top=f'cluster = "{cluster}"')
+    (tmp_path / "study.toml").write_text(re.sub(r"command = .*", 'function = "x:train"', text), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        study_file.load(tmp_path / "study.toml", imports=False)
+    (only,) = error.value.problems
+    assert str(only).endswith(
+        f'cluster: must name the column that says whose each example is (got "{cluster}"); {told}'
+    )

@@ -255,6 +255,26 @@ class TestOnceAndAgain:
         assert experiment.tags["mlflow.note.content"].startswith("It does.")
         assert tracker.summarised(STUDY)[1] == "s2"
 
+    def test_signs_in_names_of_arms_are_words_in_names_of_tags(
+        self, tracker: MlflowTracker, summary: StudySummary
+    ) -> None:
+        """MLflow refuses tags with `@` or `+` in their name, which arms at levels and of parts have."""
+        plain, hybrid, _ = summary.arms
+        arms = [replace(plain, arm="wide+deep@16"), replace(hybrid, arm="wide@16")]
+        claims = {"wide+deep@16/bare@16/error": "supported", "wide@16/bare@16/error": "refuted"}
+        assert tracker.publish(replace(summary, arms=arms, verdicts=claims), "s2")
+        tags = {name: f"verdict/{name} at 16/bare at 16/error" for name in ("wide and deep", "wide")}
+        [study], (both, wide) = runs(tracker, "study"), runs(tracker, "arm")
+        outcomes = [{tag: run.data.tags.get(tag) for tag in tags.values()} for run in (study, both, wide)]
+        first, second = tags.values()
+        assert outcomes == [
+            {first: "supported", second: "refuted"},
+            {first: "supported", second: None},
+            {first: None, second: "refuted"},
+        ]
+        experiment = client(tracker).get_experiment_by_name(STUDY)
+        assert (experiment.tags[first], experiment.tags[second]) == ("supported", "refuted")
+
     def test_one_that_was_stopped_in_between_is_written_again(
         self, tracker: MlflowTracker, summary: StudySummary, monkeypatch: pytest.MonkeyPatch, mlruns: Path
     ) -> None:

@@ -33,6 +33,8 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}  # the UI then show
 NOTE = "mlflow.note.content"
 BASELINE, BEST = "ablate.baseline", "ablate.best"  # tags of two models
 VERDICT = "verdict/"  # prefix of the tags that hold the outcome of a hypothesis
+# Signs of arms' names that MLflow's names of tags cannot have. Arms' names have no spaces, so that none become alike.
+WORDS = str.maketrans({"@": " at ", "+": " and "})
 TAG_LIMIT = int(getattr(validation, "MAX_EXPERIMENT_TAG_VAL_LENGTH", 5000))  # characters, of an experiment's tags
 
 
@@ -55,7 +57,7 @@ class SummaryWriter:
             if tags.get(STATE) != state:
                 self.reader.client.set_tag(self.parent, STATE, state)
             return False
-        verdicts = {VERDICT + claim: outcome for claim, outcome in summary.verdicts.items()}
+        verdicts = {verdict_tag(claim): outcome for claim, outcome in summary.verdicts.items()}
         positions = iter(range(1, len(summary.arms) + 1))
         for arm in summary.arms:
             self._write_arm(arm, 0 if arm.yardstick else next(positions), verdicts)
@@ -75,7 +77,7 @@ class SummaryWriter:
             YARDSTICK: "yes" if arm.yardstick else "no",
             PARENT: self.parent,
             COLOUR: arm.colour,
-            **{claim: outcome for claim, outcome in verdicts.items() if claim.startswith(f"{VERDICT}{arm.arm}/")},
+            **{claim: outcome for claim, outcome in verdicts.items() if claim.startswith(verdict_tag(f"{arm.arm}/"))},
             **SOURCE,
         }
         start = self.now_ms()
@@ -140,6 +142,11 @@ class SummaryWriter:
     def _delete_old_verdicts(self, tags: Mapping[str, str], verdicts: Mapping[str, str]) -> None:
         for key in (key for key in tags if key.startswith(VERDICT) and key not in verdicts):
             self.writer.client.delete_tag(self.parent, key)
+
+
+def verdict_tag(claim: str) -> str:
+    """The name of the tag for a claim, `arm/against/metric`: `verdict/wide at 16/plain at 16/error`."""
+    return VERDICT + claim.translate(WORDS)
 
 
 def discard(client: MlflowClient, runs: Iterable[Run]) -> None:
