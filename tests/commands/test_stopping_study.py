@@ -19,14 +19,16 @@ from ablate.tracking.mlflow.sqlite_reader import LocalStore
 Cli = Callable[..., Any]
 TRAIN = """
 import random
-from os.path import exists
+from os.path import exists, getsize
+from time import sleep
 
 
 def train(settings, run):
     if run.phase == "compare":
-        open("trained", "a").write("x")
-        while exists("wait") and len(open("trained").read()) > 13:
-            pass
+        with open("trained", "a") as file:
+            file.write("x")
+        while exists("wait") and getsize("trained") > 13:
+            sleep(0.01)
     shared, own = random.Random(run.seed), random.Random(f"{run.seed} {settings['gain']}")
     loss = 1 + shared.gauss(0, 1) + own.gauss(0, 0.1) + abs(settings["lr"]) - settings["gain"]
     return {"val": {"loss": loss}, "test": {"loss": loss}}
@@ -63,7 +65,7 @@ metric = "loss"
 OPEN = '\n[[hypotheses]]\narm = "tiny"\nagainst = "plain"\nmetric = "loss"\n'
 TUNING = """
 [tuning]
-trials = 2
+trials = 1
 metric = "val/loss"
 space."run.lr" = { type = "float", low = 0.01, high = 0.2 }
 """
@@ -80,10 +82,10 @@ def study(tmp_path: Path, initialised_store: Path, monkeypatch: pytest.MonkeyPat
     return project
 
 
-def made(folder: Path, store: Path, more: str = "") -> Project:
+def made(folder: Path, store: Path) -> Project:
     folder.mkdir()
     (folder / "gain.py").write_text(TRAIN)
-    (folder / "looks.toml").write_text(STUDY + more)
+    (folder / "looks.toml").write_text(STUDY)
     project = Project(folder)
     project.store(store)
     return project
@@ -160,14 +162,20 @@ def test_what_no_look_decides_runs_to_the_last(study: Project, cli: Cli) -> None
     assert "It stopped at" not in page
 
 
-def test_killed_and_continued_it_stops_at_the_same_look(tmp_path: Path, initialised_store: Path) -> None:
+@pytest.mark.usefixtures("threads")
+def test_killed_and_continued_it_stops_at_the_same_look(
+    study: Project, tmp_path: Path, initialised_store: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Tuned for every seed; killed within the first look, and between its end and the decision of the second."""
     six = (("5, 6, 7, 8, 9, 10]", "5, 6]"), ("looks = [5, 7, 10]", "looks = [5, 6]"))
-    whole, killed = (made(tmp_path / name, initialised_store, OPEN + TUNING) for name in ("whole", "killed"))
+    whole, killed = study, made(tmp_path / "killed", initialised_store)
     for each in (whole, killed):
+        (each.folder / "looks.toml").write_text(STUDY + OPEN + TUNING)
         each.edit(*six, file="looks.toml")
-    done = whole.call("run", "looks.toml", "--workers", "1")
-    assert done.returncode == 0, done.stderr
+    uninterrupted = cli("run", "looks.toml", "--workers", "1")
+    assert uninterrupted.code == 0, uninterrupted.err
+    monkeypatch.chdir(killed.folder)
+    del sys.modules["gain"]
     (killed.folder / "wait").touch()
     driver = killed.start("run", "looks.toml", "--workers", "2")
     wait_until(lambda: trained(killed).total() >= 12 or driver.poll() is not None)
@@ -177,9 +185,9 @@ def test_killed_and_continued_it_stops_at_the_same_look(tmp_path: Path, initiali
     driver = killed.start("run", "looks.toml", "--workers", "2")
     wait_until(lambda: trained(killed).total() >= 16 or driver.poll() is not None)
     _kill(driver.pid, killed)
-    done = killed.call("run", "looks.toml", "--workers", "2")
-    assert done.returncode == 0, done.stderr
-    assert "look at 6 seeds: 1 of 2 hypotheses decided; it was the last." in done.stderr
+    done = cli("run", "looks.toml", "--workers", "1")
+    assert done.code == 0, done.err
+    assert "look at 6 seeds: 1 of 2 hypotheses decided; it was the last." in done.err
     assert results(killed) == results(whole)
     assert trained(killed) == trained(whole)
     with (killed.folder / "reports" / "looks" / "results.csv").open() as file:
