@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,13 +101,32 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
 @pytest.fixture(scope="session")
 def initialised_store(once: Callable[..., Path]) -> Path:
     """The file of an empty MLflow database: preparing one takes seconds, copying it none."""
+    from ablate.tracking.mlflow import store
 
-    def initialise(folder: Path) -> None:
-        from ablate.tracking.mlflow.tracker import MlflowTracker
+    return once("empty-store", lambda folder: store.connect(store.default_uri(folder), folder)) / "mlflow.db"
 
-        MlflowTracker(None, folder)
 
-    return once("empty-store", initialise) / "mlflow.db"
+@pytest.fixture(scope="session", autouse=True)
+def _tables_are_copied(once: Callable[..., Path]) -> Iterator[None]:
+    """The tables of a new local database are those that MLflow has made once. Other processes make their own."""
+    from ablate.tracking.mlflow import store
+
+    make = store._make_tables
+
+    def copy(uri: str, artifacts: Path) -> None:
+        file = store.database_file(uri)
+        if file is None or (file.exists() and file.stat().st_size):
+            make(uri, artifacts)
+            return
+        made = once("empty-tables", lambda folder: make(store.default_uri(folder), folder / "artifacts"))
+        shutil.copy(made / "mlflow.db", file)
+        with closing(sqlite3.connect(file)) as database, database:
+            root = artifacts.resolve().as_uri()
+            database.execute("UPDATE experiments SET artifact_location = ? || '/' || experiment_id", (root,))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_make_tables", copy)
+        yield
 
 
 @pytest.fixture
@@ -128,11 +149,12 @@ def _forget_toy() -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(once: Callable[..., Path]) -> Project:
+def finished(once: Callable[..., Path], initialised_store: Path) -> Project:
     """The toy study, run by the real command with one worker."""
 
     def run(folder: Path) -> None:
         project = Project.create(folder)
+        project.store(initialised_store)
         done = project.call("run", "linear.toml", "--json", "--workers", "1")
         assert done.returncode == 0, done.stderr
         (project.folder / "stdout").write_text(done.stdout, encoding="utf-8")
@@ -164,9 +186,14 @@ class Answer:
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """Run a command in this process: starting Python, torch and MLflow anew takes seconds."""
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> Callable[..., Answer]:
+    """Run a command in this process: starting Python, torch and MLflow anew takes seconds. See `rendered`."""
     from ablate.cli.app import main
+
+    if "rendered" not in request.fixturenames:
+        request.getfixturevalue("unrendered")
 
     def call(*arguments: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["ablate", *arguments])
@@ -177,6 +204,26 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Answer(int(exit_.value.code or 0), out, err)
 
     return call
+
+
+NO_PICTURE = {"svg": '<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt"/>'}
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports make their figures and save files without a picture: rendering is most of the work of a report."""
+    from ablate.report import style
+
+    def save(drawing: object, path: Path, kinds: Sequence[str] = ("png",), **options: object) -> None:
+        for kind in kinds:
+            path.with_name(f"{path.name}.{kind}").write_text(NO_PICTURE.get(kind, ""), encoding="utf-8")
+
+    monkeypatch.setattr(style, "save", save)
+
+
+@pytest.fixture
+def rendered() -> None:
+    """The commands of `cli` render the figures of reports: for tests that look at them."""
 
 
 @pytest.fixture

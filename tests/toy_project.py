@@ -151,11 +151,14 @@ def _described(pid: int) -> str:
 def wait_until(
     condition: Callable[[], Any], timeout_s: float = PATIENCE_S, *, tell: Callable[[], str] = lambda: ""
 ) -> None:
-    """`tell`: what to say when it was in vain."""
+    """`tell`: what to say when it was in vain. A condition that takes long to look at is looked at less often."""
     latest = time.monotonic() + timeout_s
-    while not condition():
+    while True:
+        begun = time.thread_time()
+        if condition():
+            return
         assert time.monotonic() < latest, f"waited in vain for {timeout_s:g} s. {tell()}"
-        time.sleep(0.05)
+        time.sleep(max(0.05, 10 * (time.thread_time() - begun)))
 
 
 def group_members(group: int) -> list[int]:

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from ast import literal_eval
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,22 +99,25 @@ class TestExample:
         assert not any("test" in name for record in tuned for name in record.scores)
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_killed_study_goes_on_from_its_checkpoints(
-    study: Project, finished_function: Path, initialised_store: Path
+    here: Project, finished_function: Path, initialised_store: Path, cli: Cli
 ) -> None:
+    study = here
     code = (study.folder / "ablation.py").read_text()
     reports = "        report(run, epoch"
     assert reports in code
-    wait = "        open('waits', 'a').close()\n        while not exists('go'): pass\n"
-    (study.folder / "ablation.py").write_text("from os.path import exists\n" + code.replace(reports, wait + reports))
+    wait = "        open('waits', 'a').close()\n        while not exists('go'): sleep(0.01)\n"
+    head = "from os.path import exists\nfrom time import sleep\n"
+    (study.folder / "ablation.py").write_text(head + code.replace(reports, wait + reports))
     study.store(initialised_store)
     process = study.start("run", "dropout.toml", "--workers", "1")
     wait_until((study.folder / "waits").exists)  # saved, and not reported
     process.kill()
     process.wait(GONE_S)
     (study.folder / "go").touch()
-    done = study.call("run", "dropout.toml", "--workers", "1")
-    assert done.returncode == 0, done.stderr
+    done = cli("run", "dropout.toml", "--workers", "1")
+    assert done.code == 0, done.err
     assert results(study.folder) == results(finished_function)
     scores = [{r.name: _untimed(r) for r in records(f)} for f in (study.folder, finished_function)]
     assert scores[0] == scores[1]
@@ -164,20 +168,22 @@ def train(settings, run):
     made_by = settings["model"]
     net = Net(made_by["width"])
     run.model(net, torch.zeros(8, 4), made_by=made_by)
-    loss = float(net(torch.ones(1, 4)) ** 2)
+    loss = net(torch.ones(1, 4)).item() ** 2
     return {"val": {"loss": loss}, "test": {"loss": loss}}
 """
 
 
-def test_a_network_that_a_factory_makes_has_its_latency_measured(study: Project) -> None:
+@pytest.mark.usefixtures("threads")
+def test_a_network_that_a_factory_makes_has_its_latency_measured(here: Project, cli: Cli) -> None:
+    study = here
     (study.folder / "ablation.py").write_text(NETWORK)
     text = (study.folder / "dropout.toml").read_text()
     text = text[: text.index("[tuning]")].replace("[1, 2, 3, 4, 5]", "[1]")
     text = text.replace("[metric.loss]", '[settings.run.model]\nfactory = "ablation:Net"\nwidth = 8\n[metric.loss]')
     (study.folder / "dropout.toml").write_text(text.replace('"run.dropout" = true', '"run.model.width" = 16'))
-    done = study.call("run", "dropout.toml")
-    assert done.returncode == 0, done.stderr
-    assert "could not be measured" not in done.stderr
+    done = cli("run", "dropout.toml", "--workers", "1")
+    assert done.code == 0, done.err
+    assert "could not be measured" not in done.err
     scores = {record.arm: record.scores for record in records(study.folder)}
     assert {arm: s["cost/parameters"] for arm, s in scores.items()} == {"plain": 49, "dropout": 97}
     assert all("cost/latency_ms_p50" in s and s["cost/flops"] > 0 for s in scores.values())
@@ -224,33 +230,32 @@ class TestFromPython:
         assert "8 finished runs were made by other source code" in python(unnamed, "script.py").stderr
         assert len(records(unnamed.folder)) == len(stored)
 
+    @pytest.mark.usefixtures("here", "threads", "unrendered")
     def test_a_function_of_a_module_is_that_of_the_command(
-        self, unnamed: Project, finished_function: Path, initialised_store: Path
+        self, unnamed: Project, finished_function: Path, initialised_store: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.syspath_prepend(str(unnamed.folder))
         unnamed.store(initialised_store)
-        code = "import ablate, ablation; print(ablate.run('dropout.toml', train=ablation.train).done)"
-        assert python(unnamed, "-c", code).stdout == "10\n"
+        import ablation  # type: ignore[import-not-found]
+
+        assert ablate.run("dropout.toml", ablation.train, ablate.Workspace(workers=1)).done == 10
         assert results(unnamed.folder) == results(finished_function)
         keys = [{(r.name, r.key) for r in records(folder)} for folder in (unnamed.folder, finished_function)]
         assert keys[0] == keys[1]
         codes = [{r.provenance["source_digest"] for r in records(f)} for f in (unnamed.folder, finished_function)]
         assert codes[0] == codes[1]
 
-    def test_a_study_without_a_file(self, study: Project, initialised_store: Path) -> None:
-        study.store(initialised_store)
-        study.edit(("seeds = [1, 2, 3, 4, 5]", "seeds = [1, 2]"), file="dropout.toml")
-        code = (
-            "import ablate, tomllib\n"
-            "content = tomllib.load(open('dropout.toml', 'rb'))\ndel content['tuning']\n"
-            "study = ablate.Study.model_validate(content)\n"
-            "print(ablate.run(study).done, ablate.run(content).done, ablate.run('dropout.toml').done)"
-        )
-        (study.folder / "code.py").write_text(code)
-        done = python(study, "code.py")
-        assert done.returncode != 0  # the file has a tuning that the finished runs have not
-        assert "tuning" in done.stderr
-        (study.folder / "code.py").write_text(code.replace(", ablate.run('dropout.toml').done", ""))
-        assert python(study, "code.py").stdout == "4 4\n"
+    @pytest.mark.usefixtures("threads", "unrendered")
+    def test_a_study_without_a_file(self, here: Project, initialised_store: Path) -> None:
+        here.store(initialised_store)
+        here.edit(("seeds = [1, 2, 3, 4, 5]", "seeds = [1, 2]"), file="dropout.toml")
+        content = tomllib.loads((here.folder / "dropout.toml").read_text())
+        del content["tuning"]
+        study, workspace = ablate.Study.model_validate(content), ablate.Workspace(workers=1)
+        assert [ablate.run(each, workspace=workspace).done for each in (study, content)] == [4, 4]
+        assert len(records(here.folder)) == 4
+        with pytest.raises(InputError, match="tuning"):  # which the finished runs have not
+            ablate.run("dropout.toml", workspace=workspace)
 
     def test_what_cannot_be_sent(self, unnamed: Project) -> None:
         refused = [

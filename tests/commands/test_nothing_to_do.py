@@ -87,7 +87,9 @@ class TestWhatHasChangedIsNoticed:
         return str(answer.err)
 
     @pytest.mark.parametrize("name", ["report.md", "figures/matrix.png", "timings.csv"])
-    def test_a_lost_or_other_file_of_the_report_is_written_again(self, copied: Project, cli: Cli, name: str) -> None:
+    def test_a_lost_or_other_file_of_the_report_is_written_again(
+        self, copied: Project, cli: Cli, name: str, rendered: None
+    ) -> None:
         file = report(copied).parent / name
         content = file.read_bytes()
         if name == "timings.csv":  # as of another store with the same folder of reports, or of an earlier commit

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from toy_project import Project, as_json, finish, wait_until
 from ablate.study import Record
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
+Cli = Callable[..., Any]
 TRAINING = """# Gradient descent on a parabola; a low rate is slow, which the curve shows from its first epochs.
 import json, os, random, time
 
@@ -71,9 +73,14 @@ def written(folder: Path, *edits: tuple[str, str], report: str = REPORT) -> Proj
 
 
 @pytest.fixture
-def study(tmp_path: Path, initialised_store: Path) -> Iterator[Project]:
+def study(tmp_path: Path, initialised_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """In the working folder."""
     project = written(tmp_path / "study")
     project.store(initialised_store)
+    monkeypatch.chdir(project.folder)
+    for name in ("ABLATE_DATA", "ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delitem(sys.modules, "training", raising=False)
     yield project
     project.stop()
 
@@ -100,28 +107,33 @@ def without_times(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def kill_after(of: Project, finished: int) -> None:
-    driver = of.start("run", "study.toml", "--workers", "2", EPOCH_S="0.1")
+    driver = of.start("run", "study.toml", "--workers", "2", EPOCH_S="0.03")
     wait_until(lambda: sum(r.status == "FINISHED" for r in records(of)) >= finished or driver.poll() is not None)
     driver.kill()
     finish(driver)
 
 
+@pytest.mark.usefixtures("threads")
 def test_one_worker_and_a_killed_study_of_two_give_the_same_bytes(
-    study: Project, tmp_path: Path, initialised_store: Path
+    study: Project, tmp_path: Path, initialised_store: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = written(tmp_path / "whole")
     whole.store(initialised_store)
-    done = whole.call("run", "study.toml", "--workers", "1")
-    assert done.returncode == 0, done.stderr
+    with monkeypatch.context() as there:
+        there.chdir(whole.folder)
+        there.setattr(sys, "path", list(sys.path))
+        uninterrupted = cli("run", "study.toml", "--workers", "1")
+    assert uninterrupted.code == 0, uninterrupted.err
+    del sys.modules["training"]
     for finished in (3, 9):
         kill_after(study, finished)
-    done = study.call("run", "study.toml", "--workers", "2")
-    assert done.returncode == 0, done.stderr
+    done = cli("run", "study.toml", "--workers", "1")
+    assert done.code == 0, done.err
     assert results(study) == results(whole)
     assert tuned(study) == tuned(whole)
-    _check_trials(whole)
-    _check_report(whole)
-    _check_optuna(whole)
+    _check_trials(study)
+    _check_report(study, cli)
+    _check_optuna(study)
 
 
 def _check_trials(of: Project) -> None:
@@ -141,10 +153,10 @@ def _check_trials(of: Project) -> None:
             assert record.overrides == best[1]
 
 
-def _check_report(of: Project) -> None:
+def _check_report(of: Project, cli: Cli) -> None:
     folder = of.folder / "reports" / "parabola"
-    written = of.call("report", "parabola", "--format", "md,csv")
-    assert written.returncode == 0, written.stderr
+    written = cli("report", "parabola", "--format", "md,csv")
+    assert written.code == 0, written.err
     page, pruned = (folder / "report.md").read_text(), sum(bool(t[0]) for t in tuned(of).values())
     assert "Trials that did badly were ended early, by the same rule for every arm." in page
     assert "budgets were not alike" not in page
@@ -160,7 +172,7 @@ def _check_report(of: Project) -> None:
     assert {(row["arm"], row["seed"]): int(row["finished"]) + int(row["pruned"]) for row in by_seed} == {
         (arm, seed): 4 for arm in ("plain", "damped") for seed in ("1", "2")
     }
-    planned = as_json(of.call("plan", "study.toml", "--json").stdout)
+    planned = as_json(cli("plan", "study.toml", "--json").out)
     assert "(2 arms × 2 seeds × 4 trials), of which the pruner ends some early" in planned["tuning"][0]
     assert {cell["state"] for cell in planned["cells"]} == {"done"}
 
@@ -174,20 +186,21 @@ def _check_optuna(of: Project) -> None:
     storage.engine.dispose()
 
 
-def test_a_training_that_reports_no_curve_is_told_of_it(study: Project) -> None:
+@pytest.mark.usefixtures("threads")
+def test_a_training_that_reports_no_curve_is_told_of_it(study: Project, cli: Cli) -> None:
     written(study.folder, ("seeds = [1, 2]", "seeds = [1]"), ("trials = 4", "trials = 2"), report="pass")
-    done = study.call("run", "study.toml", "--workers", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("has reported no val/loss after whole epochs, so tuning.pruner prunes nothing") == 1
-    assert json.loads(done.stdout)["done"] == 2
+    done = cli("run", "study.toml", "--workers", "1", "--json")
+    assert done.code == 0, done.err
+    assert done.err.count("has reported no val/loss after whole epochs, so tuning.pruner prunes nothing") == 1
+    assert json.loads(done.out)["done"] == 2
     assert not any(ended for ended, _, _ in tuned(study).values())
 
 
-def test_a_pruner_that_cannot_be_repeated_is_refused_by_name(study: Project) -> None:
+def test_a_pruner_that_cannot_be_repeated_is_refused_by_name(study: Project, cli: Cli) -> None:
     written(study.folder, ('type = "median", n_startup_trials = 1, n_warmup_steps = 2', 'type = "hyperband"'))
-    refused = study.call("run", "study.toml")
-    assert refused.returncode == 2
-    assert "tuning.pruner.type: must be one of 'median'" in refused.stderr
-    assert '(got "hyperband"); its brackets depend on the name of an Optuna study' in refused.stderr
-    assert "Traceback" not in refused.stderr
+    refused = cli("run", "study.toml")
+    assert refused.code == 2
+    assert "tuning.pruner.type: must be one of 'median'" in refused.err
+    assert '(got "hyperband"); its brackets depend on the name of an Optuna study' in refused.err
+    assert "Traceback" not in refused.err
     assert not records(study)

@@ -29,7 +29,9 @@ def older(project: Project) -> bytes:
     return written
 
 
-def test_it_opens_and_counts(project: Project, older: bytes, cli: Cli) -> None:
+@pytest.mark.usefixtures("threads")
+def test_it_opens_and_counts_and_nothing_is_done_again(project: Project, older: bytes, cli: Cli) -> None:
+    """0.1.0 took the digest of the code in another way, so it cannot be told whether the code has changed."""
     assert cli("status", "linear.toml").err == (
         "linear: 6 done\n"
         "of 10 finished runs it cannot be told whether the source code has changed since: "
@@ -38,10 +40,6 @@ def test_it_opens_and_counts(project: Project, older: bytes, cli: Cli) -> None:
     )
     assert cli("report", "linear").code == 0
     assert project.results == older
-
-
-def test_its_code_is_unknown_and_nothing_is_done_again(project: Project, older: bytes, cli: Cli) -> None:
-    """0.1.0 took the digest of the code in another way, so it cannot be told whether the code has changed."""
     answer = cli("run", "linear.toml", "--workers", "1")
     assert answer.code == 0, answer.err
     assert "it cannot be told whether the source code has changed" in answer.err

@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,6 +26,7 @@ from ablate.tracking.mlflow.sqlite_reader import LocalStore
 from ablate.trainers.context import Context
 
 TESTS = Path(__file__).parents[1]
+Cli = Callable[..., Any]
 # On a worker that has a copy of the study in its working folder, and does not see the folders of the driver.
 OWN_COPY = """
 from pathlib import Path
@@ -126,27 +128,29 @@ def test_a_worker_that_is_killed_leaves_nothing_of_the_script(cluster: Cluster, 
     assert f'"test_loss": {record.scores["test/loss"]!r}' in bare.read_text()
 
 
-def test_a_worker_with_other_code_inputs_or_without_the_program_is_refused(cluster: Cluster, project: Project) -> None:
+def test_a_worker_with_other_code_inputs_or_without_the_program_is_refused(
+    cluster: Cluster, project: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    command = ("run", "dropout.toml", "--scheduler", cluster.address)
     other = copied("script", cluster.folder)
     preload = cluster.folder.parent / "own_copy.py"
     preload.write_text(OWN_COPY)
     other.edit(("- 1.01", "- 1.02"), file="train.py")
     (other.folder / "numbers.txt").write_text("7\n")
     cluster.add(1, "--preload", str(preload))
-    refused = run(project, cluster)
-    assert refused.returncode == 2
+    refused = cli(*command)
+    assert refused.code == 2
     folder = cluster.folder
-    assert (
-        f"has other source code of the command in {folder} than the driver; copy the study's folder" in refused.stderr
-    )
-    assert f"has other inputs in {folder} than the driver" in refused.stderr
+    assert f"has other source code of the command in {folder} than the driver; copy the study's folder" in refused.err
+    assert f"has other inputs in {folder} than the driver" in refused.err
     (other.folder / "train.py").unlink()
     (other.folder / "numbers.txt").unlink()
-    refused = run(project, cluster)
-    assert refused.returncode == 2
-    assert f'settings.run.command: no such script in {folder}: "train.py"' in refused.stderr
-    assert f'settings.run.inputs[0]: no such file or folder in {folder}: "numbers.txt"' in refused.stderr
-    assert "Traceback" not in refused.stderr
+    refused = cli(*command)
+    assert refused.code == 2
+    assert f'settings.run.command: no such script in {folder}: "train.py"' in refused.err
+    assert f'settings.run.inputs[0]: no such file or folder in {folder}: "numbers.txt"' in refused.err
+    assert "Traceback" not in refused.err
     assert not (project.folder / "reports").exists()
 
 
@@ -159,14 +163,15 @@ class TestScoresInMlflow:
         yield project
         project.stop()
 
-    def test_a_store_in_a_file_is_refused(self, logged: Project) -> None:
-        refused = logged.call("run", "dropout.toml", "--scheduler", "tcp://127.0.0.1:8786")
-        assert refused.returncode == 2
+    def test_a_store_in_a_file_is_refused(self, logged: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(logged.folder)
+        refused = cli("run", "dropout.toml", "--scheduler", "tcp://127.0.0.1:8786")
+        assert refused.code == 2
         told = (
             '--scheduler: cannot be used where scripts log to a store in a file (scores = "mlflow"): the workers may '
         )
         told += "not share it (got mlruns/mlflow.db); start `mlflow server` where they reach it, and give its address "
-        assert told + "with --tracking-uri" in " ".join(refused.stderr.split())
+        assert told + "with --tracking-uri" in " ".join(refused.err.split())
         assert not (logged.folder / "mlruns").exists()
 
     def test_a_server_takes_them(self, logged: Project, cluster: Cluster, tracking_server: TrackingServer) -> None:
