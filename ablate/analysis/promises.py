@@ -30,27 +30,38 @@ class _Trainer:
 
 
 def promises(study: Study) -> Promises | None:
-    """The promises of a study of a command or a function; None for other studies.
-
-    The built-in loop enforces them all: the same order and views for all arms, the last weights, test data unseen.
-    Its pages say nothing of it: they were written before there was another trainer, and stay the same byte for byte.
-    Of adopted results nothing is enforced, and a warning says so.
-    """
-    if study.trainer in ("built-in", "adopted"):
+    """The promises of a study. None for adopted results: nothing of them is enforced, and a warning says so."""
+    if study.trainer == "adopted":
         return None
+    if study.trainer == "built-in":
+        data = "that the study's data gives no test example in training or validation"
+        return Promises(tuple(_by_the_loop(study)), (data,) if study.split == "test" else ())
     sections = [resolve(study, arm)["run"] for arm in study.arms]
     names = {name for section in sections for name in _placeholders(section)}
     trainer = _Trainer(sections, study.trainer == "command", names)
     return Promises(tuple(_enforced(study, trainer)), tuple(_owners_word(study, trainer)))
 
 
-def _enforced(study: Study, trainer: _Trainer) -> Iterator[str]:
+def _by_the_loop(study: Study) -> Iterator[str]:
+    yield from _of_every_trainer(study)
+    twins = ", but for twins" if any(arm.replicate for arm in study.arms.values()) else ""
+    yield f"arms with the same data settings{twins} see the same training examples in the same order"
+    yield "the scores are those of the last weights"
+    if study.split == "test":
+        yield "test examples are scored once, after training, and never in a trial"
+
+
+def _of_every_trainer(study: Study) -> Iterator[str]:
     yield "every arm has the same seeds"
     if study.tuning is not None:
         yield "every tuned arm has the same number of trials and the same space"
-        if study.split == "test" and (way := _way_of_scores(trainer)):
-            yield f"test scores of a trial, which come {way}, are dropped before anything is stored"
     yield "a failed run is a gap and no number"
+
+
+def _enforced(study: Study, trainer: _Trainer) -> Iterator[str]:
+    yield from _of_every_trainer(study)
+    if study.tuning is not None and study.split == "test" and (way := _way_of_scores(trainer)):
+        yield f"test scores of a trial, which come {way}, are dropped before anything is stored"
     if not trainer.is_command:
         yield "the generators of random, NumPy and, where the function's module imports it, torch start from the seed"
 

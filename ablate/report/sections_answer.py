@@ -127,16 +127,14 @@ def _without_glyphs(pictures: Pictures) -> list[Block]:
 
 
 def promises(analysis: Analysis) -> list[Block]:
-    """What ablate enforces and what rests on the owner's word; none of the built-in loop, see `analysis.promises`."""
+    """What ablate enforces and what rests on the owner's word; none of adopted results."""
     if analysis.promises is None:
         return []
-    enforced, owners_word = (
-        "; ".join(clauses) for clauses in (analysis.promises.enforced, analysis.promises.owners_word)
-    )
-    return [
-        paragraph(Strong("What is enforced."), f" By ablate: {enforced}."),
-        paragraph(Strong("What rests on the owner's word:"), f" {owners_word}."),
-    ]
+    found, shown = analysis.promises, []
+    shown.append(paragraph(Strong("What is enforced."), f" By ablate: {'; '.join(found.enforced)}."))
+    if found.owners_word:
+        shown.append(paragraph(Strong("What rests on the owner's word:"), f" {'; '.join(found.owners_word)}."))
+    return [*shown]
 
 
 def _warning(text: str) -> Paragraph:

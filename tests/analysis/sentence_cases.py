@@ -813,6 +813,11 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "other data, one run of some": external(100, 100, of_hybrid=1),
     "other data, fewer runs of some": external(100, 100, of_hybrid=3),
     "other data, unscored": external(100, 100, unscored=True),
+    "a twin": lambda _: load(
+        {"existing": around(7.0), "twin": around(7.0, 1)},
+        arms={"twin": {"replicate": 1}},
+        hypotheses=[asked(arm="twin")],
+    ),
     "adopted": adopted(),
     "adopted with a note": adopted("two rows were left out"),
     "adopted with a gap": lambda folder: load(

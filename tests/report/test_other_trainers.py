@@ -308,10 +308,13 @@ class TestPromises:
         assert enforced == "every arm has the same seeds; a failed run is a gap and no number"
         assert "test" not in owners_word
 
-    def test_of_the_built_in_loop_the_page_says_nothing(self, tmp_path: Path) -> None:
+    def test_the_built_in_loop_leaves_its_data_alone_to_the_owners_word(self, tmp_path: Path) -> None:
         results = tables.load(Toy(tmp_path, seeds=(1,)).store(), "toy")
-        assert analyse(results).promises is None
-        assert "owner's word" not in page(results)
+        found = analyse(results).promises
+        assert found is not None
+        assert "the scores are those of the last weights" in found.enforced
+        assert [*found.owners_word] == ["that the study's data gives no test example in training or validation"]
+        assert f"What rests on the owner's word:** {found.owners_word[0]}." in page(results)
 
 
 def test_a_script_of_one_split_from_its_run_to_its_report(tmp_path: Path) -> None:
