@@ -97,8 +97,8 @@ def marks_of(analysis: Analysis) -> style.Marks:
 
 def families(analysis: Analysis) -> dict[str, str]:
     """Of arms that stand at every level of a factor or on every data set: name → label, without either."""
-    rows = [each for curve in analysis.factor[:1] for each in curve.series]
-    return {each.family: each.label for each in (*rows, *(row for table in analysis.across[:1] for row in table.rows))}
+    levels = {each.family: each.label for curve in analysis.factor[:1] for each in curve.series}
+    return levels | {row.family: row.label for table in analysis.across[:1] for row in table.rows}
 
 
 def _cycle(analysis: Analysis) -> Cycler[str, str]:
