@@ -298,6 +298,26 @@ def test_a_figure_is_saved_as_vectors_with_values_to_hover_over(analysis: Analys
     assert "var(--c2)" in page
 
 
+def test_marks_of_other_figures_say_their_values_and_belong_to_an_arm(analysis: Analysis, tmp_path: Path) -> None:
+    marks = style.Marks(list(analysis.labels))
+    by_name = next(table for table in analysis.conditions if table.column == "azimuth_deg")
+    by_name = replace(by_name, bins=replace(by_name.bins, period=None, categorical=True))
+    with style.look():
+        drawings = {
+            ("hybrid", "Hybrid, 1: "): figures_lines.learning_curves(analysis, marks),
+            ("hybrid", f"Hybrid, {by_name.bins.labels[0]}: "): figures_lines.by_condition([by_name], analysis, marks),
+            ("hybrid", "hybrid, trial 2: 60"): figures_tuning.history(tuned(), marks),
+            ("existing", "existing: −0.90"): figures_tuning.importances(tuned(), marks),
+        }
+        for (arm, tip), figure in drawings.items():
+            assert figure is not None
+            style.save(figure, tmp_path / "figure", ("svg",))
+            root = ElementTree.parse(tmp_path / "figure.svg").getroot()
+            titles = [title.text or "" for title in root.iter(f"{{{svg.SVG}}}title")]
+            assert any(title.startswith(tip) for title in titles), (tip, titles)
+            assert arm in {part.get("data-arm") for part in root.iter()}
+
+
 def test_signs_that_no_font_has_are_told() -> None:
     assert style.without_glyphs(["Existing", "R² ½ °", "\U000f1234 x"]) == ["\U000f1234 x"]
 
