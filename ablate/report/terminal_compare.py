@@ -66,7 +66,8 @@ def summary(each: ArmComparison) -> list[tuple[str, str]]:
         *_over_clusters(each),
         *_tests(each),
         *([("People", _people(each, each.population))] if each.population else ()),
-        *(line for claim in (each, *each.others) for line in _verdict(each, claim)),
+        *_verdict(each, each),
+        *(line for other in each.others for line in _verdict(each, other)),
     ]
 
 
