@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,11 +35,11 @@ def curve_keys(results: Results) -> tuple[str, ...]:
     return tuple(panel.key for panel in curve_panels(results))
 
 
-def curve_means(results: Results, arm: str) -> dict[str, dict[int, Ends]]:
-    """The curves of an arm, key → epoch → mean and interval over the seeds that have the epoch."""
+def curve_means(results: Results, arm: str, keys: Sequence[str]) -> dict[str, dict[int, Ends]]:
+    """The curves of an arm with these keys, key → epoch → mean and interval over the seeds that have the epoch."""
     rows = results.curves
     scores = rows.score.astype(float)  # without any curve they are objects
-    of_arm = rows[(rows.arm == arm) & rows.metric.isin(curve_keys(results)) & np.isfinite(scores)]
+    of_arm = rows[(rows.arm == arm) & rows.metric.isin(keys) & np.isfinite(scores)]
     table = of_arm.groupby(["metric", "epoch"], sort=True).score.agg(["mean", "std", "count"])
     curves: dict[str, dict[int, Ends]] = {}
     for key in of_arm.metric.unique():

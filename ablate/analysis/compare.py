@@ -31,8 +31,23 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class OtherHypothesis:
+    """A further hypothesis about the same difference, such as one with a margin; fields as in ArmComparison."""
+
+    kind: ClaimKind
+    margin: float | None
+    verdict: str
+    p_adjusted: float | None
+    reason: str
+    elsewhere: SameQuestion | None
+
+
+@dataclass(frozen=True)
 class ArmComparison:
-    """One arm against another in one metric; a difference is `arm` minus `against`."""
+    """One arm against another in one metric; a difference is `arm` minus `against`.
+
+    Where several hypotheses are about it, the verdict is that of the first in the study file.
+    """
 
     arm: str
     label: str
@@ -52,6 +67,7 @@ class ArmComparison:
     kind: ClaimKind = "better"  # of the hypothesis
     score_places: int = 0  # decimals of mean scores
     folds: bool = False  # every seed is a fold
+    others: tuple[OtherHypothesis, ...] = ()  # hypotheses about this difference after the first
 
     @property
     def declared(self) -> bool:
@@ -61,11 +77,12 @@ class ArmComparison:
 
 def arm_comparisons(results: Results, arm: str, against: str, metrics: Sequence[str]) -> list[ArmComparison]:
     """The comparison in each metric. The caller has checked that the names exist and that the arms differ."""
-    declared = {(c.arm, c.against, c.metric.name): c for c in compare(results) if not c.exploratory}
-    return [
-        _arm_comparison(results, declared.get((arm, against, metric)) or comparison(results, arm, against, metric))
-        for metric in metrics
-    ]
+    declared = [c for c in compare(results) if not c.exploratory and (c.arm, c.against) == (arm, against)]
+    found = []
+    for metric in metrics:
+        of_metric = [c for c in declared if c.metric.name == metric] or [comparison(results, arm, against, metric)]
+        found.append(_arm_comparison(results, *of_metric))
+    return found
 
 
 def scored_metrics(results: Results) -> list[str]:
@@ -75,7 +92,7 @@ def scored_metrics(results: Results) -> list[str]:
     return [*own, *sorted(others)]
 
 
-def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
+def _arm_comparison(results: Results, found: Comparison, *others: Comparison) -> ArmComparison:
     names = found.arm, found.against, found.metric.name
     return ArmComparison(
         arm=found.arm,
@@ -96,6 +113,7 @@ def _arm_comparison(results: Results, found: Comparison) -> ArmComparison:
         kind=found.kind,
         score_places=found.score_places,
         folds="fold" in results.study.vary,
+        others=tuple(OtherHypothesis(c.kind, c.margin, c.verdict, c.p_adjusted, c.reason, c.elsewhere) for c in others),
     )
 
 

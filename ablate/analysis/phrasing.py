@@ -104,6 +104,12 @@ def measure(value: float, metric: MetricInfo, decimals: int) -> str:
     return numbers.with_unit(numbers.number(value, decimals), metric.unit)
 
 
+def measures(values: Sequence[float], metric: MetricInfo, decimals: int) -> str:
+    """`9.9 to 11.1°`: the lowest and the highest; `9.9°` where they read alike."""
+    ends = dict.fromkeys(numbers.number(value, decimals) for value in (min(values), max(values)))
+    return numbers.with_unit(" to ".join(ends), metric.unit)
+
+
 def margin_text(margin: float, metric: MetricInfo) -> str:
     """`0.5°`."""
     return numbers.with_unit(f"{margin:g}", metric.unit)

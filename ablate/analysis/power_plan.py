@@ -47,6 +47,7 @@ class PowerPlan:
     smallest_p: float
     overlap: float | None
     prospects: tuple[HypothesisPower, ...]
+    cluster: str = ""  # whose interval a verdict uses where it is wider than that over seeds; "": the study names none
 
     def document(self) -> dict[str, object]:
         """Plain JSON; power 0.8 at a corrected level of 0.05."""
@@ -89,7 +90,7 @@ def power_plan(
         if limit and difference is not None and h.kind != "equivalent":
             needed = seeds_needed(limit, difference - _limit(h), family, overlap=overlap)
         rows.append(HypothesisPower(h, metrics[h.metric].unit, pairs, sd, limit, reach, difference, needed))
-    return PowerPlan(seeds, family, smallest_p(seeds, family), overlap, tuple(rows))
+    return PowerPlan(seeds, family, smallest_p(seeds, family), overlap, tuple(rows), study.cluster)
 
 
 def _limit(h: Hypothesis) -> float:
@@ -176,6 +177,11 @@ def _head(plan: PowerPlan) -> list[str]:
     ]
     if plan.overlap:
         head.append(f"seeds share training examples: {plan.overlap:.2g} of a pair's variance is added to the mean's")
+    if plan.cluster:
+        head.append(
+            f"what follows is over seeds alone; where the interval over seeds and {plan.cluster} is wider, the verdict "
+            "uses that, and more seeds need not shorten it"
+        )
     return head
 
 

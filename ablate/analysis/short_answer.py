@@ -110,9 +110,10 @@ def over(c: Comparison) -> str:
 
 
 def costs(analysis: Analysis) -> tuple[CostOfGain, ...]:
-    """For each pair of arms that is compared, the differences and the added costs; empty where no cost is known.
+    """For each pair of arms that is compared, the differences and the added costs.
 
-    Where levels of a factor, parts of a design or data sets answer instead, and with many pairs, empty too.
+    Empty where neither parameters nor FLOPs are known, where levels of a factor, parts of a design or data sets answer
+    instead, and with many pairs.
     """
     if not analysis.declared and (analysis.factor or analysis.design or analysis.across):
         return ()
@@ -230,7 +231,7 @@ def _seeds_needed(analysis: Analysis, c: Comparison) -> int | None:
 
 
 def _time(analysis: Analysis, seeds: int) -> str:
-    """`, about 4 minutes of training`: what so many seeds of every trained arm take; empty where no time is known."""
+    """` of every arm, about 4 minutes of training,`: what so many seeds of every arm take; "" where not known."""
     each = [_seconds_of_a_seed(row) for row in analysis.budget]
     known = [seconds for seconds in each if seconds is not None]
     if not known or len(known) < len(each):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ablate.analysis.phrasing import counted
 from ablate.planning.counting import Code, same_code
 from ablate.scheduler.loaded_study import LoadedStudy
 from ablate.study import Record
@@ -17,8 +18,8 @@ def stale(loaded: LoadedStudy, records: Sequence[Record]) -> dict[str, Code]:
 
     "changed": made by other code; "unknown": made by code whose digest cannot be compared.
     """
-    counted = loaded.plan(records).counted.values()
-    finished = [r for r in counted if r.status == "FINISHED" and "source_digest" in r.provenance]
+    counting = loaded.plan(records).counted.values()
+    finished = [r for r in counting if r.status == "FINISHED" and "source_digest" in r.provenance]
     digests: dict[str, str] = {}
     of_arm: dict[str, str] = {}
     for arm in {r.arm for r in finished}:
@@ -36,9 +37,10 @@ def notes(stale_runs: Mapping[str, Code], again: str) -> Iterator[str]:
     """How many runs are stale, and of how many it cannot be told. `again`: the command that does them again."""
     codes = list(stale_runs.values())
     if changed := codes.count("changed"):
-        yield f"{changed} finished runs were made by other source code; {again} does them again"
+        were, them = ("was", "it") if changed == 1 else ("were", "them")
+        yield f"{counted(changed, 'finished run')} {were} made by other source code; {again} does {them} again"
     if unknown := codes.count("unknown"):
         yield (
-            f"of {unknown} finished runs it cannot be told whether the source code has changed since: "
+            f"of {counted(unknown, 'finished run')} it cannot be told whether the source code has changed since: "
             "an earlier version of ablate took its digest in another way"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from ablate.planning.plan import Plan, plan_of_document
@@ -35,8 +34,7 @@ def _listed(reader: RunReader, name: str) -> ListedStudy:
 def _plan(reader: RunReader, name: str, records: Sequence[Record]) -> tuple[Plan, str]:
     document = reader.document(name) or {}
     study, metrics = checked(document, name)
-    ended = [replace(r, status="KILLED") if r.status == "RUNNING" else r for r in records]
-    return plan_of_document(document, study, metrics, ended), study.question
+    return plan_of_document(document, study, metrics, records), study.question
 
 
 def _changed(times: Mapping[str, tuple[int, int]]) -> str | None:

@@ -308,20 +308,20 @@ class Plots:
         Returns
         -------
         Figure
-            One panel for each cost that differs between arms and that the runs have recorded.
+            One panel for each cost that the runs of two arms at least have recorded.
 
         Raises
         ------
         InputError
             Where the study has no such metric, or no two arms have a cost to compare.
         """
-        from ablate.report import figures_cost
+        from ablate.report import figures, figures_cost
 
         info = self._metric(metric)
         return self._drawn(
             "cost",
             "no two arms have a recorded cost",
-            lambda analysis, marks: figures_cost.cost(analysis.tradeoff, info, marks),
+            lambda analysis, marks: figures_cost.cost(analysis.tradeoff, info, marks, figures.families(analysis)),
         )
 
     def _metric(self, name: str | None) -> MetricInfo:

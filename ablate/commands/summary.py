@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,7 +43,7 @@ def _summary(results: Results, report: Report) -> Iterator[StudySummary]:
     """The summary, whose files exist as long as the context."""
     from ablate.analysis.arm_means import curve_keys
 
-    study, analysis = results.study, report.analysis
+    study, analysis, curves = results.study, report.analysis, curve_keys(results)
     with TemporaryDirectory(prefix="ablate-summary-") as scratch:
         page = Path(scratch, "report.html")
         page.write_text(report.html(), encoding="utf-8", newline="\n")
@@ -52,9 +52,9 @@ def _summary(results: Results, report: Report) -> Iterator[StudySummary]:
             study=study.name,
             note=_note(analysis),
             verdicts={_claim_name(c): c.verdict for c in analysis.comparisons if not c.exploratory},
-            arms=tuple(_arms(results, report, Path(scratch))),
+            arms=tuple(_arms(results, report, curves, Path(scratch))),
             shown={study.score_key(name): results.metrics[name].direction for name in study.metrics},
-            curves=curve_keys(results),
+            curves=curves,
             best=_best(analysis),
             baseline=study.baseline,
             files={
@@ -65,7 +65,8 @@ def _summary(results: Results, report: Report) -> Iterator[StudySummary]:
         )
 
 
-def _arms(results: Results, report: Report, scratch: Path) -> Iterator[ArmSummary]:
+def _arms(results: Results, report: Report, curves: Sequence[str], scratch: Path) -> Iterator[ArmSummary]:
+    """What the store shows of each arm. `curves`: the keys of those that are shown."""
     from ablate.analysis.arm_means import curve_means, score_means
     from ablate.report.figures import marks_of
 
@@ -86,7 +87,7 @@ def _arms(results: Results, report: Report, scratch: Path) -> Iterator[ArmSummar
             yardstick=results.study.arms[arm].reference,
             runs={seed: run_id for (name, seed), run_id in results.run_ids.items() if name == arm},
             metrics=score_means(results, arm),
-            curves=curve_means(results, arm),
+            curves=curve_means(results, arm, curves),
             files=(table, *figures),
         )
 

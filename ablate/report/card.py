@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ablate.analysis import numbers
 from ablate.analysis.records import MetricInfo
-from ablate.analysis.short_answer import ShortVerdict, scope, short_verdicts
+from ablate.analysis.short_answer import scope, short_verdicts
 from ablate.analysis.statistics import Estimate
 from ablate.analysis.study_analysis import Analysis, MatrixRow
 from ablate.report import scales, style, tables_results
@@ -83,18 +83,18 @@ def _claims(drawing: Figure, analysis: Analysis, y: float) -> float:
         for index, line in enumerate(lines):
             drawing.text(LEFT, y - LINE * (index + 0.5), line, fontsize=14, va="center")
         return y - LINE * len(lines)
-    for index, verdict in enumerate(verdicts):
-        _claim(drawing, verdict, y - (LINE + 0.008) * (index + 0.5))
+    texts = [f"{verdict.claim}: {verdict.difference}, {verdict.over}" for verdict in verdicts]
+    size = max(9.0, 14 * min(1.0, 106 / max(map(len, texts))))  # of all lines, so that the longest fits
+    for index, (verdict, text) in enumerate(zip(verdicts, texts, strict=True)):
+        _claim(drawing, verdict.badge, text, size, y - (LINE + 0.008) * (index + 0.5))
     return y - (LINE + 0.008) * len(verdicts)
 
 
-def _claim(drawing: Figure, verdict: ShortVerdict, y: float) -> None:
-    face, ink = BADGES.get(verdict.badge, OTHER_BADGE)
-    drawing.text(LEFT + 0.055, y, verdict.badge, fontsize=13, color=ink, fontweight="bold", ha="center", va="center",
+def _claim(drawing: Figure, badge: str, text: str, size: float, y: float) -> None:
+    face, ink = BADGES.get(badge, OTHER_BADGE)
+    drawing.text(LEFT + 0.055, y, badge, fontsize=13, color=ink, fontweight="bold", ha="center", va="center",
                  bbox={"facecolor": face, "edgecolor": "none", "boxstyle": "round,pad=0.3"})  # fmt: skip
-    text = f"{verdict.claim}: {verdict.difference}, {verdict.over}"
-    size = 14 if len(text) < 100 else 14 * 100 / len(text)
-    drawing.text(LEFT + 0.125, y, text, fontsize=max(size, 9.0), va="center")
+    drawing.text(LEFT + 0.125, y, text, fontsize=size, va="center")
 
 
 def _rows(analysis: Analysis) -> list[MatrixRow]:

@@ -65,7 +65,7 @@ def draw(
             "matrix": None if sweep else figures_dots.matrix(analysis, marks),
             "differences": None if sweep else figures_dots.differences(analysis, marks),
             "learning_curves": figures_lines.learning_curves(analysis, marks),
-            "cost": figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks),
+            "cost": figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks, families(analysis)),
             "tuning": figures_tuning.history(analysis.tuning, marks) if analysis.tuning else None,
             "importances": figures_tuning.importances(analysis.tuning, marks) if analysis.tuning else None,
             "gallery": picture,
@@ -82,9 +82,10 @@ def draw(
         for name, drawing in drawn.items():
             style.save(drawing, folder / name, kinds)
         undrawn = style.without_glyphs([*analysis.labels.values(), *(m.short for m in analysis.metrics)])
-    rows = [row for row in analysis.matrix if not row.reference]
-    arms = {row.arm.partition("@")[0]: (row.label.partition(" @ ")[0], marks.number(row.arm)) for row in rows}
-    return Pictures(list(drawn), note, undrawn, [(name, *facts) for name, facts in arms.items()])
+    labels = {marks.family(row.arm): row.label for row in analysis.matrix if not row.reference}
+    shared = families(analysis)
+    arms = [(name, shared.get(name, label), marks.number(name)) for name, label in labels.items()]
+    return Pictures(list(drawn), note, undrawn, arms)
 
 
 def marks_of(analysis: Analysis) -> style.Marks:
@@ -92,6 +93,12 @@ def marks_of(analysis: Analysis) -> style.Marks:
     order = {arm: place for place, arm in enumerate(analysis.labels)}
     rows = sorted(analysis.matrix, key=lambda row: (row.reference, order.get(row.arm, len(order))))
     return style.Marks(list(dict.fromkeys([*(row.arm for row in rows), *analysis.labels])), analysis.colors)
+
+
+def families(analysis: Analysis) -> dict[str, str]:
+    """Of arms that stand at every level of a factor or on every data set: name → label, without either."""
+    levels = {each.family: each.label for curve in analysis.factor[:1] for each in curve.series}
+    return levels | {row.family: row.label for table in analysis.across[:1] for row in table.rows}
 
 
 def _cycle(analysis: Analysis) -> Cycler[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from ablate.analysis import numbers
 from ablate.analysis.costs import COSTS, CostPoint
-from ablate.analysis.phrasing import measure
+from ablate.analysis.phrasing import measures
 from ablate.analysis.records import MetricInfo
 from ablate.report import scales, style, svg
 from ablate.report.tables import named
@@ -24,10 +24,13 @@ NO_PARAMETERS = "none"  # tick label of 0 parameters, for which a logarithmic ax
 PER_LINE = 60
 
 
-def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) -> Figure | None:
+def cost(
+    points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks, families: Mapping[str, str]
+) -> Figure | None:
     """One panel for each cost, on a logarithmic axis: mean over seeds with its 95 % interval, where it was measured.
 
-    A mark on another is a larger, hollow one around it. References are grey.
+    A mark on another is a larger, hollow one around it. References are grey. `families`: see `figures.families`; an arm
+    at several levels is one entry of the legend.
     """
     near = [point.scores[metric.name] for point in points if not point.reference]
     limits = scales.limits(near, [point.scores[metric.name] for point in points], include_zero=False)
@@ -35,24 +38,30 @@ def cost(points: Sequence[CostPoint], metric: MetricInfo, marks: style.Marks) ->
     shown = [key for key in COSTS if sum(bool(point.costs[key]) for point in inside) > 1]
     if not shown:
         return None
-    drawing, panels = style.panels(len(shown), base_in=LINE_IN * (3 + len(inside)), row_in=PANEL_IN, sharey=True)
+    names = {point.arm: families.get(marks.family(point.arm), point.label) for point in points}
+    entries = len({names[point.arm] for point in inside})
+    drawing, panels = style.panels(len(shown), base_in=LINE_IN * (3 + entries), row_in=PANEL_IN, sharey=True)
     for panel, key in zip(panels, shown, strict=True):
-        _panel(panel, key, inside, metric, limits[1] - limits[0], marks)
+        _panel(panel, key, inside, metric, limits[1] - limits[0], marks, names)
         panel.set_ylim(*limits)
-    outside = [_beyond(p, metric) for p in points if p not in inside]
+    outside = _outside([point for point in points if point not in inside], metric, names)
     if outside:
         drawing.supxlabel(style.wrap(f"Off the scale: {', '.join(outside)}", PER_LINE), fontsize=6.5, color=style.GREY)
     style.legend_above(drawing, *panels)
     return drawing
 
 
-def _beyond(point: CostPoint, metric: MetricInfo) -> str:
-    """What the figure has no room for: of an arm with its interval."""
-    score = point.scores[metric.name]
-    if point.reference or score.half_width is None:
-        return f"{point.label} {measure(_mean(point, metric), metric, 1)}"
-    places = numbers.decimals_for([score], coarse=True)
-    return f"{point.label} {numbers.with_unit(numbers.score(score, places), metric.unit)}"
+def _outside(points: Sequence[CostPoint], metric: MetricInfo, names: Mapping[str, str]) -> list[str]:
+    """What the figure has no room for: arms with their intervals, references from their lowest to their highest."""
+    texts, means = [], dict[str, list[float]]()
+    for point in points:
+        score = point.scores[metric.name]
+        if point.reference or score.half_width is None:
+            means.setdefault(names[point.arm], []).append(_mean(point, metric))
+        else:
+            places = numbers.decimals_for([score], coarse=True)
+            texts.append(f"{point.label} {numbers.with_unit(numbers.score(score, places), metric.unit)}")
+    return [*texts, *(f"{name} {measures(values, metric, 1)}" for name, values in means.items())]
 
 
 def _mean(point: CostPoint, metric: MetricInfo) -> float:
@@ -61,7 +70,13 @@ def _mean(point: CostPoint, metric: MetricInfo) -> float:
 
 
 def _panel(
-    panel: Axes, key: str, points: Sequence[CostPoint], metric: MetricInfo, span: float, marks: style.Marks
+    panel: Axes,
+    key: str,
+    points: Sequence[CostPoint],
+    metric: MetricInfo,
+    span: float,
+    marks: style.Marks,
+    names: Mapping[str, str],
 ) -> None:
     costs = {point.arm: value for point in points if (value := point.costs[key]) is not None}
     above_zero = [value for value in costs.values() if value]
@@ -74,14 +89,16 @@ def _panel(
             here = math.log(positions[point.arm]) / reach, _mean(point, metric) / span
             around = sum(max(abs(here[0] - x), abs(here[1] - y)) < NEAR for x, y in shown)
             shown.append(here)
-            _mark(panel, positions[point.arm], point, metric, marks, around)
+            _mark(panel, positions[point.arm], point, metric, marks, around, names[point.arm])
     _scale(panel, list(positions.values()), zero_position)
     panel.set_xlabel(COSTS[key])
     panel.set_title(named(metric), loc="left")
 
 
-def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: style.Marks, around: int) -> None:
-    """`around`: how many marks are there already."""
+def _mark(
+    panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: style.Marks, around: int, name: str
+) -> None:
+    """`around`: how many marks are there already; `name`: of its entry in the legend."""
     score, colour = point.scores[metric.name], style.GREY if point.reference else marks.colour(point.arm)
     places = numbers.decimals_for([score], coarse=True)
     gid = svg.tag(arm=marks.family(point.arm), tip=f"{point.label}: {numbers.score(score, places)}")
@@ -89,7 +106,7 @@ def _mark(panel: Axes, x: float, point: CostPoint, metric: MetricInfo, marks: st
         panel.plot([x, x], [score.low, score.high], color=colour, linewidth=1.2, solid_capstyle="butt", zorder=2,
                    gid=gid)  # fmt: skip
     panel.plot(x, _mean(point, metric), marker=marks.marker(point.arm), color=colour, linestyle="none", zorder=3,
-               markersize=SIZES[min(around, len(SIZES) - 1)], label=point.label, gid=gid,
+               markersize=SIZES[min(around, len(SIZES) - 1)], label=name, gid=gid,
                markerfacecolor="none" if around else "white" if point.reference else colour)  # fmt: skip
 
 

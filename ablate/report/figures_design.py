@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ablate.analysis import numbers
 from ablate.analysis.design import DesignEffects
 from ablate.analysis.statistics import Effect
-from ablate.report import dot_plot, scales, style
+from ablate.report import dot_plot, scales, style, svg
 from ablate.report.tables import named
 
 SEEDS_IN = 0.08  # the seeds' dots are this far below their mean
@@ -39,7 +40,7 @@ def design(effects: DesignEffects) -> Figure | None:
     scale = scales.limits([dot_plot.hull(row.effect) for row in rows], [], include_zero=True)
     panel.axvline(0, color="black", linewidth=0.8, zorder=1)
     for y, row in zip(positions, rows, strict=True):
-        _draw(panel, y, row)
+        _draw(panel, y, row, effects.places)
     better = "left" if effects.metric.direction == "lower" else "right"
     title = f"{named(effects.metric)}, change by a part\n(to the {better} is better)"
     dot_plot.frame(panel, (labels, positions, height), scale, title=title, wrap=WRAP)
@@ -56,14 +57,18 @@ def _rows(effects: DesignEffects) -> list[_Row]:
     return [*mains, *shapley, *together]
 
 
-def _draw(panel: Axes, y: float, row: _Row) -> None:
+def _draw(panel: Axes, y: float, row: _Row, places: int) -> None:
     marker, colour = row.mark
-    gap, seeds = row.effect.difference, list(row.effect.by_seed.values())
-    panel.scatter(seeds, [y + SEEDS_IN] * len(seeds), s=6, color=colour, alpha=0.6, linewidths=0)
+    gap, by_seed = row.effect.difference, row.effect.by_seed
+    tips = [f"{row.label}, seed {seed}: {numbers.signed(value, places)}" for seed, value in by_seed.items()]
+    panel.scatter(list(by_seed.values()), [y + SEEDS_IN] * len(by_seed), s=6, color=colour, alpha=0.6, linewidths=0,
+                  gid=svg.tag(tips=tips))  # fmt: skip
+    gid = svg.tag(tip=f"{row.label}: {numbers.difference(gap, places)}")
     if gap.low is not None and gap.high is not None:
-        panel.plot([gap.low, gap.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+        panel.plot([gap.low, gap.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt", gid=gid)
     face = colour if gap.excludes_zero else "white"
-    panel.plot(gap.mean or 0.0, y, marker=marker, markersize=4.5, color=colour, linestyle="none", markerfacecolor=face)
+    panel.plot(gap.mean or 0.0, y, marker=marker, markersize=4.5, color=colour, linestyle="none", markerfacecolor=face,
+               gid=gid)  # fmt: skip
 
 
 def _legend(drawing: Figure, effects: DesignEffects, rows: Sequence[_Row]) -> None:

@@ -14,7 +14,7 @@ from ablate.report.tables import named
 
 PANEL_IN = 0.62
 SEEDS_IN = 0.1  # the seeds' dots are this far below their mean
-BY_CHANCE = "95 % intervals; where there is no difference, 1 in 20 lies beside 0 by chance"
+BY_CHANCE = "95 % intervals over seeds; without a difference, 1 in 20 excludes 0 by chance"
 
 
 def matrix(analysis: Analysis, marks: style.Marks) -> Figure | None:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from ablate.analysis import numbers
 from ablate.analysis.factor import FactorCurve, FactorLine, FactorSeries
-from ablate.analysis.phrasing import measure, quoted
+from ablate.analysis.phrasing import measure, measures, quoted
 from ablate.analysis.statistics import Estimate
 from ablate.report import scales, style, svg
 from ablate.report.tables import named
@@ -21,17 +21,13 @@ ROOM_ABOVE = 0.2  # of the axis, for the names of what is off the scale
 LINE_DASHES = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)), (0, (2, 2)))
 
 
-def factor(curve: FactorCurve, marks: style.Marks | None = None) -> Figure | None:
+def factor(curve: FactorCurve, marks: style.Marks) -> Figure | None:
     """Above: a line for each family with its 95 % interval as a band, horizontal lines for other arms. Below:
-    differences.
-
-    `marks`: those of the study's arms; default: of the families alone.
-    """
+    differences."""
     with_scores = [each for each in curve.series if any(e.n for e in each.scores)]
     series = sorted(with_scores, key=lambda each: each.reference)
     if not series or series[0].reference:
         return None
-    marks = marks or style.Marks([each.family for each in curve.series])
     compared = [each for each in series if not each.reference and any(e.difference.n for e in each.effects)]
     entries = len(series) + len(curve.lines)
     drawing, panels = style.panels(
@@ -73,8 +69,7 @@ def _scores(
         if not each.reference or (limits[0] <= min(means) and max(means) <= limits[1]):
             _line(panel, curve, x, each.scores, each, marks, curve.score_places)
         else:
-            ends = dict.fromkeys(numbers.number(m, curve.score_places) for m in (means[0], means[-1]))
-            absent.append(f"{each.label} {numbers.with_unit(' to '.join(ends), curve.metric.unit)}")
+            absent.append(f"{each.label} {measures(means, curve.metric, curve.score_places)}")
     for index, line in enumerate(curve.lines):
         if line.score.mean is not None and limits[0] <= line.score.mean <= limits[1]:
             _level(panel, line, index)

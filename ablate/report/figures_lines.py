@@ -101,10 +101,15 @@ def _round_panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _curve(axis: Axes, table: pd.DataFrame, arm: str, label: str, marks: style.Marks) -> None:
-    gid = svg.tag(arm=marks.family(arm), tip=label)
-    axis.fill_between(table.epoch, table.low, table.high, color=marks.colour(arm), alpha=0.18, linewidth=0, gid=gid)
+    family, every = marks.family(arm), max(1, len(table) // 6)
+    axis.fill_between(table.epoch, table.low, table.high, color=marks.colour(arm), alpha=0.18, linewidth=0,
+                      gid=svg.tag(arm=family, tip=label))  # fmt: skip
+    tips = [
+        f"{label}, {row.epoch:g}: {row.mean:.4g} ({row.low:.4g} to {row.high:.4g})"
+        for row in table[::every].itertuples()
+    ]
     axis.plot(table.epoch, table["mean"], **marks.line(arm), linewidth=1.3, label=label, markersize=3,
-              markevery=max(1, len(table) // 6), gid=gid)  # fmt: skip
+              markevery=every, gid=svg.tag(arm=family, tips=[label, *tips]))  # fmt: skip
 
 
 def _limits(bands: Sequence[Band]) -> tuple[float, float]:
@@ -125,9 +130,10 @@ def _dots(axis: Axes, table: ConditionTable, bands: Mapping[str, Band], analysis
     """Points side by side at each name, without a connecting line: names have no order."""
     for index, (arm, (mean, low, high)) in enumerate(bands.items()):
         x = np.array(table.bins.centres) + DODGE * (index - (len(bands) - 1) / 2) / len(bands)
-        axis.errorbar(x, mean, yerr=[mean - low, high - mean], color=marks.colour(arm), linestyle="none",
-                      elinewidth=0.9, marker=marks.marker(arm), markersize=3, label=analysis.labels[arm],
-                      gid=svg.tag(arm=marks.family(arm)))  # fmt: skip
+        colour, family = marks.colour(arm), marks.family(arm)
+        axis.vlines(x, low, high, color=colour, linewidth=0.9, gid=svg.tag(arm=family))
+        axis.plot(x, mean, color=colour, linestyle="none", marker=marks.marker(arm), markersize=3,
+                  label=analysis.labels[arm], gid=svg.tag(arm=family, tips=_tips(table, arm, analysis)))  # fmt: skip
 
 
 def _round_lines(
@@ -146,11 +152,16 @@ def _line(
     mean, low, high = band
     axis.fill_between(x, low, high, color=marks.colour(arm), alpha=0.18, linewidth=0,
                       gid=svg.tag(arm=marks.family(arm)))  # fmt: skip
-    bins = zip(table.bins.labels, table.scores[arm], strict=True)
-    places = numbers.decimals_for(table.scores[arm], coarse=True)
-    tips = [f"{analysis.labels[arm]}, {name}: {numbers.score(e, places)}" for name, e in bins if e.mean is not None]
+    tips = ["", *_tips(table, arm, analysis)]  # the line itself has none
     axis.plot(x, mean, **marks.line(arm), linewidth=1.3, markersize=3, label=analysis.labels[arm],
-              gid=svg.tag(arm=marks.family(arm), tips=["", *tips]))  # fmt: skip
+              gid=svg.tag(arm=marks.family(arm), tips=tips))  # fmt: skip
+
+
+def _tips(table: ConditionTable, arm: str, analysis: Analysis) -> list[str]:
+    """What to say of each mark, one for each bin that has a score."""
+    places = numbers.decimals_for(table.scores[arm], coarse=True)
+    bins = zip(table.bins.labels, table.scores[arm], strict=True)
+    return [f"{analysis.labels[arm]}, {name}: {numbers.score(e, places)}" for name, e in bins if e.mean is not None]
 
 
 def _straight_axis(axis: Axes, table: ConditionTable, *, last: bool) -> None:

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator
 
 from ablate.analysis import numbers
 from ablate.analysis.tuning_history import ArmHistory, TuningHistory
-from ablate.report import scales, style
+from ablate.report import scales, style, svg
 
 COLUMNS, PANEL_IN = 2, 1.15
 ROW_IN = 0.3
@@ -46,9 +46,12 @@ def importances(history: TuningHistory, marks: style.Marks) -> Figure | None:
     panel = drawing.subplots()
     for index, arm in enumerate(arms):
         shift = 0.5 * ((index + 0.5) / len(arms) - 0.5)  # so that marks with the same value do not overlap
-        points = [(abs(rho), row + shift) for row, s in enumerate(settings) if (rho := arm.correlations[s]) is not None]
+        known = [(row, rho) for row, s in enumerate(settings) if (rho := arm.correlations[s]) is not None]
+        points = [(abs(rho), row + shift) for row, rho in known]
+        tips = [f"{arm.label}: {numbers.signed(rho, 2)}" for _, rho in known]
         panel.plot(*zip(*points, strict=True), marker=marks.marker(arm.arm), color=marks.colour(arm.arm),
-                   markersize=4.5, linestyle="none", label=arm.label)  # fmt: skip
+                   markersize=4.5, linestyle="none", label=arm.label,
+                   gid=svg.tag(arm=marks.family(arm.arm), tips=tips))  # fmt: skip
     panel.set_xlim(-0.03, 1.03)
     panel.set_ylim(len(settings) - 0.4, -0.6)
     panel.set_yticks(range(len(settings)), [style.wrap(s.rpartition(".")[2].replace("_", " ")) for s in settings])
@@ -60,7 +63,7 @@ def importances(history: TuningHistory, marks: style.Marks) -> Figure | None:
 
 
 def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
-    colour = marks.colour(arm.arm)
+    colour, family = marks.colour(arm.arm), marks.family(arm.arm)
     done = [(trial.number + 1, trial.value) for trial in arm.finished]
     failed = [trial.number + 1 for trial in arm.trials if trial.value is None and not trial.pruned]
     pruned = [trial.number + 1 for trial in arm.trials if trial.pruned]
@@ -68,9 +71,10 @@ def _trials(panel: Axes, arm: ArmHistory, marks: style.Marks) -> None:
         best = [(trial.number + 1, value) for trial, value in tuning if value is not None]
         if best:
             panel.plot(*zip(*best, strict=True), color=colour, linewidth=1.2 if len(arm.tunings) == 1 else 0.7,
-                       drawstyle="steps-post", zorder=2)  # fmt: skip
+                       drawstyle="steps-post", zorder=2, gid=svg.tag(arm=family))  # fmt: skip
     panel.plot(*zip(*done, strict=True), marker=marks.marker(arm.arm), color=colour, markersize=3.6, linestyle="none",
-               markerfacecolor="white", markeredgewidth=0.9, zorder=3)  # fmt: skip
+               markerfacecolor="white", markeredgewidth=0.9, zorder=3,
+               gid=svg.tag(arm=family, tips=[f"{arm.label}, trial {n}: {value:.4g}" for n, value in done]))  # fmt: skip
     for without_value, marker in ((failed, "x"), (pruned, "|")):
         if without_value:
             panel.plot(without_value, [0.95] * len(without_value), marker=marker, color=style.GREY, markersize=4,

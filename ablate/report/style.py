@@ -232,9 +232,11 @@ def wrap(text: str, width: int = 18) -> str:
 
 
 def legend_above(drawing: Figure, *axes: Axes, columns: int = 2) -> None:
-    """One legend for the whole figure, above its panels; every label once."""
-    per_panel = [axis.get_legend_handles_labels() for axis in axes]
-    entries = {label: handle for handles, labels in per_panel for handle, label in zip(handles, labels, strict=True)}
+    """One legend for the whole figure, above its panels; every label once, with its first mark."""
+    entries: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
     labels, handles = list(entries), list(entries.values())
     legend = drawing.legend(
         handles,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis import numbers
-from ablate.analysis.compare import ArmComparison, Pair
+from ablate.analysis.compare import ArmComparison, OtherHypothesis, Pair
 from ablate.analysis.phrasing import counted, margin_text, quoted
 from ablate.analysis.population import Population
 from ablate.analysis.records import SPLITS, correction_words
@@ -66,8 +66,8 @@ def summary(each: ArmComparison) -> list[tuple[str, str]]:
         *_over_clusters(each),
         *_tests(each),
         *([("People", _people(each, each.population))] if each.population else ()),
-        ("Verdict", _verdict(each)),
-        *([("Elsewhere", each.elsewhere.sentence)] if each.elsewhere else ()),
+        *_verdict(each, each),
+        *(line for other in each.others for line in _verdict(each, other)),
     ]
 
 
@@ -109,12 +109,17 @@ def _people(each: ArmComparison, people: Population) -> str:
     return f"{_estimate(people.difference, each)}; {note}"
 
 
-def _verdict(each: ArmComparison) -> str:
+def _verdict(each: ArmComparison, claim: ArmComparison | OtherHypothesis) -> Iterator[tuple[str, str]]:
+    """The verdict on one hypothesis about the comparison, and what other studies found of it."""
     if not each.declared:
-        return "exploratory: no hypothesis of the study asks for this comparison"
-    kind = "" if each.kind == "better" else f": {KINDS[each.kind]}"
-    margin = f", margin {margin_text(each.margin, each.metric)}" if each.margin else ""
-    return f"{each.verdict} (declared hypothesis{kind}{margin})" + (f": {each.reason}" if each.reason else "")
+        yield "Verdict", "exploratory: no hypothesis of the study asks for this comparison"
+        return
+    kind = "" if claim.kind == "better" else f": {KINDS[claim.kind]}"
+    margin = f", margin {margin_text(claim.margin, each.metric)}" if claim.margin else ""
+    reason = f": {claim.reason}" if claim.reason else ""
+    yield "Verdict", f"{claim.verdict} (declared hypothesis{kind}{margin}){reason}"
+    if claim.elsewhere:
+        yield "Elsewhere", claim.elsewhere.sentence
 
 
 def _estimate(estimate: Estimate, each: ArmComparison) -> str:

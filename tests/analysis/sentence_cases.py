@@ -610,13 +610,15 @@ def planned(
     claims: int = 1,
     overlap: bool = False,
     kind: str = "better",
+    cluster: str = "",
 ) -> Callable[[Path], str]:
     """What `ablate plan` says; `gaps`: of the pairs that have finished."""
 
     def build(folder: Path) -> str:
         scores = {a: dict.fromkeys(range(1, seeds + 1), 7.0) for a in ("existing", "hybrid")}
         hypotheses = [asked(0.1 * (i + (kind != "better"))) | {"kind": kind} for i in range(claims)]
-        study = load(scores, hypotheses=hypotheses, **({"vary": ["split"]} if overlap else {})).study
+        more = {"cluster": cluster} | ({"vary": ["split"]} if overlap else {})
+        study = load(scores, hypotheses=hypotheses, **more).study
         counts = {"count/test_examples": 10.0, "count/train_examples": 40.0}
         compared = {
             (arm, seed): Record(f"{arm}{seed}", "k", "compare", arm, seed, "FINISHED", {f"test/{AZIMUTH}": v} | counts)
@@ -896,6 +898,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "judged without spread": judged(0.5, 0.5, 0.5, 0.5, 0.5),
     "judged too few": judged(0.5),
     "planned": planned(),
+    "planned with clusters": planned(cluster="subject"),
     "planned with a pilot": planned(-0.5, -0.4, -0.6, difference=0.5),
     "planned for little": planned(-0.5, -0.4, -0.6, difference=0.0),
     "planned without spread": planned(-0.5, -0.5, -0.5),

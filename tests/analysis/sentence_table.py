@@ -373,6 +373,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "planned redrawn",
         "planned with a pilot",
     ),
+    "what follows is over seeds alone; where the interval over seeds and {} is wider, the verdict uses that, and more "
+    "seeds need not shorten it": ("planned with clusters", "planned"),
     "differences of {} pairs have sd {}, upper 80 % confidence limit {}": ("planned with a pilot", "planned"),
     " for this limit": ("planned with a pilot", "planned"),
     "the power to show equivalence is not computed": ("planned equivalence", "planned"),

@@ -37,18 +37,20 @@ def test_scores_have_the_intervals_of_the_report_and_costs_none() -> None:
 
 def test_curves_have_at_every_epoch_the_interval_of_the_seeds_that_reached_it() -> None:
     values = {1: [1.0, 2.0, 4.0], 2: [0.5, 1.5, math.nan], 3: [0.25]}
-    means = curve_means(with_curves(values), "plain")
+    results = with_curves(values)
+    keys = curve_keys(results)
+    means = curve_means(results, "plain", keys)
     assert list(means) == ["val/loss"]
     for epoch, of_epoch in values.items():
         expected = estimate(of_epoch)
         ends = [end for end in (expected.mean, expected.low, expected.high) if end is not None]  # one seed has a mean
         assert [end for end in means["val/loss"][epoch] if end is not None] == pytest.approx(ends, rel=1e-12)
-    assert curve_means(with_curves(values), "dropout") == {}
+    assert curve_means(results, "dropout", keys) == {}
 
 
 def test_of_long_curves_evenly_spaced_epochs_are_kept() -> None:
     long = with_curves({epoch: [1.0 / epoch, 2.0 / epoch] for epoch in range(1, 1001)})
-    epochs = list(curve_means(long, "plain")["val/loss"])
+    epochs = list(curve_means(long, "plain", ["val/loss"])["val/loss"])
     assert len(epochs) == MOST_EPOCHS
     assert (epochs[0], epochs[-1]) == (1, 1000)
     assert {later - earlier for earlier, later in pairwise(epochs)} <= {5, 6}
@@ -57,4 +59,4 @@ def test_of_long_curves_evenly_spaced_epochs_are_kept() -> None:
 def test_a_study_without_curves() -> None:
     results = load(written())
     assert curve_keys(results) == ()
-    assert curve_means(results, "plain") == {}
+    assert curve_means(results, "plain", ["val/loss"]) == {}

@@ -181,7 +181,7 @@ def test_a_script_outside_the_studys_folder_counts(script: ScriptProject, cli: C
     assert "other source code" not in cli("plan", "studies/dropout.toml").err
     script.edit(("- 1.01", "- 1.02"), file="train.py")
     planned = cli("plan", "studies/dropout.toml")
-    assert "1 finished runs were made by other source code" in planned.out + planned.err
+    assert "1 finished run was made by other source code" in planned.out + planned.err
 
 
 def test_a_failed_run_is_a_gap_with_its_reason(script: ScriptProject, cli: Cli) -> None:

@@ -64,6 +64,17 @@ def test_a_declared_hypothesis_has_its_verdict_and_the_other_direction_none(tmp_
     assert back.effect.difference.mean == pytest.approx(-(there.effect.difference.mean or 0))
 
 
+def test_two_hypotheses_about_one_difference_have_both_their_verdicts(tmp_path: Path) -> None:
+    better = {key: value for key, value in HYPOTHESIS.items() if key != "margin"}
+    results = load(tmp_path, seeds=(1, 2, 3, 4, 5, 6), hypotheses=[better, HYPOTHESIS])
+    [found] = arm_comparisons(results, "hybrid", "existing", ["azimuth_mae_deg"])
+    first, second = [text for name, text in terminal_compare.summary(found) if name == "Verdict"]
+    assert first.startswith(f"{found.verdict} (declared hypothesis): ")
+    assert second.startswith(f"{found.others[0].verdict} (declared hypothesis, margin 0.5°): ")
+    [answer] = json.loads(terminal_compare.document("toy", [found]))["comparisons"]
+    assert [other["margin"] for other in answer["others"]] == [0.5]
+
+
 def test_missing_pairs_are_told_in_words(tmp_path: Path) -> None:
     results = load(tmp_path, skip=[("existing", 3)], fail=[("hybrid", 2)])
     [comparison] = arm_comparisons(results, "hybrid", "existing", ["azimuth_mae_deg"])

@@ -66,10 +66,15 @@ def turned() -> DensityTable:
 
 
 @pytest.fixture(scope="module")
-def curve(tmp_path_factory: pytest.TempPathFactory) -> FactorCurve:
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     references = {name: MANY[name] for name in ("torso-frame", "constant")}
     toy = factor_toy(tmp_path_factory.mktemp("factor"), (0.25, 0.5, 1.0, 4.0), references)
-    return analyse(tables.load(toy.store(), "toy")).factor[0]
+    return analyse(tables.load(toy.store(), "toy"))
+
+
+@pytest.fixture(scope="module")
+def curve(sweep: Analysis) -> FactorCurve:
+    return sweep.factor[0]
 
 
 def tuned() -> TuningHistory:
@@ -84,7 +89,7 @@ def tuned() -> TuningHistory:
 
 
 @pytest.fixture(scope="module")
-def drawn(analysis: Analysis, curve: FactorCurve) -> list[Figure]:
+def drawn(analysis: Analysis, sweep: Analysis) -> list[Figure]:
     """One of every kind, rendered."""
     marks = style.Marks(list(analysis.labels))
     with style.look():
@@ -92,9 +97,10 @@ def drawn(analysis: Analysis, curve: FactorCurve) -> list[Figure]:
             figures_dots.matrix(analysis, marks),
             figures_dots.differences(analysis, marks),
             figures_lines.learning_curves(analysis, marks),
-            figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks),
+            figures_cost.cost(analysis.tradeoff, analysis.metrics[0], marks, {}),
             figures_density.density(turned(), ["existing", "hybrid", "elepose"]),
-            figures_factor.factor(curve),
+            figures_factor.factor(sweep.factor[0], figures.marks_of(sweep)),
+            figures_cost.cost(sweep.tradeoff, sweep.metrics[0], figures.marks_of(sweep), figures.families(sweep)),
             figures_tuning.history(tuned(), marks),
             figures_tuning.importances(tuned(), marks),
         ]
@@ -187,9 +193,9 @@ def test_the_opposite_answers_stand_off_the_diagonal() -> None:
     assert figures_density.density(turned(), ["elepose"]) is None
 
 
-def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis(curve: FactorCurve) -> None:
+def test_levels_over_a_wide_range_stand_on_a_logarithmic_axis(sweep: Analysis, curve: FactorCurve) -> None:
     with style.look():
-        figure = figures_factor.factor(curve)
+        figure = figures_factor.factor(curve, figures.marks_of(sweep))
     assert figure is not None
     scores, differences = figure.axes
     assert (scores.get_xscale(), differences.get_xscale()) == ("log", "log")
@@ -233,7 +239,7 @@ def test_marks_stand_where_they_were_measured_and_one_on_another_is_larger_and_h
     points = [*(p for p in points if p.arm != "existing-wide"), twin]
     metric = analysis.metrics[0]
     with style.look():
-        figure = figures_cost.cost(points, metric, style.Marks(list(analysis.labels)))
+        figure = figures_cost.cost(points, metric, style.Marks(list(analysis.labels)), {})
     assert figure is not None
     drawn = {line.get_label(): line for line in figure.axes[0].lines if line.get_marker() not in ("None", "")}
     for point in points:
@@ -241,6 +247,16 @@ def test_marks_stand_where_they_were_measured_and_one_on_another_is_larger_and_h
         assert drawn[point.label].get_ydata() == point.scores[metric.name].mean
     assert drawn["Twin"].get_markersize() > drawn["Hybrid"].get_markersize()
     assert drawn["Twin"].get_markerfacecolor() == "none" != drawn["Hybrid"].get_markerfacecolor()
+
+
+def test_an_arm_at_several_levels_is_one_entry_of_the_legend(sweep: Analysis) -> None:
+    families = figures.families(sweep)
+    assert families == {"existing": "existing", "hybrid": "hybrid"}
+    with style.look():
+        figure = figures_cost.cost(sweep.tradeoff, sweep.metrics[0], figures.marks_of(sweep), families)
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["existing", "hybrid"]
+    assert sum(line.get_label() == "hybrid" for line in figure.axes[0].lines) == 4
 
 
 def test_an_arm_beyond_the_scale_has_its_interval(analysis: Analysis) -> None:
@@ -280,6 +296,26 @@ def test_a_figure_is_saved_as_vectors_with_values_to_hover_over(analysis: Analys
     assert "http" not in page
     assert 'aria-label="a &lt; b"' in page
     assert "var(--c2)" in page
+
+
+def test_marks_of_other_figures_say_their_values_and_belong_to_an_arm(analysis: Analysis, tmp_path: Path) -> None:
+    marks = style.Marks(list(analysis.labels))
+    by_name = next(table for table in analysis.conditions if table.column == "azimuth_deg")
+    by_name = replace(by_name, bins=replace(by_name.bins, period=None, categorical=True))
+    with style.look():
+        drawings = {
+            ("hybrid", "Hybrid, 1: "): figures_lines.learning_curves(analysis, marks),
+            ("hybrid", f"Hybrid, {by_name.bins.labels[0]}: "): figures_lines.by_condition([by_name], analysis, marks),
+            ("hybrid", "hybrid, trial 2: 60"): figures_tuning.history(tuned(), marks),
+            ("existing", "existing: −0.90"): figures_tuning.importances(tuned(), marks),
+        }
+        for (arm, tip), figure in drawings.items():
+            assert figure is not None
+            style.save(figure, tmp_path / "figure", ("svg",))
+            root = ElementTree.parse(tmp_path / "figure.svg").getroot()
+            titles = [title.text or "" for title in root.iter(f"{{{svg.SVG}}}title")]
+            assert any(title.startswith(tip) for title in titles), (tip, titles)
+            assert arm in {part.get("data-arm") for part in root.iter()}
 
 
 def test_signs_that_no_font_has_are_told() -> None:
