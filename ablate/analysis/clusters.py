@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,11 @@ class OverClusters:
         if self.column == DATA_SET:
             return f"{counted(self.seeds, 'seed')} and {counted(self.clusters, DATA_SET)}"
         return f"{counted(self.seeds, 'seed')} and {counted(self.clusters, 'cluster')} ({self.column})"
+
+
+def of_what(known: Iterable[OverClusters]) -> str:
+    """`clusters`, `data sets` or `clusters or data sets`: what intervals over seeds and these are over."""
+    return " or ".join(sorted({"data sets" if each.column == DATA_SET else "clusters" for each in known}))
 
 
 def over_clusters(results: Results, arm: str, against: str, metric: str, effect: Effect) -> OverClusters | None:

@@ -187,4 +187,4 @@ def test_p_is_of_the_interval_with_its_degrees() -> None:
 
 def test_estimate_type() -> None:
     still = two_way.interval(1.0, two_way.Variances(0.0, 0.0, 0.0, 0.0), 5, [1] * 5)
-    assert still == Estimate(1.0, 1.0, 1.0, 5, "no variation over seeds and clusters", 0.0)
+    assert still == Estimate(1.0, 1.0, 1.0, 5, "no variation, and so no interval", 0.0)
