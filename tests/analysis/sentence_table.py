@@ -153,16 +153,19 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "nothing can be shown{} ({})": ("one seed", "three seeds"),
     ", at the same number of parameters as {}": ("of the same size", "better"),
     # analysis/clusters.py
-    "every seed draws its own examples, so that no {} is in all of them": ("redrawn clusters", "five clusters"),
+    "every seed draws its own examples, so that no value of {} is in all of them": (
+        "redrawn clusters",
+        "five clusters",
+    ),
     "a run kept no examples": ("clusters without examples", "five clusters"),
     "no seed has a score of both arms on every data set": ("no seed on every data set", "three data sets with a gap"),
     "fewer than {} data sets give no verdict on others: it is over seeds alone": (
         "three data sets, declared",
         "four data sets, declared",
     ),
-    "the examples have no {} or no value of {}": ("clusters unnamed", "five clusters"),
-    "not every example has a {}": ("clusters not finite", "clusters that change"),
-    "the examples or their {} are not the same in every run": ("clusters that change", "five clusters"),
+    "the examples have no column {} or no value of {}": ("clusters unnamed", "five clusters"),
+    "not every example has a value in the column {}": ("clusters not finite", "clusters that change"),
+    "the examples, or their values of {}, are not the same in every run": ("clusters that change", "five clusters"),
     "{} is undefined in a run": ("clusters without a value", "five clusters"),
     "no seed has a score of both arms": ("no pair, declared", "supported"),
     "{}: no interval over both": ("one cluster", "five clusters"),

@@ -100,7 +100,7 @@ def test_fewer_than_four_clusters_are_shown_and_decide_nothing(tmp_path: Path) -
     ("gaps", "column", "note"),
     [
         ([-1.0], "subject", "1 cluster (subject): no interval over both"),
-        ([-1.0, -2.0], "clip", "no clip"),
+        ([-1.0, -2.0], "clip", "the examples have no column “clip” or no value of"),
     ],
 )
 def test_why_there_is_no_interval(gaps: list[float], column: str, note: str, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_other_numbers_of_examples_are_no_same_clusters(tmp_path: Path) -> None:
     found = compare(load(scores, frames=frames, folder=tmp_path, hypotheses=[asked()], cluster="subject"))[0]
     assert found.over_clusters is not None
     assert (found.verdict, found.over_clusters.interval) == ("supported", None)
-    assert found.over_clusters.note == "the examples or their subject are not the same in every run"
+    assert found.over_clusters.note == "the examples, or their values of “subject”, are not the same in every run"
 
 
 def test_clusters_that_change_between_arms_are_worded(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_clusters_that_change_between_arms_are_worded(tmp_path: Path) -> None:
     scores = {"existing": around(7.0), "hybrid": around(6.5, 1)}
     found = compare(load(scores, frames=frames, folder=tmp_path, hypotheses=[asked()], cluster="subject"))[0]
     assert found.over_clusters is not None
-    assert found.over_clusters.note == "the examples or their subject are not the same in every run"
+    assert found.over_clusters.note == "the examples, or their values of “subject”, are not the same in every run"
 
 
 def test_the_answer_names_both_intervals(tmp_path: Path) -> None:
