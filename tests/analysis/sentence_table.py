@@ -469,6 +469,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "shown to be worse": ("refuted", "supported"),
     "not shown to be better, nor to be worse": ("undecided", "supported"),
     # analysis/warnings.py
+    "Clusters: the study names {}, and verdicts are over seeds alone: {}.": ("one cluster", "five clusters"),
     "trials finished or pruned": ("tuned unequally, with a pruner", "tuned unequally"),
     "used this test data": ("better", "command"),
     "named the same inputs": ("command", "better"),

@@ -117,6 +117,8 @@ def test_one_cluster_gives_a_verdict_over_seeds_and_the_page_says_so(tmp_path: P
     assert comparison.deciding == comparison.effect.difference
     page = markdown.render(outline(analyse(found), found, figures.Pictures()))
     assert "1 cluster (subject): no interval over both." in page
+    assert "**Clusters:** the study names “subject”, and verdicts are over seeds alone: 1 cluster (subject)" in page
+    assert "Clusters:" not in " ".join(analyse(results(tmp_path / "five", [-1.0] * 5, cluster="subject")).warnings)
 
 
 def test_other_numbers_of_examples_are_no_same_clusters(tmp_path: Path) -> None:
