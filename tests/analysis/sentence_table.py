@@ -784,7 +784,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "p against 0 (sign-flip)": ("better", "judged better"),
     "Seeds (with tuning)": ("five clusters", "one cluster"),
     "more examples of each cluster": ("examples vary", "five clusters"),
-    "more seeds or more data sets": ("four data sets, declared", "examples vary"),
+    "more seeds or more data sets": ("four data sets, both at once", "four data sets, declared"),
     "Would shrink it most": ("five clusters", "one cluster"),
     "Difference [95 % interval over people]": ("four people", "better"),
     # report/tables_figures.py
