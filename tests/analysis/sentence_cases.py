@@ -836,7 +836,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "factorial, only together": lambda folder: design_results("factorial", interacting(-1.0, 2.0, 1.0)),
     "factorial, only apart": lambda folder: design_results("factorial", interacting(1.0, -2.0, 1.0)),
     "factorial, shown together": lambda folder: design_results("factorial", interacting(0.0, 2.0, 1.0)),
-    "factorial, shown apart": lambda folder: design_results("factorial", interacting(2.0, -2.0, 1.0)),
+    "factorial, shown apart": lambda folder: design_results("factorial", interacting(2.0, -2.0, 3.0)),
     "factorial, apart": lambda folder: design_results("factorial", interacting(1.0, 0.0, 1.0)),
     "factorial, nothing": lambda folder: design_results("factorial", interacting(0.0, 0.0, 0.0)),
     "factorial, one seed": first(1, lambda folder: design_results("factorial", synergy)),
