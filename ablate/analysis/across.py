@@ -63,7 +63,7 @@ def dataset_tables(results: Results) -> tuple[DatasetTable, ...]:
 
 def _table(results: Results, metric: str) -> DatasetTable:
     study = results.study
-    families = [name for name in dict.fromkeys(a.family for a in study.arms.values()) if study.over_datasets(name)]
+    families = study.over_all_datasets
     references = {name for name in families if study.arms[study.members(name)[0]].reference}
     ordered = sorted(families, key=lambda name: (name in references, name != study.baseline))
     rows = tuple(_row(results, name, metric, reference=name in references) for name in ordered)

@@ -134,16 +134,13 @@ def answers(
     return tuple(sentences)
 
 
+# What the kinds claim, with the margin and the other arm: once named, it is left out of what follows.
 PREDICATES: Mapping[ClaimKind, Callable[[str, str], str]] = {
-    "better": lambda arm, against: f"{arm} improves{against and f' on {against}'}",
-    "not_worse": lambda arm, against: f"{arm} is worse{against and f' than {against}'}, if at all,",
-    "equivalent": lambda arm, against: f"{arm} differs{against and f' from {against}'}",
+    "better": lambda margin, other: f"{other and f'on {other} '}{margin and f'by more than {margin} '}",
+    "not_worse": lambda margin, other: f"at most {margin} worse {other and f'than {other} '}",
+    "equivalent": lambda margin, other: f"{other and f'from {other} '}by less than {margin} ",
 }
-BY: Mapping[ClaimKind, str] = {
-    "better": "by more than",
-    "not_worse": "by less than",
-    "equivalent": "by less than",
-}
+VERBS: Mapping[ClaimKind, str] = {"better": "improves", "not_worse": "is", "equivalent": "differs"}
 
 
 def _declared_answer(of_pair: Sequence[Comparison]) -> str:
@@ -163,15 +160,15 @@ def _declared_answer(of_pair: Sequence[Comparison]) -> str:
             by_kind = [[c for c in matching if c.kind == kind] for kind in PREDICATES]
             for of_kind in filter(None, by_kind):
                 one, other = (quoted(pair.label), quoted(pair.against_label)) if not clauses else ("it", "")
-                subject = PREDICATES[of_kind[0].kind](one, other)
-                clauses.append(f"{words} {subject} {listed([_claim(c) for c in of_kind], join)}")
+                claims = [_claim(c, "" if index else other) for index, c in enumerate(of_kind)]
+                clauses.append(f"{words} {one} {VERBS[of_kind[0].kind]} {listed(claims, join)}")
     return "; ".join(clauses)
 
 
-def _claim(c: Comparison) -> str:
-    """`by more than 0.5° in azimuth error (4.63° against 4.85°, 0.22° better, 95 % interval …, 7 seeds)`."""
-    margin = f"{BY[c.kind]} {margin_text(c.margin, c.metric)} " if c.margin else ""
-    return f"{margin}in {c.metric.in_text} ({_measured(c)})"
+def _claim(c: Comparison, other: str) -> str:
+    """`on “Existing” by more than 0.5° in azimuth error (4.63° against 4.85°, 0.22° better, …, 7 seeds)`."""
+    margin = margin_text(c.margin, c.metric) if c.margin else ""
+    return f"{PREDICATES[c.kind](margin, other)}in {c.metric.in_text} ({_measured(c)})"
 
 
 def _measured(c: Comparison) -> str:

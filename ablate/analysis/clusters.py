@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ablate.analysis import two_way
-from ablate.analysis.phrasing import counted
+from ablate.analysis.phrasing import counted, quoted
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import Effect, Estimate
 
@@ -42,6 +43,11 @@ class OverClusters:
         return f"{counted(self.seeds, 'seed')} and {counted(self.clusters, 'cluster')} ({self.column})"
 
 
+def of_what(known: Iterable[OverClusters]) -> str:
+    """`clusters`, `data sets` or `clusters or data sets`: what intervals over seeds and these are over."""
+    return " or ".join(sorted({"data sets" if each.column == DATA_SET else "clusters" for each in known}))
+
+
 def over_clusters(results: Results, arm: str, against: str, metric: str, effect: Effect) -> OverClusters | None:
     """The interval over seeds and clusters around the mean of `effect`; None where the study names no cluster.
 
@@ -60,13 +66,13 @@ def over_clusters(results: Results, arm: str, against: str, metric: str, effect:
         if missing := _missing(column, metric, results):
             return _none(column, missing)
         if any(name not in table for table in tables for name in (column, metric) if table is not None):
-            return _none(column, f"the examples have no {column} or no value of {metric}")
+            return _none(column, f"the examples have no column {quoted(column)} or no value of {metric}")
         ours, theirs = ({name: t[name].astype(float) for name in (column, metric)} for t in tables if t is not None)
         clusters = ours[column] if clusters is None else clusters
         if not np.isfinite(clusters).all():
-            return _none(column, f"not every example has a {column}")
+            return _none(column, f"not every example has a value in the column {quoted(column)}")
         if not all(np.array_equal(clusters, each[column]) for each in (ours, theirs)):
-            return _none(column, f"the examples or their {column} are not the same in every run")
+            return _none(column, f"the examples, or their values of {quoted(column)}, are not the same in every run")
         if any(not np.isfinite(each[metric]).any() for each in (ours, theirs)):
             return _none(column, f"{metric} is undefined in a run")
         parts = PARTS[results.metrics[metric].reduction]
@@ -106,7 +112,7 @@ PARTS = {"mean": two_way.parts_of_mean, "rms": two_way.parts_of_rms}
 def _missing(column: str, metric: str, results: Results) -> str:
     """Why the metric has no interval over clusters in any study of this kind; empty where it may have one."""
     if results.overlap:
-        return f"every seed draws its own examples, so that no {column} is in all of them"
+        return f"every seed draws its own examples, so that no value of {quoted(column)} is in all of them"
     reduction = results.metrics[metric].reduction
     return "" if reduction in PARTS else f"a {reduction} is no sum over examples"
 

@@ -56,7 +56,7 @@ class ArmComparison:
     metric: MetricInfo
     pairs: tuple[Pair, ...]
     effect: Effect
-    population: Population | None  # None where no run's examples name people
+    population: Population | None  # None where no run's examples name people; those of several data sets not pooled
     verdict: str  # of the hypothesis that declares this comparison, else "exploratory"
     margin: float | None
     p_adjusted: float | None
@@ -68,6 +68,7 @@ class ArmComparison:
     score_places: int = 0  # decimals of mean scores
     folds: bool = False  # every seed is a fold
     others: tuple[OtherHypothesis, ...] = ()  # hypotheses about this difference after the first
+    repeated: bool = False  # the intervals over seeds, and over seeds and clusters, hold at all planned looks together
 
     @property
     def declared(self) -> bool:
@@ -102,7 +103,7 @@ def _arm_comparison(results: Results, found: Comparison, *others: Comparison) ->
         metric=found.metric,
         pairs=_pairs(results, *names),
         effect=found.effect,
-        population=population(results, *names) if names_people(results) else None,
+        population=population(results, *names) if found.arm in results.study.arms and names_people(results) else None,
         verdict=found.verdict,
         margin=found.margin,
         p_adjusted=found.p_adjusted,
@@ -114,6 +115,7 @@ def _arm_comparison(results: Results, found: Comparison, *others: Comparison) ->
         score_places=found.score_places,
         folds="fold" in results.study.vary,
         others=tuple(OtherHypothesis(c.kind, c.margin, c.verdict, c.p_adjusted, c.reason, c.elsewhere) for c in others),
+        repeated=results.study.stopping is not None and not found.exploratory,
     )
 
 

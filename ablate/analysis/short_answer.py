@@ -86,7 +86,7 @@ def claim(c: Comparison) -> str:
     arm, against, margin = quoted(c.label), quoted(c.against_label), margin_text(c.margin or 0.0, c.metric)
     words = {
         "better": f"{arm} is better than {against}" + (f" by more than {margin}" if c.margin else ""),
-        "not_worse": f"{arm} is worse than {against} by less than {margin}, if at all,",
+        "not_worse": f"{arm} is at most {margin} worse than {against}",
         "equivalent": f"{arm} differs from {against} by less than {margin}",
     }
     return f"{words[c.kind]} in {c.metric.in_text}"

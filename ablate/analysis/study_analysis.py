@@ -49,7 +49,7 @@ from ablate.analysis.verdicts import (
     judge_looks,
     repeated,
 )
-from ablate.analysis.warnings import remarks, warnings
+from ablate.analysis.warnings import remarks, warnings, without_clusters
 from ablate.analysis.yardsticks import yardstick_sentences
 from ablate.study import Color, Spending, Split, Study
 from ablate.study.amend import History, claim_words, history_of
@@ -177,7 +177,7 @@ def analyse(results: Results) -> Analysis:
         explanations=explanations(findings),
         factor=curves,
         external=external_tables(results),
-        warnings=(*warnings(results), *failure_warnings(results, comparisons)),
+        warnings=(*warnings(results), *without_clusters(comparisons), *failure_warnings(results, comparisons)),
         remarks=remarks(results),
         parameters=parameters,
         budget=tuple(budget_rows(results)),

@@ -98,7 +98,7 @@ def interval(mean: float, found: Variances, seeds: int, sizes: Sequence[int]) ->
     n = min(seeds, len(sizes))
     error = math.sqrt(found.both)
     if not error > ROUNDING * abs(mean):
-        return Estimate(mean, mean, mean, n, "no variation over seeds and clusters", 0.0)
+        return Estimate(mean, mean, mean, n, "no variation, and so no interval", 0.0)
     free = degrees(seeds, sizes)
     half = float(special.stdtrit(free, (1 + CONFIDENCE) / 2)) * error
     return Estimate(mean, mean - half, mean + half, n, "", error, None if free == n - 1 else free)

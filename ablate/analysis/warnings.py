@@ -11,7 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
+from ablate.analysis.answer import Comparison
 from ablate.analysis.budget import BudgetRow, budget_rows
+from ablate.analysis.clusters import DATA_SET
 from ablate.analysis.costs import label
 from ablate.analysis.phrasing import counted, listed, quoted
 from ablate.analysis.records import datasets
@@ -39,6 +41,20 @@ def warnings(results: Results) -> tuple[str, ...]:
         _few_seeds(results),
     ]
     return tuple(text for text in texts if text)
+
+
+def without_clusters(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """That the study names clusters and its verdicts are over seeds alone, for they have no interval over both.
+
+    With an interval over too few clusters, a note beside it says the same.
+    """
+    judged = [c for c in comparisons if c.verdict in ("supported", "refuted", "inconclusive")]
+    known = [both for c in judged if (both := c.over_clusters) is not None and both.column != DATA_SET]
+    lacking = dict.fromkeys((both.column, both.note) for both in known if both.interval is None)
+    if len(lacking) != 1 or any(both.interval is not None for both in known):
+        return ()
+    column, note = next(iter(lacking))
+    return (f"Clusters: the study names {quoted(column)}, and verdicts are over seeds alone: {note}.",)
 
 
 def remarks(results: Results) -> tuple[str, ...]:

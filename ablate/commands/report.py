@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ablate.report.formats import FORMATS
 from ablate.scheduler.workspace import Workspace, check_folder, shown_path
 from ablate.study import InputError, Problem, Record
+from ablate.study.hypothesis_rules import ONE_DATA_SET
 from ablate.untrusted.wording import nearest, shown
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def compare(
     from ablate.analysis import compare
 
     study_results = results(name, workspace)
-    scored, arms = compare.scored_metrics(study_results), list(study_results.study.arms)
+    study = study_results.study
+    scored, arms = compare.scored_metrics(study_results), [*study.over_all_datasets, *study.arms]
     problems = [
         Problem(argument, "", "no arm of this study", shown(value), nearest(value, arms))
         for argument, value in (("ARM_A", arm), ("ARM_B", against))
@@ -46,6 +48,9 @@ def compare(
     ]
     if arm == against and not problems:
         problems.append(Problem("ARM_B", "", "must be another arm than ARM_A", shown(against)))
+    if not problems and study.over_datasets(arm) != study.over_datasets(against):
+        hint = " ".join(study.arms[name].family if name in study.arms else name for name in (arm, against))
+        problems.append(Problem("ARM_A ARM_B", "", ONE_DATA_SET, f"{arm} {against}", f"such as {hint}"))
     problems += [
         Problem("--metric", "", "no metric of this study", shown(metric), nearest(metric, scored))
         for metric in metrics
@@ -53,9 +58,7 @@ def compare(
     ]
     if problems:
         raise InputError(*problems)
-    return compare.arm_comparisons(
-        study_results, arm, against, list(dict.fromkeys(metrics)) or study_results.study.metrics
-    )
+    return compare.arm_comparisons(study_results, arm, against, list(dict.fromkeys(metrics)) or study.metrics)
 
 
 def write_report(

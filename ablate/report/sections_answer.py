@@ -7,6 +7,7 @@ import re
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import FOR_SETTINGS
+from ablate.analysis.clusters import of_what
 from ablate.analysis.numbers import GAP
 from ablate.analysis.phrasing import counted, listed, quoted
 from ablate.analysis.records import SPLITS, correction_words
@@ -47,10 +48,12 @@ def verdicts(analysis: Analysis) -> list[Block]:
 def _verdict_words(analysis: Analysis) -> str:
     """What the differences of the verdicts are, and what the verdicts hold for."""
     lines = short_verdicts(analysis)
-    both = any(v.comparison.deciding is not v.comparison.effect.difference for v in lines)
-    intervals = (
-        "the wider of the 95 % intervals over seeds and over seeds and clusters" if both else "its 95 % interval"
-    )
+    wider = [v.comparison.over_clusters for v in lines if v.comparison.deciding is not v.comparison.effect.difference]
+    of = of_what(both for both in wider if both is not None)
+    repeated = "repeated " if analysis.looks else ""
+    intervals = f"its {repeated}95 % interval"
+    if of:
+        intervals = f"the wider of the {repeated}95 % intervals over seeds and over seeds and {of}"
     better = {"lower": "below 0 is better", "higher": "above 0 is better"}
     directions = list(dict.fromkeys(better[v.comparison.metric.direction] for v in lines))
     sign = f" ({directions[0]})" if len(directions) == 1 else ""

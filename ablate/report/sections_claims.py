@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
-from ablate.analysis.clusters import DATA_SET
+from ablate.analysis.clusters import DATA_SET, of_what
 from ablate.analysis.phrasing import counted, listed, quoted, sentence
 from ablate.analysis.records import SPLITS
 from ablate.analysis.short_answer import answered_pairs
@@ -29,12 +29,12 @@ MARGIN_WORDS = (
     "can be shown against 0 and not against the margin. "
 )
 VARIANCE_WORDS = (
-    "Shares of the variance of the difference over seeds and clusters. What a seed changes includes its own tuning "
-    "where every seed is tuned by itself."
+    "Shares of the variance of the difference over seeds and {}. What a seed changes includes its own tuning where "
+    "every seed is tuned by itself."
 )
 DATA_SET_WORDS = (
-    "For arms on all data sets together the clusters are the data sets, as a random sample of others (two crossed "
-    "random factors; t with the smaller count less one degrees of freedom); the share of examples is what differs from "
+    "The interval over seeds and data sets takes the data sets as a random sample of others (two crossed random "
+    "factors; t with the smaller count less one degrees of freedom); the rest of the variance is what differs from "
     "data set to data set and seed to seed at once."
 )
 WIDER = " A verdict and its p use the wider of the two."
@@ -61,7 +61,11 @@ def hypotheses(analysis: Analysis) -> list[Block]:
         *(paragraph(text) for text in [*_history_words(analysis), *_where_they_differ(comparisons)]),
         *bullets(tables_claims.reasons(comparisons)),
         *_looks(analysis),
-        *([Heading("Where the variance comes from", 3), variance, paragraph(VARIANCE_WORDS)] if variance else ()),
+        *(
+            [Heading("Where the variance comes from", 3), variance, paragraph(_variance_words(comparisons))]
+            if variance
+            else ()
+        ),
     ]
 
 
@@ -191,6 +195,10 @@ def _cluster_words(analysis: Analysis) -> str:
     notes = dict.fromkeys(each.note for each in known if each.note)
     told = [*([words] if of_examples else ()), *([of_sets] if on_sets else ())]
     return " ".join([*told, *(sentence(note) for note in notes)])
+
+
+def _variance_words(comparisons: Sequence[Comparison]) -> str:
+    return VARIANCE_WORDS.format(of_what(both for c in comparisons if (both := c.over_clusters) and both.shares))
 
 
 def _where_they_differ(comparisons: Sequence[Comparison]) -> list[str]:

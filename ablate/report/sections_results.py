@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from ablate.analysis import numbers
+from ablate.analysis.clusters import of_what
 from ablate.analysis.costs import COSTS
 from ablate.analysis.phrasing import listed, quoted
 from ablate.analysis.records import SPLITS
@@ -23,8 +24,8 @@ PRUNED_WORDS = (
     "epochs and time are what was used, so that arms may differ in them."
 )
 SEEDS_ALONE = (
-    " These intervals are over seeds alone, also where a verdict is over seeds and clusters: what is better here is "
-    "better on these examples."
+    " These intervals are over seeds alone, also where a verdict is over seeds and {}: what is better here is better "
+    "on these {}."
 )
 
 
@@ -94,8 +95,8 @@ def factor(analysis: Analysis, pictures: Pictures) -> list[Block]:
 
 def seeds_alone(analysis: Analysis) -> str:
     """What sections say whose intervals are over seeds, where verdicts rest on wider ones; else nothing."""
-    wider = any(c.over_clusters is not None and c.over_clusters.decides for c in analysis.comparisons)
-    return SEEDS_ALONE if wider else ""
+    of = of_what(both for c in analysis.comparisons if (both := c.over_clusters) is not None and both.decides)
+    return SEEDS_ALONE.format(of, of.replace("clusters", "examples").replace(" or ", " and ")) if of else ""
 
 
 def density(analysis: Analysis, pictures: Pictures) -> list[Block]:

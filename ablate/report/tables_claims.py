@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ablate.analysis import numbers
 from ablate.analysis.answer import Comparison
+from ablate.analysis.clusters import of_what
 from ablate.analysis.control_findings import ControlFinding
 from ablate.analysis.external import ExternalTable
 from ablate.analysis.look_rows import LookRow
@@ -48,6 +49,7 @@ def comparisons(rows: Sequence[Comparison], *, repeated: bool = False) -> Table:
     ]
     if any(row.kind != "better" for row in rows):
         verdicts.insert(0, ("Claim", [KINDS[row.kind] for row in rows]))
+    over_both = [row.over_clusters for row in rows if row.over_clusters is not None]
     columns: list[Column] = [
         ("Arm", [row.label for row in rows]),
         ("Against", [row.against_label for row in rows]),
@@ -57,11 +59,7 @@ def comparisons(rows: Sequence[Comparison], *, repeated: bool = False) -> Table:
             f"Difference [{'repeated ' if repeated else ''}95 % interval over seeds]",
             [numbers.difference(row.effect.difference, row.places) for row in rows],
         ),
-        *(
-            [("[over seeds and clusters]", [_over_both(row) for row in rows])]
-            if any(r.over_clusters for r in rows)
-            else []
-        ),
+        *([(f"[over seeds and {of_what(over_both)}]", [_over_both(row) for row in rows])] if over_both else []),
         *([("[simultaneous]", [_simultaneous(row) for row in rows])] if declared else []),
         ("Pairs", [str(row.effect.difference.n) for row in rows]),
         ("d_z", [numbers.signed(row.effect.d_z, 2) for row in rows]),
@@ -145,27 +143,30 @@ def _spent(row: LookRow) -> str:
 
 
 def variance_shares(rows: Sequence[Comparison]) -> Table | None:
-    """One row for each comparison with an interval over clusters: where its variance comes from."""
-    known = [(row, both.shares) for row in rows if (both := row.over_clusters) is not None and both.shares]
+    """One row for each comparison with an interval over clusters or data sets: where its variance comes from."""
+    known = [(row, both, both.shares) for row in rows if (both := row.over_clusters) is not None and both.shares]
     if not known:
         return None
-    parts = {
-        "Seeds (with tuning)": "more seeds",
-        "Clusters": "more clusters",
-        "Examples": "more examples of each cluster",
-    }
+    of = of_what(both for _, both, _ in known)
+    parts = ("Seeds (with tuning)", numbers.capital(of), "Examples" if of == "clusters" else "Rest")
     columns: list[Column] = [
-        ("Arm", [row.label for row, _ in known]),
-        ("Against", [row.against_label for row, _ in known]),
-        ("Metric", [named(row.metric) for row, _ in known]),
-        ("Would shrink it most", [list(parts.values())[shares.index(max(shares))] for _, shares in known]),
-        *((name, [f"{100 * shares[i]:.0f} %" for _, shares in known]) for i, name in enumerate(parts)),
+        ("Arm", [row.label for row, *_ in known]),
+        ("Against", [row.against_label for row, *_ in known]),
+        ("Metric", [named(row.metric) for row, *_ in known]),
+        ("Would shrink it most", [_would_shrink(of_what([both]), shares) for _, both, shares in known]),
+        *((name, [f"{100 * shares[i]:.0f} %" for *_, shares in known]) for i, name in enumerate(parts)),
     ]
     records = [
         flat(row) | dict(zip(("seeds_share", "clusters_share", "examples_share"), shares, strict=True))
-        for row, shares in known
+        for row, _, shares in known
     ]
     return Table("variance", text_table(columns, words=4), records=records)
+
+
+def _would_shrink(of: str, shares: tuple[float, float, float]) -> str:
+    """What there would have to be more of, so that the largest share of the variance shrinks."""
+    rest = "more examples of each cluster" if of == "clusters" else "more seeds or more data sets"
+    return ("more seeds", f"more {of}", rest)[shares.index(max(shares))]
 
 
 def reasons(comparisons: Sequence[Comparison]) -> list[str]:

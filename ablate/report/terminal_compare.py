@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis import numbers
+from ablate.analysis.clusters import of_what
 from ablate.analysis.compare import ArmComparison, OtherHypothesis, Pair
 from ablate.analysis.phrasing import counted, margin_text, quoted
 from ablate.analysis.population import Population
@@ -62,7 +63,7 @@ def summary(each: ArmComparison) -> list[tuple[str, str]]:
     """Lines of a name and its text: missing pairs, difference, tests, people, declared hypothesis, other studies."""
     return [
         *(("Left out", f"seed {p.seed}: {p.reason}") for p in each.pairs if p.difference is None),
-        ("Difference", f"{_estimate(each.effect.difference, each)}, {counted(each.effect.difference.n, 'pair')}"),
+        ("Difference", f"{_difference(each)}, {counted(each.effect.difference.n, 'pair')}"),
         *_over_clusters(each),
         *_tests(each),
         *([("People", _people(each, each.population))] if each.population else ()),
@@ -75,10 +76,11 @@ def _over_clusters(each: ArmComparison) -> list[tuple[str, str]]:
     both = each.over_clusters
     if both is None:
         return []
+    name = numbers.capital(of_what([both]))
     if both.interval is None or not both.interval.standard_error:
-        return [("Clusters", f"none: {both.note or (both.interval and both.interval.note)}")]
-    text = f"95 % interval {numbers.interval(both.interval, each.places)}, over {both.words}"
-    return [("Clusters", f"{text}; {both.note}" if both.note else text)]
+        return [(name, f"none: {both.note or (both.interval and both.interval.note)}")]
+    text = f"{_interval(both.interval, each)}, over {both.words}"
+    return [(name, f"{text}; {both.note}" if both.note else text)]
 
 
 def _tests(each: ArmComparison) -> list[tuple[str, str]]:
@@ -106,7 +108,8 @@ def _people(each: ArmComparison, people: Population) -> str:
     if people.difference.mean is None:
         return people.note
     note = people.note or f"interval over {people.subjects} people, not over seeds; every person counts the same"
-    return f"{_estimate(people.difference, each)}; {note}"
+    interval = f"95 % interval {numbers.interval(people.difference, each.places)}"
+    return f"{_estimate(people.difference, each, interval)}; {note}"
 
 
 def _verdict(each: ArmComparison, claim: ArmComparison | OtherHypothesis) -> Iterator[tuple[str, str]]:
@@ -122,13 +125,23 @@ def _verdict(each: ArmComparison, claim: ArmComparison | OtherHypothesis) -> Ite
         yield "Elsewhere", claim.elsewhere.sentence
 
 
-def _estimate(estimate: Estimate, each: ArmComparison) -> str:
+def _difference(each: ArmComparison) -> str:
+    gap = each.effect.difference
+    return _estimate(gap, each, _interval(gap, each))
+
+
+def _interval(estimate: Estimate, each: ArmComparison) -> str:
+    """`95 % interval [−0.41, −0.10]`; `repeated …` where it holds at all planned looks together."""
+    return f"{'repeated ' if each.repeated else ''}95 % interval {numbers.interval(estimate, each.places)}"
+
+
+def _estimate(estimate: Estimate, each: ArmComparison, interval: str) -> str:
     if estimate.mean is None:
         return numbers.GAP
     mean = numbers.with_unit(numbers.signed(estimate.mean, each.places), each.metric.unit)
     if estimate.low is None or estimate.low == estimate.high:
         return mean
-    return f"{mean}, 95 % interval {numbers.interval(estimate, each.places)}"
+    return f"{mean}, {interval}"
 
 
 def _row(name: str, ours: float | None, theirs: float | None, gap: float | None, decimals: int) -> tuple[Cell, ...]:

@@ -199,7 +199,11 @@ def _refused_arms(changed: Mapping[tuple[str, str, str], Sequence[str]], rerun: 
 def _refused_for_all(before: Study, new: Study) -> Iterator[Problem]:
     """Changes of what every run or verdict depends on: the tuning budget, the metrics' code, what a seed draws, the
     planned looks."""
-    old_values, new_values = _tuning(before), _tuning(new)
+    one_sided = [key for key in ("tuning", "stopping") if (getattr(before, key) is None) != (getattr(new, key) is None)]
+    for key in one_sided:
+        value = "absent, was there" if getattr(new, key) is None else "there, was absent"
+        yield Problem("", key, "cannot change under finished runs", value, RENAME)
+    old_values, new_values = ({}, {}) if "tuning" in one_sided else (_tuning(before), _tuning(new))
     for values, study in ((old_values, before), (new_values, new)):
         values |= {"catalogue": study.catalogue, "vary": sorted(study.vary)}
         values |= {f"metric.{name}": [m.direction, m.val, m.test] for name, m in study.metric.items()}
@@ -207,7 +211,8 @@ def _refused_for_all(before: Study, new: Study) -> Iterator[Problem]:
         old_values["seeds"], new_values["seeds"] = before.seeds, new.seeds
     if before.stopping or new.stopping:  # the looks are planned before the first result, and the seeds come in order
         for values, study in ((old_values, before), (new_values, new)):
-            values |= {"stopping": study.stopping.model_dump() if study.stopping else ABSENT, "seeds": study.seeds}
+            looks = study.stopping.model_dump() if study.stopping and "stopping" not in one_sided else {}
+            values |= {"stopping": looks, "seeds": study.seeds}
     for path, was, now in differences(old_values, new_values):
         yield Problem("", path, "cannot change under finished runs", f"{now}, was {was}", RENAME)
 
@@ -228,7 +233,7 @@ def _settings(study: Study, arm: str) -> Mapping[str, Any]:
 def _tuning(study: Study) -> dict[str, Any]:
     """The tuning as a nested table. The keys of the space are paths, so that differences name them."""
     if study.tuning is None:
-        return {"tuning": ABSENT}
+        return {}
     return {"tuning": study.tuning.model_dump(mode="json", exclude=None if study.tuning.pruner else {"pruner"})}
 
 

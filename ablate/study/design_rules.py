@@ -87,9 +87,12 @@ def _overlaps(kind: DesignKind, design: Design) -> Iterator[Problem]:
             if both:
                 rule = f"must not name what part {first!r} names"
                 yield Problem("", place(kind, "parts", second, "without", key), rule, listing(both))
+    parts = list(design.parts)
+    for index, second in enumerate(parts):
         for path in design.parts[second].set:
-            other = next((p for p in design.parts[first].set if touch(p, path)), None)
-            if other is not None:
+            touched = ((first, p) for first in parts[:index] for p in design.parts[first].set if touch(p, path))
+            first, other = next(touched, ("", ""))  # the first is enough: of six parts that touch one, five are told
+            if first:
                 rule = f"must not touch a setting of part {first!r} ({other})"
                 hint = f"a setting with several values is a [factor], or the two are one part {first}-{second}"
                 yield Problem("", place(kind, "parts", second, "set", path), rule, path, hint)

@@ -14,8 +14,7 @@ ONE_DATA_SET = "must compare arms on one data set, or both on all of them"
 
 def hypothesis_rules(study: Study) -> Iterator[Problem]:
     """Each compares two arms of the study, once, and has a margin where its kind needs one."""
-    everywhere = [n for n in dict.fromkeys(arm.family for arm in study.arms.values()) if study.over_datasets(n)]
-    known = [*everywhere, *study.arms]
+    known = [*study.over_all_datasets, *study.arms]
     for index, hypothesis in enumerate(study.hypotheses):
         missing = [key for key in ("arm", "against") if getattr(hypothesis, key) not in known]
         for key in missing:

@@ -166,7 +166,7 @@ class Tuning(Frozen):
 class Hypothesis(Frozen):
     """A claim made before the runs about `arm` and `against` in `metric`.
 
-    `better`: by more than `margin`; `not_worse`: worse by less than `margin`, if at all; `equivalent`: better or worse
+    `better`: by more than `margin`; `not_worse`: at most `margin` worse; `equivalent`: better or worse
     by less than `margin`.
     """
 
@@ -350,6 +350,11 @@ class Study(Frozen):
     def over_datasets(self, name: str) -> bool:
         """Whether the name stands for an arm on all data sets together: its score is the mean of its scores there."""
         return bool(self.datasets) and name not in self.arms and len(self.members(name)) == len(self.datasets)
+
+    @property
+    def over_all_datasets(self) -> list[str]:
+        """The names of which each stands for an arm on all data sets together."""
+        return [name for name in dict.fromkeys(arm.family for arm in self.arms.values()) if self.over_datasets(name)]
 
     def baseline_of(self, arm: str) -> str:
         """The arm that `arm` is compared with: the baseline, at the same level or on the same data set."""

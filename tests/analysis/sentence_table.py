@@ -95,7 +95,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     # analysis/short_answer.py
     "too few seeds": ("too few pairs", "supported"),
     "{} is better than {}": ("supported", "not worse"),
-    "{} is worse than {} by less than {}, if at all,": ("not worse", "supported"),
+    "{} is at most {} worse than {}": ("not worse", "supported"),
     "{} differs from {} by less than {}": ("equivalent", "supported"),
     "The study is not finished: run it again{}, and what is missing is done.": ("toy with gaps", "toy"),
     ", up to its look at {} seeds": ("between looks", "stopped at a look"),
@@ -124,7 +124,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "supported",
         "better",
     ),
-    "the wider of the 95 % intervals over seeds and over seeds and clusters": ("five clusters", "supported"),
+    "the wider of the {}95 % intervals over seeds and over seeds and {}": ("five clusters", "supported"),
     "below 0 is better": ("supported", "accuracy, declared"),
     "above 0 is better": ("accuracy, declared", "supported"),
     "No font that is installed here has every sign of {}: in figures they are boxes.": ("signs without a font", "toy"),
@@ -139,9 +139,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "by these adopted results": ("adopted, declared", "adopted"),
     "There is nothing to compare: the study has no arm beside its baseline.": ("alone", "better"),
     "exploratory, {}no hypothesis was declared: {}": ("better", "supported"),
-    "{} is worse{}, if at all,": ("not worse", "supported"),
+    "at most {} worse {}": ("not worse", "supported"),
     "by more than": ("supported margin", "supported"),
-    "by less than": ("equivalent", "supported"),
+    "by more than {} ": ("supported margin", "supported"),
+    "{}by less than {} ": ("equivalent", "supported"),
     "it is supported that": ("supported", "undecided"),
     "it is refuted that": ("refuted", "supported"),
     "it stays open whether": ("undecided", "supported"),
@@ -154,16 +155,19 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "nothing can be shown{} ({})": ("one seed", "three seeds"),
     ", at the same number of parameters as {}": ("of the same size", "better"),
     # analysis/clusters.py
-    "every seed draws its own examples, so that no {} is in all of them": ("redrawn clusters", "five clusters"),
+    "every seed draws its own examples, so that no value of {} is in all of them": (
+        "redrawn clusters",
+        "five clusters",
+    ),
     "a run kept no examples": ("clusters without examples", "five clusters"),
     "no seed has a score of both arms on every data set": ("no seed on every data set", "three data sets with a gap"),
     "fewer than {} data sets give no verdict on others: it is over seeds alone": (
         "three data sets, declared",
         "four data sets, declared",
     ),
-    "the examples have no {} or no value of {}": ("clusters unnamed", "five clusters"),
-    "not every example has a {}": ("clusters not finite", "clusters that change"),
-    "the examples or their {} are not the same in every run": ("clusters that change", "five clusters"),
+    "the examples have no column {} or no value of {}": ("clusters unnamed", "five clusters"),
+    "not every example has a value in the column {}": ("clusters not finite", "clusters that change"),
+    "the examples, or their values of {}, are not the same in every run": ("clusters that change", "five clusters"),
     "{} is undefined in a run": ("clusters without a value", "five clusters"),
     "no seed has a score of both arms": ("no pair, declared", "supported"),
     "{}: no interval over both": ("one cluster", "five clusters"),
@@ -446,7 +450,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "not looked at yet: the first look is at {} seeds": ("before the first look", "between looks"),
     "the split that tuning used": ("one split", "command"),
     # analysis/two_way.py
-    "no variation over seeds and clusters": ("clusters without a spread", "five clusters, exploratory"),
+    "no variation, and so no interval": ("clusters without a spread", "five clusters, exploratory"),
     # analysis/verdicts.py
     "the arms have no subject in common": ("people of each arm its own", "undefined for one"),
     "{} with {}: their scores are of different people": (
@@ -474,6 +478,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "shown to be worse": ("refuted", "supported"),
     "not shown to be better, nor to be worse": ("undecided", "supported"),
     # analysis/warnings.py
+    "Clusters: the study names {}, and verdicts are over seeds alone: {}.": ("one cluster", "five clusters"),
     "trials finished or pruned": ("tuned unequally, with a pruner", "tuned unequally"),
     "used this test data": ("better", "command"),
     "named the same inputs": ("command", "better"),
@@ -579,9 +584,9 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "stays; what the last look has not decided is inconclusive. What is not in this table is exploratory. "
     "Simultaneous intervals hold for all rows and looks together in 95 % of studies, repeated ones for all "
     "looks of their row. ": ("stopped at a look", "supported"),
-    "For arms on all data sets together the clusters are the data sets, as a random sample of others (two "
-    "crossed random factors; t with the smaller count less one degrees of freedom); the share of examples is "
-    "what differs from data set to data set and seed to seed at once.": ("four data sets, declared", "five clusters"),
+    "The interval over seeds and data sets takes the data sets as a random sample of others (two crossed random "
+    "factors; t with the smaller count less one degrees of freedom); the rest of the variance is what differs from "
+    "data set to data set and seed to seed at once.": ("four data sets, declared", "five clusters"),
     "Planned before the first run: looks at {} seeds, at most {}, with {} spending (Lan and DeMets 1983). At "
     "a look the study stops when every hypothesis is decided. The last two columns say how small the p of a "
     "one-sided t-test must be to decide a hypothesis: while no other is decided, and when all others are "
@@ -597,8 +602,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " Smallest possible: with so few pairs no differences have a smaller sign-flip p.": ("better", "open"),
     "p against the margin is that of the verdict: one-sided, from the interval that decides, corrected. A "
     "difference can be shown against 0 and not against the margin. ": ("supported margin", "supported"),
-    "Shares of the variance of the difference over seeds and clusters. What a seed changes includes its own "
-    "tuning where every seed is tuned by itself.": ("five clusters", "one cluster"),
+    "Shares of the variance of the difference over seeds and {}. What a seed changes includes its own tuning where "
+    "every seed is tuned by itself.": ("five clusters", "one cluster"),
     "The study declares no hypothesis. Every arm is compared with its baseline in every metric: exploratory, "
     "with intervals that are not corrected for their number, and without verdicts. ": ("better", "supported"),
     "Where the variance comes from": ("five clusters", "one cluster"),
@@ -746,8 +751,8 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "tuned with a pruned trial",
         "tuned with a pruner",
     ),
-    " These intervals are over seeds alone, also where a verdict is over seeds and clusters: what is better here is "
-    "better on these examples.": ("five clusters and a control", "wide better"),
+    " These intervals are over seeds alone, also where a verdict is over seeds and {}: what is better here is better "
+    "on these {}.": ("five clusters and a control", "wide better"),
     "FLOPs are theoretical: operations the counter does not know count as zero.": ("toy", "better"),
     "Every arm was allotted the same {} and space. What each ran with:": ("tuned per arm", "tuned per seed"),
     "Every seed of every arm has a tuning of its own, with the same {} and space; the numbers are sums over "
@@ -784,10 +789,11 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "Of the 5 % spent": ("stopped at a look", "supported"),
     "p for the first": ("stopped at a look", "supported"),
     "p for the last": ("stopped at a look", "supported"),
-    "[over seeds and clusters]": ("five clusters", "supported"),
+    "[over seeds and {}]": ("four data sets, declared", "supported"),
     "p against 0 (sign-flip)": ("better", "judged better"),
     "Seeds (with tuning)": ("five clusters", "one cluster"),
     "more examples of each cluster": ("examples vary", "five clusters"),
+    "more seeds or more data sets": ("four data sets, both at once", "four data sets, declared"),
     "Would shrink it most": ("five clusters", "one cluster"),
     "Difference [95 % interval over people]": ("four people", "better"),
     # report/tables_figures.py

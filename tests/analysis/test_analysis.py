@@ -10,6 +10,7 @@ from toy_results import ARMS, Toy
 from toy_scores import AZIMUTH, around, asked, load
 
 from ablate.analysis import results as tables
+from ablate.analysis.short_answer import short_verdicts
 from ablate.analysis.statistics import paired
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.report import tables_figures
@@ -100,6 +101,33 @@ def test_a_declared_hypothesis_gets_a_verdict(margin: float, verdict: str, words
     assert comparison.judgement is not None
     sides = comparison.judgement.p_supported, comparison.judgement.p_refuted
     assert comparison.p_adjusted == {"supported": sides[0], "refuted": sides[1]}.get(verdict, min(filter(None, sides)))
+
+
+@pytest.mark.parametrize(
+    ("worse", "words", "badge"),
+    [
+        (0.0, "it is supported that “Hybrid” is at most 0.2° worse than “Existing only” in azimuth error", "supported"),
+        (0.48, "it is refuted that “Hybrid” is at most 0.2° worse than “Existing only” in azimuth error", "refuted"),
+        (0.21, "it stays open whether “Hybrid” is at most 0.2° worse than “Existing only” in azimuth", "inconclusive"),
+    ],
+)
+def test_what_is_said_of_a_claim_not_to_be_worse(worse: float, words: str, badge: str) -> None:
+    jitter = {seed: 0.02 * (-1) ** seed for seed in FIVE}
+    hybrid = {seed: score + worse + jitter[seed] for seed, score in FIVE.items()}
+    claims = [asked(0.2) | {"kind": "not_worse"}, asked(against="elepose")]
+    analysis = analysis_of({"existing": FIVE, "hybrid": hybrid, "elepose": LOWER}, hypotheses=claims)
+    assert analysis.answers[0].startswith(f"For these untuned settings and this data, {words}")
+    first = short_verdicts(analysis)[0]
+    assert (first.badge, first.claim) == (badge, "“Hybrid” is at most 0.2° worse than “Existing only” in azimuth error")
+
+
+def test_several_claims_of_one_kind_name_the_other_arm_once() -> None:
+    more = {"test/accuracy": {"existing": around(60.0), "hybrid": around(60.0, 2)}}
+    claims = [asked(1.0) | {"kind": "not_worse"}, asked(3.0) | {"kind": "not_worse", "metric": "accuracy"}]
+    scores = {"existing": FIVE, "hybrid": LOWER}
+    (text,) = analysis_of(scores, other=more, metrics=[AZIMUTH, "accuracy"], hypotheses=claims).answers
+    assert "it is supported that “Hybrid” is at most 1° worse than “Existing only” in azimuth error (" in text
+    assert ") and at most 3 % worse in accuracy (" in text
 
 
 def test_a_worse_arm_refutes_and_the_measured_way_is_told() -> None:

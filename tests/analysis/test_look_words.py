@@ -8,15 +8,19 @@ import pytest
 from test_stopping import gained
 from toy_scores import AZIMUTH, asked, load
 
+from ablate.analysis.compare import arm_comparisons
 from ablate.analysis.spending import looks_of
 from ablate.analysis.study_analysis import Analysis, analyse
 from ablate.report import tables_claims
+from ablate.report.sections_answer import verdicts
 from ablate.report.sections_claims import hypotheses
+from ablate.report.terminal_compare import summary
 from ablate.study.amend import ADDED, WITHDRAWN
 
 OTHER = f"hybrid against existing in {AZIMUTH}, margin 0.5"
 
 
+EXISTING, HYBRID = "existing", "hybrid"
 LOOKS = {"looks": [5, 12], "spending": "pocock"}
 
 
@@ -50,6 +54,19 @@ def test_withdrawn_hypotheses_and_kinds_of_claims_are_told() -> None:
     assert "for both sides of these 2 hypotheses and of the 1 withdrawn; refuted" in text
     assert "“Not worse” is tested against minus the margin. “Equivalent” takes two one-sided tests" in text
     assert "withdrawn; refuted" not in str(hypotheses(looked(asked())))
+
+
+def test_the_first_screen_says_that_its_intervals_are_repeated_ones() -> None:
+    assert "has its repeated 95 % interval. " in str(verdicts(looked(asked())))
+    scores = {"existing": gained(0), "hybrid": gained(1)}
+    assert "has its 95 % interval. " in str(verdicts(analyse(load(scores, hypotheses=[asked()]))))
+
+
+def test_a_declared_comparison_of_two_arms_says_that_its_interval_is_a_repeated_one() -> None:
+    found = load({"existing": gained(0, 0), "hybrid": gained(1)}, hypotheses=[asked()], stopping=LOOKS)
+    declared, back = (arm_comparisons(found, *arms, [AZIMUTH])[0] for arms in ((HYBRID, EXISTING), (EXISTING, HYBRID)))
+    assert ", repeated 95 % interval [" in dict(summary(declared))["Difference"]
+    assert "repeated" not in dict(summary(back))["Difference"]
 
 
 def test_all_that_is_spent_at_the_last_look_is_100_percent() -> None:

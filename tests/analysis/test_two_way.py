@@ -100,7 +100,7 @@ def test_fewer_than_four_clusters_are_shown_and_decide_nothing(tmp_path: Path) -
     ("gaps", "column", "note"),
     [
         ([-1.0], "subject", "1 cluster (subject): no interval over both"),
-        ([-1.0, -2.0], "clip", "no clip"),
+        ([-1.0, -2.0], "clip", "the examples have no column “clip” or no value of"),
     ],
 )
 def test_why_there_is_no_interval(gaps: list[float], column: str, note: str, tmp_path: Path) -> None:
@@ -117,6 +117,8 @@ def test_one_cluster_gives_a_verdict_over_seeds_and_the_page_says_so(tmp_path: P
     assert comparison.deciding == comparison.effect.difference
     page = markdown.render(outline(analyse(found), found, figures.Pictures()))
     assert "1 cluster (subject): no interval over both." in page
+    assert "**Clusters:** the study names “subject”, and verdicts are over seeds alone: 1 cluster (subject)" in page
+    assert "Clusters:" not in " ".join(analyse(results(tmp_path / "five", [-1.0] * 5, cluster="subject")).warnings)
 
 
 def test_other_numbers_of_examples_are_no_same_clusters(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_other_numbers_of_examples_are_no_same_clusters(tmp_path: Path) -> None:
     found = compare(load(scores, frames=frames, folder=tmp_path, hypotheses=[asked()], cluster="subject"))[0]
     assert found.over_clusters is not None
     assert (found.verdict, found.over_clusters.interval) == ("supported", None)
-    assert found.over_clusters.note == "the examples or their subject are not the same in every run"
+    assert found.over_clusters.note == "the examples, or their values of “subject”, are not the same in every run"
 
 
 def test_clusters_that_change_between_arms_are_worded(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_clusters_that_change_between_arms_are_worded(tmp_path: Path) -> None:
     scores = {"existing": around(7.0), "hybrid": around(6.5, 1)}
     found = compare(load(scores, frames=frames, folder=tmp_path, hypotheses=[asked()], cluster="subject"))[0]
     assert found.over_clusters is not None
-    assert found.over_clusters.note == "the examples or their subject are not the same in every run"
+    assert found.over_clusters.note == "the examples, or their values of “subject”, are not the same in every run"
 
 
 def test_the_answer_names_both_intervals(tmp_path: Path) -> None:
@@ -187,4 +189,4 @@ def test_p_is_of_the_interval_with_its_degrees() -> None:
 
 def test_estimate_type() -> None:
     still = two_way.interval(1.0, two_way.Variances(0.0, 0.0, 0.0, 0.0), 5, [1] * 5)
-    assert still == Estimate(1.0, 1.0, 1.0, 5, "no variation over seeds and clusters", 0.0)
+    assert still == Estimate(1.0, 1.0, 1.0, 5, "no variation, and so no interval", 0.0)

@@ -142,8 +142,8 @@ def on_two_data_sets(folder: Path, more: str = "") -> str:
 
 
 def test_a_study_on_two_data_sets_is_planned_run_and_reported(folder: Path, cli: Cli) -> None:
-    claim = '[[hypotheses]]\narm = "dropout"\nagainst = "plain"\nmetric = "loss"\n'
-    file = on_two_data_sets(folder, claim)
+    claim = '[[hypotheses]]\narm = "dropout{0}"\nagainst = "plain{0}"\nmetric = "loss"\n'
+    file = on_two_data_sets(folder, claim.format("") + claim.format("@more"))
     planned = cli("plan", file, "--check", "--json")
     assert planned.code == 0, planned.err
     arms = list(dict.fromkeys(cell["arm"] for cell in json.loads(planned.out)["cells"]))
@@ -153,6 +153,7 @@ def test_a_study_on_two_data_sets_is_planned_run_and_reported(folder: Path, cli:
     assert [cell["arm"] for cell in begun if cell["state"] == "done"] == ["dropout@few", "dropout@more"]
     done = cli("run", file, "--workers", "1", "--json")
     assert done.code == 0, done.err
+    assert "could not be updated" not in done.err  # what MLflow shows: its names of tags take no @
     frame = pd.read_csv(folder / "reports" / "dropout" / "results.csv")
     loss = frame[frame.metric == "test/loss"].set_index(["arm", "seed"]).score
     gaps = [(loss[f"dropout@{d}", s] - loss[f"plain@{d}", s]) / 2 for d in ("few", "more") for s in range(1, 6)]
@@ -161,6 +162,16 @@ def test_a_study_on_two_data_sets_is_planned_run_and_reported(folder: Path, cli:
     assert "| Arm | few | more |" in report(folder)
     assert "no verdict on others: it is over seeds alone" in report(folder)
     assert "dropout@more" in cli("compare", "dropout", "dropout@more", "plain@more").out
+    everywhere = cli("compare", "dropout", "dropout", "plain").out
+    assert "“dropout” against “plain”" in everywhere
+    assert "Data sets" in everywhere  # the line of the interval over seeds and data sets
+    assert "(declared hypothesis)" in everywhere
+    mixed = cli("compare", "dropout", "dropout@more", "plain")
+    assert (mixed.code, mixed.out) == (2, "")
+    assert (
+        "must compare arms on one data set, or both on all of them (got dropout@more plain); such as dropout plain"
+        in mixed.err
+    )
     power = cli("plan", file).out
     assert "“dropout” against “plain” in loss, margin 0: differences of 5 pairs" in power
 

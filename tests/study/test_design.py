@@ -240,6 +240,15 @@ def test_bad_input_is_one_message(tmp_path: Path, case: str) -> None:
     assert problems(tmp_path, content) == [message]
 
 
+def test_of_parts_that_touch_one_setting_each_is_told_once(tmp_path: Path) -> None:
+    wide = "".join(f'[leave_one_out.parts.w{width}]\nset."run.width" = {width}\n' for width in (5, 6, 7, 8))
+    found = problems(tmp_path, text("leave_one_out", more=wide))
+    assert [problem.partition(": ")[0] for problem in found] == [
+        f'leave_one_out.parts.w{width}.set."run.width"' for width in (6, 7, 8)
+    ]
+    assert all("must not touch a setting of part 'w5'" in problem for problem in found)
+
+
 def test_parts_of_the_built_in_loop_are_checked_as_arms_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

@@ -76,3 +76,18 @@ def test_looks_and_seeds_cannot_change_under_finished_runs(tmp_path: Path) -> No
         assert amend(document, new, has_runs=False) == []
         with pytest.raises(InputError, match="cannot change under finished runs"):
             amend(document, new, has_runs=True)
+
+
+def test_what_is_left_out_or_added_under_finished_runs_is_one_message(tmp_path: Path) -> None:
+    plain = study(tmp_path, TWELVE)
+    looked = study(tmp_path, TWELVE, planned("looks = [5, 8, 12]"))
+    untuned = looked.model_copy(update={"tuning": None})
+    for old, new, place, told in (
+        (looked, plain, "stopping", "absent, was there"),
+        (plain, looked, "stopping", "there, was absent"),
+        (looked, untuned, "tuning", "absent, was there"),
+        (untuned, looked, "tuning", "there, was absent"),
+    ):
+        with pytest.raises(InputError) as refused:
+            amend({"study": old.model_dump(mode="json")}, new, has_runs=True)
+        assert [(p.place, p.value) for p in refused.value.problems] == [(place, told)]
