@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from ablate.analysis.curves import curve_panels
+from ablate.analysis.curves import curve_keys
 from ablate.analysis.effects import score
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import CONFIDENCE
@@ -29,13 +29,8 @@ def score_means(results: Results, arm: str) -> dict[str, Ends]:
     return found
 
 
-def curve_keys(results: Results) -> tuple[str, ...]:
-    """The curves that the report draws: training loss and the study's metrics on validation."""
-    return tuple(panel.key for panel in curve_panels(results))
-
-
 def curve_means(results: Results, arm: str) -> dict[str, dict[int, Ends]]:
-    """The curves of an arm, key → epoch → mean and interval over the seeds that have the epoch."""
+    """The curves of an arm that the report draws, key → epoch → mean and interval over the seeds with the epoch."""
     rows = results.curves
     scores = rows.score.astype(float)  # without any curve they are objects
     of_arm = rows[(rows.arm == arm) & rows.metric.isin(curve_keys(results)) & np.isfinite(scores)]
