@@ -76,6 +76,7 @@ class Survivor:
             more = os.read(pipe, 65536)
             assert more, f"{text!r} was not said; instead {self.said!r}. {finish(self.driver)}"
             self.said += more.decode(errors="replace")
+            assert "Traceback" not in self.said, self.said
         self.said = self.said.partition(text)[2]
 
     def ended(self) -> bool:

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,13 +58,14 @@ class Cluster:
 
     def add(self, count: int = 1, *options: str, nanny: bool = False, **environment: str) -> Cluster:
         """Start workers and wait until they are there."""
-        known = self.present()
-        for _ in range(count):
-            name = f"w{len(self.workers)}"
-            more = ["--name", name, "--nthreads", "1", "--memory-limit", "0", "--host", "127.0.0.1", *NO_PAGE]
-            more += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder), *options]
-            self.workers.append(self._start("worker", *more, TOY_WORKER=name, **environment))
-        wait_until(lambda: len(self.present() - known) >= count, tell=self.log)
+        with self._looking() as present:
+            known = present()
+            for _ in range(count):
+                name = f"w{len(self.workers)}"
+                more = ["--name", name, "--nthreads", "1", "--memory-limit", "0", "--host", "127.0.0.1", *NO_PAGE]
+                more += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder), *options]
+                self.workers.append(self._start("worker", *more, TOY_WORKER=name, **environment))
+            wait_until(lambda: len(present() - known) >= count, tell=self.log)
         return self
 
     def add_elsewhere(self) -> Cluster:
@@ -86,10 +88,16 @@ class Cluster:
 
     def present(self) -> set[str]:
         """The addresses of the workers that the scheduler knows."""
+        with self._looking() as present:
+            return present()
+
+    @contextmanager
+    def _looking(self) -> Iterator[Callable[[], set[str]]]:
+        """`present` for many looks: connecting takes longer than a look."""
         from ablate.executors.dask import cluster
 
         with cluster.connect(self.address) as client:
-            return set(client.scheduler_info(n_workers=-1)["workers"])
+            yield lambda: set(client.scheduler_info(n_workers=-1)["workers"])
 
     def log(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
@@ -103,7 +111,8 @@ class Cluster:
         """All of them; returns once the scheduler knows of none."""
         _end(self.workers)
         self.workers.clear()
-        wait_until(lambda: not self.present(), tell=self.log)
+        with self._looking() as present:
+            wait_until(lambda: not present(), tell=self.log)
 
     def __exit__(self, *_: object) -> None:
         _end([*self.workers, *filter(None, [self.scheduler])])

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from ablate.analysis.curves import curve_panels
 from ablate.analysis.effects import score
 from ablate.analysis.results import Results
 from ablate.analysis.statistics import CONFIDENCE
@@ -28,11 +27,6 @@ def score_means(results: Results, arm: str) -> dict[str, Ends]:
             with_interval = not key.startswith(("cost/", "count/", "time/"))
             found[key] = Ends(estimate.mean, *((estimate.low, estimate.high) if with_interval else ()))
     return found
-
-
-def curve_keys(results: Results) -> tuple[str, ...]:
-    """The curves that the report draws: training loss and the study's metrics on validation."""
-    return tuple(panel.key for panel in curve_panels(results))
 
 
 def curve_means(results: Results, arm: str, keys: Sequence[str]) -> dict[str, dict[int, Ends]]:

@@ -22,13 +22,24 @@ class CurvePanel:
 
 
 def curve_panels(results: Results) -> list[CurvePanel]:
-    """Training loss and the study's metrics on validation, as far as the runs logged them."""
+    """Training loss and the study's metrics on validation, as far as the runs of trained arms logged them."""
+    return [CurvePanel(key, *name, arms=_arms(results, key)) for key, name in _logged(results).items()]
+
+
+def curve_keys(results: Results) -> tuple[str, ...]:
+    """The keys of `curve_panels`, without their tables."""
+    return tuple(_logged(results))
+
+
+def _logged(results: Results) -> dict[str, tuple[str, str]]:
+    """Label and unit of every curve, by its key."""
     names = {"train/loss": ("training loss", "")}
     for name in results.study.metrics:
         info = results.metrics[name]
         names[f"val/{name}"] = (f"{info.short}, validation", info.unit)
-    panels = (CurvePanel(key, *name, arms=_arms(results, key)) for key, name in names.items())
-    return [panel for panel in panels if panel.arms]
+    rows = results.curves
+    logged = set(rows.metric[rows.score.notna() & rows.arm.isin(list(trained(results)))])
+    return {key: name for key, name in names.items() if key in logged}
 
 
 def _arms(results: Results, key: str) -> dict[str, pd.DataFrame]:

@@ -41,7 +41,7 @@ def state(records: list[Record]) -> str:
 @contextmanager
 def _summary(results: Results, report: Report) -> Iterator[StudySummary]:
     """The summary, whose files exist as long as the context."""
-    from ablate.analysis.arm_means import curve_keys
+    from ablate.analysis.curves import curve_keys
 
     study, analysis, curves = results.study, report.analysis, curve_keys(results)
     with TemporaryDirectory(prefix="ablate-summary-") as scratch:

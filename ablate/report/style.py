@@ -166,10 +166,14 @@ def save(drawing: Figure, path: Path, kinds: Sequence[str] = ("png",), *, dots_p
 def settle(drawing: Figure) -> None:
     """Compute the layout once and round its positions: the solver's last bits depend on memory addresses.
 
-    Without the rounding, a pixel differed by 1 of 255 between two processes.
+    Without the rounding, a pixel differed by 1 of 255 between two processes. `Figure.draw_without_rendering` does the
+    same and then goes through all artists, which takes as long as the layout.
     """
     drawing.set_dpi(DPI)
-    drawing.draw_without_rendering()
+    _apply_aspects(drawing)
+    if (engine := drawing.get_layout_engine()) is not None:
+        engine.execute(drawing)
+    _apply_aspects(drawing)
     drawing.set_layout_engine("none")
     parts: list[FigureBase] = [drawing, *drawing.subfigs]
     for part in parts:
@@ -183,6 +187,14 @@ def settle(drawing: Figure) -> None:
         axis.set_position(Bbox(box.get_points().round(DECIMALS)), which="original")
         if axis.get_adjustable() == "datalim":  # with equal scales the limits are computed from the unrounded box
             axis.set(xlim=np.round(axis.get_xlim(), DECIMALS), ylim=np.round(axis.get_ylim(), DECIMALS))
+
+
+def _apply_aspects(drawing: Figure) -> None:
+    """What drawing does first: panels of equal scales get their limits from their boxes. Insets have places of their
+    own."""
+    for panel in drawing.axes:
+        if panel.get_axes_locator() is None:
+            panel.apply_aspect()
 
 
 class Marks:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from toy_script import SPREAD, load, written
 
-from ablate.analysis.arm_means import MOST_EPOCHS, curve_keys, curve_means, score_means
+from ablate.analysis.arm_means import MOST_EPOCHS, curve_means, score_means
+from ablate.analysis.curves import curve_keys
 from ablate.analysis.results import CURVE_COLUMNS, Results
 from ablate.analysis.statistics import estimate
 

@@ -173,17 +173,16 @@ def train(settings, run):
 """
 
 
-@pytest.mark.usefixtures("threads")
-def test_a_network_that_a_factory_makes_has_its_latency_measured(here: Project, cli: Cli) -> None:
-    study = here
+def test_a_network_that_a_factory_makes_has_its_latency_measured(study: Project, initialised_store: Path) -> None:
+    study.store(initialised_store)
     (study.folder / "ablation.py").write_text(NETWORK)
     text = (study.folder / "dropout.toml").read_text()
     text = text[: text.index("[tuning]")].replace("[1, 2, 3, 4, 5]", "[1]")
     text = text.replace("[metric.loss]", '[settings.run.model]\nfactory = "ablation:Net"\nwidth = 8\n[metric.loss]')
     (study.folder / "dropout.toml").write_text(text.replace('"run.dropout" = true', '"run.model.width" = 16'))
-    done = cli("run", "dropout.toml", "--workers", "1")
-    assert done.code == 0, done.err
-    assert "could not be measured" not in done.err
+    done = study.call("run", "dropout.toml", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "could not be measured" not in done.stderr
     scores = {record.arm: record.scores for record in records(study.folder)}
     assert {arm: s["cost/parameters"] for arm, s in scores.items()} == {"plain": 49, "dropout": 97}
     assert all("cost/latency_ms_p50" in s and s["cost/flops"] > 0 for s in scores.values())

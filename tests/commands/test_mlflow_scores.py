@@ -191,6 +191,7 @@ if not os.path.exists("again"):
 """
 
 
+@pytest.mark.usefixtures("threads")
 def test_killed_after_the_script_has_ended_its_run_the_run_is_not_done(logged: Logged, cli: Cli) -> None:
     folder = logged.project.folder
     without_tuning(logged, ("[1, 2]", "[1]"))
@@ -208,7 +209,7 @@ def test_killed_after_the_script_has_ended_its_run_the_run_is_not_done(logged: L
     assert "done" not in [cell["state"] for cell in json.loads(planned.out)["cells"]]
 
     (folder / "again").touch()
-    ended = cli(*RUN, "--only", "plain")
+    ended = cli(*RUN, "--only", "plain", "--workers", "1")
     assert ended.code == 0, ended.err
     assert logged.mlflow_statuses() == [("KILLED", "deleted"), ("FINISHED", "active")]
     (done,) = logged.records()
@@ -245,11 +246,12 @@ reach("end")
 """
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(
     "moment", [pytest.param("start", marks=pytest.mark.long), pytest.param("middle", marks=pytest.mark.long), "end"]
 )
 def test_on_a_server_a_driver_killed_at_any_moment_is_made_up_for(
-    logged: Logged, tracking_server: TrackingServer, moment: str
+    logged: Logged, cli: Cli, tracking_server: TrackingServer, moment: str
 ) -> None:
     import mlflow
 
@@ -273,9 +275,9 @@ def test_on_a_server_a_driver_killed_at_any_moment_is_made_up_for(
     assert finish(driver).returncode == -signal.SIGKILL
     wait_until(lambda: group_members(driver.pid) == [])
     (folder / "again").touch()
-    again = logged.project.call(*RUN, "--workers", "1", *server)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["done"] == 1
+    again = cli(*RUN, "--workers", "1", *server)
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["done"] == 1
     client = mlflow.MlflowClient(tracking_server.address)
     experiment = client.get_experiment_by_name(name)
     assert experiment is not None
@@ -319,12 +321,13 @@ def test_a_smoke_pass_logs_to_a_store_of_its_own(logged: Logged, cli: Cli) -> No
     assert sorted(path.name for path in logged.project.folder.iterdir()) == ["dropout.toml", "mlruns", "train.py"]
 
 
-def test_on_a_server(logged: Logged, tracking_server: TrackingServer) -> None:
+@pytest.mark.usefixtures("threads")
+def test_on_a_server(logged: Logged, cli: Cli, tracking_server: TrackingServer) -> None:
     import mlflow
 
     without_tuning(logged, ("[1, 2]", "[1]"))
-    ended = logged.project.call(*RUN, "--workers", "2", "--tracking-uri", tracking_server.address)
-    assert ended.returncode == 0, ended.stderr
+    ended = cli(*RUN, "--workers", "1", "--tracking-uri", tracking_server.address)
+    assert ended.code == 0, ended.err
     client = mlflow.MlflowClient(tracking_server.address)
     experiment = client.get_experiment_by_name(logged.name)
     assert experiment is not None

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from browser import Page
@@ -26,6 +26,7 @@ from ablate.analysis import results as tables
 from ablate.analysis.effects import score
 from ablate.tracking.mlflow.sqlite_reader import LocalStore
 
+Cli = Callable[..., Any]
 ARMS = {"plain": "plain", "dropout": "With dropout", "short": "Half the budget"}
 EDIT = """\
 [arms.dropout]
@@ -46,11 +47,13 @@ LINES = """JSON.stringify(Array.from(document.querySelectorAll(".js-plotly-plot"
 
 
 @pytest.fixture(scope="session")
-def three_arms(once: Callable[..., Path]) -> Path:
+def three_arms(once: Callable[..., Path], initialised_store: Path) -> Path:
     """The folder of a study of three arms, run by the real command."""
 
     def run(folder: Path) -> None:
         project = copied(folder)
+        project.store(initialised_store)
+        project.edit(("seeds = [1, 2, 3, 4, 5]", "seeds = [1, 2, 3]"), file="dropout.toml")
         project.edit(('[arms.dropout]\nset."run.dropout" = true\n', EDIT), file="dropout.toml")
         done = project.call("run", "dropout.toml", "--workers", "2")
         assert done.returncode == 0, done.stderr
@@ -65,6 +68,15 @@ def project(three_arms: Path, tmp_path: Path) -> Iterator[Project]:
     project = Project(tmp_path / "study")
     yield project
     project.stop()
+
+
+@pytest.fixture
+def here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """In the working folder."""
+    monkeypatch.chdir(project.folder)
+    for name in ("ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    return project
 
 
 @pytest.fixture
@@ -154,46 +166,45 @@ def test_the_link_lands_on_the_arms_with_their_metrics_and_bands(project: Projec
     ended(server)
 
 
-def test_the_page_is_opened_where_there_is_a_browser(project: Project, tmp_path: Path) -> None:
+def test_a_store_of_before_gets_its_comparison_and_the_page_is_opened_where_there_is_a_browser(
+    project: Project, tmp_path: Path
+) -> None:
+    """The store is as one that an earlier version has written, or to which scores were added."""
+    database = project.folder / "mlruns" / "mlflow.db"
+    with closing(sqlite3.connect(database)) as store, store:
+        store.execute("DELETE FROM tags WHERE key LIKE 'ablate.summary%'")
+        store.execute("DELETE FROM experiment_tags")
     note = tmp_path / "opened"
     browser = tmp_path / "browser.sh"
     browser.write_text(f'#!/bin/sh\necho "$1" > "{note}.part" && mv "{note}.part" "{note}"\n')
     browser.chmod(0o755)
-    server, link = serving(project, "dropout", BROWSER=str(browser))
+    server, link = serving(project, "dropout.toml", BROWSER=str(browser))
+    assert link.endswith("&viewStateShareKey=ablate-comparison")
+    with closing(sqlite3.connect(database)) as store:
+        tags = {key for (key,) in store.execute("SELECT key FROM experiment_tags")}
+    assert {"mlflow.note.content", "mlflow.sharedViewState.ablate-comparison"} <= tags
     wait_until(note.is_file)
     assert note.read_text() == f"{link}\n"
     ended(server)
 
 
-def test_a_store_of_before_gets_its_comparison_first(project: Project) -> None:
-    """As one that an earlier version has written, or to which scores were added."""
-    database = project.folder / "mlruns" / "mlflow.db"
-    with closing(sqlite3.connect(database)) as store, store:
-        store.execute("DELETE FROM tags WHERE key LIKE 'ablate.summary%'")
-        store.execute("DELETE FROM experiment_tags")
-    server, link = serving(project, "dropout.toml", "--no-browser")
-    assert link.endswith("&viewStateShareKey=ablate-comparison")
-    with closing(sqlite3.connect(database)) as store:
-        tags = {key for (key,) in store.execute("SELECT key FROM experiment_tags")}
-    assert {"mlflow.note.content", "mlflow.sharedViewState.ablate-comparison"} <= tags
-    ended(server)
+def test_a_study_that_the_store_lacks(here: Project, cli: Cli) -> None:
+    answer = cli("ui", "droput", "--no-browser")
+    assert answer.code == 2
+    assert answer.err == "error: mlruns: study: not in the store (got \"droput\"); did you mean 'dropout'?\n"
 
 
-def test_a_study_that_the_store_lacks(project: Project) -> None:
-    answer = project.call("ui", "droput", "--no-browser")
-    assert answer.returncode == 2
-    assert answer.stderr == "error: mlruns: study: not in the store (got \"droput\"); did you mean 'dropout'?\n"
-
-
-def test_of_a_server_the_address_of_its_page_is_told(project: Project, tracking_server: TrackingServer) -> None:
-    there = {"MLFLOW_TRACKING_URI": tracking_server.address}
-    assert project.call("export", "dropout", "dropout.zip").returncode == 0
-    assert project.call("import", "dropout.zip", **there).returncode == 0
-    told = project.call("ui", "dropout", "--no-browser", **there)
+def test_of_a_server_the_address_of_its_page_is_told(
+    here: Project, cli: Cli, tracking_server: TrackingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("export", "dropout", "dropout.zip").code == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server.address)
+    assert cli("import", "dropout.zip").code == 0
+    told = cli("ui", "dropout", "--no-browser")
     experiment = MlflowClient(tracking_server.address).get_experiment_by_name("dropout")
     query = "workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey=ablate-comparison"
     page = f"{tracking_server.address}/#/experiments/{experiment.experiment_id}/runs?{query}"
-    assert (told.returncode, told.stderr) == (0, f"preparing the comparison of dropout\nMLflow UI: {page}\n")
+    assert (told.code, told.err) == (0, f"preparing the comparison of dropout\nMLflow UI: {page}\n")
     arms = MlflowClient(tracking_server.address).search_runs([experiment.experiment_id], "tags.`ablate.role` = 'arm'")
     assert sorted(run.info.run_name for run in arms) == sorted(ARMS.values())
-    assert project.call("ui", "dropout", "--no-browser", **there).stderr == f"MLflow UI: {page}\n"
+    assert cli("ui", "dropout", "--no-browser").err == f"MLflow UI: {page}\n"

@@ -71,9 +71,10 @@ def project(tmp_path: Path, initialised_store: Path) -> Iterator[Project]:
     project.stop()
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("kind", [pytest.param("script", marks=pytest.mark.long), "function"])
 def test_the_bytes_are_those_of_a_local_run(
-    kind: str, cluster: Cluster, tmp_path: Path, initialised_store: Path
+    kind: str, cluster: Cluster, tmp_path: Path, initialised_store: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One worker works in the study's folder, the other in its own copy of it and sends the files back."""
     cluster.add(1)
@@ -87,11 +88,13 @@ def test_the_bytes_are_those_of_a_local_run(
         each.edit(("seeds = [1, 2, 3, 4, 5]", "seeds = [1, 2]"), file="dropout.toml")
     try:
         done = run(spread, cluster)
-        assert done.returncode == 0, done.stderr + cluster.log()
-        assert alone.call("run", "dropout.toml").returncode == 0
     finally:
         spread.stop()
-        alone.stop()
+    assert done.returncode == 0, done.stderr + cluster.log()
+    monkeypatch.chdir(alone.folder)
+    monkeypatch.delitem(sys.modules, "ablation", raising=False)
+    here = cli("run", "dropout.toml", "--workers", "1")
+    assert here.code == 0, here.err
     assert results(spread) == results(alone)
     assert files(spread) == files(alone)
     records = LocalStore(spread.folder / "mlruns" / "mlflow.db").records("dropout")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,22 +31,39 @@ def trapped(project: Project, marker: Path) -> Project:
     return project
 
 
-@pytest.mark.parametrize(
-    "command",
-    [["plan", "--difference", "0.1"], ["status"], ["report"], ["compare"], ["snapshot"]],
-    ids=" ".join,
-)
-def test_looking_at_a_study_imports_nothing_of_it(trapped: Project, marker: Path, command: list[str]) -> None:
+# The commands, one after another, and what each has said.
+LOOKING = """
+import contextlib, io, json, sys
+from ablate.cli.app import main
+
+said = []
+for sys.argv in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as ended:
+        said.append((ended.code, out.getvalue(), err.getvalue()))
+print(json.dumps(said))
+"""
+
+
+def test_looking_at_a_study_imports_nothing_of_it(trapped: Project, marker: Path) -> None:
     """As the console script does it: the working folder is not on Python's path."""
-    arms = ["plain", "garden"] if command == ["compare"] else []
-    run = "import sys; from ablate.cli.app import main; sys.argv[0] = 'ablate'; main()"
+    words = ["plan linear.toml --difference 0.1", "status linear.toml", "report linear.toml"]
+    words += ["compare linear.toml plain garden", "snapshot linear.toml"]
+    commands = [["ablate", *command.split()] for command in words]
     environment = {**clean_environment(), "PYTHONSAFEPATH": "1"}
-    call = [sys.executable, "-c", run, command[0], "linear.toml", *arms, *command[1:]]
-    done = subprocess.run(call, cwd=trapped.folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1, 2)
-    assert "Traceback" not in done.stderr
-    if command[0] in ("plan", "status"):
-        assert "\nplain " in done.stdout, done.stderr  # its row of the grid
+    call, asked = [sys.executable, "-c", LOOKING], json.dumps(commands)
+    done = subprocess.run(call, cwd=trapped.folder, env=environment, input=asked, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert len(said) == len(commands)
+    for (_, command, *_), (code, out, err) in zip(commands, said, strict=True):
+        assert code in (0, 1, 2), (command, err)
+        assert "Traceback" not in err
+        if command in ("plan", "status"):
+            assert "\nplain " in out, err  # its row of the grid
 
 
 @pytest.mark.parametrize("command", [["run", "--only", "nobody"], ["plan", "--check"]], ids=" ".join)

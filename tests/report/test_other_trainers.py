@@ -6,8 +6,7 @@ import io
 import json
 import re
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from ablate.study import Study
 from ablate.study.catalogue import catalogue_of
 
 UNKNOWN = r"(?i)parameter|flops|latency|people|person|camera|recording|training length|epoch|examples|overlap"
-SCRIPT_S = 240
 ONE_SPLIT = {"test": "none"}
 COUNTED = {"cost/parameters": 1200.0}
 
@@ -317,19 +315,24 @@ class TestPromises:
         assert f"What rests on the owner's word:** {found.owners_word[0]}." in page(results)
 
 
-def test_a_script_of_one_split_from_its_run_to_its_report(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("threads")
+def test_a_script_of_one_split_from_its_run_to_its_report(
+    tmp_path: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(STUDY.parent, tmp_path, dirs_exist_ok=True)
     text = STUDY.read_text(encoding="utf-8").replace("budget = 4", 'budget = 4\ntest = "none"')
     text = text[: text.index("[tuning]")] + text[text.index("[[hypotheses]]") :]
     (tmp_path / "dropout.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for name in ("ABLATE_DATA", "ABLATE_MLRUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
 
     def ablate(*words: str) -> str:
-        command = [sys.executable, "-m", "ablate", *words]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SCRIPT_S, check=False)
-        assert done.returncode == 0, done.stderr
-        return " ".join(done.stdout.split())
+        answer = cli(*words)
+        assert answer.code == 0, answer.err
+        return " ".join(answer.out.split())
 
-    told = ablate("run", "dropout.toml")
+    told = ablate("run", "dropout.toml", "--workers", "1")
     assert "One split: every score is on validation" in told
     assert "Validation data, mean" in told
     assert "(dropout, validation data)" in ablate("compare", "dropout", "dropout", "plain")
