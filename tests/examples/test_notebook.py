@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,10 @@ def executed(tmp_path_factory: pytest.TempPathFactory, initialised_store: Path) 
     (folder / "mlruns").mkdir()
     shutil.copy(initialised_store, folder / "mlruns" / "mlflow.db")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    options = {"resources": {"metadata": {"path": str(folder)}}, "config": Config(KernelManager={"transport": "ipc"})}
-    NotebookClient(notebook, timeout=600, startup_timeout=600, **options).execute()
+    with tempfile.TemporaryDirectory() as sockets:  # the kernel works in another folder
+        manager = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+        options = {"resources": {"metadata": {"path": str(folder)}}, "config": Config(KernelManager=manager)}
+        NotebookClient(notebook, timeout=600, startup_timeout=600, **options).execute()
     return notebook
 
 
