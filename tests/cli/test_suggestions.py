@@ -191,8 +191,8 @@ def test_no_suggestion_is_written_out() -> None:
     found = {
         f"{file.relative_to(root)}: {text}"
         for file in root.rglob("*.py")
-        if str(file.relative_to(root)) not in exceptions
-        for text in _texts(ast.parse(file.read_text(encoding="utf-8")))
+        if str(file.relative_to(root)) not in exceptions and "`ablate" in (source := file.read_text(encoding="utf-8"))
+        for text in _texts(ast.parse(source))
         if re.search(r"`ablate [a-z]", text)
     }
     assert sorted(found) == sorted(_ALLOWED)
