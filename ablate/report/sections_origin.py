@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import combinations
@@ -117,9 +118,15 @@ def _not_covered(analysis: Analysis) -> str:
     return "the choice of data: other data can give other numbers"
 
 
+# A folder of the machine that ran the study: quoted for a shell, or up to the next blank.
+ABSOLUTE_DATA = re.compile(r"(--data-root[ =])('/[^']*'|/\S*|[A-Za-z]:\\\S*)")
+
+
 def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]:
     """Provenance, the commands to reproduce the study and the page, and the files beside it."""
-    command = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
+    typed = results.document.get("command") or f"ablate run {study_file or analysis.name + '.toml'}"
+    command = ABSOLUTE_DATA.sub(r"\1DATA", typed)
+    folder = [paragraph("DATA is the folder with the study's data files.")] if command != typed else []
     opened = _opened(results.document)
     scores, times = Link("results.csv", "results.csv"), Link("timings.csv", "timings.csv")
     measured: list[Span] = [] if results.timings.empty else [", ", times, " every measured time"]
@@ -130,6 +137,7 @@ def origin(analysis: Analysis, results: Results, study_file: str) -> list[Block]
         *([paragraph(*opened)] if opened else ()),
         paragraph("To do it again, and to write this page again from the store:"),
         Listing(f"{command}\nablate report {analysis.name}"),
+        *folder,
         paragraph(scores, " has every score", *measured, "."),
     ]
 

@@ -279,6 +279,16 @@ def people(count: int, *, each: int = 2, larger_first: bool = False, gap: float 
     return lambda folder: load(scores, frames=frames, folder=folder, **more)
 
 
+def typed(command: str) -> Build:
+    """A study that was run by this command."""
+
+    def build(folder: Path) -> Results:
+        results = load({"existing": around(7.0), "hybrid": around(6.5, 1)}, folder=folder)
+        return replace(results, document={**results.document, "command": command})
+
+    return build
+
+
 def people_and_seeds(folder: Path) -> Results:
     """Five people whose differences vary a little, over seeds that differ by more than their mean."""
     offsets = {seed: -0.5 + 20 * gap for seed, gap in around(0.0).items()}
@@ -747,6 +757,7 @@ CASES: Mapping[str, Callable[[Path], Results | str]] = {
     "five clusters": people(5, cluster="subject", hypotheses=[asked()]),
     "five clusters, exploratory": people(5, cluster="subject"),
     "five clusters and a control": clusters_and_a_control,
+    "data in a folder": typed("ablate run toy.toml --data-root '/my data' --workers 2"),
     "five clusters, inconclusive": people_and_seeds,
     "five clusters at the margin": people(5, cluster="subject", hypotheses=[asked(0.55)]),
     "three clusters": people(3, cluster="subject", hypotheses=[asked()]),

@@ -737,6 +737,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     " every measured time": ("toy", "better"),
     "Where it comes from": ("better", "judged better"),
     "To do it again, and to write this page again from the store:": ("better", "judged better"),
+    "DATA is the folder with the study's data files.": ("data in a folder", "better"),
     " has every score": ("better", "judged better"),
     "source_digest is that of the training loop and of an arm's model, data and loss code: arms with other "
     "components have another.": ("toy", "command"),

@@ -125,7 +125,7 @@ class TestBeforeAnythingRan:
         ]
         assert "next: `ablate plan linear.toml --check` builds every component" in answer.err
         checked = cli("plan", "linear.toml", "--check")
-        assert re.search(r"left +10 runs, about \d+ s with \d+ workers? of training alone,", checked.out)
+        assert re.search(r"left +10 runs, about \d+ seconds? with \d+ workers? of training alone,", checked.out)
         assert "of each arm" in checked.out
         assert "next: `ablate run linear.toml` starts the study" in answer.err
         status = cli("status", "linear.toml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -85,3 +86,12 @@ def test_other_data_has_its_own_table(factor: Path) -> None:
     own, other = (pd.read_csv(factor / "tables" / f"{name}.csv") for name in ("matrix", "external_balancing"))
     assert (other["mean"] - own["mean"]).tolist() == pytest.approx([2.0] * 8)
     assert "factor_azimuth_mae_deg.tex" in {path.name for path in (factor / "tables").iterdir()}
+
+
+def test_a_folder_of_the_machine_is_no_part_of_the_command(tmp_path: Path) -> None:
+    results = tables.load(Toy(tmp_path, seeds=(1,)).store(), "toy")
+    command = "ablate run toy.toml --data-root '/my data' --workers 2"
+    typed = replace(results, document={**results.document, "command": command})
+    text = markdown.render(outline(analyse(typed), typed, figures.Pictures()))
+    assert "    ablate run toy.toml --data-root DATA --workers 2\n" in text
+    assert "/my data" not in text

@@ -44,6 +44,18 @@ def test_the_measured_parameters_are_those_of_the_report() -> None:
     assert [row[2] for row in shown] == [existing, hybrid, f"+{added:,}"]
 
 
+def test_what_each_part_does_is_what_the_report_says() -> None:
+    report = (ROOT / "reports" / "controls_factorial" / "report.md").read_text(encoding="utf-8")
+    azimuth, elevation = (report[report.index(f"figures/design_{name}_mae_deg") :] for name in ("azimuth", "elevation"))
+    of_part = [{row[0]: row[1:] for row in rows(text, "| Part | Main effect |")} for text in (azimuth, elevation)]
+    effects, elevations = ({name: [c.strip("* ") for c in cells] for name, cells in part.items()} for part in of_part)
+    shown = rows((ROOT / "README.md").read_text(encoding="utf-8"), "| Part | Azimuth error")
+    assert [row[0] for row in shown] == ["Parameters", "2D pose", "ElePose branch"]
+    for name, main, shapley, share, in_elevation in shown:
+        assert [main, shapley, share] == [effects[name][at] for at in (0, 2, 3)]
+        assert in_elevation == elevations[name][0]
+
+
 def test_the_study_of_a_script_is_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "tests" / "script", tmp_path / "script")
     monkeypatch.chdir(tmp_path / "script")
