@@ -42,7 +42,7 @@ def design(effects: DesignEffects) -> Figure | None:
     for y, row in zip(positions, rows, strict=True):
         _draw(panel, y, row, effects.places)
     better = "left" if effects.metric.direction == "lower" else "right"
-    title = f"{named(effects.metric)}, change by a part\n(to the {better} is better)"
+    title = f"{named(effects.metric)},\nchange by a part ({better} is better)"
     dot_plot.frame(panel, (labels, positions, height), scale, title=title, wrap=WRAP)
     _legend(drawing, effects, rows)
     return drawing
