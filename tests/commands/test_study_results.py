@@ -168,7 +168,7 @@ def test_a_notebook_shows_question_verdicts_and_matrix(opened: StudyResults) -> 
     for text in (opened._repr_markdown_(), opened._repr_html_()):
         assert "Does fusing ElePose features improve azimuth and elevation?" in text
         assert "“Hybrid” is better than “Existing only”" in text
-        assert "“ElePose only” is worse than “Existing only” by less than" in text
+        assert "“ElePose only” is at most 0.5° worse than “Existing only” in elevation error" in text
         assert text.index("inconclusive") < text.index("Parameters")
         assert "Δ Azimuth error (°)" in text
     assert repr(opened) == "<StudyResults toy: 14 of 15 runs done>"

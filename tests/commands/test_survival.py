@@ -44,6 +44,13 @@ def test_killed_at_five_moments_and_locked_out_it_ends_as_if_nothing_had_happene
     survivor.start()
     survivor.wait_for("mlruns/work/linear/*/checkpoint-*")
     _lock_the_database(survivor)
+    assert survivor.driver is not None
+    waited = finish(survivor.driver)
+    assert waited.returncode == 0
+    assert "Traceback" not in waited.stderr
+
+    shutil.rmtree(survivor.project.folder / "reports")
+    survivor.start()
     survivor.wait_for("reports/linear/*")  # while the report is written
     survivor.kill_driver()
 
