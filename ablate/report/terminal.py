@@ -24,12 +24,13 @@ from ablate.analysis.verdicts import DECLARED
 from ablate.report import tables_claims, tables_results
 from ablate.report.tables import Cell, TextTable
 
+# In the colours of the page (page.css) and of the card.
 BADGES: Mapping[Badge, Style] = {
     "supported": Style(color="black", bgcolor="green", bold=True),
     "refuted": Style(color="white", bgcolor="red", bold=True),
-    "inconclusive": Style(color="black", bgcolor="yellow", bold=True),
+    "too few seeds": Style(color="black", bgcolor="yellow", bold=True),
 }
-OTHER_BADGE = Style(reverse=True)  # there is no verdict
+OTHER_BADGE = Style(reverse=True)
 
 
 def new_console() -> Console:
