@@ -415,7 +415,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "every tuned arm has the same number of trials and the same space": ("command", "adopted"),
     "arms with the same data settings{} see the same training examples in the same order": ("better", "command"),
     ", but for twins": ("a twin", "better"),
-    "the scores are those of the last weights": ("better", "command"),
+    "the scores are those of the last weights": ("better", "adopted"),
     "test examples are scored once, after training, and never in a trial": ("better", "command"),
     "that the study's data gives no test example in training or validation": ("better", "command"),
     "test scores of a trial, which come {}, are dropped before anything is stored": ("command", "better"),
