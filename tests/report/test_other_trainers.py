@@ -248,9 +248,9 @@ class TestPromises:
 
     def test_of_a_command(self) -> None:
         assert self.clauses() == (
-            "every arm has the same seeds; every tuned arm has the same number of trials and the same space; test "
-            "scores of a trial, which come in a file, are dropped before anything is stored; a failed run is a gap and "
-            "no number",
+            "every arm has the same seeds; every tuned arm has the same number of trials and the same space; a "
+            "failed run is a gap and no number; test scores of a trial, which come in a file, are dropped before "
+            "anything is stored",
             "that {seed} decides all that is random in a run, so that runs of one seed are pairs; that all arms see "
             "the same data in the same order; that a run uses the budget it is given, no more and no less; that the "
             'scores are those of the last weights (selection = "final"); that test data is used neither in training '
