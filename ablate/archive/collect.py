@@ -50,9 +50,6 @@ def collect(
     if document is None or not NAME.fullmatch(study):
         raise InputError(Problem("tracking store", "study", "not in the store", study))
     folder.mkdir(parents=True, exist_ok=True)
-    known = bundle.document(folder) if (folder / bundle.DOCUMENT).is_file() else None
-    if known is None or not supersedes(known, document, closed_later=False):
-        bundle.write_document(folder, document)
     stored = tracker.stored(study)
     by_origin = {run.origin: run for run in reversed(stored) if run.record.status in ENDED and not run.discarded}
     ended = [run for run in stored if by_origin.get(run.origin) is run]
@@ -62,6 +59,10 @@ def collect(
             _add_later_scores(run_folder, study, by_origin[origin])
         elif origin in discarded:
             shutil.rmtree(run_folder)
+    # Without a run that both have, the study in the folder was discarded as a whole and opened anew.
+    known = bundle.document(folder) if bundle.run_folders(folder) and (folder / bundle.DOCUMENT).is_file() else None
+    if known is None or not supersedes(known, document, closed_later=False):
+        bundle.write_document(folder, document)
     with_model = models(ended)
     present = bundle.run_folders(folder).keys() - (set(rewrite) - added.keys())
     missing = [run for run in ended if run.origin not in present]

@@ -139,6 +139,22 @@ def test_bundles_follow_their_store(folder: Path, tmp_path: Path) -> None:
         collect("other", tracker, tmp_path / "other", no_progress)
 
 
+def test_a_study_that_was_discarded_and_opened_anew_has_its_new_document(folder: Path) -> None:
+    """The old one has an amendment, the new one has none."""
+    tracker = MemoryTracker()
+    deliver("toy", folder, tracker, no_progress)
+    bundle.write_document(folder, {**DOCUMENT, "amendments": [{"date": "2026-01-01", "changes": ["seed 3 added"]}]})
+    collect("toy", tracker, folder, no_progress)
+    assert len(bundle.document(folder)["amendments"]) == 1  # of the same study the amended one is the newer
+    tracker.discard([run.record.run_id for run in tracker.stored("toy")])
+    anew = {**DOCUMENT, "amendments": [], "study": {**DOCUMENT["study"], "seeds": [1]}}
+    tracker.open("toy", anew)
+    toy.run(tracker, toy.spec("toy", "plain", 7))
+    collect("toy", tracker, folder, no_progress)
+    assert bundle.document(folder) == anew
+    assert len(bundle.run_folders(folder)) == 1
+
+
 def test_a_model_that_was_absent_joins_its_run(folder: Path, store: Open, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "poor")
     for run_folder in bundle.run_folders(tmp_path / "poor").values():
