@@ -273,9 +273,10 @@ def _over_clusters(waiting: Sequence[ShortVerdict]) -> list[str]:
 
 
 def _seed_share(c: Comparison) -> float | None:
-    """The seeds' share of the variance, where the interval over seeds and clusters decides; None elsewhere."""
+    """The seeds' share of the variance, where the interval over seeds and clusters is the wider; None elsewhere."""
     both = c.over_clusters
-    return both.shares[0] if both is not None and both.decides and both.shares else None
+    wider = both is not None and both.decides and c.deciding is not c.effect.difference
+    return both.shares[0] if both is not None and both.shares and wider else None
 
 
 def _clusters_too_few(c: Comparison) -> bool:

@@ -90,6 +90,7 @@ NO_SENTENCES = (
 # Texts of three words that no page has, with where they are.
 ELSEWHERE: Mapping[str, str] = {
     "Latency of one example (ms)": "the label of an axis of the figure of costs",
+    r"(--data-root[ =])('/[^']*'|/\S*|[A-Za-z]:\\\S*)": "a pattern of a command, in the section on where it comes from",
 }
 SENTENCES: Mapping[str, tuple[str, str]] = {
     # analysis/short_answer.py
