@@ -290,14 +290,14 @@ def typed(command: str) -> Build:
 
 
 def people_and_seeds(folder: Path) -> Results:
-    """Five people whose differences vary a little, over seeds that differ by more than their mean."""
-    offsets = {seed: -0.5 + 20 * gap for seed, gap in around(0.0).items()}
+    """Five people and five seeds whose differences vary: neither alone leaves it open, both together do."""
+    offsets = {seed: -1.0 + 37 * gap for seed, gap in around(0.0).items()}
     frames: dict[Any, pd.DataFrame] = {"existing": person_rows({p: [7.0 + p] * 2 for p in range(5)})}
     for seed, gap in offsets.items():
-        frames["hybrid", seed] = person_rows({p: [7.0 + p + gap * (1 + p / 10)] * 2 for p in range(5)})
+        frames["hybrid", seed] = person_rows({p: [7.0 + p + gap * (0.3 + 0.35 * p)] * 2 for p in range(5)})
     scores = {
         "existing": dict.fromkeys(offsets, 9.0),
-        "hybrid": {seed: 9.0 + 1.2 * gap for seed, gap in offsets.items()},
+        "hybrid": {seed: 9.0 + gap for seed, gap in offsets.items()},
     }
     return load(scores, frames=frames, folder=folder, cluster="subject", hypotheses=[asked()])
 
